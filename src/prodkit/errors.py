@@ -1,0 +1,239 @@
+"""Every error that prodkit raises, in one tree.
+
+The branch says whether the guarded call ran, which is what a caller has to know before it tries again::
+
+    ProdkitError
+    ├── RejectedError               never started: nothing was sent, nothing changed
+    │   ├── CircuitOpenError        the dependency is being spared
+    │   ├── BulkheadFullError       too many calls at once, and the queue is full
+    │   ├── RateLimitedError        the quota is used up
+    │   ├── BudgetExceededError     a spending limit would be passed
+    │   ├── PoolExhaustedError      no connection became free in time
+    │   └── DrainingError           the process is shutting down
+    ├── CallTimeoutError            started, effect unknown (also a TimeoutError)
+    │   └── DeadlineExceededError   … because the caller's Deadline passed
+    ├── InvalidError                the input was refused (also a ValueError)
+    │   ├── EnvError                .problems: every bad variable at once
+    │   ├── InvalidFileError        .problems: why the file was refused
+    │   ├── InvalidSessionError     unknown, expired or revoked session
+    │   └── CsrfError               the request did not come from our own pages
+    ├── UnavailableError            a dependency failed after its policies gave up
+    │   ├── DatabaseError
+    │   ├── RedisError
+    │   ├── LlmError                .attempts, .partial
+    │   └── BackupError
+    └── MissingExtraError           an optional package is not installed (also an ImportError)
+
+Facts are keyword attributes with defaults, so every error pickles and copies; ``retry_after`` is in seconds and
+None where it is not known. Messages and attributes never hold a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "BackupError",
+    "BudgetExceededError",
+    "BulkheadFullError",
+    "CallTimeoutError",
+    "CircuitOpenError",
+    "CsrfError",
+    "DatabaseError",
+    "DeadlineExceededError",
+    "DrainingError",
+    "EnvError",
+    "EnvProblem",
+    "FileProblem",
+    "InvalidError",
+    "InvalidFileError",
+    "InvalidSessionError",
+    "LlmError",
+    "MissingExtraError",
+    "PoolExhaustedError",
+    "ProdkitError",
+    "RateLimitedError",
+    "RedisError",
+    "RejectedError",
+    "UnavailableError",
+]
+
+
+class ProdkitError(Exception):
+    """The root: catch it to catch whatever prodkit raises."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RejectedError(ProdkitError):
+    """The call never started. Trying elsewhere, or later, is safe."""
+
+
+class CircuitOpenError(RejectedError):
+    """The circuit breaker refused the call; ``retry_after`` is when it will next let one through."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, breaker: str = "") -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.breaker = breaker
+
+
+class BulkheadFullError(RejectedError):
+    """The concurrency limit is reached and the queue is full, or the wait would pass the deadline."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, bulkhead: str = "") -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.bulkhead = bulkhead
+
+
+class RateLimitedError(RejectedError):
+    """A quota is used up; ``limit`` is its name."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, limit: str = "") -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.limit = limit
+
+
+class BudgetExceededError(RejectedError):
+    """A spending limit would be passed by this call."""
+
+
+class PoolExhaustedError(RejectedError):
+    """No connection became free within the acquire timeout."""
+
+    def __init__(
+        self, message: str = "", *, retry_after: float | None = None, size: int = 0, idle: int = 0, waiting: int = 0
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.size = size
+        self.idle = idle
+        self.waiting = waiting
+
+
+class DrainingError(RejectedError):
+    """The process is shutting down and takes no new work."""
+
+
+class CallTimeoutError(ProdkitError, TimeoutError):
+    """The call was started and cancelled at its limit; whether it took effect is unknown."""
+
+    def __init__(
+        self, message: str = "", *, retry_after: float | None = None, timeout: float | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.timeout = timeout
+
+
+class DeadlineExceededError(CallTimeoutError):
+    """The caller's :class:`~prodkit.Deadline` passed."""
+
+
+class InvalidError(ProdkitError, ValueError):
+    """The input was refused. Trying again with the same input cannot help."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvProblem:
+    """One thing wrong with the environment: which variable, which rule, what to do. Never the value."""
+
+    variable: str
+    rule: str
+    hint: str
+
+
+class EnvError(InvalidError):
+    """The environment is not usable; ``problems`` lists everything that is wrong with it."""
+
+    def __init__(
+        self, message: str = "", *, retry_after: float | None = None, problems: tuple[EnvProblem, ...] = ()
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class FileProblem:
+    """One reason why a file was refused: a stable code and a text for people."""
+
+    code: str
+    message: str
+
+
+class InvalidFileError(InvalidError):
+    """The file was refused; ``problems`` says why, with stable codes."""
+
+    def __init__(
+        self, message: str = "", *, retry_after: float | None = None, problems: tuple[FileProblem, ...] = ()
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.problems = problems
+
+
+class InvalidSessionError(InvalidError):
+    """The session is unknown, expired or revoked."""
+
+
+class CsrfError(InvalidError):
+    """The request could not be shown to come from our own pages; ``reason`` is a stable code."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, reason: str = "") -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.reason = reason
+
+
+class UnavailableError(ProdkitError):
+    """A dependency failed, and its policies (retries, fallbacks) are used up."""
+
+
+class DatabaseError(UnavailableError):
+    """PostgreSQL could not be reached, or the connection was lost."""
+
+
+class RedisError(UnavailableError):
+    """Redis could not be reached, or the connection was lost."""
+
+
+class LlmError(UnavailableError):
+    """No model gave a whole answer.
+
+    ``attempts`` holds one record per HTTP request, ``partial`` what had arrived when the call failed, in a form
+    that is safe to send back; ``code`` is a stable name of the last failure.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        attempts: tuple[Any, ...] = (),
+        partial: Any = None,
+        code: str = "",
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.attempts = attempts
+        self.partial = partial
+        self.code = code
+
+
+class BackupError(UnavailableError):
+    """A backup could not be made, verified or restored."""
+
+
+class MissingExtraError(ProdkitError, ImportError):
+    """An optional package is missing; the message names the pip command."""
+
+    def __init__(
+        self, message: str = "", *, retry_after: float | None = None, extra: str = "", package: str = ""
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.extra = extra
+        self.package = package
+
+    @classmethod
+    def named(cls, package: str, extra: str) -> MissingExtraError:
+        """The error for `package`, which the extra `extra` installs."""
+        return cls(
+            f"{package} is not installed: run `pip install 'prodkit[{extra}]'`", extra=extra, package=package
+        )
