@@ -13,6 +13,8 @@ from prodkit.policies.backoff import (
 )
 from prodkit.policies.base import Policy
 from prodkit.policies.breaker import CircuitBreaker, Permit, SharedState
+from prodkit.policies.budget import Prices, RetryBudget
+from prodkit.policies.gate import RetryAfterGate, retry_after_of
 from prodkit.policies.pipeline import CostlyOrderWarning, Pipeline
 from prodkit.policies.retry import Budget, Retry, non_idempotent
 from prodkit.policies.timeout import Timeout
@@ -25,7 +27,10 @@ __all__ = [
     "Permit",
     "Pipeline",
     "Policy",
+    "Prices",
     "Retry",
+    "RetryAfterGate",
+    "RetryBudget",
     "SharedState",
     "Timeout",
     "constant",
@@ -34,5 +39,6 @@ __all__ = [
     "exponential",
     "full_jitter",
     "non_idempotent",
+    "retry_after_of",
     "upward",
 ]

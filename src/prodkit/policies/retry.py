@@ -19,6 +19,7 @@ from prodkit.errors import DeadlineExceededError, InvalidError, MissingExtraErro
 from prodkit.policies.backoff import Backoff, full_jitter
 from prodkit.policies.base import INVOKERS, AsyncFn, Policy, StreamFn, SyncFn, name_of
 from prodkit.policies.breaker import Errors, matcher
+from prodkit.policies.gate import retry_after_of
 from prodkit.policies.timeout import bounded, until_deadline
 
 __all__ = ["Budget", "Retry", "RetryGaveUp", "RetryScheduled", "non_idempotent"]
@@ -301,9 +302,9 @@ class _Course:
         if retry._stop is not None and retry._stop(state):
             return "stop", 0.0
         pause = self._pause(state)
-        hint = getattr(error, "retry_after", None)
-        if isinstance(hint, (int, float)) and hint > pause:
-            pause = float(hint)
+        hint = None if error is None else retry_after_of(error, retry.runtime.clock.now())
+        if hint is not None and hint > pause:
+            pause = hint
             if pause > retry.max_wait:
                 return "retry_after beyond max_wait", 0.0
         if now + pause >= Deadline.instant():
