@@ -5,30 +5,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from prodkit.errors import EnvError as EnvError
-from prodkit.errors import EnvProblem as EnvProblem
+from prodkit.errors import EnvError as EnvError, EnvProblem as EnvProblem
 
 if TYPE_CHECKING:
-    from prodkit.env.fields import Secret as Secret
-    from prodkit.env.fields import secret as secret
+    from prodkit.env.fields import Secret as Secret, secret as secret
     from prodkit.env.reference import (
         Variable as Variable,
-    )
-    from prodkit.env.reference import (
         env_example as env_example,
-    )
-    from prodkit.env.reference import (
         json_schema as json_schema,
-    )
-    from prodkit.env.reference import (
         markdown as markdown,
-    )
-    from prodkit.env.reference import (
         variables as variables,
     )
     from prodkit.env.settings import Settings as Settings
-    from prodkit.env.urls import PostgresUrl as PostgresUrl
-    from prodkit.env.urls import RedisUrl as RedisUrl
+    from prodkit.env.urls import PostgresUrl as PostgresUrl, RedisUrl as RedisUrl
 
 Environment: TypeAlias = Literal["development", "test", "staging", "production"]
 """The four places where a service runs."""
