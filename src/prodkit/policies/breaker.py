@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias
+from types import CoroutineType
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 from prodkit.core.check import CheckResult
 from prodkit.core.events import Event
@@ -15,7 +17,8 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import CircuitOpenError, DeadlineExceededError, RejectedError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
 from prodkit.policies.circuit import Change, Circuit, Lease, Rules, State
-from prodkit.policies.timeout import bounded, ended_by_timer, until_deadline
+from prodkit.policies.ticks import ticks_of
+from prodkit.policies.timeout import bounded, deadline_for, ended_by_timer, within_deadline
 
 __all__ = [
     "BreakerChanged",
@@ -29,6 +32,9 @@ __all__ = [
     "Permit",
     "SharedState",
 ]
+
+_NEVER: Final = math.inf
+_PROBED_ELSEWHERE: Final = "another process probes"
 
 Errors: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool]
 """Which errors are meant: a class, some classes, or a predicate."""
@@ -225,11 +231,16 @@ class CircuitBreaker(Policy):
             successes=successes,
             probe_timeout=probe_timeout,
         )
+        self._shadow = mode == "shadow"
+        self._said = f"circuit {name!r} is open: "
+        self._slow_after = math.inf if slow_after is None else slow_after
+        self._short = slow_after is None and window_seconds is None and failed_result is None
         self._counts = matcher("on", on)
         self._ignored = matcher("ignore", ignore)
         self._failed_result = failed_result
         self._patience = patience
         self._now = runtime.clock.monotonic
+        self._ticks = ticks_of(runtime.clock)
         self._lock = threading.Lock()  # held for a few lines, never while a call runs
         self._circuit = Circuit(self.rules, runtime.rng)
         self._shared = shared
@@ -273,22 +284,24 @@ class CircuitBreaker(Policy):
 
     # -- the shells -----------------------------------------------------------------------------------------
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        circuit, admit, now = self._circuit, self._admit, self._now
-        attempt = until_deadline(fn)
-        if self.rules.slow_after is not None or self.rules.window_seconds is not None or self._failed_result:
-            return bounded(self._wrap_timed(attempt))
+        if not self._short:
+            return bounded(self._wrap_timed(fn))
+        circuit, deadline = self._circuit, deadline_for(fn)
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             lease = None
             if circuit.guarding:
-                lease = admit()
+                lease = self._admit()
                 if self._shared is not None:
                     await self._claim(lease)
             era = circuit.era
             try:
-                result = await attempt(*args, **kwargs)
+                if deadline() == _NEVER:
+                    result = await fn(*args, **kwargs)
+                else:
+                    result = await within_deadline(fn, args, kwargs)
             except BaseException as error:
-                self._raised(lease or Lease(era, now()), error)
+                self._raised(lease or Lease(era, 0.0), error)
                 raise
             if lease is not None:
                 self._succeeded(lease)
@@ -299,44 +312,83 @@ class CircuitBreaker(Policy):
         return bounded(guarded)
 
     def _wrap_timed(self, fn: AsyncFn) -> AsyncFn:
-        circuit, now, failed_result = self._circuit, self._now, self._failed_result
+        circuit, ticks, deadline = self._circuit, self._ticks, deadline_for(fn)
+        slow_after, failed_result = self._slow_after, self._failed_result
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            lease = self._admit() if circuit.guarding else Lease(circuit.era, now())
-            if self._shared is not None and circuit.guarding:
-                await self._claim(lease)
+            lease = None
+            if circuit.guarding:
+                lease = self._admit()
+                if self._shared is not None:
+                    await self._claim(lease)
+            era = circuit.era
+            now = ticks()
+            start = now()
             try:
-                result = await fn(*args, **kwargs)
+                if deadline() == _NEVER:
+                    result = await fn(*args, **kwargs)
+                else:
+                    result = await within_deadline(fn, args, kwargs)
             except BaseException as error:
-                self._raised(lease, error)
+                self._raised(lease or Lease(era, start), error)
                 raise
-            if failed_result is not None and failed_result(result):
-                self._failed(lease)
-            else:
-                self._succeeded(lease)
+            if lease is None and failed_result is None and circuit.era == era:
+                end = now()
+                if end < circuit.boundary and end - start < slow_after:
+                    circuit.ok += 1
+                    return result
+            self._judged(lease or Lease(era, start), result)
             return result
 
         return guarded
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
-        circuit, now, failed_result = self._circuit, self._now, self._failed_result
+        if not self._short:
+            return self._wrap_sync_timed(fn)
+        circuit, lock = self._circuit, self._lock
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            lease = Lease(circuit.era, now())
-            if circuit.guarding:
-                lease = self._admit()
+            lease = self._admit() if circuit.guarding else None
+            era = circuit.era
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                self._raised(lease or Lease(era, 0.0), error)
+                raise
+            if type(result) is CoroutineType:
+                return self._go_on(lease, fn, result, args, kwargs)
+            if lease is not None:
+                self._succeeded(lease)
+            else:
+                with lock:
+                    if circuit.era == era:
+                        circuit.ok += 1
+            return result
+
+        return guarded
+
+    def _wrap_sync_timed(self, fn: SyncFn) -> SyncFn:
+        circuit, ticks = self._circuit, self._ticks
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            lease = self._admit() if circuit.guarding else Lease(circuit.era, ticks()())
             try:
                 result = fn(*args, **kwargs)
             except BaseException as error:
                 self._raised(lease, error)
                 raise
-            if failed_result is not None and failed_result(result):
-                self._failed(lease)
-            else:
-                self._succeeded(lease)
+            if type(result) is CoroutineType:
+                return self._go_on(lease, fn, result, args, kwargs)
+            self._judged(lease, result)
             return result
 
         return guarded
+
+    def _go_on(self, lease: Lease | None, fn: SyncFn, first: Any, args: Any, kwargs: Any) -> Any:
+        """A plain function returned a coroutine: what counts is how that one ends."""
+        if lease is not None:
+            self._forgotten(lease)
+        return self.resume(fn, first, args, kwargs)
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -362,26 +414,41 @@ class CircuitBreaker(Policy):
 
     # -- settling -------------------------------------------------------------------------------------------
     def _admit(self) -> Lease:
-        now = self._now()
+        now = self._ticks()()
+        circuit = self._circuit
+        if now < circuit.until and not self._shadow:
+            raise self._refusal(now)
         with self._lock:
-            lease, change = self._circuit.admit(now)
+            lease, change = circuit.admit(now)
         if change is not None:
             self._tell(change)
-        if lease is None:
-            return self._refuse(now)
-        return lease
-
-    def _refuse(self, now: float) -> Lease:
-        circuit, shadow = self._circuit, self.mode == "shadow"
-        if (events := self.runtime.events).listened:
-            events.emit(BreakerRejected(breaker=self.name, state=circuit.state(now), shadow=shadow))
-        if shadow:
+        if lease is not None:
+            return lease
+        refusal = self._refusal(now)
+        if self._shadow:
             return Lease(-1, now)  # of no era: its outcome counts nowhere
-        raise CircuitOpenError(
-            f"circuit {self.name!r} is open: {circuit.reason}",
-            retry_after=circuit.retry_after(now),
-            breaker=self.name,
-        )
+        raise refusal
+
+    def _refusal(self, now: float) -> CircuitOpenError:
+        circuit = self._circuit
+        if (events := self.runtime.events).listened:
+            events.emit(BreakerRejected(breaker=self.name, state=circuit.state(now), shadow=self._shadow))
+        # CircuitOpenError(...) without its three calls: a refusal has to cost less than what it spares
+        error = CircuitOpenError.__new__(CircuitOpenError, self._said + circuit.reason)
+        error.retry_after = circuit.retry_after(now)
+        error.breaker = self.name
+        return error
+
+    def _judged(self, lease: Lease, result: Any) -> None:
+        try:
+            failed = self._failed_result is not None and self._failed_result(result)
+        except BaseException:
+            self._forgotten(lease)
+            raise
+        if failed:
+            self._failed(lease)
+        else:
+            self._succeeded(lease)
 
     def _succeeded(self, lease: Lease) -> None:
         now = self._now()
@@ -433,9 +500,11 @@ class CircuitBreaker(Policy):
         if wait is not None:
             now = self._now()
             with self._lock:
-                change = circuit.hold_open(now, wait, "another process probes")
+                change = circuit.hold_open(now, wait, _PROBED_ELSEWHERE)
             self._tell(change)
-            self._refuse(now)
+            refusal = self._refusal(now)
+            if not self._shadow:
+                raise refusal
 
     def _opened_elsewhere(self, seconds: float) -> None:
         with self._lock:
@@ -453,11 +522,7 @@ class CircuitBreaker(Policy):
         if change is None:
             return
         if ours and self._shared is not None:
-            if (
-                change.after == "open"
-                and change.hold is not None
-                and change.reason != "another process probes"
-            ):
+            if change.after == "open" and change.hold is not None and change.reason != _PROBED_ELSEWHERE:
                 self._shared.opened(self.name, change.hold)
             elif change.after == "closed":
                 self._shared.closed(self.name)
