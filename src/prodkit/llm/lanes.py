@@ -1,0 +1,63 @@
+"""What is known about each model of the chain, shared by all calls of a client: breaker, cool-down, rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prodkit.core.runtime import Runtime
+from prodkit.llm.classify import Failure
+from prodkit.llm.cost import estimate_input
+from prodkit.llm.limits import RateLimits
+from prodkit.llm.model import Model
+from prodkit.llm.plan import Hold
+from prodkit.policies.breaker import CircuitBreaker, SharedState
+
+__all__ = ["Lane"]
+
+
+class Lane:
+    """One model: its circuit breaker, the instant before which it must not be asked, its rate limits."""
+
+    __slots__ = ("breaker", "cool_until", "limits", "model")
+
+    def __init__(
+        self, model: Model, *, failures: int, open_for: float, shared: SharedState | None, runtime: Runtime
+    ) -> None:
+        self.model = model
+        self.cool_until = 0.0
+        self.limits = RateLimits()
+        self.breaker = CircuitBreaker(
+            f"llm.{model.name}",
+            failures=failures,
+            failure_rate=None,
+            open_for=open_for,
+            shared=shared,
+            runtime=runtime,
+        )
+
+    def need(self, params: Mapping[str, Any]) -> tuple[float, float, float]:
+        """What a request takes of the rate limits: requests, input tokens, output tokens."""
+        return 1.0, float(estimate_input(params)), float(params["max_tokens"])
+
+    def hold(self, need: tuple[float, float, float], now: float) -> Hold:
+        """How long this model must not be asked."""
+        if self.breaker.state in ("open", "isolated"):
+            return Hold(self.breaker_wait(), "open")
+        cool, rate = self.cool_until - now, self.limits.wait(need, now)
+        if cool > 0 and cool >= rate:
+            return Hold(cool, "retry_after")
+        return Hold(rate, "rate") if rate > 0 else Hold()
+
+    def breaker_wait(self) -> float:
+        """The seconds until the breaker lets a probe through."""
+        return self.breaker.retry_after or 0.0
+
+    def answered(self, headers: Mapping[str, str], failure: Failure | None, now: float) -> None:
+        """A response has come: its headers tell the rates, and a refusal how long to wait. The longer one stands."""
+        self.limits.learn(headers, now)
+        if failure is not None:
+            if failure.retry_after:
+                self.cool_until = max(self.cool_until, now + failure.retry_after)
+            if failure.code == "rate_limited":
+                self.limits.refused(now)
