@@ -85,9 +85,9 @@ class RateLimits:
     __slots__ = ("_buckets", "_unsent")
 
     def __init__(self) -> None:
-        self._buckets = {kind: HeaderBucket() for kind in _KINDS}
+        self._buckets: dict[str, HeaderBucket] = {kind: HeaderBucket() for kind in _KINDS}
         self._buckets["requests"] = HeaderBucket(_FIRST)
-        self._unsent = dict.fromkeys(_KINDS, 0.0)
+        self._unsent: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
 
     def wait(self, need: tuple[float, float, float], now: float) -> float:
         """The seconds until a request with this need may go."""

@@ -35,7 +35,9 @@ class Splice:
 
     def __init__(self) -> None:
         self._texts: list[str] = []  # all text delivered
-        self._parts: list[dict[str, Any]] = []  # blocks of attempts that failed, with text merged into the last
+        self._parts: list[
+            dict[str, Any]
+        ] = []  # blocks of attempts that failed, with text merged into the last
         self._message: dict[str, Any] | None = None
         self._blocks: list[dict[str, Any]] = []  # whole blocks of this attempt
         self._block: dict[str, Any] | None = None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
     from anthropic._response import AsyncAPIResponse
 
-__all__ = ["Reply", "Send", "SdkWire", "build_sdk", "check_sdk"]
+__all__ = ["Reply", "SdkWire", "Send", "build_sdk", "check_sdk"]
 
 
 class Reply:
@@ -53,8 +53,8 @@ _OPTIONS: Final = frozenset(("extra_headers", "extra_query", "extra_body", "time
 def build_sdk(api_key: str, base_url: str | None, *, connections: int) -> AsyncAnthropic:
     """An SDK client with retries off, no read timeout of its own, and a pool as large as our own limit."""
     try:
-        import anthropic  # noqa: PLC0415 - three seconds and sixty megabytes, paid by whoever calls a model
-        import httpx2  # noqa: PLC0415
+        import anthropic
+        import httpx2
     except ImportError:
         raise MissingExtraError.named("anthropic", "llm") from None
     limits = httpx2.Limits(
@@ -87,7 +87,7 @@ class SdkWire:
     __slots__ = ("_create", "_known", "_raised", "client")
 
     def __init__(self, client: AsyncAnthropic) -> None:
-        from anthropic import APIStatusError  # noqa: PLC0415
+        from anthropic import APIStatusError
 
         check_sdk(client)
         self.client = client
