@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -49,6 +50,12 @@ class Services:
     worker: Worker
     pages: Pages
     demo: DemoMode | None = None
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def drain(self) -> None:
+        """The process is leaving: streams end now, so that browsers go to the next process. Safe in a signal handler."""
+        self.draining.set()
+        self.wakeups.wake_all()
 
     @classmethod
     def of(cls, settings: Settings, *, demo: DemoMode | None = None) -> Services:
@@ -71,7 +78,11 @@ class Services:
             redis=redis,
             claude=claude,
             limiter=ratelimit.RateLimiter(redis, runtime=runtime),
-            avatars=files.Validator(files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048)),
+            avatars=files.Validator(
+                files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
+                language="pt-BR",
+                runtime=runtime,
+            ),
             passwords=sessions.Passwords(),
             sessions=sessions.Sessions(
                 sessions.PostgresStore(db),

@@ -46,34 +46,26 @@ def reason_for(error: BaseException) -> str:
     if isinstance(error, CallTimeoutError):
         return "a resposta demorou mais que o limite"
     if isinstance(error, LlmError):
-        return _LLM_REASONS.get(_family(error.code), "o serviço de IA não respondeu como devia")
+        return _LLM_REASONS.get(error.code, "o serviço de IA não respondeu como devia")
     return "houve um erro inesperado, que foi registrado"
 
 
 _LLM_REASONS: Final[Mapping[str, str]] = {
     "overloaded": "o modelo está sobrecarregado",
-    "rate": "o serviço de IA atingiu o limite de uso",
-    "timeout": "a resposta demorou mais que o limite",
+    "server_error": "o serviço de IA falhou",
     "connection": "não foi possível falar com o serviço de IA",
-    "auth": "o serviço de IA recusou a nossa credencial",
+    "truncated": "a resposta veio incompleta",
+    "bad_response": "a resposta veio em um formato inesperado",
+    "rate_limited": "o serviço de IA atingiu o limite de uso",
+    "spend_limit": "o limite de gasto do serviço de IA foi alcançado",
+    "billing": "o limite de gasto do serviço de IA foi alcançado",
+    "authentication": "o serviço de IA recusou a nossa credencial",
+    "permission": "o serviço de IA recusou a nossa credencial",
+    "not_found": "o modelo configurado não existe mais",
+    "invalid_request": "o serviço de IA não aceitou o pedido",
+    "too_large": "a pergunta ficou grande demais para o modelo",
     "refusal": "o modelo preferiu não responder a esta pergunta",
-    "invalid": "o serviço de IA não aceitou o pedido",
 }
-
-
-def _family(code: str) -> str:
-    families = {
-        "overloaded": ("overloaded", "529"),
-        "rate": ("rate", "429", "spend"),
-        "timeout": ("timeout", "stall", "504", "deadline", "first_content"),
-        "connection": ("connect", "network", "reset", "eof", "transport"),
-        "auth": ("auth", "permission", "401", "403"),
-        "refusal": ("refus",),
-        "invalid": ("invalid", "400", "413", "422"),
-    }
-    return next(
-        (family for family, signs in families.items() if any(sign in code.lower() for sign in signs)), ""
-    )
 
 
 def milestone(kind: str, data: Mapping[str, Any]) -> str:

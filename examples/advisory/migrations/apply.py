@@ -14,7 +14,7 @@ from prodkit.postgres import advisory_lock
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["migrate"]
+__all__ = ["is_current", "migrate"]
 
 
 async def migrate(dsn: str | Revealable, *, timeout: float = 60.0) -> bool:
@@ -34,6 +34,15 @@ async def migrate(dsn: str | Revealable, *, timeout: float = 60.0) -> bool:
             return True
     finally:
         await lock.close()
+
+
+async def is_current(dsn: str | Revealable) -> bool:
+    """Whether the database has the schema that this code was written for. Raises OSError when it is away."""
+    connection = await asyncpg.connect(reveal(dsn), timeout=10.0)
+    try:
+        return await _current(connection) == HEAD
+    finally:
+        await connection.close()
 
 
 async def _current(connection: asyncpg.Connection) -> str | None:

@@ -39,17 +39,20 @@ class Pages:
         self._environment.globals.update(demo=demo, run_labels=RUN_LABELS, seat_labels=SEAT_LABELS)
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-        """A whole page. It shows and forgets the notice that the last one left in the session."""
-        session = getattr(request, "session", None) if "session" in request.scope else None
+        """A whole page, never cached."""
+        return HTMLResponse(self.html(request, name, **values), status, {"Cache-Control": "no-store"})
+
+    def html(self, request: Request, name: str, **values: Any) -> str:
+        """The text of a page. It shows and forgets the notice that the last one left in the session."""
+        session = request.scope.get("session")
         notice = session.pop("notice", None) if session else None
-        html = self._environment.get_template(name).render(
+        return self._environment.get_template(name).render(
             user=getattr(request.state, "user", None),
             here=request.url.path,
             notice=notice,
             csrf=lambda: _field(request),
             **values,
         )
-        return HTMLResponse(html, status, {"Cache-Control": "no-store"})
 
     def council(self, request: Request, run: Run) -> str:
         """The part of a council's page that changes at its end."""

@@ -9,7 +9,7 @@ from advisory.pages.limits import take
 from advisory.pages.visitor import client_address, current_user, redirect, safe_next
 from advisory.services import services
 from advisory.store.users import EmailTakenError
-from prodkit.ratelimit import LOGIN, LOGIN_IP, REGISTER
+from prodkit.ratelimit import LOGIN, LOGIN_IP, REGISTER, account_key
 
 __all__ = ["router"]
 
@@ -32,7 +32,7 @@ async def sign_in(request: Request) -> Response:
     form.values["next"] = safe_next(form.values.get("next", "/"))
     email, password = form.email(), form.password(new=False)
     if not form.errors:
-        attempt = await take(request, (LOGIN, email), (LOGIN_IP, client_address(request)))
+        attempt = await take(request, (LOGIN, account_key(email)), (LOGIN_IP, client_address(request)))
         found = await app.users.with_hash(email)
         right, newer = await app.passwords.verify(found[1] if found else None, password)
         if right and found:

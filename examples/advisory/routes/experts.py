@@ -49,7 +49,7 @@ async def create(request: Request) -> Response:
                 sanitise=True,
             )
         except files.InvalidFileError as error:
-            form.errors["avatar"] = "A foto foi recusada: " + " ".join(each.message for each in error.problems)
+            form.errors["avatar"] = "A foto foi recusada: " + " ".join(p.message for p in error.problems)
     if form.errors:
         return app.pages.page(request, "expert_new.html", status=422, form=form)
     await app.experts.add(

@@ -27,7 +27,7 @@ async def home(request: Request) -> Response:
     user = await current_user(request)
     if user is None:
         if app.demo is not None and app.demo.may_sign_in(request):
-            await app.demo.sign_in(request)
+            app.demo.sign_in(request)
             return redirect("/")
         return app.pages.page(request, "welcome.html")
     question = request.query_params.get("pergunta", "")[:MAX_QUESTION]
