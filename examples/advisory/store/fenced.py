@@ -1,5 +1,7 @@
 """What a worker writes to a run. Each write names the fence under which the worker took it, in one transaction
 with its event; a worker that was overtaken, or whose run was stopped, gets StaleFenceError and has changed nothing.
+
+Each may be called again after an error: what is recorded already is not recorded twice.
 """
 
 from __future__ import annotations
@@ -78,6 +80,13 @@ class FencedRuns:
                 raise StaleFenceError(f"run {run.id} is no longer ours")
             yield tx
 
+    async def holds(self, run: Taken) -> bool:
+        """Whether the run is still in the hands of the worker that took it as `run`."""
+        mine = await self._db.fetchval(
+            "select true from runs where id = $1 and fence = $2 and status = 'running'", run.id, run.fence
+        )
+        return bool(mine)
+
     async def seat_started(self, run: Taken, seat: Seat) -> None:
         async with self._held(run) as tx:
             await tx.execute(
@@ -89,26 +98,28 @@ class FencedRuns:
 
     async def seat_done(self, run: Taken, seat: Seat, *, text: str, model: str) -> None:
         async with self._held(run) as tx:
-            await tx.execute(
+            changed = await tx.execute(
                 """update seats set status = 'done', text = $3, model = $4, finished_at = now()
-                   where run_id = $1 and position = $2""",
+                   where run_id = $1 and position = $2 and status = 'running'""",
                 run.id,
                 seat.position,
                 text,
                 model,
             )
-            await append(tx, run.id, "seat.done", await _progress(tx, run, seat))
+            if changed != "UPDATE 0":
+                await append(tx, run.id, "seat.done", await _progress(tx, run, seat))
 
     async def seat_failed(self, run: Taken, seat: Seat, *, reason: str) -> None:
         async with self._held(run) as tx:
-            await tx.execute(
+            changed = await tx.execute(
                 """update seats set status = 'failed', reason = $3, finished_at = now()
-                   where run_id = $1 and position = $2""",
+                   where run_id = $1 and position = $2 and status = 'running'""",
                 run.id,
                 seat.position,
                 reason,
             )
-            await append(tx, run.id, "seat.failed", {**await _progress(tx, run, seat), "reason": reason})
+            if changed != "UPDATE 0":
+                await append(tx, run.id, "seat.failed", {**await _progress(tx, run, seat), "reason": reason})
 
     async def seats(self, run: Taken) -> tuple[Seat, ...]:
         """As they stand now."""

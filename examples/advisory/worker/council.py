@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -21,6 +22,7 @@ __all__ = ["CHAIR_LIMIT", "EXPERT_LIMIT", "Answerer", "Council"]
 EXPERT_LIMIT = 90.0
 """Seconds for one expert, retries and the fallback model included."""
 CHAIR_LIMIT = 120.0
+_WATCH = 1.0
 
 
 class Reply(Protocol):
@@ -55,11 +57,25 @@ class Council:
             return
         try:
             async with asyncio.TaskGroup() as group:
-                for seat in to_ask(run.seats):
-                    group.create_task(self._ask(run, seat), name=f"council {run.id} seat {seat.position}")
-            await self._conclude(run)
+                watch = group.create_task(self._watch(run), name=f"council {run.id} watch")
+                await self._work(run)
+                watch.cancel()
         except* StaleFenceError:
             logger.info("council {} was stopped or taken over", run_id)
+
+    async def _work(self, run: Taken) -> None:
+        async with asyncio.TaskGroup() as group:
+            for seat in to_ask(run.seats):
+                group.create_task(self._ask(run, seat), name=f"council {run.id} seat {seat.position}")
+        await self._conclude(run)
+
+    async def _watch(self, run: Taken) -> None:
+        """Ends the calls under way when the run is no longer ours, also where PgQueuer's notice was lost."""
+        while True:
+            await asyncio.sleep(_WATCH)
+            with suppress(ProdkitError):  # a database that is away says nothing about the run
+                if not await self._runs.holds(run):
+                    raise StaleFenceError(f"run {run.id} is no longer ours")
 
     async def _ask(self, run: Taken, seat: Seat) -> None:
         await self._runs.seat_started(run, seat)

@@ -89,8 +89,7 @@ class Worker(Managed):
                     dequeue_timeout=_DEQUEUE,
                     heartbeat_timeout=_HEARTBEAT,
                     batch_size=4,
-                    shutdown_on_listener_failure=True,
-                )
+                )  # its listener check may probe before the listener is there (1.6.0), so it must not end us
             finally:
                 sweep.cancel()
                 with suppress(asyncio.CancelledError):
