@@ -63,8 +63,10 @@ class Faulty:
         if isinstance(step, tuple):
             await asyncio.sleep(step[0])
             return await self._do(step[1], args, kwargs)
-        if isinstance(step, BaseException) or (isinstance(step, type) and issubclass(step, BaseException)):
+        if isinstance(step, BaseException):
             raise step
+        if isinstance(step, type) and issubclass(step, BaseException):
+            raise step()
         if isinstance(step, (int, float)):
             await asyncio.sleep(step)
             return self._answer
