@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py                    # everything that is installed
     python benchmarks/overhead.py --ours             # without the peers
-    python benchmarks/overhead.py --calls 20000 --rounds 9 retry
+    python benchmarks/overhead.py --calls 5000 --rounds 40 retry
 
 Each figure is the median over rounds of (guarded / bare), where both halves of a round run one after the other. On
 a busy machine the nanoseconds wander and the ratios stay. Peers are taken from the environment that runs this; one
@@ -92,9 +92,7 @@ OURS_BREAKER = [
 ]
 OURS_RETRY = [
     Case("prodkit Retry", lambda: pk.Retry(attempts=3, on=Boom), 4.0),
-    Case(
-        "prodkit Retry + budget", lambda: pk.Retry(attempts=3, on=Boom, budget=policies.RetryBudget()), 6.0
-    ),
+    Case("prodkit Retry + budget", lambda: pk.Retry(attempts=3, on=Boom, budget=policies.RetryBudget()), 6.0),
 ]
 OURS_PIPELINES = [
     Case("prodkit fallback+retry+budget+breaker+limit", full_pipeline, 15.0),
@@ -161,8 +159,8 @@ async def opened(case: Case, calls: int, rounds: int) -> tuple[float, int]:
 
 async def median(measure: Any, bare: Any, guarded: Any, calls: int, rounds: int) -> float:
     ratios = []
+    gc.collect()
     for _ in range(rounds):
-        gc.collect()
         base, cost = await measure(bare, calls), await measure(guarded, calls)
         ratios.append(cost / base)
     return statistics.median(ratios)
@@ -174,15 +172,19 @@ def closed_sync(case: Case, calls: int, rounds: int) -> float:
     guarded = decorator(noop)
     timed_sync(guarded, calls // 4)
     ratios = []
+    gc.collect()
     for _ in range(rounds):
-        gc.collect()
         base, cost = timed_sync(noop, calls), timed_sync(guarded, calls)
         ratios.append(cost / base)
     return statistics.median(ratios)
 
 
 def line(case: Case, text: str, measured: float) -> None:
-    goal = "" if case.goal is None else f"  goal <= x{case.goal:g}  {'ok' if measured <= case.goal else 'MISSED'}"
+    goal = (
+        ""
+        if case.goal is None
+        else f"  goal <= x{case.goal:g}  {'ok' if measured <= case.goal else 'MISSED'}"
+    )
     print(f"  {case.name:52s} {text}{goal}", flush=True)
 
 
@@ -242,10 +244,12 @@ def main_sync(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("tables", nargs="*", help="breaker, retry, pipeline, sync; all when none is given")
-    parser.add_argument("--calls", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--calls", type=int, default=2_000)
+    parser.add_argument("--rounds", type=int, default=75)
     parser.add_argument("--ours", action="store_true", help="leave the peers out")
     options = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -296,11 +296,11 @@ class Circuit:
 
     def _settle(self) -> None:
         """Moves the successes counted since the last look into the window, before anything newer."""
-        if self.ok:
+        ok, self.ok = self.ok, 0
+        if ok:
             self._run = 0
             if self._window is not None:
-                self._window.add_successes(self.ok)
-            self.ok = 0
+                self._window.add_successes(ok)
 
     def _count(self, now: float, outcome: int) -> Change | None:
         window, rules = self._window, self.rules
