@@ -43,7 +43,7 @@ async def _migrate(settings: Settings) -> int:
 async def _serve(settings: Settings) -> int:
     from advisory.main import create_app
     from advisory.migrations.apply import is_current
-    from advisory.serve import Server, bound_socket
+    from advisory.serve import bound_socket, make_server
     from advisory.services import Services
 
     try:
@@ -60,7 +60,7 @@ async def _serve(settings: Settings) -> int:
             print("advisory: o banco de dados está desatualizado; rode `python -m advisory migrate`", file=sys.stderr)
             return 1
         services = Services.of(settings)
-        await Server(create_app(services), services).serve(sockets=[listener])
+        await make_server(create_app(services), settings).serve(sockets=[listener])
     return 0
 
 

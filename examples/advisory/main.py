@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.middleware import Middleware
+from loguru import logger
 from starlette.staticfiles import StaticFiles
 
 import prodkit as pk
@@ -17,39 +17,28 @@ from advisory.pages.errors import handlers, problem_page
 from advisory.routes import accounts, council, experts, health, history, home, stream
 from advisory.services import Services
 from prodkit import web
-from prodkit.sessions import CsrfTokens
 
 __all__ = ["create_app"]
 
-_WITHOUT_SESSION = ("/static/", "/healthz", "/api/health")
 _STATIC = Path(__file__).parent / "static"
 
 
 def create_app(services: Services) -> FastAPI:
     """The ASGI app around `services`, which it starts and closes."""
+    app = FastAPI(title="O Conselho", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     problems = web.Problems(html=problem_page, runtime=services.runtime)
-    app = FastAPI(
-        title="O Conselho",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        lifespan=_lifespan,
-        exception_handlers=handlers(problems),
-        middleware=[
-            Middleware(web.SecurityHeadersMiddleware),
-            Middleware(web.RequestIdMiddleware),
-            Middleware(web.ErrorMiddleware, problems=problems),
-            Middleware(web.SessionMiddleware, sessions=services.sessions, skip=_WITHOUT_SESSION),
-            Middleware(
-                web.CsrfMiddleware,
-                tokens=CsrfTokens(services.sessions.csrf_keys),
-                secure=services.sessions.cookie.secure,
-                problems=problems,
-            ),
-        ],
+    web.install(
+        app,
+        sessions=services.sessions,
+        skip=("/static/", "/healthz", "/api/health"),
+        problems=problems,
+        log_context=lambda request_id: logger.contextualize(request_id=request_id),
     )
+    for kind, handler in handlers(problems).items():
+        app.add_exception_handler(kind, handler)
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
     for subject in (health, accounts, home, experts, stream, council, history):
         app.include_router(subject.router)
     return app
@@ -64,7 +53,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with pk.running(*parts):
         warming = asyncio.create_task(_warm(services), name="warm-up")
         try:
-            yield
+            with services.drain.on_signals():
+                yield
         finally:
             warming.cancel()
             with suppress(asyncio.CancelledError):

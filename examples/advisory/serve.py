@@ -1,44 +1,32 @@
-"""uvicorn with a drain: streams are told to end when the signal comes, not when they run out of time."""
+"""uvicorn, set up so that it leaves in time, on a socket that was taken before anything else was started."""
 
 from __future__ import annotations
 
 import socket
-from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
-from advisory.services import Services
+from advisory.settings import Settings
 
-__all__ = ["Server", "bound_socket"]
+__all__ = ["bound_socket", "make_server"]
 
 
-class Server(uvicorn.Server):
+def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """Waits at most ``graceful_seconds`` for requests under way; uvicorn's own default waits for ever."""
-
-    def __init__(self, app: FastAPI, services: Services) -> None:
-        settings = services.settings
-        super().__init__(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=True,
-                proxy_headers=True,
-                forwarded_allow_ips=settings.forwarded_allow_ips,
-                timeout_graceful_shutdown=settings.graceful_seconds,
-                timeout_keep_alive=20,
-                lifespan="on",
-            )
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=True,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+            timeout_graceful_shutdown=settings.graceful_seconds,
+            timeout_keep_alive=20,
+            lifespan="on",
         )
-        self._services = services
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._services.drain()
-        super().handle_exit(sig, frame)
+    )
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

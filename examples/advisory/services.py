@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from advisory.store.users import Users
 from advisory.store.wakeups import Wakeups
 from advisory.worker.council import Council
 from advisory.worker.loop import Worker
-from prodkit import files, llm, postgres, ratelimit, sessions
+from prodkit import files, llm, postgres, ratelimit, sessions, web
 from prodkit.redis import RedisLink
 
 if TYPE_CHECKING:
@@ -50,12 +49,7 @@ class Services:
     worker: Worker
     pages: Pages
     demo: DemoMode | None = None
-    draining: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def drain(self) -> None:
-        """The process is leaving: streams end now, so that browsers go to the next process. Safe in a signal handler."""
-        self.draining.set()
-        self.wakeups.wake_all()
+    drain: web.Drain = field(default_factory=web.Drain)
 
     @classmethod
     def of(cls, settings: Settings, *, demo: DemoMode | None = None) -> Services:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -43,12 +44,12 @@ def run(*, port: int, directory: Path) -> int:
             logger.remove()
 
 
-async def _serve(embedded: Embedded, port: int, listener: object) -> int:
+async def _serve(embedded: Embedded, port: int, listener: socket.socket) -> int:
     from advisory.demo.mode import DemoMode
     from advisory.demo.seed import seed
     from advisory.main import create_app
     from advisory.migrations.apply import migrate
-    from advisory.serve import Server
+    from advisory.serve import make_server
     from advisory.services import Services
 
     settings = embedded.settings(host="127.0.0.1", port=port)
@@ -57,7 +58,7 @@ async def _serve(embedded: Embedded, port: int, listener: object) -> int:
     services = Services.of(settings, demo=demo)
     async with services.db:
         demo.user = await seed(services)
-    server = Server(create_app(services), services)
+    server = make_server(create_app(services), settings)
     telling = asyncio.create_task(_tell(port))
     try:
         await server.serve(sockets=[listener])

@@ -64,7 +64,6 @@ def handlers(problems: web.Problems) -> dict[Any, Callable[[Request, Any], Any]]
         return await problems.response(found, request.scope)
 
     return {
-        **problems.handlers(),
         TooManyError: _too_many,
         SignInNeeded: _sign_in_first,
         RequestValidationError: no_such_page,

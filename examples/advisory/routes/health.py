@@ -1,9 +1,9 @@
-"""How the service is: for machines, for people, and for whoever restarts it."""
+"""How the service is, for people and for whoever restarts it. The kit's routes tell it to machines."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 
 from advisory.services import services
 
@@ -16,13 +16,6 @@ router = APIRouter()
 async def liveness() -> Response:
     """The process answers. It asks no dependency: a restart would not mend them."""
     return PlainTextResponse("ok", headers={"Cache-Control": "no-store"})
-
-
-@router.get("/api/health")
-async def health(request: Request) -> Response:
-    """Statuses for everybody: 200 while the service can do its work, perhaps with less, else 503."""
-    report = await services(request).health.report()
-    return JSONResponse(report.public(), 200 if report.ok else 503, {"Cache-Control": "no-store"})
 
 
 @router.get("/saude")

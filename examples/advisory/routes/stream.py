@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from starlette.responses import StreamingResponse
 
 from advisory.council.model import Run
 from advisory.council.texts import milestone, standing
 from advisory.pages.visitor import signed_in
 from advisory.services import Services, services
 from advisory.store.events import RunEvent
+from prodkit import web
+from prodkit.progress import Progress
 
 __all__ = ["router"]
 
 router = APIRouter()
 
-_HEARTBEAT = 10.0
 _RECHECK = 2.0
 """Seconds after which a stream looks by itself, should a notice have been lost."""
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 @router.get("/conselhos/{run_id}/eventos")
@@ -38,23 +36,18 @@ async def events(request: Request, run_id: UUID) -> Response:
     run = await app.runs.get(user.id, run_id)
     if run is None:
         raise HTTPException(404)
-    after = _number(request.headers.get("last-event-id")) or _number(request.query_params.get("depois")) or 0
+    after = web.last_event_id(request, default=_number(request.query_params.get("depois")))
     if run.finished and after >= run.last_seq:
-        return Response(status_code=204, headers=_HEADERS)
-    return StreamingResponse(
-        _stream(request, app, user.id, run, after), media_type="text/event-stream", headers=_HEADERS
-    )
+        return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    return web.EventStream(_steps(request, app, user.id, run, after), retry=1.0, drain=app.drain)
 
 
-async def _stream(
+async def _steps(
     request: Request, app: Services, owner_id: int, run: Run, after: int
-) -> AsyncIterator[str]:
+) -> AsyncIterator[Progress]:
     news = app.wakeups.subscribe(run.id)
-    loop = asyncio.get_running_loop()
-    spoke = loop.time()
     try:
-        yield "retry: 1000\n\n"
-        while not app.draining.is_set():
+        while True:
             news.clear()
             found = await app.events.after(run.id, after)
             if found:
@@ -62,21 +55,17 @@ async def _stream(
                 if now is None:
                     return
                 for event in found:
-                    yield _message(request, app, now, event)
+                    yield Progress(event.seq, "passo", _step(request, app, now, event))
                     after = event.seq
-                spoke = loop.time()
                 if now.finished and after >= now.last_seq:
                     return
-            elif loop.time() - spoke >= _HEARTBEAT:
-                yield ": still here\n\n"
-                spoke = loop.time()
             with suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), _RECHECK)
     finally:
         app.wakeups.unsubscribe(run.id, news)
 
 
-def _message(request: Request, app: Services, run: Run, event: RunEvent) -> str:
+def _step(request: Request, app: Services, run: Run, event: RunEvent) -> dict[str, Any]:
     step: dict[str, Any] = {
         "seq": event.seq,
         "kind": event.kind,
@@ -96,8 +85,8 @@ def _message(request: Request, app: Services, run: Run, event: RunEvent) -> str:
             "target": "conselho",
             "html": app.pages.council(request, run),
         }
-    return f"id: {event.seq}\nevent: passo\ndata: {json.dumps(step, ensure_ascii=False)}\n\n"
+    return step
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0
