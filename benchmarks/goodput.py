@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import random
 import statistics
 import time
 import warnings
@@ -20,6 +21,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
+import prodkit as pk
+from prodkit.policies.adaptive import AdaptiveLimit
+from prodkit.policies.backoff import full_jitter
+from prodkit.policies.budget import RetryBudget
+from prodkit.policies.gate import RetryAfterGate
 from prodkit.testing.trace import PATIENCE, Report, Upstream, UpstreamError, run_trace
 
 Call = Callable[[], Awaitable[Any]]
@@ -35,7 +41,45 @@ def attempt(client: int, upstream: Upstream) -> Call:
     return once
 
 
-# --- the stacks -----------------------------------------------------------------------------------------------------
+# --- prodkit, one configuration for the whole trace -----------------------------------------------------------------
+
+
+def countable(error: Exception) -> bool:
+    """What says that the upstream is ill: being throttled does not."""
+    return getattr(error, "status", None) != 429
+
+
+def overloaded(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError) or getattr(error, "status", None) == 503
+
+
+def prodkit_stack(client: int, upstream: Upstream) -> Call:
+    runtime = pk.Runtime(rng=random.Random(client))
+    pipeline = pk.Pipeline(
+        pk.Retry(
+            5, on=TRANSIENT, wait=full_jitter(base=0.1), budget=RetryBudget(runtime=runtime), runtime=runtime
+        ),
+        pk.CircuitBreaker(
+            "upstream",
+            failures=10,
+            failure_rate=0.6,
+            window_seconds=5,
+            open_for=0.5,
+            open_growth=2,
+            max_open_for=1.5,
+            open_jitter=0.3,
+            on=countable,
+            runtime=runtime,
+        ),
+        RetryAfterGate("upstream", runtime=runtime),
+        AdaptiveLimit(overloaded=overloaded, runtime=runtime),
+        pk.Timeout(ATTEMPT),
+        runtime=runtime,
+    )
+    return partial(pipeline.run, upstream.request, client)
+
+
+# --- the peers -----------------------------------------------------------------------------------------------------
 
 
 def no_retry(client: int, upstream: Upstream) -> Call:
@@ -152,6 +196,7 @@ def pyresilience(client: int, upstream: Upstream) -> Call:
 
 
 STACKS: dict[str, Callable[[int, Upstream], Call]] = {
+    "prodkit": prodkit_stack,
     "no retry": no_retry,
     "naive, 5 immediate": naive,
     "tenacity, 5, full jitter": tenacity_jitter,

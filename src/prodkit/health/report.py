@@ -77,4 +77,8 @@ class HealthReport:
 
 def overall(checks: Iterable[CheckReport]) -> Status:
     """The worst weight among `checks`; ``up`` where there is none."""
-    return max((check.weight for check in checks), key=_RANK.__getitem__, default="up")
+    worst: Status = "up"
+    for check in checks:
+        if _RANK[check.weight] > _RANK[worst]:
+            worst = check.weight
+    return worst

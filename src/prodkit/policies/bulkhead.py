@@ -58,7 +58,7 @@ class Limiter(Policy):
     @property
     def waiting(self) -> int:
         """Calls that stand in line."""
-        return self._slots.waiting
+        return len(self._slots.line)
 
     def hold(self) -> AbstractAsyncContextManager[None]:
         """A place for the length of a block, for what is not one call (a stream, say).
@@ -74,7 +74,7 @@ class Limiter(Policy):
         return latest if self.max_wait is None else min(latest, now + self.max_wait)
 
     async def _queue(self) -> None:
-        refusal = await self._slots.wait(self._latest(asyncio.get_running_loop().time()))
+        refusal = await self._slots.line.wait(self._latest(asyncio.get_running_loop().time()))
         if refusal is not None:
             raise self._refused(refusal)
 
@@ -83,7 +83,7 @@ class Limiter(Policy):
         if self.runtime.events.listened:
             self.runtime.events.emit(
                 BulkheadRejected(
-                    bulkhead=self.name, reason=refusal, inflight=slots.inflight, waiting=slots.waiting
+                    bulkhead=self.name, reason=refusal, inflight=slots.inflight, waiting=len(slots.line)
                 )
             )
         return BulkheadFullError(
@@ -135,7 +135,7 @@ class Bulkhead(Limiter):
         self._threads = threading.BoundedSemaphore(limit)
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        slots, enter, leave, queue = self._slots, self._slots.enter, self._slots.leave, self._queue
+        enter, leave, queue = self._slots.enter, self._slots.leave, self._queue
 
         async def bulkhead(*args: Any, **kwargs: Any) -> Any:
             if not enter():
@@ -143,10 +143,7 @@ class Bulkhead(Limiter):
             try:
                 return await fn(*args, **kwargs)
             finally:
-                if slots.waiting:
-                    leave()
-                else:
-                    slots.inflight -= 1
+                leave()
 
         return bulkhead
 
@@ -166,8 +163,8 @@ class Bulkhead(Limiter):
     def __repr__(self) -> str:
         slots = self._slots
         return (
-            f"Bulkhead({slots.limit}, name={self.name!r}, max_queue={slots.max_queue}, "
-            f"max_wait={self.max_wait}, order={slots.order!r})"
+            f"Bulkhead({slots.limit}, name={self.name!r}, max_queue={slots.line.max_waiting}, "
+            f"max_wait={self.max_wait}, order={slots.line.order!r})"
         )
 
 

@@ -1,4 +1,4 @@
-"""Places for calls, and the line in front of them: what Bulkhead and AdaptiveLimit share.
+"""The line in front of a limit, and limited places: what Bulkhead, AdaptiveLimit and RetryAfterGate share.
 
 Belongs to one event loop; no lock, because no stretch that reads and then writes holds an ``await``.
 """
@@ -6,10 +6,12 @@ Belongs to one event loop; no lock, because no stretch that reads and then write
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-__all__ = ["Order", "Refusal", "Slots"]
+__all__ = ["Line", "Order", "Refusal", "Slots"]
 
 Order: TypeAlias = Literal["fifo", "lifo", "adaptive"]
 """Who is served first: the oldest waiter, the newest, or the newest only while the line stands still.
@@ -22,103 +24,118 @@ Refusal: TypeAlias = Literal["full", "late", "displaced"]
 """Why a caller got no place: the line is full, its time ran out, or a newer caller took its place in the line."""
 
 
-class _Waiter:
-    __slots__ = ("granted", "since", "timer")
+class Line:
+    """Callers that wait for their turn, at most `max_waiting`; none waits beyond the instant it names.
 
-    def __init__(self, granted: asyncio.Future[Refusal | None], since: float) -> None:
-        self.granted = granted
-        self.since = since
-        self.timer: asyncio.TimerHandle | None = None
+    `lost` is called when a caller whose turn had come was cancelled before it could take it.
+    """
 
+    __slots__ = ("_lost", "_waiters", "max_waiting", "order", "patience")
 
-class Slots:
-    """At most `limit` holders at once; at most `max_queue` wait, none beyond the instant it names."""
-
-    __slots__ = ("_line", "inflight", "limit", "max_queue", "order", "patience")
-
-    def __init__(self, limit: int, *, max_queue: int, order: Order, patience: float = 0.1) -> None:
-        self.limit = limit
-        self.max_queue = max_queue
+    def __init__(
+        self, *, max_waiting: int, order: Order, lost: Callable[[], None], patience: float = 0.1
+    ) -> None:
+        self.max_waiting = max_waiting
         self.order = order
         self.patience = patience
-        self.inflight = 0
-        self._line: deque[_Waiter] = deque()  # oldest first
+        self._lost = lost
+        self._waiters: deque[_Waiter] = deque()  # oldest first
 
-    @property
-    def waiting(self) -> int:
-        return len(self._line)
-
-    def enter(self) -> bool:
-        """Takes a place if one is free and nobody waits for it."""
-        if self.inflight < self.limit and not self._line:
-            self.inflight += 1
-            return True
-        return False
+    def __len__(self) -> int:
+        return len(self._waiters)
 
     async def wait(self, latest: float) -> Refusal | None:
-        """Waits for a place until the loop's instant `latest`. None means that the caller now holds one.
+        """Waits for the caller's turn until the loop's instant `latest`; None means that it has come.
 
-        A caller that is cancelled while it waits leaves nothing behind, also when its place had just been granted.
+        A caller that is cancelled while it waits leaves nothing behind, also when its turn had just come.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
         if latest <= now:
             return "late"
-        if len(self._line) >= self.max_queue:
-            if self.max_queue == 0 or not self._newest_first(now):
+        if len(self._waiters) >= self.max_waiting:
+            if self.max_waiting == 0 or not self._newest_first(now):
                 return "full"
-            oldest = self._line.popleft()
-            if not oldest.granted.cancelled():
-                self._settle(oldest, "displaced")
+            oldest = self._waiters.popleft()
+            if not oldest.turn.cancelled():
+                oldest.settle("displaced")
         waiter = _Waiter(loop.create_future(), now)
-        if latest != float("inf"):
+        if latest != math.inf:
             waiter.timer = loop.call_at(latest, self._expire, waiter)
-        self._line.append(waiter)
+        self._waiters.append(waiter)
         try:
-            return await waiter.granted
+            return await waiter.turn
         except asyncio.CancelledError:
-            granted = waiter.granted
-            if granted.done() and not granted.cancelled():
-                if granted.result() is None:
-                    self.leave()
-            elif waiter in self._line:
-                self._line.remove(waiter)
+            turn = waiter.turn
+            if turn.done() and not turn.cancelled():
+                if turn.result() is None:
+                    self._lost()
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
             raise
         finally:
             if waiter.timer is not None:
                 waiter.timer.cancel()
 
-    def leave(self) -> None:
-        """Gives a place back."""
-        self.inflight -= 1
-        self.admit()
-
-    def admit(self) -> None:
-        """Hands free places to waiters; to be called when the limit has grown, too."""
-        while self._line and self.inflight < self.limit:
-            waiter = self._next()
-            if not waiter.granted.cancelled():  # cancelled this very moment, it has not left the line yet
-                self.inflight += 1
-                self._settle(waiter, None)
-
-    def _next(self) -> _Waiter:
-        if len(self._line) > 1 and self.order != "fifo":
+    def call(self) -> bool:
+        """It is the next one's turn; False when nobody waits."""
+        while self._waiters:
             now = asyncio.get_running_loop().time()
-            return self._line.pop() if self._newest_first(now) else self._line.popleft()
-        return self._line.popleft()
+            waiter = self._waiters.pop() if self._newest_first(now) else self._waiters.popleft()
+            if not waiter.turn.cancelled():  # cancelled this very moment, it has not left the line yet
+                waiter.settle(None)
+                return True
+        return False
 
     def _newest_first(self, now: float) -> bool:
         if self.order == "adaptive":
-            return bool(self._line) and now - self._line[0].since >= self.patience
+            return bool(self._waiters) and now - self._waiters[0].since >= self.patience
         return self.order == "lifo"
 
     def _expire(self, waiter: _Waiter) -> None:
-        if not waiter.granted.cancelled():
-            self._line.remove(waiter)
-            self._settle(waiter, "late")
+        if not waiter.turn.cancelled():
+            self._waiters.remove(waiter)
+            waiter.settle("late")
 
-    @staticmethod
-    def _settle(waiter: _Waiter, verdict: Refusal | None) -> None:
-        if waiter.timer is not None:
-            waiter.timer.cancel()
-        waiter.granted.set_result(verdict)
+
+class _Waiter:
+    __slots__ = ("since", "timer", "turn")
+
+    def __init__(self, turn: asyncio.Future[Refusal | None], since: float) -> None:
+        self.turn = turn
+        self.since = since
+        self.timer: asyncio.TimerHandle | None = None
+
+    def settle(self, verdict: Refusal | None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.turn.set_result(verdict)
+
+
+class Slots:
+    """At most `limit` holders at once, with a :class:`Line` in front."""
+
+    __slots__ = ("inflight", "limit", "line")
+
+    def __init__(self, limit: int, *, max_queue: int, order: Order) -> None:
+        self.limit = limit
+        self.inflight = 0
+        self.line = Line(max_waiting=max_queue, order=order, lost=self.leave)
+
+    def enter(self) -> bool:
+        """Takes a place if one is free and nobody waits for it."""
+        if self.inflight < self.limit and not self.line:
+            self.inflight += 1
+            return True
+        return False
+
+    def leave(self) -> None:
+        """Gives a place back."""
+        self.inflight -= 1
+        if self.line:
+            self.admit()
+
+    def admit(self) -> None:
+        """Hands free places to waiters; to be called when the limit has grown, too."""
+        while self.inflight < self.limit and self.line.call():
+            self.inflight += 1
