@@ -22,7 +22,9 @@ def avatars() -> files.Validator:
 def _corpus() -> Path | None:
     named = os.environ.get("PRODKIT_CORPUS")
     beside = Path(__file__).parents[2].parent / "shared" / "corpus"
-    return next((path for path in (named and Path(named), beside) if path and (path / "manifest.csv").exists()), None)
+    return next(
+        (path for path in (named and Path(named), beside) if path and (path / "manifest.csv").exists()), None
+    )
 
 
 @pytest.fixture(scope="session")
