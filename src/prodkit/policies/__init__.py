@@ -1,0 +1,46 @@
+"""Guard one call: breaker, retry, timeout and their kin, alone or in a pipeline."""
+
+from __future__ import annotations
+
+from prodkit.policies.backoff import (
+    Backoff,
+    constant,
+    decorrelated,
+    equal_jitter,
+    exponential,
+    full_jitter,
+    upward,
+)
+from prodkit.policies.base import Policy
+from prodkit.policies.breaker import CircuitBreaker, Permit, SharedState
+from prodkit.policies.budget import Prices, RetryBudget
+from prodkit.policies.gate import RetryAfterGate, retry_after_of
+from prodkit.policies.pipeline import CostlyOrderWarning, Pipeline
+from prodkit.policies.registry import BreakerRegistry
+from prodkit.policies.retry import Budget, Retry, non_idempotent
+from prodkit.policies.timeout import Timeout
+
+__all__ = [
+    "Backoff",
+    "BreakerRegistry",
+    "Budget",
+    "CircuitBreaker",
+    "CostlyOrderWarning",
+    "Permit",
+    "Pipeline",
+    "Policy",
+    "Prices",
+    "Retry",
+    "RetryAfterGate",
+    "RetryBudget",
+    "SharedState",
+    "Timeout",
+    "constant",
+    "decorrelated",
+    "equal_jitter",
+    "exponential",
+    "full_jitter",
+    "non_idempotent",
+    "retry_after_of",
+    "upward",
+]

@@ -1,0 +1,243 @@
+"""RetryAfterGate: one "not before" instant for all callers of a dependency that throttles.
+
+A 429 answers one caller but speaks to all of them: until ``Retry-After`` is over, every further request is
+refused, and with many providers it also counts against the quota. So the first one told closes the gate for
+everybody. What waited then goes through at a pace that starts at half of what was asked before and grows
+while it goes well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar
+
+from prodkit.core.deadline import Deadline
+from prodkit.core.events import Event
+from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.errors import RateLimitedError
+from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
+from prodkit.policies.pace import Pace
+from prodkit.policies.slots import Line
+
+__all__ = ["GateClosed", "GatePassed", "RetryAfterGate", "retry_after_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateClosed(Event):
+    """The dependency asked for `seconds` of silence."""
+
+    name: ClassVar[str] = "gate.closed"
+    gate: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePassed(Event):
+    """A call had waited at the gate for `waited` seconds."""
+
+    name: ClassVar[str] = "gate.passed"
+    gate: str
+    waited: float
+
+
+def retry_after_of(error: BaseException, now: datetime) -> float | None:
+    """How many seconds `error` asks to wait, or None.
+
+    Looks at ``error.retry_after`` (a number, a timedelta, a text), then at the ``Retry-After`` header of
+    ``error.response``; both forms of RFC 9110 §10.2.3 are understood, seconds and an HTTP date. Nonsense is
+    None.
+    """
+    return seconds_of(hint_of(error), now)
+
+
+def hint_of(error: BaseException) -> object:
+    """The ``Retry-After`` that `error` carries, as it came."""
+    hint = getattr(error, "retry_after", None)
+    if hint is None:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+        if isinstance(headers, Mapping):
+            hint = headers.get("retry-after", headers.get("Retry-After"))
+    return hint
+
+
+def seconds_of(hint: object, now: datetime) -> float | None:
+    """The seconds that a ``Retry-After`` in any of its forms asks for; never negative."""
+    if isinstance(hint, timedelta):
+        hint = hint.total_seconds()
+    elif isinstance(hint, str):
+        hint = _parsed(hint.strip(), now)
+    if isinstance(hint, bool) or not isinstance(hint, (int, float)) or not math.isfinite(hint):
+        return None
+    return max(0.0, float(hint))
+
+
+def _parsed(text: str, now: datetime) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
+
+
+class RetryAfterGate(Policy):
+    """Holds all calls back while a dependency asks for silence, and lets them through at a pace it bears.
+
+    ::
+
+        gate = RetryAfterGate("perplexity")
+        await Pipeline(Retry(attempts=4), gate, Timeout(5)).run(research, topic)
+
+    An error that says when to come back (see :func:`retry_after_of`) closes the gate for all its callers, plus
+    `margin` of that time. A caller waits; when its turn would come after more than `max_wait`, or too near its
+    :class:`~prodkit.Deadline` for an answer, or when `max_queue` others wait, it gets :class:`RateLimitedError`
+    with ``retry_after`` at once. Waiters go in the order in which they came; a cancelled one gives up its place.
+    Share one gate between all callers of a quota.
+    """
+
+    rank = 45
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        max_wait: float = 60.0,
+        max_queue: int = 1000,
+        margin: float = 0.02,
+        hint: Callable[[BaseException, datetime], float | None] = retry_after_of,
+        runtime: Runtime = SYSTEM,
+    ) -> None:
+        problems = [
+            f"{option}={value!r} must be {must}"
+            for option, value, must, holds in (
+                ("max_wait", max_wait, "0 or more seconds", max_wait >= 0),
+                ("margin", margin, "between 0 and 1", 0 <= margin <= 1),
+            )
+            if not holds
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        self.name = name
+        self.runtime = runtime
+        self._max_wait = max_wait
+        self._margin = 1 + margin
+        self._hint = hint
+        self._pace = Pace()
+        self._line = Line(max_waiting=max_queue, order="fifo", lost=self._lost)
+        self._timer: asyncio.TimerHandle | None = None
+        self._latency = 0.0  # of good answers, averaged: a turn that leaves less than that is of no use
+
+    @property
+    def not_before(self) -> float:
+        """The instant until which the dependency asked for silence."""
+        return self._pace.not_before
+
+    def close(self, seconds: float) -> None:
+        """Closes the gate for `seconds`: for whoever learns of a limit by a header or an event."""
+        seconds *= self._margin
+        self._pace.throttled(self.runtime.clock.monotonic(), seconds)
+        if (events := self.runtime.events).listened:
+            events.emit(GateClosed(gate=self.name, seconds=seconds))
+
+    async def enter(self) -> None:
+        """Waits for this call's turn. Follow it with :meth:`succeeded` or :meth:`failed`."""
+        pace = self._pace
+        now = self.runtime.clock.monotonic()
+        if not self._line and pace.next(now) <= now:
+            pace.reserve(now)
+            return
+        of_use = Deadline.instant() - 1.5 * self._latency
+        turn = pace.turn(now, len(self._line))
+        if turn >= of_use or turn > now + self._max_wait:
+            raise self._refused(now)
+        self._arm(pace.next(now))
+        refusal = await self._line.wait(min(of_use, now + self._max_wait))
+        waited = self.runtime.clock.monotonic() - now
+        if refusal is not None:
+            raise self._refused(now + waited)
+        if (events := self.runtime.events).listened:
+            events.emit(GatePassed(gate=self.name, waited=waited))
+
+    def _arm(self, at: float) -> None:
+        """The next turn comes at `at`: one timer for the whole line."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(at, self._turn)
+
+    def _turn(self) -> None:
+        self._timer = None
+        now, pace = self.runtime.clock.monotonic(), self._pace
+        while (at := pace.next(now)) <= now and self._line.call():
+            pace.reserve(now)
+        if self._line:
+            self._arm(at)
+
+    def _lost(self) -> None:
+        """The caller whose turn it was has gone: the next one gets it."""
+        self._pace.give_back()
+        if self._timer is None and self._line:
+            self._turn()
+
+    def succeeded(self) -> None:
+        """The call came back well."""
+        if self._pace.rate is not None:
+            self._pace.succeeded(self.runtime.clock.monotonic())
+
+    def failed(self, error: BaseException) -> None:
+        """The call failed; if `error` says when to come back, the gate closes."""
+        seconds = self._hint(error, self.runtime.clock.now())
+        if seconds is not None and seconds > 0:
+            self.close(seconds)
+
+    def _refused(self, now: float) -> RateLimitedError:
+        wait = self._pace.turn(now, len(self._line)) - now
+        return RateLimitedError(
+            f"{self.name or 'the dependency'} is throttled: the next turn is in {wait:.3g} s",
+            retry_after=wait,
+            limit=self.name,
+        )
+
+    def wrap(self, fn: AsyncFn) -> AsyncFn:
+        now = self.runtime.clock.monotonic
+
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            await self.enter()
+            began = now()
+            try:
+                result = await fn(*args, **kwargs)
+            except Exception as error:
+                self.failed(error)
+                raise
+            self._latency += 0.1 * (now() - began - self._latency)
+            self.succeeded()
+            return result
+
+        return guarded
+
+    def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        raise TypeError("RetryAfterGate queues tasks, not threads: use it with async functions")
+
+    def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            await self.enter()
+            try:
+                async with aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
+                    async for item in items:
+                        yield item
+            except Exception as error:
+                self.failed(error)
+                raise
+            self.succeeded()
+
+        return guarded
+
+    def __repr__(self) -> str:
+        return f"RetryAfterGate({self.name!r})"
