@@ -53,6 +53,8 @@ def walk_pdf(data: bytes, *, max_unpacked_bytes: int, max_objects: int) -> None:
         found = _STREAM.search(data, pos)
         plain = data[pos : found.start() if found else len(data)]
         _names(plain)
+        if b"%PDF-" in plain[5:]:
+            raise RefusedError("embedded_file", "a second PDF header")
         objects += len(_OBJECT.findall(plain))
         if objects > max_objects:
             raise RefusedError("too_many_chunks", f"more than {max_objects} objects")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from upload_corpus import broken, honest_files
-from upload_corpus import carriers as hidden
+from upload_corpus import broken, carriers as hidden, honest_files
 from upload_corpus.base import Sample, bases
 from upload_corpus.naming import hostile_names
 
@@ -18,9 +17,7 @@ def hostile() -> Iterator[Sample]:
     yield from broken.lying()
     yield from broken.disguised()
     yield from broken.bombs()
-    yield from (
-        Sample(f"name:{name!a}", bases()["jpeg"][1], name, "image/jpeg") for name in hostile_names()
-    )
+    yield from (Sample(f"name:{name!a}", bases()["jpeg"][1], name, "image/jpeg") for name in hostile_names())
 
 
 def strict() -> Iterator[Sample]:

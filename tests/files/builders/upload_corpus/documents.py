@@ -151,7 +151,7 @@ def hostile_documents() -> Iterator[Sample]:
         if title not in ("asp", "jsp"):
             yield Sample(
                 f"document:{title}-as-txt",
-                body if title not in ("short-php",) else b"<?= 1 ?>",
+                body if title != "short-php" else b"<?= 1 ?>",
                 "a.txt",
                 "text/plain",
             )

@@ -171,16 +171,51 @@ def _phones() -> Iterator[Sample]:
 def _names() -> Iterator[Sample]:
     jpeg = bases()["jpeg"][1]
     for name in (
-        "photo.JPG", "photo.jpeg", "Photo.Jpg", "photo.jpg ", "foto de perfil.jpg", "férias na praia.jpg", "фото.jpg", "写真.jpg", "صورة.jpg",
-        "IMG_20240101_120000.jpg", "2024.01.02.jpg", "photo (1).jpg", "C:\\Users\\me\\photo.jpg", "CON.jpg", "conference.jpg", "a" * 300 + ".jpg",
-        "photo.jfif", "Screenshot 2024-01-01 at 10.00.00\u202fAM.jpg", "me & you.jpg", "v1.2-final.jpg", "blob", "👩‍🚀.jpg", "100%.jpg", "it's me.jpg",
-        "logo.ai.jpg", "photo.png.jpg", "e\u0301te\u0301.jpg", "-photo.jpg", ".jpg",
-    ):  # fmt: skip
+        "photo.JPG",
+        "photo.jpeg",
+        "Photo.Jpg",
+        "photo.jpg ",
+        "foto de perfil.jpg",
+        "férias na praia.jpg",
+        "фото.jpg",
+        "写真.jpg",
+        "صورة.jpg",
+        "IMG_20240101_120000.jpg",
+        "2024.01.02.jpg",
+        "photo (1).jpg",
+        "C:\\Users\\me\\photo.jpg",
+        "CON.jpg",
+        "conference.jpg",
+        "a" * 300 + ".jpg",
+        "photo.jfif",
+        "Screenshot 2024-01-01 at 10.00.00\u202fAM.jpg",
+        "me & you.jpg",
+        "v1.2-final.jpg",
+        "blob",
+        "👩‍🚀.jpg",
+        "100%.jpg",
+        "it's me.jpg",
+        "logo.ai.jpg",
+        "photo.png.jpg",
+        "e\u0301te\u0301.jpg",
+        "-photo.jpg",
+        ".jpg",
+    ):
         yield Sample(f"honest:name-{ascii(name)[:40]}", jpeg, name, "image/jpeg")
     for declared in (
-        "image/jpg", "image/pjpeg", "", None, "application/octet-stream", "IMAGE/JPEG", "image/jpeg; charset=binary", "binary/octet-stream", "image/*",
-        "text/plain", "multipart/form-data", "image/x-unknown",
-    ):  # fmt: skip
+        "image/jpg",
+        "image/pjpeg",
+        "",
+        None,
+        "application/octet-stream",
+        "IMAGE/JPEG",
+        "image/jpeg; charset=binary",
+        "binary/octet-stream",
+        "image/*",
+        "text/plain",
+        "multipart/form-data",
+        "image/x-unknown",
+    ):
         yield Sample(f"honest:declared-{declared}", jpeg, "photo.jpg", declared)
     yield Sample("honest:declared-x-png", bases()["png"][1], "photo.png", "image/x-png")
 
