@@ -22,20 +22,23 @@ def test_a_client_sees_the_line_go_silent() -> None:
     if not Redis.available():
         print("no Redis is installed here")
         return
-    with Redis() as redis, Proxy(redis.url) as proxy:
-        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as link:
-            link.sendall(b"PING\r\n")
-            print("before:", link.recv(100).split()[0].decode())
-            proxy.stall()
-            link.settimeout(0.2)
-            link.sendall(b"PING\r\n")
-            try:
-                link.recv(100)
-            except TimeoutError:
-                print("stalled: no answer, no error")
-            proxy.heal()
-            link.settimeout(5)
-            assert link.recv(100).startswith(b"-NOAUTH")  # the answer to the second PING: nothing was lost
+    with (
+        Redis() as redis,
+        Proxy(redis.url) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as link,
+    ):
+        link.sendall(b"PING\r\n")
+        print("before:", link.recv(100).split()[0].decode())
+        proxy.stall()
+        link.settimeout(0.2)
+        link.sendall(b"PING\r\n")
+        try:
+            link.recv(100)
+        except TimeoutError:
+            print("stalled: no answer, no error")
+        proxy.heal()
+        link.settimeout(5)
+        assert link.recv(100).startswith(b"-NOAUTH")  # the answer to the second PING: nothing was lost
     print("nothing is left behind")
 
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from prodkit import files
+
+sys.path.insert(0, str(Path(__file__).parent / "builders"))  # upload_corpus, shared with the benchmark
 
 
 @pytest.fixture

@@ -228,7 +228,7 @@ class _Check:
         if kind and self.declared and policy.match_declared_type:
             said = sniff.kind_of_media_type(self.declared)
             active = said is None and self.declared.partition(";")[0].strip().lower() in _ACTIVE_TYPES
-            if active or (said and not _same(said, kind)):
+            if active or (said and said.name != "text" and not _same(said, kind)):
                 self.say("declared_type_mismatch", kind=kind.name)
 
     def _filename(self, filename: str, policy: SinglePolicy, kind: sniff.Kind | None) -> None:
@@ -341,7 +341,7 @@ _TEXTS: Final = frozenset(("text", "csv"))
 
 
 def _same(promised: sniff.Kind, kind: sniff.Kind) -> bool:
-    return promised is kind or {promised.name, kind.name} == _TEXTS or promised.name == "text"
+    return promised is kind or {promised.name, kind.name} == _TEXTS
 
 
 def _name(filename: str | None, kind: sniff.Kind) -> str:

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from prodkit.core.deadline import Deadline
 from prodkit.core.runtime import Runtime
-from prodkit.errors import BulkheadFullError, CircuitOpenError, LlmError
+from prodkit.errors import BudgetExceededError, BulkheadFullError, CircuitOpenError, LlmError
 from prodkit.llm.classify import Failure
 from prodkit.llm.cost import worst_case
 from prodkit.llm.errors import LlmCircuitOpenError, LlmDeadlineError, LlmRateLimitedError, LlmTimeoutError
 from prodkit.llm.events import LlmAttempt, LlmFinished
 from prodkit.llm.lanes import Lane
+from prodkit.llm.limits import HedgeShare
 from prodkit.llm.options import Options
 from prodkit.llm.plan import GiveUp, Hold, Plan
 from prodkit.llm.records import Attempt, Usage
@@ -117,6 +118,7 @@ class Call:
         options: Options,
         lanes: Sequence[Lane],
         slots: Slots,
+        hedges: HedgeShare,
         runtime: Runtime,
         timeout: float | None,
         start: int = 0,
@@ -128,6 +130,7 @@ class Call:
         self.options = options
         self.lanes = lanes
         self.slots = slots
+        self.hedges = hedges
         self.runtime = runtime
         self.now = runtime.clock.monotonic
         self.operation = operation
@@ -235,11 +238,37 @@ class Call:
                 self._end("budget")
                 raise
         self.plan.sent()
+        self.hedges.asked()
+        return ticket
+
+    def hedge(self, first: Ticket) -> Ticket | None:
+        """A ticket for a second request beside `first`, if nothing speaks against it; waits for nothing."""
+        lane, index = first.lane, self.plan.index
+        if lane.breaker.state != "closed" or lane.hold(self._needs[index], self.now()).seconds > 0:
+            return None
+        if not self.hedges.take() or not self.slots.enter():
+            return None
+        permit = lane.breaker.acquire()
+        lane.limits.take(self._needs[index], self.now())
+        lane.limits.sent(self._needs[index])
+        ticket = Ticket(self, lane, permit, first.params, waited=0.0, wait_reason="hedge")
+        ticket.hedge = True
+        if (budget := self.options.budget) is not None:
+            try:
+                budget.reserve(first.reserved)
+            except BudgetExceededError:
+                permit.cancel()
+                self.slots.leave()
+                return None
+            ticket.reserved = first.reserved
         return ticket
 
     def after(self, failure: Failure) -> None:
         """An attempt has failed: the plan learns it."""
         self._last = failure
+        if failure.code == "refusal":
+            self.plan.refuse_on()
+            return
         self.plan.failed(failure, self.options.wait(self.plan.tries or 1, self.runtime.rng.random()))
 
     def record(
@@ -289,6 +318,11 @@ class Call:
                     alert=failure is not None and not cancelled and failure.verdict.alert,
                 )
             )
+
+    @property
+    def last_model(self) -> bool:
+        """Whether no other model is left to fall back to."""
+        return self.plan.index >= len(self.lanes) - 1
 
     # --------------------------------------------------------------------- end
     @property

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prodkit.core.check import CheckResult, Status
+from prodkit.core.check import CheckResult
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secret import Revealable, reveal
 from prodkit.errors import InvalidError
-from prodkit.llm.call import Call
+from prodkit.llm.cached import AnswerCache, cached_answer
 from prodkit.llm.cost import Budget, Price
-from prodkit.llm.lanes import Lane
+from prodkit.llm.engine import Engine, chain
 from prodkit.llm.model import Model
 from prodkit.llm.options import DEFAULT_MODELS, Options
 from prodkit.llm.records import Answer
 from prodkit.llm.stream import Stream
-from prodkit.llm.whole import run_whole
-from prodkit.llm.wire import SdkWire, Send, build_sdk, check_sdk
-from prodkit.policies.breaker import SharedState
-from prodkit.policies.slots import Slots
+from prodkit.llm.whole import answer_of, count_of, message_of, run_whole
+from prodkit.llm.wire import SdkWire, build_sdk, check_sdk
+from prodkit.policies.breaker import CircuitBreaker, SharedState
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -61,14 +60,14 @@ class Client(Managed):
         jitter: bool = False,
         prices: Mapping[str, Price] | None = None,
         budget: Budget | float | None = None,
+        hedge_after: float | None = None,
+        hedge_share: float = 0.1,
+        cache: AnswerCache | None = None,
+        cache_ttl: float = 3600.0,
         fallback_on_refusal: bool = False,
         sdk: AsyncAnthropic | None = None,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        if isinstance(models, str | Model):
-            raise ValueError(  # noqa: TRY004 - one kind of error for all options
-                f"models takes a sequence of models, got {models!r}: write models=({models!r},)"
-            )
         if sdk is not None:
             check_sdk(sdk)
         elif api_key is None or not reveal(api_key).strip():
@@ -77,11 +76,11 @@ class Client(Managed):
         self._base_url = base_url
         self._sdk = sdk
         self._own_sdk = sdk is None
+        self._cache = cache
+        self._cache_ttl = cache_ttl
         self.runtime = runtime
         self.options = Options(
-            models=tuple(
-                _model(each, prices or {}, strict=base_url is None and sdk is None) for each in models
-            ),
+            models=chain(models, prices, strict=base_url is None and sdk is None),
             attempts=attempts,
             timeout=timeout,
             first_content_timeout=first_content_timeout,
@@ -95,13 +94,13 @@ class Client(Managed):
             concurrency=concurrency,
             max_queue=max_queue,
             budget=Budget(budget) if isinstance(budget, int | float) else budget,
+            hedge_after=hedge_after,
+            hedge_share=hedge_share,
             fallback_on_refusal=fallback_on_refusal,
         )
-        self._lanes = tuple(
-            Lane(model, failures=failures, open_for=open_for, shared=shared, runtime=runtime)
-            for model in self.options.models
+        self._engine = Engine(
+            self.options, shared=shared, runtime=runtime, key=reveal(api_key) if api_key is not None else ""
         )
-        self._slots = Slots(concurrency, max_queue=max_queue, order="fifo")
         self._wire: SdkWire | None = None
         self._closed = False
 
@@ -117,7 +116,7 @@ class Client(Managed):
         if wire is not None and self._own_sdk:
             await wire.client.close()
 
-    def _started(self) -> Send:
+    def _started(self) -> SdkWire:
         if self._closed:
             raise RuntimeError("this llm.Client is closed")
         if self._wire is None:
@@ -126,92 +125,59 @@ class Client(Managed):
                 assert self._key is not None
                 sdk = build_sdk(reveal(self._key), self._base_url, connections=self.options.concurrency)
             self._wire = SdkWire(sdk)
-        return self._wire.send
+        return self._wire
 
     # ------------------------------------------------------------------ calls
     async def create(self, *, timeout: float | None = None, **params: Any) -> Answer:
         """A whole answer to `params`, the parameters of the Messages API; `model` may name a later one of the chain.
 
         All attempts, waits and fallbacks together take at most `timeout` seconds (the client's own by default), or
-        what is left of the Deadline.
+        what is left of the Deadline. Cancelling closes the connection.
 
         Raises:
-            LlmError: no model gave a whole answer.
+            LlmError: no model gave a whole answer; :class:`LlmTimeoutError`, :class:`LlmDeadlineError`,
+                :class:`LlmCircuitOpenError` and :class:`LlmRateLimitedError` are kinds of it.
+            BudgetExceededError: the request would pass the budget; it was not sent.
+            BulkheadFullError: too many calls are under way, and none ended in time; it was not sent.
             InvalidError: the parameters cannot be sent.
         """
-        send = self._started()
-        call = self._call(params, "create", timeout=self.options.timeout if timeout is None else timeout)
-        return await run_whole(call, send)
+        wire = self._started()
+        call = self._engine.call(params, "create", timeout=self._limit(timeout))
+        if self._cache is None:
+            message, ticket, _ = await run_whole(call, wire.send, message_of)
+            return answer_of(call, message, ticket.lane.model.name)
+        return await cached_answer(self._cache, self._cache_ttl, call, wire.send)
 
     def stream(self, **params: Any) -> Stream:
         """The answer as it comes; see :class:`Stream`. Takes the same parameters as :meth:`create`."""
-        send = self._started()
-        return Stream(self._call(params, "stream", timeout=None), send)
+        wire = self._started()
+        return Stream(self._engine.call(params, "stream", timeout=None, streamed=True), wire.send)
 
-    def _call(self, params: dict[str, Any], operation: str, *, timeout: float | None) -> Call:
-        start = self._start(params.pop("model", None))
-        _check(params)
-        return Call(
-            params,
-            options=self.options,
-            lanes=self._lanes,
-            slots=self._slots,
-            runtime=self.runtime,
-            timeout=timeout,
-            start=start,
-            operation=operation,
-            streamed=operation == "stream",
-            key=reveal(self._key) if self._key is not None else "",
-        )
+    async def count_tokens(self, *, timeout: float | None = None, **params: Any) -> int:
+        """The input tokens that `params` come to; retried and bounded as :meth:`create` is."""
+        wire = self._started()
+        call = self._engine.call(params, "count_tokens", timeout=self._limit(timeout))
+        count, ticket, _ = await run_whole(call, wire.count, count_of)
+        call.finished("ok", model=ticket.lane.model.name)
+        return count
 
-    def _start(self, model: str | None) -> int:
-        names = [lane.model.name for lane in self._lanes]
-        if model is None:
-            return 0
-        if model not in names:
-            raise InvalidError(f"unknown model {model!r}: this client was made for {', '.join(names)}")
-        return names.index(model)
+    def _limit(self, timeout: float | None) -> float:
+        if timeout is None:
+            return self.options.timeout
+        if not timeout > 0:
+            raise InvalidError(f"timeout must be a positive number of seconds, got {timeout!r}")
+        return timeout
 
     # ----------------------------------------------------------------- health
+    @property
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        """The circuit breaker of each model."""
+        return {lane.model.name: lane.breaker for lane in self._engine.lanes}
+
     async def check(self) -> CheckResult:
         """Whether the models may be asked, without asking them: ``degraded`` when one is spared, ``down`` for all."""
-        states = {lane.model.name: lane.breaker.state for lane in self._lanes}
-        spared = [name for name, state in states.items() if state in ("open", "isolated")]
-        details = {"models": states, "in_flight": self._slots.inflight, "waiting": self._slots.waiting}
-        if not spared:
-            return CheckResult("up", details=details)
-        status: Status = "down" if len(spared) == len(states) else "degraded"
-        return CheckResult(status, f"spared after failures: {', '.join(spared)}", details)
+        return await self._engine.check()
 
     def __repr__(self) -> str:
         names = ", ".join(model.name for model in self.options.models)
         return f"Client(models=({names}), attempts={self.options.attempts}, timeout={self.options.timeout:g})"
-
-
-def _model(told: Any, prices: Mapping[str, Price], *, strict: bool) -> Model:
-    if isinstance(told, Model):
-        return told
-    if (
-        strict
-        and isinstance(told, str)
-        and told
-        and not told.startswith(("claude-", "anthropic.", "anthropic/"))
-    ):
-        raise ValueError(
-            f"unknown model {told!r}: names of the Messages API begin with claude-; give a gateway's own names with "
-            "base_url=, or as Model(…)"
-        )
-    return Model(told, price=prices.get(told))
-
-
-def _check(params: Mapping[str, Any]) -> None:
-    if "stream" in params:
-        raise InvalidError(
-            "stream= is not taken here: use create() for a whole answer and stream() for a stream"
-        )
-    limit = params.get("max_tokens")
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise InvalidError(f"max_tokens must be a whole number of 1 or more, got {limit!r}")
-    messages = params.get("messages")
-    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
-        raise InvalidError("messages must be a list of at least one message")

@@ -42,7 +42,7 @@ class Lane:
 
     def need(self, params: Mapping[str, Any]) -> tuple[float, float, float]:
         """What a request takes of the rate limits: requests, input tokens, output tokens."""
-        return 1.0, float(estimate_input(params)), float(params["max_tokens"])
+        return 1.0, float(estimate_input(params)), float(params.get("max_tokens", 0))
 
     def hold(self, need: tuple[float, float, float], now: float) -> Hold:
         """How long this model must not be asked."""

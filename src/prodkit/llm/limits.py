@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["HeaderBucket", "RateLimits"]
+__all__ = ["HeaderBucket", "HedgeShare", "RateLimits"]
 
 _CAUTION: Final = 0.98  # clocks differ and a request takes time to arrive: stay a little below the rate
 _FIRST: Final = 50.0  # requests a minute of the lowest tier, assumed until the first headers have come
@@ -134,3 +134,24 @@ def _number(told: str | None) -> float | None:
         return float(told) if told is not None else None
     except ValueError:
         return None
+
+
+class HedgeShare:
+    """How many second requests are allowed: a share of the first ones, and one to begin with."""
+
+    __slots__ = ("_allowed", "share")
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._allowed = 1.0
+
+    def asked(self) -> None:
+        """A first request was sent."""
+        self._allowed = min(self._allowed + self.share, 10.0)
+
+    def take(self) -> bool:
+        """Whether a second one may go; if so it is counted."""
+        if self._allowed < 1.0 - 1e-9:
+            return False
+        self._allowed -= 1.0
+        return True

@@ -42,7 +42,7 @@ class Model:
         """`params` as this model takes them."""
         told = {name: value for name, value in params.items() if name not in self.omit}
         told |= self.override
-        if self.max_tokens is not None:
+        if self.max_tokens is not None and "max_tokens" in told:
             told["max_tokens"] = min(told["max_tokens"], self.max_tokens)
         told["model"] = self.name
         return told

@@ -10,54 +10,12 @@ __all__ = ["clean"]
 
 _WORD: Final = re.compile(r"[^\s\"'`:,;()\[\]{}<>]{3,}")
 _SAFE: Final = frozenset(
-    [
-        "the",
-        "and",
-        "not",
-        "this",
-        "that",
-        "with",
-        "for",
-        "must",
-        "should",
-        "model",
-        "models",
-        "field",
-        "required",
-        "input",
-        "request",
-        "requests",
-        "message",
-        "messages",
-        "conversation",
-        "end",
-        "user",
-        "assistant",
-        "role",
-        "content",
-        "text",
-        "system",
-        "tools",
-        "tool",
-        "max_tokens",
-        "temperature",
-        "thinking",
-        "support",
-        "supported",
-        "does",
-        "invalid",
-        "block",
-        "blocks",
-        "signature",
-        "prompt",
-        "too",
-        "long",
-        "prefill",
-        "greater",
-        "than",
-        "equal",
-        "less",
-    ]
+    re.findall(
+        r"\w+",
+        "the and not this that with for must should model models field required input request requests message "
+        "messages conversation end user assistant role content text system tools tool max_tokens temperature "
+        "thinking support supported does invalid block blocks signature prompt too long prefill greater than equal",
+    )
 )
 
 

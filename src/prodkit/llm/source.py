@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from prodkit.llm.call import FaultError, Ticket
 from prodkit.llm.classify import Failure, of_error_object, of_exception, of_response
+from prodkit.llm.records import Usage
 from prodkit.llm.splice import CONTENT
 from prodkit.llm.sse import Decoder
 from prodkit.llm.wire import Reply, Send
@@ -25,7 +27,7 @@ class Source:
     take as long as it likes between two calls.
     """
 
-    __slots__ = ("_chunks", "_decoder", "_reply", "_waited", "ready", "ticket")
+    __slots__ = ("_chunks", "_decoder", "_reply", "_spoilt", "_waited", "loop", "ready", "ticket")
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
@@ -34,6 +36,8 @@ class Source:
         self._chunks: AsyncIterator[bytes] | None = None
         self._decoder = Decoder()
         self._waited = 0.0
+        self._spoilt = False
+        self.loop = asyncio.get_running_loop()
 
     async def open(self, send: Send) -> None:
         """Sends, and reads up to the first content.
@@ -73,6 +77,8 @@ class Source:
         Raises:
             FaultError: the attempt failed; it is not settled yet.
         """
+        if self._spoilt:
+            raise FaultError(Failure("bad_response", error_type="events"))
         if self.ready:
             events, self.ready = self.ready, []
             return events
@@ -124,10 +130,22 @@ class Source:
         assert reply is not None
         return of_error_object(event, status=reply.status, headers=reply.headers, now=clock.now())
 
-    async def aclose(self) -> None:
-        """Gives the connection back, or closes it."""
+    def spoil(self) -> None:
+        """Makes the next :meth:`more` fail: the events make no sense."""
+        self._spoilt = True
+
+    def usage(self) -> Usage:
+        """What is known of the usage while no event was taken."""
+        for event in self.ready:
+            if event.get("type") == "message_start" and isinstance(message := event.get("message"), dict):
+                return Usage.of(message.get("usage"), estimated=True)
+        return Usage()
+
+    async def discard(self) -> None:
+        """Gives the connection back, or closes it where there is more to read; whatever that says, it is over."""
         if self._reply is not None:
-            await self._reply.aclose()
+            with suppress(Exception):
+                await self._reply.aclose()
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

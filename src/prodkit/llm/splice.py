@@ -67,6 +67,11 @@ class Splice:
         """
         return not self._texts or all(block["type"] in _KEPT for block in self._blocks)
 
+    @property
+    def refused(self) -> bool:
+        """Whether the model would not answer."""
+        return self._stop.get("stop_reason") == "refusal"
+
     def attempt_usage(self, *, failed: bool) -> Usage:
         """The usage of this attempt; its output is estimated when it failed."""
         told = Usage.of(self.usage)

@@ -4,73 +4,76 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from prodkit.llm.call import Call, FaultError, Ticket
 from prodkit.llm.classify import Failure, of_error_object, of_exception, of_response
 from prodkit.llm.records import Answer, Usage
-from prodkit.llm.wire import Send
+from prodkit.llm.wire import Reply, Send
 
-__all__ = ["message_of", "run_whole"]
+__all__ = ["answer_of", "count_of", "message_of", "run_whole"]
+
+T = TypeVar("T")
 
 
-async def run_whole(call: Call, send: Send) -> Answer:
-    """Asks until there is a whole answer.
+async def run_whole(
+    call: Call, send: Send, read: Callable[[dict[str, Any]], T | None]
+) -> tuple[T, Ticket, Reply]:
+    """Asks until there is a whole answer; `read` makes something of a JSON object, or None when it is none of ours.
 
     Raises:
         LlmError: there is none to be had.
     """
     while True:
-        ticket = await call.next()
+        ticket = await _next(call)
+        failure: Failure
+        usage = Usage()
         try:
-            message = await _attempt(ticket, send)
+            reply, told = await _attempt(ticket, send)
+            usage = Usage.of(told.get("usage"))
+            result = _checked(call, ticket, told, read)
         except FaultError as fault:
-            ticket.settle(fault.failure, Usage())
-            call.after(fault.failure)
-            continue
+            failure = fault.failure
         except BaseException:
-            ticket.settle(None, Usage(), cancelled=True)
+            ticket.settle(None, usage, cancelled=True)
             call.finished("cancelled")
             raise
-        usage = Usage.of(message.get("usage"))
-        if message.get("stop_reason") == "refusal" and call.options.fallback_on_refusal and _another(call):
-            refused = Failure("refusal", status=ticket.status, request_id=ticket.request_id)
-            ticket.settle(refused, usage)
-            call.plan.refuse_on()
-            continue
-        ticket.settle(None, usage)
-        return _answer(call, ticket, message)
+        else:
+            ticket.settle(None, usage)
+            return result, ticket, reply
+        # Outside of the except block: what is raised from here on carries no trace of the request.
+        ticket.settle(failure, usage)
+        call.after(failure)
 
 
-def _another(call: Call) -> bool:
-    return call.plan.index < len(call.lanes) - 1
+async def _next(call: Call) -> Ticket:
+    try:
+        return await call.next()
+    except asyncio.CancelledError:
+        call.finished("cancelled")
+        raise
 
 
-def _answer(call: Call, ticket: Ticket, message: dict[str, Any]) -> Answer:
-    answer = Answer(
-        text="".join(block.get("text") or "" for block in message["content"] if block.get("type") == "text"),
-        model=ticket.lane.model.name,
-        requested_model=call.requested,
-        usage=call.usage,
-        attempts=tuple(call.attempts),
-        stop_reason=message.get("stop_reason"),
-        cost=call.cost,
-        message=message,
-    )
-    call.finished("ok", model=answer.model, stop_reason=answer.stop_reason)
-    return answer
+def _checked(
+    call: Call, ticket: Ticket, told: dict[str, Any], read: Callable[[dict[str, Any]], T | None]
+) -> T:
+    result = read(told)
+    if result is None:
+        raise FaultError(Failure("bad_response", status=ticket.status, error_type="message"))
+    refused = told.get("stop_reason") == "refusal"
+    if refused and call.options.fallback_on_refusal and not call.last_model:
+        raise FaultError(Failure("refusal", status=ticket.status))
+    return result
 
 
-async def _attempt(ticket: Ticket, send: Send) -> dict[str, Any]:
-    """One request; raises FaultError for whatever is not a whole message."""
+async def _attempt(ticket: Ticket, send: Send) -> tuple[Reply, dict[str, Any]]:
+    """One request and the JSON object that came back; raises FaultError for everything else."""
     call = ticket.call
-    limit = call.until
-    own = call.options.attempt_timeout
+    limit, own = call.until, call.options.attempt_timeout
     early = own is not None and ticket.started + own < limit
     if early and own is not None:
         limit = ticket.started + own
-    clock = call.runtime.clock
     try:
         async with asyncio.timeout_at(limit):
             reply = await send(ticket.params, False)
@@ -80,21 +83,46 @@ async def _attempt(ticket: Ticket, send: Send) -> dict[str, Any]:
         raise FaultError(Failure("attempt_timeout") if early else call.late()) from None
     except Exception as error:  # noqa: BLE001 - the table of failures decides
         raise FaultError(of_exception(error)) from None
+    now = call.runtime.clock.now
     if reply.status >= 400:
-        raise FaultError(of_response(reply.status, reply.headers, body, clock.now()))
-    return message_of(body, reply.status, reply.headers, clock.now())
-
-
-def message_of(body: bytes, status: int, headers: Any, now: datetime) -> dict[str, Any]:
-    """The message in a body with a good status, or the FaultError for what else it is."""
+        raise FaultError(of_response(reply.status, reply.headers, body, now()))
     try:
         told = json.loads(body)
     except ValueError:
-        raise FaultError(Failure("bad_response", status=status, error_type="json")) from None
-    if isinstance(told, dict):
-        if told.get("type") == "error":
-            raise FaultError(of_error_object(told, status=status, headers=headers, now=now))
-        content = told.get("content")
-        if isinstance(content, list) and all(isinstance(b, dict) and "type" in b for b in content):
-            return told
-    raise FaultError(Failure("bad_response", status=status, error_type="message"))
+        raise FaultError(Failure("bad_response", status=reply.status, error_type="json")) from None
+    if not isinstance(told, dict):
+        raise FaultError(Failure("bad_response", status=reply.status, error_type="message"))
+    if told.get("type") == "error":
+        raise FaultError(of_error_object(told, status=reply.status, headers=reply.headers, now=now()))
+    return reply, told
+
+
+def message_of(told: dict[str, Any]) -> dict[str, Any] | None:
+    """`told` if it is a message: it has a list of blocks."""
+    content = told.get("content")
+    whole = isinstance(content, list) and all(
+        isinstance(block, dict) and "type" in block for block in content
+    )
+    return told if whole else None
+
+
+def count_of(told: dict[str, Any]) -> int | None:
+    """The number in the answer of count_tokens."""
+    count = told.get("input_tokens")
+    return count if isinstance(count, int) else None
+
+
+def answer_of(call: Call, message: dict[str, Any], model: str) -> Answer:
+    """The answer that a call ends with."""
+    answer = Answer(
+        text="".join(block.get("text") or "" for block in message["content"] if block["type"] == "text"),
+        model=model,
+        requested_model=call.requested,
+        usage=call.usage,
+        attempts=tuple(call.attempts),
+        stop_reason=message.get("stop_reason"),
+        cost=call.cost,
+        message=message,
+    )
+    call.finished("ok", model=model, stop_reason=answer.stop_reason)
+    return answer

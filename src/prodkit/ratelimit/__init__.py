@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from prodkit.ratelimit.decision import Decision as Decision
-from prodkit.ratelimit.decision import LimitState as LimitState
+from prodkit.ratelimit.decision import Decision as Decision, LimitState as LimitState
 from prodkit.ratelimit.events import (
     RateLimitDenied as RateLimitDenied,
-)
-from prodkit.ratelimit.events import (
     RateLimitUnchecked as RateLimitUnchecked,
 )
-from prodkit.ratelimit.headers import headers as headers
-from prodkit.ratelimit.headers import problem as problem
-from prodkit.ratelimit.headers import status as status
-from prodkit.ratelimit.keys import account_key as account_key
-from prodkit.ratelimit.keys import client_ip as client_ip
+from prodkit.ratelimit.headers import headers as headers, problem as problem, status as status
+from prodkit.ratelimit.keys import account_key as account_key, client_ip as client_ip
 from prodkit.ratelimit.limit import Limit as Limit
 from prodkit.ratelimit.limiter import RateLimiter as RateLimiter
 from prodkit.ratelimit.messages import message as message
 from prodkit.ratelimit.presets import (
     AUTO_CLONE as AUTO_CLONE,
-)
-from prodkit.ratelimit.presets import (
     COUNCIL as COUNCIL,
-)
-from prodkit.ratelimit.presets import (
     ENRICHMENT as ENRICHMENT,
-)
-from prodkit.ratelimit.presets import (
     LOGIN as LOGIN,
-)
-from prodkit.ratelimit.presets import (
     LOGIN_IP as LOGIN_IP,
-)
-from prodkit.ratelimit.presets import (
     REGISTER as REGISTER,
-)
-from prodkit.ratelimit.presets import (
     UPLOAD as UPLOAD,
 )
 

@@ -12,6 +12,7 @@ from prodkit.core.runtime import Runtime
 from prodkit.ratelimit import Limit, RateLimiter, RateLimitUnchecked, headers, shared, status
 from prodkit.ratelimit.algorithms import Log, admit, look, prune, quantum
 from prodkit.redis import RedisLink, Script
+from prodkit.testing.proxy import Proxy
 
 pytestmark = pytest.mark.integration
 
@@ -139,19 +140,19 @@ async def test_survives_a_script_flush(link: RedisLink) -> None:
     assert (await limiter.check((THREE, "a"))).remaining == 1
 
 
-async def test_an_outage_gives_nobody_a_new_quota(tap: Any, redis_url: str) -> None:
-    async with RedisLink(tap.url) as link, RedisLink(redis_url) as witness:
+async def test_an_outage_gives_nobody_a_new_quota(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
+    async with RedisLink(proxied_url) as link, RedisLink(redis_url) as witness:
         limiter = RateLimiter(link)
         allowed = 0
         for _ in range(3):
             for _ in range(3):
                 allowed += (await limiter.check((TEN, "a"))).allowed
-            await tap.set("closed")
+            proxy.refuse()
             for _ in range(3):
                 decision = await limiter.check((TEN, "a"))
                 assert decision.source == "local"
                 allowed += decision.allowed
-            await tap.set("open")
+            proxy.heal()
             await until(lambda: link.up)
             state = await RateLimiter(witness).check((TEN, "a"), cost=0)
             assert state.remaining == 10 - allowed
@@ -159,18 +160,20 @@ async def test_an_outage_gives_nobody_a_new_quota(tap: Any, redis_url: str) -> N
         assert not (await limiter.check((TEN, "a"))).allowed
 
 
-async def test_refunds_and_resets_during_an_outage_are_told_later(tap: Any, redis_url: str) -> None:
-    async with RedisLink(tap.url) as link, RedisLink(redis_url) as witness:
+async def test_refunds_and_resets_during_an_outage_are_told_later(
+    proxy: Proxy, proxied_url: str, redis_url: str
+) -> None:
+    async with RedisLink(proxied_url) as link, RedisLink(redis_url) as witness:
         limiter, there = RateLimiter(link), RateLimiter(witness)
         before = await limiter.check((TEN, "refund"), cost=4)
         await limiter.check((TEN, "reset"), cost=4)
-        await tap.set("closed")
+        proxy.refuse()
         during = await limiter.check((TEN, "refund"), cost=3)
         assert during.source == "local"
         await limiter.refund(before)
         await limiter.reset(TEN, "reset")
         await limiter.check((TEN, "reset"))
-        await tap.set("open")
+        proxy.heal()
         await until(lambda: link.up)
         assert (await there.check((TEN, "refund"), cost=0)).remaining == 7
         assert (await there.check((TEN, "reset"), cost=0)).remaining == 9
@@ -178,15 +181,15 @@ async def test_refunds_and_resets_during_an_outage_are_told_later(tap: Any, redi
         assert (await there.check((TEN, "refund"), cost=0)).remaining == 10
 
 
-async def test_what_holds_while_redis_is_away(tap: Any, runtime: Runtime) -> None:
+async def test_what_holds_while_redis_is_away(proxy: Proxy, proxied_url: str, runtime: Runtime) -> None:
     seen: list[Any] = []
     runtime.events.subscribe(seen.append, RateLimitUnchecked)
-    await tap.set("closed")
+    proxy.refuse()
     deny, allow = (
         Limit("1/min", name="deny", on_outage="deny"),
         Limit("1/min", name="allow", on_outage="allow"),
     )
-    async with RedisLink(tap.url) as link:
+    async with RedisLink(proxied_url) as link:
         limiter = RateLimiter(link, runtime=runtime)
         for _ in range(3):
             assert (await limiter.check((allow, "a"))).allowed
