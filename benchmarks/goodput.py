@@ -56,7 +56,9 @@ def overloaded(error: BaseException) -> bool:
 def prodkit_stack(client: int, upstream: Upstream) -> Call:
     runtime = pk.Runtime(rng=random.Random(client))
     pipeline = pk.Pipeline(
-        pk.Retry(5, on=TRANSIENT, wait=full_jitter(base=0.1), budget=RetryBudget(runtime=runtime)),
+        pk.Retry(
+            5, on=TRANSIENT, wait=full_jitter(base=0.1), budget=RetryBudget(runtime=runtime), runtime=runtime
+        ),
         pk.CircuitBreaker(
             "upstream",
             failures=10,
@@ -67,9 +69,10 @@ def prodkit_stack(client: int, upstream: Upstream) -> Call:
             max_open_for=1.5,
             open_jitter=0.3,
             on=countable,
+            runtime=runtime,
         ),
-        RetryAfterGate("upstream"),
-        AdaptiveLimit(overloaded=overloaded),
+        RetryAfterGate("upstream", runtime=runtime),
+        AdaptiveLimit(overloaded=overloaded, runtime=runtime),
         pk.Timeout(ATTEMPT),
         runtime=runtime,
     )

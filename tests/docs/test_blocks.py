@@ -3,8 +3,10 @@
 import asyncio
 import inspect
 import re
+from collections.abc import Coroutine
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import pytest
 
@@ -24,15 +26,18 @@ def blocks(page: Path) -> list[CodeType]:
     return found
 
 
+async def bounded(block: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.timeout(60):
+        await block
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    async def run() -> None:
-        names: dict[str, object] = {"__name__": "page"}
+    names: dict[str, object] = {"__name__": "page"}
+    with asyncio.Runner() as runner:  # one loop a page: a block may use what an earlier one opened
         for code in blocks(page):
             result = eval(code, names)
             if inspect.iscoroutine(result):
-                await result
-
-    asyncio.run(asyncio.wait_for(run(), 60))
+                runner.run(bounded(result))

@@ -93,7 +93,7 @@ async def test_the_last_error_says_how_often_it_was_tried() -> None:
     with pytest.raises(Boom) as raised:
         await pk.Retry(attempts=3, wait=1).run(up)
     assert up.calls == 3
-    assert raised.value.__notes__ == ["gave up after 3 attempts in 2.0 s"]
+    assert raised.value.__notes__ == ["gave up after 3 attempts, 2.0 s after the first failed"]
 
 
 def test_sync_calls_and_decorators() -> None:

@@ -33,6 +33,13 @@ def test_the_password_is_never_shown() -> None:
     assert link.configured
 
 
+def test_nor_by_what_lies_below() -> None:
+    from prodkit.redis.pool import open_client
+
+    client = open_client("redis://user:s3cr3t@localhost:6379/0", 1)
+    assert "s3cr3t" not in repr(client) + repr(client.connection_pool)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -19,7 +19,7 @@ from prodkit.files.inspect import Found, inspect
 from prodkit.files.messages import LANGUAGES, Language, mebibytes, problem
 from prodkit.files.policies import AnyOf, ImagePolicy, OfficePolicy, PdfPolicy, Policy, TextPolicy
 from prodkit.files.sandbox import Sandbox, UndecodableError, shared
-from prodkit.files.walk.base import RefusedError
+from prodkit.files.walk.base import ImageFacts, RefusedError
 
 __all__ = ["FileAccepted", "FileRejected", "Quarantine", "Scanner", "Validator"]
 
@@ -228,7 +228,7 @@ class _Check:
         if kind and self.declared and policy.match_declared_type:
             said = sniff.kind_of_media_type(self.declared)
             active = said is None and self.declared.partition(";")[0].strip().lower() in _ACTIVE_TYPES
-            if active or (said and not _same(said, kind)):
+            if active or (said and said.name != "text" and not _same(said, kind)):
                 self.say("declared_type_mismatch", kind=kind.name)
 
     def _filename(self, filename: str, policy: SinglePolicy, kind: sniff.Kind | None) -> None:
@@ -264,7 +264,7 @@ class _Check:
         except UndecodableError as error:
             self.say(error.code, detail=str(error))
             return data, {}
-        if (size["width"], size["height"]) != (facts.width, facts.height) and not self.sanitise:
+        if not self.sanitise and not _agree(size, facts):
             self.say("malformed", detail="decoder and container disagree on the size")
         if self.sanitise:
             return rewritten, size
@@ -340,8 +340,17 @@ _ACTIVE_TYPES: Final = frozenset(
 _TEXTS: Final = frozenset(("text", "csv"))
 
 
+def _agree(size: dict[str, int], facts: ImageFacts) -> bool:
+    """Whether the decoder saw the picture that the walk saw; boxes may crop or turn theirs, never enlarge
+    it.
+    """
+    if facts.kind in ("avif", "heic"):
+        return max(size["width"], size["height"]) <= max(facts.width, facts.height)
+    return (size["width"], size["height"]) == (facts.width, facts.height)
+
+
 def _same(promised: sniff.Kind, kind: sniff.Kind) -> bool:
-    return promised is kind or {promised.name, kind.name} == _TEXTS or promised.name == "text"
+    return promised is kind or {promised.name, kind.name} == _TEXTS
 
 
 def _name(filename: str | None, kind: sniff.Kind) -> str:

@@ -69,7 +69,8 @@ class Health:
             if not value > 0
         ]
         everything: list[Check] = []
-        for check in (*checks, *spare):
+        given: tuple[object, ...] = (*checks, *spare)
+        for check in given:
             if not isinstance(check, Check):
                 problems.append(f"{check!r} has no name and async check()")
             elif not any(check is known for known in everything):

@@ -15,7 +15,16 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-__all__ = ["VERDICTS", "Failure", "Verdict", "of_error_object", "of_exception", "of_response", "retry_after", "verdict"]
+__all__ = [
+    "VERDICTS",
+    "Failure",
+    "Verdict",
+    "of_error_object",
+    "of_exception",
+    "of_response",
+    "retry_after",
+    "verdict",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +152,13 @@ def _number(told: str) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def of_error_object(
-    told: Any, *, status: int, headers: Mapping[str, str], now: datetime
-) -> Failure:
+def of_error_object(told: Any, *, status: int, headers: Mapping[str, str], now: datetime) -> Failure:
     """The failure in an error body, or in the data of an ``event: error`` (whose HTTP status is 200)."""
     error = told.get("error") if isinstance(told, dict) else None
     error = error if isinstance(error, dict) else {}
-    kind = error.get("type") if isinstance(error.get("type"), str) else ""
+    kind = _text(error.get("type"))
     details = error.get("details")
-    code = details.get("error_code") if isinstance(details, dict) else ""
-    code = code if isinstance(code, str) else ""
+    code = _text(details.get("error_code")) if isinstance(details, dict) else ""
     ours = _code(status, kind, code)
     return Failure(
         code=ours,
@@ -163,6 +169,10 @@ def of_error_object(
         request_id=headers.get("request-id", ""),
         detail=str(error.get("message") or "")[:300],
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _code(status: int, kind: str, code: str) -> str:

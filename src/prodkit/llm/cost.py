@@ -68,7 +68,7 @@ def _measure(value: Any, counted: list[int]) -> None:
 
 def worst_case(params: Mapping[str, Any], price: Price) -> float:
     """The most that one request with these parameters may be expected to cost, in dollars."""
-    return price.of(Usage(estimate_input(params), int(params["max_tokens"])))
+    return price.of(Usage(estimate_input(params), int(params.get("max_tokens", 0))))
 
 
 class Budget:

@@ -26,10 +26,12 @@ class Model:
     price: Price | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name or self.name != self.name.strip():
-            raise ValueError(f"a model needs a name, got {self.name!r}")
-        if isinstance(self.omit, str):
-            raise ValueError(f"omit takes names of parameters, got the text {self.omit!r}")
+        name: Any = self.name
+        if not isinstance(name, str) or not name or name != name.strip():
+            raise ValueError(f"a model needs a name, got {name!r}")
+        omit: Any = self.omit
+        if isinstance(omit, str):
+            raise ValueError(f"omit takes names of parameters, got the text {omit!r}")  # noqa: TRY004 - one kind of error
         object.__setattr__(self, "omit", frozenset(self.omit))
         if self.omit & {"model", "messages", "max_tokens"}:
             raise ValueError(f"a model cannot omit model, messages or max_tokens, got {sorted(self.omit)}")
@@ -40,7 +42,7 @@ class Model:
         """`params` as this model takes them."""
         told = {name: value for name, value in params.items() if name not in self.omit}
         told |= self.override
-        if self.max_tokens is not None:
+        if self.max_tokens is not None and "max_tokens" in told:
             told["max_tokens"] = min(told["max_tokens"], self.max_tokens)
         told["model"] = self.name
         return told

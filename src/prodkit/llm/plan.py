@@ -73,9 +73,7 @@ class Plan:
     def failed(self, failure: Failure, backoff: float) -> None:
         """The request failed; `backoff` is the wait of the schedule after this many attempts."""
         verdict = failure.verdict
-        if not verdict.retry:
-            self._leave() if verdict.fall_back else self._end()
-        elif self._tries >= self._attempts:
+        if not verdict.retry or self._tries >= self._attempts:
             self._leave() if verdict.fall_back else self._end()
         else:
             self._backoff = backoff
@@ -87,6 +85,10 @@ class Plan:
     def refused(self, hold: Hold) -> None:
         """The present model refused at the last moment."""
         self.resting.append(hold)
+        self._leave()
+
+    def refuse_on(self) -> None:
+        """The present model would not answer; the next one may."""
         self._leave()
 
     def _leave(self) -> None:

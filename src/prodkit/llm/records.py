@@ -122,7 +122,7 @@ class Answer:
     @property
     def raw(self) -> Message:
         """The SDK's own ``anthropic.types.Message``, built when asked for."""
-        from anthropic.types import Message  # noqa: PLC0415 - loads the SDK, which the caller has by now
+        from anthropic.types import Message
 
         return Message.construct(**self.message)
 

@@ -35,7 +35,9 @@ class Splice:
 
     def __init__(self) -> None:
         self._texts: list[str] = []  # all text delivered
-        self._parts: list[dict[str, Any]] = []  # blocks of attempts that failed, with text merged into the last
+        self._parts: list[
+            dict[str, Any]
+        ] = []  # blocks of attempts that failed, with text merged into the last
         self._message: dict[str, Any] | None = None
         self._blocks: list[dict[str, Any]] = []  # whole blocks of this attempt
         self._block: dict[str, Any] | None = None
@@ -57,6 +59,11 @@ class Splice:
         return self._message is not None
 
     @property
+    def whole_blocks(self) -> list[dict[str, Any]]:
+        """The blocks of this attempt that have ended."""
+        return self._blocks
+
+    @property
     def resumable(self) -> bool:
         """Whether a failure now can be mended by asking for the rest.
 
@@ -64,6 +71,11 @@ class Splice:
         forgotten and comes again: nobody has seen it yet.
         """
         return not self._texts or all(block["type"] in _KEPT for block in self._blocks)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the model would not answer."""
+        return self._stop.get("stop_reason") == "refusal"
 
     def attempt_usage(self, *, failed: bool) -> Usage:
         """The usage of this attempt; its output is estimated when it failed."""

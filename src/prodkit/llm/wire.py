@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
     from anthropic._response import AsyncAPIResponse
 
-__all__ = ["Reply", "Send", "SdkWire", "build_sdk", "check_sdk"]
+__all__ = ["Reply", "SdkWire", "Send", "build_sdk", "check_sdk"]
 
 
 class Reply:
@@ -53,8 +53,8 @@ _OPTIONS: Final = frozenset(("extra_headers", "extra_query", "extra_body", "time
 def build_sdk(api_key: str, base_url: str | None, *, connections: int) -> AsyncAnthropic:
     """An SDK client with retries off, no read timeout of its own, and a pool as large as our own limit."""
     try:
-        import anthropic  # noqa: PLC0415 - three seconds and sixty megabytes, paid by whoever calls a model
-        import httpx2  # noqa: PLC0415
+        import anthropic
+        import httpx2
     except ImportError:
         raise MissingExtraError.named("anthropic", "llm") from None
     limits = httpx2.Limits(
@@ -84,27 +84,45 @@ def check_sdk(client: Any) -> None:
 class SdkWire:
     """Sends through ``AsyncAnthropic.messages``."""
 
-    __slots__ = ("_create", "_known", "_raised", "client")
+    __slots__ = ("_count", "_countable", "_create", "_known", "_raised", "client")
 
     def __init__(self, client: AsyncAnthropic) -> None:
-        from anthropic import APIStatusError  # noqa: PLC0415
+        from anthropic import APIStatusError
 
         check_sdk(client)
         self.client = client
-        self._create = client.messages.with_raw_response.create
+        raw = client.messages.with_raw_response
+        self._create = raw.create
         self._known = frozenset(inspect.signature(client.messages.create).parameters) - {"stream"}
+        self._count = raw.count_tokens
+        self._countable = frozenset(inspect.signature(client.messages.count_tokens).parameters)
         self._raised = APIStatusError
 
     async def send(self, params: Mapping[str, Any], stream: bool) -> Reply:
         """Sends one request. Parameters that the SDK does not know travel in the body as they are."""
-        known: dict[str, Any] = {}
-        extra: dict[str, Any] = {}
-        for name, value in params.items():
-            (known if name in self._known else extra)[name] = value
-        if extra:
-            known["extra_body"] = {**(known.get("extra_body") or {}), **extra}
+        known = _sorted(params, self._known)
         try:
             response: AsyncAPIResponse[Any] = await self._create(**known, stream=stream)
         except self._raised as error:
             return Reply(error.response)
         return Reply(response.http_response)
+
+    async def count(self, params: Mapping[str, Any], stream: bool) -> Reply:
+        """Asks how many tokens a request has. What only matters to the answer is left out."""
+        told = {name: value for name, value in params.items() if name in self._countable}
+        try:
+            response: AsyncAPIResponse[Any] = await self._count(**told)
+        except self._raised as error:
+            return Reply(error.response)
+        return Reply(response.http_response)
+
+
+def _sorted(params: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """`params` as arguments of the SDK's function: what it does not know goes into ``extra_body``."""
+    told: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in params.items():
+        (told if name in known else extra)[name] = value
+    if extra:
+        told["extra_body"] = {**(told.get("extra_body") or {}), **extra}
+    return told

@@ -16,11 +16,13 @@ from prodkit.policies.breaker import CircuitBreaker, Permit, SharedState
 from prodkit.policies.budget import Prices, RetryBudget
 from prodkit.policies.gate import RetryAfterGate, retry_after_of
 from prodkit.policies.pipeline import CostlyOrderWarning, Pipeline
+from prodkit.policies.registry import BreakerRegistry
 from prodkit.policies.retry import Budget, Retry, non_idempotent
 from prodkit.policies.timeout import Timeout
 
 __all__ = [
     "Backoff",
+    "BreakerRegistry",
     "Budget",
     "CircuitBreaker",
     "CostlyOrderWarning",

@@ -98,7 +98,7 @@ class Policy:
         elif kind == "stream":
             guarded = self.wrap_stream(fn)  # type: ignore[arg-type]
         else:
-            guarded = self._either(fn)
+            guarded = self.wrap_sync(fn)
         return functools.update_wrapper(guarded, fn)
 
     # What run, call and stream guard is a function that calls their first argument: built on first use, then
@@ -115,28 +115,24 @@ class Policy:
     def _stream(self) -> StreamFn:
         return self.wrap_stream(_invoke_stream)
 
-    def _either(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """For a plain callable, which may turn out to return an awaitable (a lambda around a coroutine
-        function).
+    def resume(self, fn: AsyncFn, first: Awaitable[Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Goes on asynchronously where a plain `fn` turned out to return an awaitable, `first`.
 
-        The first such call is noticed inside the synchronous guard, which it leaves as a BaseException that
-        no policy counts; it and all later calls then run under the asynchronous one.
+        For :meth:`wrap_sync`: a lambda around a coroutine function is only known when it is called.
         """
-        guarded = self.wrap_sync(functools.partial(_invoke_sync, fn))
-        later: AsyncFn | None = None
+        kept: list[Awaitable[Any]] = [first]
 
-        def either(*args: Any, **kwargs: Any) -> Any:
-            nonlocal later
-            if later is not None:
-                return later(*args, **kwargs)
+        def again(*args: Any, **kwargs: Any) -> Awaitable[Any]:
+            return kept.pop() if kept else invoke(fn, *args, **kwargs)
+
+        async def resumed() -> Any:
             try:
-                return guarded(*args, **kwargs)
-            except _AwaitableReturned as surprise:
-                first = surprise.take()
-            later = self.wrap(functools.partial(invoke, fn))
-            return _resume(self, fn, first, args, kwargs)
+                return await self.wrap(again)(*args, **kwargs)
+            finally:
+                if kept:
+                    _close(kept.pop())
 
-        return either
+        return resumed()
 
 
 def invoke(fn: AsyncFn, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
@@ -172,35 +168,16 @@ INVOKERS = (invoke, _invoke_sync, _invoke_stream)
 """What ``run``, ``call`` and ``stream`` guard: the callable that is meant is their first argument."""
 
 
-async def _resume(policy: Policy, fn: AsyncFn, first: Awaitable[Any], args: Any, kwargs: Any) -> Any:
-    """Runs `fn` under `policy`, taking `first` as what its first call returned."""
-    kept: list[Awaitable[Any]] = [first]
-
-    def again(*args: Any, **kwargs: Any) -> Awaitable[Any]:
-        return kept.pop() if kept else invoke(fn, *args, **kwargs)
-
-    try:
-        return await policy.wrap(again)(*args, **kwargs)
-    finally:
-        if kept:
-            _close(kept.pop())
-
-
 class _AwaitableReturned(BaseException):
     """A plain callable returned an awaitable. Not an Exception, so that no policy retries or counts it."""
 
     def __init__(self, fn: object, result: Awaitable[Any]) -> None:
         super().__init__()
         self._fn = fn
-        self._result: Any = result
-
-    def take(self) -> Awaitable[Any]:
-        """The awaitable; its owner has to await or close it."""
-        result, self._result = self._result, None
-        return result  # type: ignore[no-any-return]
+        self._result = result
 
     def refused(self) -> TypeError:
-        _close(self.take())
+        _close(self._result)
         return TypeError(f"{name_of(self._fn)} returned an awaitable: use `await policy.run(fn, …)`")
 
 

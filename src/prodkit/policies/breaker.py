@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias
+from types import CoroutineType
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 from prodkit.core.check import CheckResult
 from prodkit.core.events import Event
@@ -15,7 +18,8 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import CircuitOpenError, DeadlineExceededError, RejectedError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
 from prodkit.policies.circuit import Change, Circuit, Lease, Rules, State
-from prodkit.policies.timeout import bounded, ended_by_timer, until_deadline
+from prodkit.policies.ticks import ticks_of
+from prodkit.policies.timeout import bounded, deadline_for, ended_by_timer, within_deadline
 
 __all__ = [
     "BreakerChanged",
@@ -29,6 +33,12 @@ __all__ = [
     "Permit",
     "SharedState",
 ]
+
+_NEVER: Final = math.inf
+_ONE_AT_A_TIME: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
+"""With the GIL no other thread can come between ``era == era`` and ``ok += 1``; without it a lock must."""
+_new_error: Final = CircuitOpenError.__new__
+_PROBED_ELSEWHERE: Final = "another process probes"
 
 Errors: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool]
 """Which errors are meant: a class, some classes, or a predicate."""
@@ -225,11 +235,17 @@ class CircuitBreaker(Policy):
             successes=successes,
             probe_timeout=probe_timeout,
         )
+        self._shadow = mode == "shadow"
+        self._refused = ""
+        self._slow_after = math.inf if slow_after is None else slow_after
+        self._short = slow_after is None and window_seconds is None and failed_result is None
         self._counts = matcher("on", on)
         self._ignored = matcher("ignore", ignore)
         self._failed_result = failed_result
         self._patience = patience
         self._now = runtime.clock.monotonic
+        self._events = runtime.events
+        self._ticks = ticks_of(runtime.clock)
         self._lock = threading.Lock()  # held for a few lines, never while a call runs
         self._circuit = Circuit(self.rules, runtime.rng)
         self._shared = shared
@@ -273,70 +289,106 @@ class CircuitBreaker(Policy):
 
     # -- the shells -----------------------------------------------------------------------------------------
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        circuit, admit, now = self._circuit, self._admit, self._now
-        attempt = until_deadline(fn)
-        if self.rules.slow_after is not None or self.rules.window_seconds is not None or self._failed_result:
-            return bounded(self._wrap_timed(attempt))
+        return bounded(self._wrap_short(fn) if self._short else self._wrap_timed(fn))
+
+    def _wrap_short(self, fn: AsyncFn) -> AsyncFn:
+        circuit, deadline = self._circuit, deadline_for(fn)
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
-            lease = None
             if circuit.guarding:
-                lease = admit()
-                if self._shared is not None:
-                    await self._claim(lease)
+                return await self._long_way(self._admit(), fn, args, kwargs)
             era = circuit.era
             try:
-                result = await attempt(*args, **kwargs)
+                if deadline() == _NEVER:
+                    result = await fn(*args, **kwargs)
+                else:
+                    result = await within_deadline(fn, args, kwargs)
             except BaseException as error:
-                self._raised(lease or Lease(era, now()), error)
+                self._raised(Lease(era, 0.0), error)
                 raise
-            if lease is not None:
-                self._succeeded(lease)
+            if circuit.era == era:
+                circuit.ok += 1
+            return result
+
+        return guarded
+
+    def _wrap_timed(self, fn: AsyncFn) -> AsyncFn:
+        circuit, ticks, deadline = self._circuit, self._ticks, deadline_for(fn)
+        slow_after, failed_result = self._slow_after, self._failed_result
+
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            if circuit.guarding:
+                return await self._long_way(self._admit(), fn, args, kwargs)
+            era = circuit.era
+            now = ticks()
+            start = now()
+            try:
+                if deadline() == _NEVER:
+                    result = await fn(*args, **kwargs)
+                else:
+                    result = await within_deadline(fn, args, kwargs)
+            except BaseException as error:
+                self._raised(Lease(era, start), error)
+                raise
+            if failed_result is None and circuit.era == era:
+                end = now()
+                if end < circuit.boundary and end - start < slow_after:
+                    circuit.ok += 1
+                    return result
+            self._judged(Lease(era, start), result)
+            return result
+
+        return guarded
+
+    async def _long_way(
+        self, lease: Lease, fn: AsyncFn, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """A call of a circuit that is not simply closed: a probe, or one let through without counting."""
+        if self._shared is not None and self._circuit.state(lease.since) == "half_open":
+            await self._claim(self._shared, lease)
+        try:
+            result = await within_deadline(fn, args, kwargs)
+        except BaseException as error:
+            self._raised(lease, error)
+            raise
+        self._judged(lease, result)
+        return result
+
+    def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        circuit, ticks = self._circuit, self._ticks
+        long, lock = not self._short, None if _ONE_AT_A_TIME else self._lock
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if circuit.guarding or long:
+                lease = self._admit() if circuit.guarding else Lease(circuit.era, ticks()())
+                return self._long_way_sync(lease, fn, args, kwargs)
+            era = circuit.era
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                self._raised(Lease(era, 0.0), error)
+                raise
+            if type(result) is CoroutineType:
+                return self.resume(fn, result, args, kwargs)
+            if lock is not None:
+                self._judged(Lease(era, 0.0), result)
             elif circuit.era == era:
                 circuit.ok += 1
             return result
 
-        return bounded(guarded)
-
-    def _wrap_timed(self, fn: AsyncFn) -> AsyncFn:
-        circuit, now, failed_result = self._circuit, self._now, self._failed_result
-
-        async def guarded(*args: Any, **kwargs: Any) -> Any:
-            lease = self._admit() if circuit.guarding else Lease(circuit.era, now())
-            if self._shared is not None and circuit.guarding:
-                await self._claim(lease)
-            try:
-                result = await fn(*args, **kwargs)
-            except BaseException as error:
-                self._raised(lease, error)
-                raise
-            if failed_result is not None and failed_result(result):
-                self._failed(lease)
-            else:
-                self._succeeded(lease)
-            return result
-
         return guarded
 
-    def wrap_sync(self, fn: SyncFn) -> SyncFn:
-        circuit, now, failed_result = self._circuit, self._now, self._failed_result
-
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            lease = Lease(circuit.era, now())
-            if circuit.guarding:
-                lease = self._admit()
-            try:
-                result = fn(*args, **kwargs)
-            except BaseException as error:
-                self._raised(lease, error)
-                raise
-            if failed_result is not None and failed_result(result):
-                self._failed(lease)
-            else:
-                self._succeeded(lease)
-            return result
-
-        return guarded
+    def _long_way_sync(self, lease: Lease, fn: SyncFn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            result = fn(*args, **kwargs)
+        except BaseException as error:
+            self._raised(lease, error)
+            raise
+        if type(result) is CoroutineType:
+            self._forgotten(lease)  # what counts is how the coroutine ends
+            return self.resume(fn, result, args, kwargs)
+        self._judged(lease, result)
+        return result
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -362,26 +414,41 @@ class CircuitBreaker(Policy):
 
     # -- settling -------------------------------------------------------------------------------------------
     def _admit(self) -> Lease:
-        now = self._now()
+        now = self._ticks()()
+        circuit = self._circuit
+        if (wait := circuit.until - now) > 0 and not self._shadow:
+            raise self._refusal(now, wait)
         with self._lock:
-            lease, change = self._circuit.admit(now)
+            lease, change = circuit.admit(now)
         if change is not None:
             self._tell(change)
-        if lease is None:
-            return self._refuse(now)
-        return lease
-
-    def _refuse(self, now: float) -> Lease:
-        circuit, shadow = self._circuit, self.mode == "shadow"
-        if (events := self.runtime.events).listened:
-            events.emit(BreakerRejected(breaker=self.name, state=circuit.state(now), shadow=shadow))
-        if shadow:
+        if lease is not None:
+            return lease
+        refusal = self._refusal(now, circuit.retry_after(now))
+        if self._shadow:
             return Lease(-1, now)  # of no era: its outcome counts nowhere
-        raise CircuitOpenError(
-            f"circuit {self.name!r} is open: {circuit.reason}",
-            retry_after=circuit.retry_after(now),
-            breaker=self.name,
-        )
+        raise refusal
+
+    def _refusal(self, now: float, wait: float | None) -> CircuitOpenError:
+        if (events := self._events).listened:
+            state = self._circuit.state(now)
+            events.emit(BreakerRejected(breaker=self.name, state=state, shadow=self._shadow))
+        # CircuitOpenError(...) without its three calls: a refusal has to cost less than what it spares
+        error = _new_error(CircuitOpenError, self._refused)
+        error.retry_after = None if wait == _NEVER else wait
+        error.breaker = self.name
+        return error
+
+    def _judged(self, lease: Lease, result: Any) -> None:
+        try:
+            failed = self._failed_result is not None and self._failed_result(result)
+        except BaseException:
+            self._forgotten(lease)
+            raise
+        if failed:
+            self._failed(lease)
+        else:
+            self._succeeded(lease)
 
     def _succeeded(self, lease: Lease) -> None:
         now = self._now()
@@ -421,10 +488,8 @@ class CircuitBreaker(Policy):
         return self._counts(error) and not self._ignored(error)
 
     # -- other processes ------------------------------------------------------------------------------------
-    async def _claim(self, lease: Lease) -> None:
-        circuit, shared = self._circuit, self._shared
-        if shared is None or circuit.state(lease.since) != "half_open":
-            return
+    async def _claim(self, shared: SharedState, lease: Lease) -> None:
+        circuit = self._circuit
         try:
             wait = await shared.claim(self.name, self.rules.probe_patience)
         except BaseException:
@@ -433,9 +498,11 @@ class CircuitBreaker(Policy):
         if wait is not None:
             now = self._now()
             with self._lock:
-                change = circuit.hold_open(now, wait, "another process probes")
+                change = circuit.hold_open(now, wait, _PROBED_ELSEWHERE)
             self._tell(change)
-            self._refuse(now)
+            refusal = self._refusal(now, wait)
+            if not self._shadow:
+                raise refusal
 
     def _opened_elsewhere(self, seconds: float) -> None:
         with self._lock:
@@ -452,16 +519,14 @@ class CircuitBreaker(Policy):
     def _tell(self, change: Change | None, *, ours: bool = True) -> None:
         if change is None:
             return
+        why = "its probes are under way" if change.after == "half_open" else change.reason
+        self._refused = f"circuit {self.name!r} is {change.after.replace('_', ' ')}: {why}"
         if ours and self._shared is not None:
-            if (
-                change.after == "open"
-                and change.hold is not None
-                and change.reason != "another process probes"
-            ):
+            if change.after == "open" and change.hold is not None and change.reason != _PROBED_ELSEWHERE:
                 self._shared.opened(self.name, change.hold)
             elif change.after == "closed":
                 self._shared.closed(self.name)
-        if (events := self.runtime.events).listened:
+        if (events := self._events).listened:
             events.emit(_event(self.name, change))
 
     def __repr__(self) -> str:

@@ -51,17 +51,20 @@ class Prices:
 
 
 class Tokens:
-    """The account: pure, it takes ``now``. Deposits are counted when they are made and credited when it
+    """The account: pure, it takes ``now``.
+
+    ``earned`` only counts deposits, so that a success pays for one addition; they are credited when it
     matters.
     """
 
-    __slots__ = ("_at", "_balance", "capacity", "earned", "floor", "ratio")
+    __slots__ = ("_at", "_balance", "_credited", "capacity", "earned", "floor", "ratio")
 
     def __init__(self, ratio: float, floor: float, capacity: float, start: float) -> None:
         self.ratio = ratio
         self.floor = floor
         self.capacity = capacity
         self.earned = 0
+        self._credited = 0
         self._balance = start
         self._at: float | None = None
 
@@ -69,10 +72,11 @@ class Tokens:
         """The tokens at `now`."""
         if self._at is None:
             self._at = now
-        gained = self.earned * self.ratio + max(0.0, now - self._at) * self.floor
+        earned = self.earned
+        gained = (earned - self._credited) * self.ratio + max(0.0, now - self._at) * self.floor
         self._balance = min(self.capacity, self._balance + gained)
         self._at = max(self._at, now)
-        self.earned = 0
+        self._credited = earned
         return self._balance
 
     def withdraw(self, cost: float, now: float) -> bool:
@@ -127,8 +131,7 @@ class RetryBudget:
 
     def deposit(self) -> None:
         """A call came back well."""
-        with self._lock:
-            self._tokens.earned += 1
+        self._tokens.earned += 1
 
     def withdraw(self, error: BaseException | None) -> bool:
         """Pays for one more attempt after `error`, None for a hedge; False when the tokens do not suffice."""

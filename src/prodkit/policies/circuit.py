@@ -152,9 +152,9 @@ DISABLED: Final = "disabled"
 class Circuit:
     """The state of one breaker. Not locked: its shell sees to that.
 
-    A shell that finds ``guarding`` false and ``now < boundary`` may count a fast success with ``ok += 1``,
-    if the era is still the one in which it admitted the call. That single addition is the whole cost of a
-    healthy call.
+    Two fields let a shell take the short way. While ``guarding`` is false every call is admitted, and a fast
+    success that ends before ``boundary`` in the era that admitted it may be counted with ``ok += 1``: that
+    addition is all that a healthy call costs. And before ``until`` every call is refused.
     """
 
     __slots__ = (
@@ -180,7 +180,7 @@ class Circuit:
         self.era = 0
         self.ok = 0
         self.guarding = False
-        self.until = 0.0
+        self.until = -math.inf
         self.reason = ""
         self._rng = rng
         self._state: State = CLOSED
@@ -296,11 +296,11 @@ class Circuit:
 
     def _settle(self) -> None:
         """Moves the successes counted since the last look into the window, before anything newer."""
-        if self.ok:
+        ok, self.ok = self.ok, 0
+        if ok:
             self._run = 0
             if self._window is not None:
-                self._window.add_successes(self.ok)
-            self.ok = 0
+                self._window.add_successes(ok)
 
     def _count(self, now: float, outcome: int) -> Change | None:
         window, rules = self._window, self.rules
@@ -328,8 +328,8 @@ class Circuit:
         self.reason = reason
         self.ok = self._run = self._proven = 0
         self._probes = {}
-        if hold is not None:
-            self.until, self._held = now + hold, hold
+        self.until = math.inf if state == ISOLATED else -math.inf if hold is None else now + hold
+        self._held = hold or 0.0
         if state in (CLOSED, DISABLED):
             self._openings = 0
         if self._window is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from types import CodeType, CoroutineType
+from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 from prodkit.core.deadline import Deadline
 from prodkit.core.events import Event
@@ -20,11 +21,14 @@ from prodkit.policies.backoff import Backoff, full_jitter
 from prodkit.policies.base import INVOKERS, AsyncFn, Policy, StreamFn, SyncFn, name_of
 from prodkit.policies.breaker import Errors, matcher
 from prodkit.policies.gate import retry_after_of
-from prodkit.policies.timeout import bounded, until_deadline
+from prodkit.policies.ticks import ticks_of
+from prodkit.policies.timeout import bounded, deadline_for, within_deadline
 
 __all__ = ["Budget", "Retry", "RetryGaveUp", "RetryScheduled", "non_idempotent"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_NEVER: Final = math.inf
 
 NEVER_RETRIED = (RejectedError, DeadlineExceededError, InvalidError, MissingExtraError)
 """Trying again cannot help, or is not wanted: unless `on` names one of them."""
@@ -135,6 +139,10 @@ class Retry(Policy):
         self._on: Errors = Exception if self._strategy is not None else on
         self._matches = matcher("on", self._on)
         self._refused = _never_retried(self._on)
+        self._judged = result is not None or self._strategy is not None
+        tenacious = self._strategy is not None or _from_tenacity(self._wait, "wait_base")
+        self._exact = stop is not None or tenacious  # these may ask when the first attempt began
+        self._ticks = ticks_of(runtime.clock)
 
     def adopt(self, runtime: Runtime) -> Self:
         if self.runtime is not SYSTEM:
@@ -143,82 +151,86 @@ class Retry(Policy):
         for built in ("_run", "_call", "_stream"):
             adopted.__dict__.pop(built, None)
         adopted.runtime = runtime
+        adopted._ticks = ticks_of(runtime.clock)
         return adopted
 
     # -- the shells -----------------------------------------------------------------------------------------
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        attempt = until_deadline(fn)
-        monotonic, sleep = self.runtime.clock.monotonic, self.runtime.clock.sleep
-        budget, judged = self._budget, self._result is not None or self._strategy is not None
-        inside, outermost = _inside, not self.nested
+        deadline, sleep, ticks = deadline_for(fn), self.runtime.clock.sleep, self._ticks
+        deposit = None if self._budget is None else self._budget.deposit
+        judged, exact = self._judged, self._exact
 
-        async def guarded(*args: Any, **kwargs: Any) -> Any:
-            if outermost and inside.get()[0]:
-                return await attempt(*args, **kwargs)
-            scope = [True]
-            token = inside.set(scope)
-            start = monotonic()
+        async def retried(*args: Any, **kwargs: Any) -> Any:
             course = None
+            start = ticks()() if exact else None
             try:
                 while True:
                     try:
-                        result = await attempt(*args, **kwargs)
+                        if deadline() == _NEVER:
+                            result = await fn(*args, **kwargs)
+                        else:
+                            result = await within_deadline(fn, args, kwargs)
                     except Exception as error:
                         course = course or _Course(self, fn, args, start)
-                        pause = course.after(error)
-                        if pause is None:
+                        if (pause := course.after(error)) is None:
                             raise
                     else:
-                        pause = None
                         if judged:
                             course = course or _Course(self, fn, args, start)
-                            pause = course.judge(result)
-                        if pause is None:
-                            if budget is not None:
-                                budget.deposit()
-                            return result
+                            if (pause := course.judge(result)) is not None:
+                                await sleep(pause)
+                                continue
+                        if deposit is not None:
+                            deposit()
+                        return result
                     await sleep(pause)
             finally:
-                scope[0] = False
-                inside.reset(token)
+                if course is not None:
+                    course.over()
 
-        return bounded(guarded)
+        _RETRYING.add(retried.__code__)
+        return bounded(retried)
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
-        monotonic, block = self.runtime.clock.monotonic, self.runtime.clock.block
+        block, ticks = self.runtime.clock.block, self._ticks
+        deposit = None if self._budget is None else self._budget.deposit
+        judged, exact = self._judged, self._exact
 
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            if _inside.get()[0] and not self.nested:
-                return fn(*args, **kwargs)
-            scope = [True]
-            token = _inside.set(scope)
-            course = _Course(self, fn, args, monotonic())
+        def retried(*args: Any, **kwargs: Any) -> Any:
+            course = None
+            start = ticks()() if exact else None
             try:
                 while True:
                     try:
                         result = fn(*args, **kwargs)
                     except Exception as error:
-                        pause = course.after(error)
-                        if pause is None:
+                        course = course or _Course(self, fn, args, start)
+                        if (pause := course.after(error)) is None:
                             raise
                     else:
-                        pause = course.judge(result)
-                        if pause is None:
-                            if self._budget is not None:
-                                self._budget.deposit()
-                            return result
+                        if type(result) is CoroutineType:
+                            return self.resume(fn, result, args, kwargs)
+                        if judged:
+                            course = course or _Course(self, fn, args, start)
+                            if (pause := course.judge(result)) is not None:
+                                block(pause)
+                                continue
+                        if deposit is not None:
+                            deposit()
+                        return result
                     block(pause)
             finally:
-                scope[0] = False
-                _inside.reset(token)
+                if course is not None:
+                    course.over()
 
-        return guarded
+        _RETRYING.add(retried.__code__)
+        return retried
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
         clock = self.runtime.clock
 
-        async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            course = _Course(self, fn, args, clock.monotonic())
+        async def retried(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            course = None
             while True:
                 begun = False
                 try:
@@ -227,8 +239,8 @@ class Retry(Policy):
                             begun = True
                             yield item
                 except Exception as error:
-                    pause = None if begun else course.after(error)
-                    if pause is None:
+                    course = course or _Course(self, fn, args, None, mark=False)
+                    if begun or (pause := course.after(error)) is None:
                         raise
                 else:
                     if self._budget is not None:
@@ -236,31 +248,86 @@ class Retry(Policy):
                     return
                 await clock.sleep(pause)
 
-        return guarded
+        _RETRYING.add(retried.__code__)
+        return retried
 
     def __repr__(self) -> str:
         return f"Retry(attempts={self.attempts!r})"
 
 
-_inside: ContextVar[list[bool]] = ContextVar("prodkit_retry", default=[False])  # noqa: B039 - never changed
+_RETRYING: set[CodeType] = set()
+"""The code of the shells above: by it a retry that failed finds out that it runs inside another one."""
+
+_outer: ContextVar[_Course | None] = ContextVar("prodkit_retry", default=None)
+"""The retry that is repeating the call in which we are, for tasks that it starts."""
+
+
+def _under_another(depth: int) -> bool:
+    """Whether a frame further out belongs to a retry: looked at after a failure only, so a success pays
+    nothing.
+
+    The frames of an await chain hang together within one task. A task started by a repeated attempt sees the
+    ContextVar instead.
+    """
+    course = _outer.get()
+    if course is not None and course.live:
+        return True
+    frame = sys._getframe(depth).f_back
+    while frame is not None:
+        if frame.f_code in _RETRYING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class _Course:
-    """What one call has been through: decides after each failed attempt. Keeps no error."""
+    """What one failing call has been through: decides after each attempt. Keeps no error."""
 
-    __slots__ = ("_args", "_attempt", "_fn", "_idle", "_last", "_retry", "_start")
+    __slots__ = (
+        "_args",
+        "_attempt",
+        "_fn",
+        "_idle",
+        "_last",
+        "_nested",
+        "_retry",
+        "_since",
+        "_start",
+        "_token",
+        "live",
+    )
 
-    def __init__(self, retry: Retry, fn: Callable[..., Any], args: tuple[Any, ...], start: float) -> None:
+    def __init__(
+        self,
+        retry: Retry,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        start: float | None,
+        *,
+        mark: bool = True,
+    ) -> None:
         self._retry = retry
         self._fn = fn
         self._args = args
         self._start = start
+        self._since = retry.runtime.clock.monotonic()
         self._attempt = 1
         self._idle = 0.0
         self._last = 0.0
+        self._nested = not retry.nested and _under_another(2)
+        self.live = True
+        self._token = _outer.set(self) if mark and not self._nested else None
+
+    def over(self) -> None:
+        """The call is over, whichever way."""
+        self.live = False
+        if self._token is not None:
+            _outer.reset(self._token)
 
     def after(self, error: Exception) -> float | None:
         """Seconds until the next attempt; None when the error goes to the caller."""
+        if self._nested:
+            return None
         now = self._retry.runtime.clock.monotonic()
         reason, pause = self._decide(error, None, now)
         if (events := self._retry.runtime.events).listened:
@@ -270,16 +337,24 @@ class _Course:
                 if reason is None
                 else RetryGaveUp(call=self._name(), attempt=self._attempt, error=kind, reason=reason)
             )
-        if reason is not None:
-            if self._attempt > 1 or reason not in ("not worth it", "attempts"):
-                _note(error, self._attempt, now - self._start, reason)
-            return None
-        return self._next(pause)
+        if reason is None:
+            return self._next(pause)
+        if self._attempt > 1 or reason not in ("not worth it", "attempts"):
+            _note(error, self._told(now), reason)
+        return None
+
+    def _told(self, now: float) -> str:
+        if self._attempt == 1:
+            return "gave up after 1 attempt"
+        often = f"gave up after {self._attempt} attempts"
+        if self._start is not None:
+            return f"{often} in {now - self._start:.1f} s"
+        return f"{often}, {now - self._since:.1f} s after the first failed"
 
     def judge(self, result: Any) -> float | None:
         """Seconds until the next attempt when `result` is one to try again after; else None."""
         retry = self._retry
-        if not (retry._result is not None and retry._result(result)) and retry._strategy is None:
+        if self._nested or (retry._strategy is None and not (retry._result and retry._result(result))):
             return None
         reason, pause = self._decide(None, result, retry.runtime.clock.monotonic())
         return None if reason is not None else self._next(pause)
@@ -324,22 +399,20 @@ class _Course:
         return retry._strategy is not None and bool(retry._strategy(state))
 
     def _repeatable(self, error: Exception) -> bool:
-        fn, args = self._fn, self._args
-        while True:
-            if getattr(fn, "_prodkit_non_idempotent", False):
-                break
-            if fn in INVOKERS and args:
-                fn, args = args[0], args[1:]
-                continue
-            inner = (
-                getattr(fn, "func", None) or getattr(fn, "__wrapped__", None) or getattr(fn, "__func__", None)
-            )
-            if inner is None:
-                if self._retry.idempotent:
-                    return True
-                break
-            fn = inner
+        marked = any(getattr(fn, "_prodkit_non_idempotent", False) for fn in self._layers())
+        if self._retry.idempotent and not marked:
+            return True
         return isinstance(error, NEVER_SENT) or getattr(error, "sent", None) is False
+
+    def _layers(self) -> Iterator[Callable[..., Any]]:
+        """The guarded callable and what it wraps, down to the one that the caller meant."""
+        fn: Any = self._fn
+        while fn is not None:
+            yield fn
+            if fn in INVOKERS and self._args:
+                fn = self._args[0]
+            else:
+                fn = getattr(fn, "__wrapped__", None) or getattr(fn, "func", None)
 
     def _pause(self, state: Any) -> float:
         wait = self._retry._wait
@@ -361,13 +434,13 @@ class _Course:
             state.set_exception((type(error), error, None))
         else:
             state.set_result(result)
-        state.start_time, state.outcome_timestamp = self._start, now
+        state.start_time = self._since if self._start is None else self._start
+        state.outcome_timestamp = now
         return state
 
     def _name(self) -> str:
-        if self._fn in INVOKERS and self._args:
-            return name_of(self._args[0])
-        return name_of(self._fn)
+        *_, innermost = self._layers()
+        return name_of(innermost)
 
 
 def non_idempotent(fn: F) -> F:
@@ -388,13 +461,13 @@ def _never_retried(on: Errors) -> tuple[type[Exception], ...]:
 
 
 def _from_tenacity(strategy: object, base: str) -> bool:
-    tenacity = sys.modules.get("tenacity")
-    return tenacity is not None and isinstance(strategy, getattr(tenacity, base, ()))
+    module = sys.modules.get(
+        f"tenacity.{base.removesuffix('_base')}"
+    )  # where it has not been imported, none is
+    return module is not None and isinstance(strategy, getattr(module, base))
 
 
-def _note(error: Exception, attempts: int, elapsed: float, reason: str) -> None:
+def _note(error: Exception, told: str, reason: str) -> None:
     if any(note.startswith("gave up after") for note in getattr(error, "__notes__", ())):
         return  # the same error object once more
-    often = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    why = "" if reason == "attempts" else f" ({reason})"
-    error.add_note(f"gave up after {often} in {elapsed:.1f} s{why}")
+    error.add_note(told if reason == "attempts" else f"{told} ({reason})")

@@ -6,9 +6,10 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
-from prodkit.core.deadline import Deadline
+from prodkit.core.deadline import _current
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import CallTimeoutError, DeadlineExceededError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn
@@ -20,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OUR_TIMER: Final = "prodkit: the time is up"
 """The message of our cancellations, by which policies further in tell them from a caller that went away."""
 
-_instant: Final = Deadline.instant
+_unlimited: Final = ContextVar("prodkit_unlimited", default=math.inf)
 
 
 class Timeout(Policy):
@@ -74,18 +75,31 @@ class Timeout(Policy):
 
 
 def until_deadline(fn: AsyncFn) -> AsyncFn:
-    """`fn`, ended at the caller's deadline where there is one. Free of charge where something inside sees to
-    that.
-    """
-    if getattr(fn, "_prodkit_bounded", False):
-        return fn
+    """`fn`, ended at the caller's deadline where there is one."""
+    deadline = deadline_for(fn)
 
     async def attempt(*args: Any, **kwargs: Any) -> Any:
-        if _instant() == math.inf:
+        if deadline() == math.inf:
             return await fn(*args, **kwargs)
         return await _within(math.inf, fn, args, kwargs)
 
+    attempt.__wrapped__ = fn  # type: ignore[attr-defined]
     return bounded(attempt)
+
+
+def deadline_for(fn: object) -> Callable[[], float]:
+    """How a policy around `fn` reads the deadline it must enforce: infinity where something inside does."""
+    return _unlimited.get if minds_deadline(fn) else _current.get
+
+
+def minds_deadline(fn: object) -> bool:
+    """Whether something inside `fn` ends it at the caller's deadline."""
+    return getattr(fn, "_prodkit_bounded", False)
+
+
+async def within_deadline(fn: AsyncFn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Calls `fn` and cancels it at the caller's deadline."""
+    return await _within(math.inf, fn, args, kwargs)
 
 
 def bounded(fn: F) -> F:
@@ -115,7 +129,7 @@ async def _within(seconds: float, fn: AsyncFn, args: tuple[Any, ...], kwargs: di
     loop = asyncio.get_running_loop()
     now = loop.time()
     end = now + seconds
-    deadline = _instant()
+    deadline = _current.get()
     if deadline <= now:
         raise DeadlineExceededError("the deadline passed before the call was started", timeout=0.0)
     when = min(end, deadline)

@@ -6,8 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prodkit.redis.events import RedisLost as RedisLost
-    from prodkit.redis.events import RedisRecovered as RedisRecovered
+    from prodkit.redis.events import RedisLost as RedisLost, RedisRecovered as RedisRecovered
     from prodkit.redis.link import RedisLink as RedisLink
     from prodkit.redis.scripts import Script as Script
 

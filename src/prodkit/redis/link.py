@@ -289,26 +289,9 @@ class RedisLink(Managed):
     def _open(self) -> Redis:
         if self._url is None:
             raise self._refusal()
-        from redis.asyncio import BlockingConnectionPool, Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-        from redis.maint_notifications import MaintNotificationsConfig
+        from prodkit.redis.pool import open_client
 
-        # One timer a call, ours: redis-py arms none, and a blocking command is not cut by a socket limit.
-        # Every connection is one greeting; client names and maintenance messages would cost round trips.
-        options = address.connection_options(reveal(self._url)) | {
-            "socket_timeout": None,
-            "socket_connect_timeout": None,
-            "retry": Retry(NoBackoff(), 0),
-            "retry_on_timeout": False,
-            "decode_responses": False,
-            "health_check_interval": 0,
-            "driver_info": None,
-            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-            "max_connections": self.max_connections,
-            "timeout": None,
-        }
-        client: Redis = Redis.from_pool(BlockingConnectionPool(**options))
+        client = open_client(reveal(self._url), self.max_connections)
         self._client = client
         return client
 

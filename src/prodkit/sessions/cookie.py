@@ -39,8 +39,8 @@ class Keys:
     __slots__ = ("_keys",)
 
     def __init__(self, secret: str | Revealable | Iterable[str | Revealable], *, purpose: str) -> None:
-        one = isinstance(secret, (str, Revealable))
-        values = [reveal(each) for each in ([secret] if one else secret)]  # type: ignore[list-item,union-attr]
+        several = (secret,) if isinstance(secret, (str, Revealable)) else secret
+        values = [reveal(each) for each in several]
         if not values:
             raise ValueError("at least one secret is needed")
         for place, value in enumerate(values, 1):

@@ -135,7 +135,7 @@ class Sessions:
         if changed and size > self.max_bytes:
             raise ValueError(f"a session holds at most {self.max_bytes} bytes, this one would have {size}")
         if session.is_new:
-            if session.user_id is None and not changed:
+            if session.owner is None and not changed:
                 return cookie
             session.id = session.id or new_id()
             return await self._create(session, changed)
@@ -194,7 +194,7 @@ class Sessions:
         reason = session.rotation or "visit"
         await self.store.create(
             digest(session.id),
-            user_id=session.user_id,
+            user_id=session.owner,
             changed=changed,
             idle=self.idle,
             lifetime=self.lifetime,
@@ -210,7 +210,7 @@ class Sessions:
         moved = await self.store.rotate(
             digest(session.previous),
             digest(session.id),
-            user_id=session.user_id,
+            user_id=session.owner,
             changed=changed,
             removed=removed,
             idle=self.idle,
@@ -235,9 +235,7 @@ class Sessions:
 
     def _started(self, session: Session, reason: str, max_age: float) -> str:
         if self._runtime.events.listened:
-            self._runtime.events.emit(
-                SessionStarted(reason=reason, authenticated=session.user_id is not None)
-            )
+            self._runtime.events.emit(SessionStarted(reason=reason, authenticated=session.owner is not None))
         assert session.id is not None
         return self.cookie.write(session.id, max_age=max_age)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from prodkit.core.deadline import Deadline
 from prodkit.core.secret import Revealable, reveal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 __all__ = ["MEMORY_KIB", "PARALLELISM", "TIME_COST", "Passwords"]
+
+T = TypeVar("T")
 
 MEMORY_KIB: Final = 19_456
 """19 MiB, two passes, one lane: the OWASP Password Storage Cheat Sheet's Argon2id setting. The defaults of
@@ -115,7 +118,7 @@ class Passwords:
             self._hasher = PasswordHasher(self._time_cost, self._memory_kib, self._parallelism)
         return self._hasher
 
-    async def _run(self, work: Any, *args: Any) -> Any:
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
         if self._busy >= self._places:
             raise BulkheadFullError(
                 "too many passwords are being checked", bulkhead="passwords", retry_after=1.0

@@ -53,9 +53,9 @@ class Session(MutableMapping[str, Any]):
         "id",
         "idle",
         "left",
+        "owner",
         "previous",
         "rotation",
-        "user_id",
     )
 
     def __init__(
@@ -68,8 +68,8 @@ class Session(MutableMapping[str, Any]):
         left: float = 0.0,
     ) -> None:
         self.id = session_id
-        self.user_id = user_id
-        """Whom :meth:`login` named; None for an anonymous visitor."""
+        self.owner = user_id
+        """What :attr:`user_id` says, for middleware: reading it does not make the response depend on the session."""
         self.idle = idle
         """Seconds since the store last extended the session, as of loading."""
         self.left = left
@@ -86,12 +86,13 @@ class Session(MutableMapping[str, Any]):
 
         The data stays (a basket survives the login) unless another user was signed in, whose data goes.
         """
-        if not isinstance(user_id, str) or not user_id:
+        given: object = user_id
+        if not isinstance(given, str) or not given:
             raise ValueError(f"login needs the user's id as a non-empty string, got {user_id!r}")
-        if self.user_id is not None and self.user_id != user_id:
+        if self.owner is not None and self.owner != user_id:
             self.logout()
         self._renew("login")
-        self.user_id = user_id
+        self.owner = user_id
         self.accessed = True
 
     def rotate(self) -> None:
@@ -104,7 +105,7 @@ class Session(MutableMapping[str, Any]):
         gone = self.previous or (self.id if self.rotation is None else None)
         if gone is not None:
             self._ending.append(gone)
-        self.id = self.previous = self.rotation = self.user_id = None
+        self.id = self.previous = self.rotation = self.owner = None
         self.left = 0.0
         self._data.clear()
         self._before.clear()
@@ -115,6 +116,12 @@ class Session(MutableMapping[str, Any]):
             self.previous = self.id
         self.rotation = why
         self.id = new_id()  # at once, so that a CSRF token made later in this request is bound to it
+
+    @property
+    def user_id(self) -> str | None:
+        """Whom :meth:`login` named; None for an anonymous visitor."""
+        self.accessed = True
+        return self.owner
 
     @property
     def is_new(self) -> bool:
@@ -170,5 +177,5 @@ class Session(MutableMapping[str, Any]):
         return bool(self._data)
 
     def __repr__(self) -> str:
-        who = "anonymous" if self.user_id is None else "signed in"
+        who = "anonymous" if self.owner is None else "signed in"
         return f"Session({who}, {len(self._data)} keys)"

@@ -63,8 +63,10 @@ class Faulty:
         if isinstance(step, tuple):
             await asyncio.sleep(step[0])
             return await self._do(step[1], args, kwargs)
-        if isinstance(step, BaseException) or (isinstance(step, type) and issubclass(step, BaseException)):
+        if isinstance(step, BaseException):
             raise step
+        if isinstance(step, type) and issubclass(step, BaseException):
+            raise step()
         if isinstance(step, (int, float)):
             await asyncio.sleep(step)
             return self._answer
@@ -81,9 +83,10 @@ class Faulty:
 
 def _checked(step: Step) -> Step:
     if isinstance(step, tuple):
-        if len(step) != 2 or not isinstance(step[0], (int, float)) or step[0] < 0:
+        pair: tuple[Any, ...] = step
+        if len(pair) != 2 or not isinstance(pair[0], (int, float)) or pair[0] < 0:
             raise ValueError(f"a pair is (seconds, step), got {step!r}")
-        _checked(step[1])
+        _checked(pair[1])
     elif isinstance(step, str):
         if step not in _WORDS:
             raise ValueError(f'a step in words is "ok" or "hang", got {step!r}')

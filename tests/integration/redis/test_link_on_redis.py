@@ -10,6 +10,7 @@ from prodkit.core.deadline import Deadline
 from prodkit.core.runtime import Runtime
 from prodkit.errors import DeadlineExceededError, PoolExhaustedError, RedisError
 from prodkit.redis import RedisLink, RedisLost, RedisRecovered, Script
+from prodkit.testing.proxy import Proxy
 
 pytestmark = pytest.mark.integration
 
@@ -101,10 +102,10 @@ async def test_a_cancelled_call_spoils_no_connection(redis_url: str) -> None:
         assert link.up
 
 
-async def test_black_hole_costs_one_timeout_then_microseconds(tap: Any) -> None:
-    async with RedisLink(tap.url, timeout=0.2) as link:
+async def test_black_hole_costs_one_timeout_then_microseconds(proxy: Proxy, proxied_url: str) -> None:
+    async with RedisLink(proxied_url, timeout=0.2) as link:
         await link.run(ping)
-        await tap.set("dead")
+        proxy.stall()
         started = time.perf_counter()
         results = await asyncio.gather(*(link.run(ping) for _ in range(50)), return_exceptions=True)
         assert time.perf_counter() - started < 0.6
@@ -116,30 +117,32 @@ async def test_black_hole_costs_one_timeout_then_microseconds(tap: Any) -> None:
                 await link.run(ping)
         assert (time.perf_counter() - started) / 100 < 0.001
         assert caught.value.retry_after is not None
-        await tap.set("open")
+        proxy.heal()
         await until(lambda: link.up, 3.0)
         assert await link.run(ping)
 
 
-async def test_a_refused_port_raises_nothing_at_the_start(tap: Any, runtime: Runtime) -> None:
+async def test_a_refused_port_raises_nothing_at_the_start(
+    proxy: Proxy, proxied_url: str, runtime: Runtime
+) -> None:
     seen: list[Any] = []
     runtime.events.subscribe(seen.append)
-    await tap.set("closed")
-    link = RedisLink(tap.url, runtime=runtime)
+    proxy.refuse()
+    link = RedisLink(proxied_url, runtime=runtime)
     order: list[str] = []
     link.on_up(lambda: order.append(f"up callback, link.up={link.up}"))
     async with link:
         assert not link.up
         assert (await link.check()).status == "degraded"
-        await tap.set("open")
+        proxy.heal()
         await until(lambda: link.up)
         assert order == ["up callback, link.up=False"]
         assert await link.run(ping)
     assert [type(event) for event in seen] == [RedisLost, RedisRecovered]
 
 
-async def test_callbacks_catch_up_before_anybody_else(tap: Any) -> None:
-    async with RedisLink(tap.url) as link:
+async def test_callbacks_catch_up_before_anybody_else(proxy: Proxy, proxied_url: str) -> None:
+    async with RedisLink(proxied_url) as link:
         downs: list[bool] = []
         attempts: list[int] = []
 
@@ -151,48 +154,52 @@ async def test_callbacks_catch_up_before_anybody_else(tap: Any) -> None:
 
         link.on_up(catch_up)
         link.on_down(lambda: downs.append(link.up))
-        await tap.set("closed")
+        proxy.refuse()
         with pytest.raises(RedisError):
             await link.run(ping)
         assert downs == [False]
-        await tap.set("open")
+        proxy.heal()
         await until(lambda: link.up)
         assert len(attempts) == 2
         assert await link.run(lambda client: client.get("replayed")) == b"1"
 
 
-async def test_a_broken_callback_does_not_keep_redis_away(tap: Any) -> None:
+async def test_a_broken_callback_does_not_keep_redis_away(proxy: Proxy, proxied_url: str) -> None:
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: complaints.append(context["exception"])
     )
-    async with RedisLink(tap.url) as link:
+    async with RedisLink(proxied_url) as link:
         link.on_up(lambda: 1 / 0)
-        await tap.set("closed")
+        proxy.refuse()
         with pytest.raises(RedisError):
             await link.run(ping)
-        await tap.set("open")
+        proxy.heal()
         await until(lambda: link.up)
     assert [type(each) for each in complaints] == [ZeroDivisionError]
 
 
-async def test_a_hasty_caller_does_not_open_anything_but_makes_the_link_look(tap: Any) -> None:
-    async with RedisLink(tap.url, connect_timeout=0.1) as link:
+async def test_a_hasty_caller_does_not_open_anything_but_makes_the_link_look(
+    proxy: Proxy, proxied_url: str
+) -> None:
+    async with RedisLink(proxied_url, connect_timeout=0.1) as link:
         with Deadline.after(0.02), pytest.raises(DeadlineExceededError):
             await link.run(lambda client: client.blpop(["none"], timeout=1))
         await asyncio.sleep(0.05)
         assert link.up
-        await tap.set("dead")
+        proxy.stall()
         with Deadline.after(0.02), pytest.raises(DeadlineExceededError):
             await link.run(ping)
         assert link.up
         await until(lambda: not link.up, 1.0)
 
 
-async def test_idle_connections_cut_by_the_server_are_replaced_silently(tap: Any, redis_url: str) -> None:
-    async with RedisLink(tap.url) as link:
+async def test_idle_connections_cut_by_the_server_are_replaced_silently(
+    proxy: Proxy, proxied_url: str, redis_url: str
+) -> None:
+    async with RedisLink(proxied_url) as link:
         await asyncio.gather(*(link.run(ping) for _ in range(5)))
-        await tap.set("open")  # aborts what is there
+        proxy.drop()
         await asyncio.sleep(0.02)
         assert await link.run(ping)
         assert link.up

@@ -40,7 +40,7 @@ _IN_METADATA: Final = re.compile(
     rb"PK\x03\x04|PK\x05\x06|\x7fELF|MZ[\x90\x80\x50\x78\x00][\x00\x01\x02]|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|%PDF-"
     rb"|\xca\xfe\xba\xbe\x00|\xd0\xcf\x11\xe0\xa1\xb1|\xcf\xfa\xed\xfe|\x00asm\x01|\x1f\x8b\x08[\x00\x08]|%!PS-Adobe"
     rb"|<svg[\s>]|<body[\s>]|<img\s|<object[\s>]|<embed\s|<form[\s>]|<meta\s+http|<a\s+href\s*=\s*[\"']?(?:data|java)"
-    rb"|<\?=\s*[$`'\"a-z_(]|<\?\s+(?:echo|eval|system|include|require|print|passthru|exec|\$)|<%[@=!\s][\s\w@=('\"]"
+    rb"|<\?=\s*[$`'\"a-z_(]|<\?\s+(?:echo|eval|system|include|require|print|passthru|exec|\$)|<%[@=!]?\s*[a-z_]{3,}[\s(.=]"
     rb"|<jsp:|<cf(?:set|execute)|\b(?:eval|alert|system|passthru|proc_open|popen|assert|create_function)\s*\("
     rb"|\$_(?:GET|POST|REQUEST|COOKIE|SERVER|FILES)\b|powershell(?:\.exe)?\s+-|\bcmd(?:\.exe)?\s+/c",
     re.IGNORECASE,

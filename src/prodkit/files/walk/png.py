@@ -75,6 +75,7 @@ class _Walk:
     __slots__ = (
         "bits",
         "chunks",
+        "colour",
         "data",
         "declared",
         "facts",
@@ -98,6 +99,7 @@ class _Walk:
         self.idat = 0  # 0 before the pixels, 1 among them, 2 after
         self.stream: _Stream | None = None
         self.bits = 0
+        self.colour = 0
         self.interlaced = False
         self.chunks = 0
         self.meta = 0
@@ -167,6 +169,8 @@ class _Walk:
         if self.idat == 2:
             raise RefusedError("malformed", "pixels in two places")
         if self.idat == 0:
+            if self.colour == 3 and not self.palette:
+                raise RefusedError("malformed", "no palette")
             self.idat = 1
             self.facts.poster = self.declared > 0 and self.sequence == 0
             self.stream = _Stream(self._expected(self.facts.width, self.facts.height))
@@ -193,6 +197,7 @@ class _Walk:
             raise RefusedError("malformed", "IHDR")
         self.limits.size(width, height)
         self.facts.width, self.facts.height = width, height
+        self.colour = colour
         self.bits = depth * _CHANNELS[colour]
         self.interlaced = interlace == 1
 

@@ -66,7 +66,7 @@ def _read_to_the_end(stop: asyncio.Event) -> None:
 
 async def _watch_parent(stop: asyncio.Event, parent: int) -> None:
     """A fork of the parent may keep our stdin open; the parent's id tells the truth."""
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.5)
     stop.set()
 

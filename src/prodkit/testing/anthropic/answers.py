@@ -183,5 +183,5 @@ def answer_function(name: str) -> AnswerFunction:
         return lambda body: tail
     found = getattr(import_module(head), tail, None)
     if not callable(found):
-        raise ValueError(f"answers {name!r}: {head} has no function {tail}")
+        raise ValueError(f"answers {name!r}: {head} has no function {tail}")  # noqa: TRY004 - a bad option
     return found  # type: ignore[no-any-return]

@@ -34,7 +34,7 @@ _NEVER: Final = 3600.0
 _MAX_BODY: Final = 32 * 2**20
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """The behaviour has ended the connection."""
 
 
@@ -71,7 +71,13 @@ class Server:
                     counted = True
                     self.state.socket(+1)
                 await self._answer(request, reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, _Broken):
+        except (
+            ConnectionError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+            ValueError,
+            _BrokenError,
+        ):
             pass  # the client went away, sent nonsense, or the behaviour cut the line
         finally:
             if counted:
@@ -127,12 +133,12 @@ class Server:
         gone = asyncio.ensure_future(self._gone(reader))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                self.state.finish(entry, "aborted")
-                raise _Broken
-            work.result()
-            self.state.finish(entry, "done")
-        except _Broken:
+            if work.done():
+                work.result()
+                self.state.finish(entry, "done")
+                return
+            self.state.finish(entry, "aborted")
+        except _BrokenError:
             self.state.finish(entry, "broken")
             raise
         except ConnectionError:
@@ -143,6 +149,7 @@ class Server:
             for task in (work, gone):
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
+        raise _BrokenError
 
     @staticmethod
     async def _gone(reader: asyncio.StreamReader) -> None:
@@ -164,7 +171,7 @@ class Server:
                 return
             counting = request.path == "/v1/messages/count_tokens"
             if request.method != "POST" or not (counting or request.path == "/v1/messages"):
-                raise ReplyError(404, f"Not found: {request.method} {request.path}")
+                raise ReplyError(404, f"Not found: {request.method} {request.path}")  # noqa: TRY301
             if await self._early(behaviour, entry, writer, headers):
                 return
             validate(entry.body, counting=counting)
@@ -278,7 +285,7 @@ class Server:
         entry.status = 200
         if behaviour.kind == "short_body":
             await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
-            raise _Broken
+            raise _BrokenError
         if behaviour.kind == "mid_reset":
             await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
             await asyncio.sleep(0.05)
@@ -330,7 +337,7 @@ class Server:
                     await asyncio.sleep(0.02)  # what was sent before must not be lost to the reset
                     _reset(writer)
                 case _:
-                    raise _Broken
+                    raise _BrokenError
         await sending.end()
 
     # ---------------------------------------------------------------- control
@@ -473,4 +480,4 @@ def _reset(writer: asyncio.StreamWriter) -> None:
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
         )
     writer.transport.abort()
-    raise _Broken
+    raise _BrokenError

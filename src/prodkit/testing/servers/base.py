@@ -218,17 +218,18 @@ class Server(ABC):
     def stop(self, *, timeout: float = 10.0) -> None:
         """Stops the server cleanly, by force after `timeout` seconds; removes a temporary directory."""
         with self._guard:
-            line, self._line = self._line, None
-            if line is None or self._owner != os.getpid():
-                return
+            if self._owner != os.getpid():
+                return  # a fork of the owner has the object, not the server
             atexit.unregister(self.stop)
+            line, self._line = self._line, None
             try:
-                if line.exit_code is None and self._pid is not None:
+                if line is not None and line.exit_code is None and self._pid is not None:
                     line.order(do="stop", grace=timeout)
                     line.wait(timeout + 10.0)
             finally:
                 self._pid = None
-                line.quit()
+                if line is not None:
+                    line.quit()
                 self._cleanup()
                 if self._directory is not None:
                     self._directory.close()
@@ -264,11 +265,11 @@ class Server(ABC):
                 self._pid = None
 
     def _open(self) -> None:
+        self._owner = os.getpid()
         directory = self._directory = ServerDirectory(self.kind, self._wanted_directory)
         self._password = directory.password()
         fds = (directory.lock, directory.log, *self._prepare(directory))
         self._fds = fds
-        self._owner = os.getpid()
         line = self._line = Line(fds, directory.log)
         atexit.register(self.stop)
         if directory.temporary:

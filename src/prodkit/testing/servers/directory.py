@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -73,9 +74,11 @@ class ServerDirectory:
         return "\n".join(text.splitlines()[-lines:])
 
     def close(self) -> None:
-        """Gives up our own handles; processes that inherited the lock keep it."""
+        """Gives up our own handles; processes that inherited the lock keep it. Removes a temporary directory."""
         for fd in (self.lock, self.log):
             os.close(fd)
+        if self.temporary:
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _locked(path: Path, kind: str) -> int:
