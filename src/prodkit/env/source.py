@@ -171,10 +171,11 @@ def typos(
 
 def _nearest(name: str, known: Collection[str]) -> str | None:
     best: tuple[int, str] | None = None
+    letters = set(name)
     for each in known:
         allowed = 2 if min(len(each), len(name)) >= 8 else 1 if min(len(each), len(name)) >= 5 else 0
-        if abs(len(each) - len(name)) > allowed:
-            continue
+        if abs(len(each) - len(name)) > allowed or len(letters.symmetric_difference(each)) > 2 * allowed:
+            continue  # an edit changes at most two letters of the alphabet in use
         distance = _distance(name, each, allowed)
         if distance <= allowed and (best is None or (distance, each) < best):
             best = distance, each
