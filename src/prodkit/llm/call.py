@@ -185,6 +185,7 @@ class Call:
     ) -> Ticket | None:
         """Waits, and takes everything that an attempt needs, or nothing."""
         lane, need = self.lanes[index], self._needs[index]
+        blind = not lane.limits.known
         wait = max(wait, lane.limits.take(need, asked))
         sent = False
         try:
@@ -194,8 +195,8 @@ class Call:
                 reason = reason or "queue"
                 await self._queue()
             try:
-                if lane.gate.not_before > self.now():
-                    return None  # somebody else was told to wait meanwhile
+                if lane.gate.not_before > self.now() or (blind and lane.limits.known):
+                    return None  # meanwhile somebody was told to wait, or what the limits are
                 ticket = await self._admitted(lane, params, asked, reason)
                 sent = ticket is not None
                 return ticket

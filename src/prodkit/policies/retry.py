@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from contextvars import ContextVar
 from copy import copy
@@ -399,22 +399,20 @@ class _Course:
         return retry._strategy is not None and bool(retry._strategy(state))
 
     def _repeatable(self, error: Exception) -> bool:
-        fn, args = self._fn, self._args
-        while True:
-            if getattr(fn, "_prodkit_non_idempotent", False):
-                break
-            if fn in INVOKERS and args:
-                fn, args = args[0], args[1:]
-                continue
-            inner = (
-                getattr(fn, "func", None) or getattr(fn, "__wrapped__", None) or getattr(fn, "__func__", None)
-            )
-            if inner is None:
-                if self._retry.idempotent:
-                    return True
-                break
-            fn = inner
+        marked = any(getattr(fn, "_prodkit_non_idempotent", False) for fn in self._layers())
+        if self._retry.idempotent and not marked:
+            return True
         return isinstance(error, NEVER_SENT) or getattr(error, "sent", None) is False
+
+    def _layers(self) -> Iterator[Callable[..., Any]]:
+        """The guarded callable and what it wraps, down to the one that the caller meant."""
+        fn: Any = self._fn
+        while fn is not None:
+            yield fn
+            if fn in INVOKERS and self._args:
+                fn = self._args[0]
+            else:
+                fn = getattr(fn, "__wrapped__", None) or getattr(fn, "func", None)
 
     def _pause(self, state: Any) -> float:
         wait = self._retry._wait
@@ -441,9 +439,8 @@ class _Course:
         return state
 
     def _name(self) -> str:
-        if self._fn in INVOKERS and self._args:
-            return name_of(self._args[0])
-        return name_of(self._fn)
+        *_, innermost = self._layers()
+        return name_of(innermost)
 
 
 def non_idempotent(fn: F) -> F:
@@ -464,8 +461,10 @@ def _never_retried(on: Errors) -> tuple[type[Exception], ...]:
 
 
 def _from_tenacity(strategy: object, base: str) -> bool:
-    tenacity = sys.modules.get("tenacity")
-    return tenacity is not None and isinstance(strategy, getattr(tenacity, base, ()))
+    module = sys.modules.get(
+        f"tenacity.{base.removesuffix('_base')}"
+    )  # where it has not been imported, none is
+    return module is not None and isinstance(strategy, getattr(module, base))
 
 
 def _note(error: Exception, told: str, reason: str) -> None:
