@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY,
         SecurityHeadersMiddleware as SecurityHeadersMiddleware,
     )
-    from prodkit.web.sessions import SessionMiddleware as SessionMiddleware
+    from prodkit.web.sessions import SessionMiddleware as SessionMiddleware, session_of as session_of
     from prodkit.web.sse import EventStream as EventStream, last_event_id as last_event_id
 
 _HOME = {
@@ -54,6 +54,7 @@ _HOME = {
     "CONTENT_SECURITY_POLICY": "security_headers",
     "SecurityHeadersMiddleware": "security_headers",
     "SessionMiddleware": "sessions",
+    "session_of": "sessions",
     "EventStream": "sse",
     "last_event_id": "sse",
 }
