@@ -89,9 +89,11 @@ _HOME = {
 }
 
 _MODULES = frozenset(
-    ("backup", "cache", "env", "errors", "files", "health", "http", "llm", "logs", "policies", "postgres")
-    + ("progress", "ratelimit", "redis", "sessions", "telemetry", "testing", "web")
-)
+    {
+        "backup", "cache", "env", "errors", "files", "health", "http", "llm", "logs", "policies", "postgres",
+        "progress", "ratelimit", "redis", "sessions", "telemetry", "testing", "web",
+    }
+)  # fmt: skip
 
 __all__ = sorted(_HOME)
 

@@ -104,7 +104,13 @@ class PoolExhaustedError(RejectedError):
     """No connection became free within the acquire timeout."""
 
     def __init__(
-        self, message: str = "", *, retry_after: float | None = None, size: int = 0, idle: int = 0, waiting: int = 0
+        self,
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        size: int = 0,
+        idle: int = 0,
+        waiting: int = 0,
     ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.size = size

@@ -7,7 +7,7 @@ import pytest
 
 from prodkit import Deadline, RateLimitedError, Runtime
 from prodkit.policies import RetryAfterGate, retry_after_of
-from prodkit.policies.gate import GateClosed, GatePassed, Pace
+from prodkit.policies.gate import GateClosed, GatePassed
 from prodkit.testing import virtual_time
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -89,7 +89,7 @@ async def test_one_refusal_holds_everybody_back_and_then_they_go_at_a_pace() -> 
     assert quota.came[0] == 0
     assert quota.came[1] == 10
     gaps = [after - before for before, after in zip(quota.came[1:], quota.came[2:], strict=False)]
-    assert gaps == pytest.approx([1.0, 1.0, 1.0])
+    assert gaps == pytest.approx([1.0, 1.0, 1.0], rel=0.05)
 
 
 @virtual_time
@@ -197,76 +197,3 @@ def test_wrong_use() -> None:
     with pytest.raises(TypeError, match="queues tasks"):
         RetryAfterGate()(len)
     assert repr(RetryAfterGate("q")) == "RetryAfterGate('q')"
-
-
-class TestPace:
-    def asked(self, rate: float) -> Pace:
-        """A pace that saw `rate` calls a second for two seconds."""
-        pace = Pace()
-        for step in range(int(2 * rate)):
-            assert pace.next(step / rate) == step / rate
-            pace.reserve(step / rate)
-        return pace
-
-    def test_free_until_throttled_then_half_of_what_was_asked(self) -> None:
-        pace = self.asked(10)
-        assert pace.rate is None
-        pace.throttled(2.0, 1.0)
-        assert pace.rate == 5
-        assert pace.next(2.5) == 3.0
-        pace.reserve(3.0)
-        assert pace.next(2.5) == pytest.approx(3.2)
-        assert pace.next(9.0) == 9.0
-
-    def test_the_rate_is_that_of_the_last_seconds(self) -> None:
-        pace = self.asked(10)
-        for second in range(20, 26):
-            for _ in range(4):
-                pace.reserve(float(second))
-        pace.throttled(26.0, 1.0)
-        assert pace.rate == 2.0
-
-    def test_never_below_one_a_second_at_first(self) -> None:
-        pace = Pace()
-        pace.throttled(0.0, 1.0)
-        assert pace.rate == 1.0
-
-    def test_refusals_cut_at_most_twice_a_second(self) -> None:
-        pace = self.asked(10)
-        pace.throttled(2.0, 1.0)
-        pace.throttled(2.4, 1.0)
-        assert pace.rate == 5
-        assert pace.not_before == 3.4
-        pace.throttled(2.5, 0.1)
-        assert pace.rate == 4
-        assert pace.not_before == 3.4
-        for step in range(40):
-            pace.throttled(3.0 + step, 0.1)
-        assert pace.rate == 0.1
-
-    def test_success_raises_the_rate_faster_when_calm_until_it_is_free(self) -> None:
-        pace = self.asked(10)
-        pace.succeeded(1.0)
-        assert pace.rate is None
-        pace.throttled(2.0, 1.0)
-        pace.succeeded(6.0)
-        assert pace.rate == pytest.approx(5.05)
-        pace.succeeded(6.1)
-        assert pace.rate == pytest.approx(5.05 * 1.05)
-        calls = 0
-        while pace.rate is not None:
-            calls += 1
-            pace.succeeded(7.0)
-            assert pace.rate is None or pace.rate <= 30.0
-        assert calls == 36
-
-    def test_only_the_last_slot_can_be_given_back(self) -> None:
-        pace = self.asked(10)
-        pace.give_back(0.0)
-        pace.throttled(2.0, 1.0)
-        pace.reserve(3.0)
-        pace.reserve(3.2)
-        pace.give_back(3.0)
-        assert pace.next(2.0) == pytest.approx(3.4)
-        pace.give_back(3.2)
-        assert pace.next(2.0) == pytest.approx(3.2)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from prodkit.core.clock import Clock, LoopClock
 from prodkit.errors import DeadlineExceededError
@@ -93,7 +93,7 @@ class Deadline:
     def _narrowed(self) -> float:
         return min(self.at, _current.get())
 
-    def __enter__(self) -> Deadline:
+    def __enter__(self) -> Self:
         if self._token is not None:
             raise RuntimeError("this Deadline is already entered; make one per block")
         self.at = self._narrowed()

@@ -18,10 +18,10 @@ __all__ = ["Event", "EventStream"]
 class Event:
     """The base of all events. A subclass names itself ``<module>.<past tense>``::
 
-        @dataclass(frozen=True, slots=True, kw_only=True)
-        class BreakerOpened(Event):
-            name = "breaker.opened"
-            breaker: str
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class BreakerOpened(Event):
+        name = "breaker.opened"
+        breaker: str
     """
 
     name: ClassVar[str] = "event"

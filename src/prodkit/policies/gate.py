@@ -8,6 +8,7 @@ while it goes well.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -21,8 +22,10 @@ from prodkit.core.events import Event
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import RateLimitedError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
+from prodkit.policies.pace import Pace
+from prodkit.policies.slots import Line
 
-__all__ = ["GateClosed", "GatePassed", "Pace", "RetryAfterGate", "retry_after_of"]
+__all__ = ["GateClosed", "GatePassed", "RetryAfterGate", "retry_after_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,70 +89,6 @@ def _parsed(text: str, now: datetime) -> float | None:
     return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
 
 
-class Pace:
-    """When the next call may go: pure, it takes ``now``.
-
-    Free until somebody is throttled. Then calls go one by one, first at half of the rate seen before; each
-    success raises the rate by `rise` of itself (five times that after `calm` seconds without a new refusal),
-    each refusal cuts it by `cut`, at most once in `quiet` seconds. It is free again at three times the rate
-    first seen.
-    """
-
-    __slots__ = ("_ceiling", "_cut_at", "_seen", "_since", "_slot", "not_before", "rate")
-
-    rise = 0.01
-    cut = 0.8
-    calm = 4.0
-    quiet = 0.5
-
-    def __init__(self) -> None:
-        self.not_before = -math.inf
-        self.rate: float | None = None
-        self._slot = -math.inf
-        self._ceiling = math.inf
-        self._cut_at = -math.inf
-        self._seen = 0
-        self._since: float | None = None
-
-    def next(self, now: float) -> float:
-        """The earliest instant at which a call that asks at `now` may go."""
-        return max(now, self.not_before, now if self.rate is None else self._slot)
-
-    def reserve(self, at: float) -> None:
-        """The slot at `at`, which :meth:`next` returned, is taken."""
-        if self._since is None or at - self._since > 10.0:
-            self._since, self._seen = at, 0
-        self._seen += 1
-        if self.rate is not None:
-            self._slot = at + 1.0 / self.rate
-
-    def give_back(self, at: float) -> None:
-        """Whoever had reserved `at` does not go. Only the last slot can be given back; others stay unused."""
-        if self.rate is not None and self._slot == at + 1.0 / self.rate:
-            self._slot = at
-
-    def throttled(self, now: float, seconds: float) -> None:
-        """The dependency asked for `seconds` of silence."""
-        self.not_before = max(self.not_before, now + seconds)
-        if now - self._cut_at < self.quiet:
-            return
-        self._cut_at = now
-        if self.rate is None:
-            asked = self._seen / max(1.0, now - (self._since if self._since is not None else now))
-            self.rate, self._ceiling = max(1.0, asked / 2), max(2.0, asked * 3)
-            self._slot = self.not_before
-        else:
-            self.rate = max(0.1, self.rate * self.cut)
-
-    def succeeded(self, now: float) -> None:
-        """A call came back well."""
-        if self.rate is None:
-            return
-        self.rate *= 1 + (self.rise * 5 if now - self._cut_at > self.calm else self.rise)
-        if self.rate > self._ceiling:
-            self.rate = None
-
-
 class RetryAfterGate(Policy):
     """Holds all calls back while a dependency asks for silence, and lets them through at a pace it bears.
 
@@ -158,11 +97,11 @@ class RetryAfterGate(Policy):
         gate = RetryAfterGate("perplexity")
         await Pipeline(Retry(attempts=4), gate, Timeout(5)).run(research, topic)
 
-    An error that says when to come back (see :func:`retry_after_of`) closes the gate for all its callers,
-    plus `margin` of that time. A caller waits; when it would wait longer than `max_wait`, or past its
-    :class:`~prodkit.Deadline`, it gets :class:`RateLimitedError` with ``retry_after`` at once. Waiters go in
-    the order in which they came; a cancelled one gives up its place. Share one gate between all callers of a
-    quota.
+    An error that says when to come back (see :func:`retry_after_of`) closes the gate for all its callers, plus
+    `margin` of that time. A caller waits; when its turn would come after more than `max_wait`, or too near its
+    :class:`~prodkit.Deadline` for an answer, or when `max_queue` others wait, it gets :class:`RateLimitedError`
+    with ``retry_after`` at once. Waiters go in the order in which they came; a cancelled one gives up its place.
+    Share one gate between all callers of a quota.
     """
 
     rank = 45
@@ -172,6 +111,7 @@ class RetryAfterGate(Policy):
         name: str = "",
         *,
         max_wait: float = 60.0,
+        max_queue: int = 1000,
         margin: float = 0.02,
         hint: Callable[[BaseException, datetime], float | None] = retry_after_of,
         runtime: Runtime = SYSTEM,
@@ -192,6 +132,9 @@ class RetryAfterGate(Policy):
         self._margin = 1 + margin
         self._hint = hint
         self._pace = Pace()
+        self._line = Line(max_waiting=max_queue, order="fifo", lost=self._lost)
+        self._timer: asyncio.TimerHandle | None = None
+        self._latency = 0.0  # of good answers, averaged: a turn that leaves less than that is of no use
 
     @property
     def not_before(self) -> float:
@@ -207,23 +150,41 @@ class RetryAfterGate(Policy):
 
     async def enter(self) -> None:
         """Waits for this call's turn. Follow it with :meth:`succeeded` or :meth:`failed`."""
-        clock, pace = self.runtime.clock, self._pace
-        start = now = clock.monotonic()
-        while (at := pace.next(now)) > now:
-            self._refuse_late(start, at, now)
-            pace.reserve(at)
-            try:
-                await clock.sleep(at - now)
-            except BaseException:
-                pace.give_back(at)
-                raise
-            now = clock.monotonic()
-            if pace.not_before <= now:  # else somebody was refused meanwhile: once more
-                break
-        else:
+        pace = self._pace
+        now = self.runtime.clock.monotonic()
+        if not self._line and pace.next(now) <= now:
             pace.reserve(now)
-        if now > start and (events := self.runtime.events).listened:
-            events.emit(GatePassed(gate=self.name, waited=now - start))
+            return
+        of_use = Deadline.instant() - 1.5 * self._latency
+        turn = pace.turn(now, len(self._line))
+        if turn >= of_use or turn > now + self._max_wait:
+            raise self._refused(now)
+        self._arm(pace.next(now))
+        refusal = await self._line.wait(min(of_use, now + self._max_wait))
+        waited = self.runtime.clock.monotonic() - now
+        if refusal is not None:
+            raise self._refused(now + waited)
+        if (events := self.runtime.events).listened:
+            events.emit(GatePassed(gate=self.name, waited=waited))
+
+    def _arm(self, at: float) -> None:
+        """The next turn comes at `at`: one timer for the whole line."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(at, self._turn)
+
+    def _turn(self) -> None:
+        self._timer = None
+        now, pace = self.runtime.clock.monotonic(), self._pace
+        while (at := pace.next(now)) <= now and self._line.call():
+            pace.reserve(now)
+        if self._line:
+            self._arm(at)
+
+    def _lost(self) -> None:
+        """The caller whose turn it was has gone: the next one gets it."""
+        self._pace.give_back()
+        if self._timer is None and self._line:
+            self._turn()
 
     def succeeded(self) -> None:
         """The call came back well."""
@@ -236,22 +197,26 @@ class RetryAfterGate(Policy):
         if seconds is not None and seconds > 0:
             self.close(seconds)
 
-    def _refuse_late(self, start: float, at: float, now: float) -> None:
-        if at >= Deadline.instant() or at - start > self._max_wait:
-            raise RateLimitedError(
-                f"{self.name or 'the dependency'} is throttled: the next turn is in {at - now:.3g} s",
-                retry_after=at - now,
-                limit=self.name,
-            )
+    def _refused(self, now: float) -> RateLimitedError:
+        wait = self._pace.turn(now, len(self._line)) - now
+        return RateLimitedError(
+            f"{self.name or 'the dependency'} is throttled: the next turn is in {wait:.3g} s",
+            retry_after=wait,
+            limit=self.name,
+        )
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        now = self.runtime.clock.monotonic
+
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             await self.enter()
+            began = now()
             try:
                 result = await fn(*args, **kwargs)
             except Exception as error:
                 self.failed(error)
                 raise
+            self._latency += 0.1 * (now() - began - self._latency)
             self.succeeded()
             return result
 

@@ -19,7 +19,9 @@ __all__ = ["VirtualTimeLoop", "virtual_time"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_GRACE = 5.0  # real seconds to wait for a foreign thread before the loop says that nothing can happen any more
+_GRACE = (
+    5.0  # real seconds to wait for a foreign thread before the loop says that nothing can happen any more
+)
 _SLICE = 0.01
 
 

@@ -1,0 +1,1 @@
+"""O Conselho: the reference app of prodkit. ``python -m advisory demo`` shows it."""

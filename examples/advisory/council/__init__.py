@@ -1,0 +1,1 @@
+"""The council's rules: plain values and functions, no I/O. The worker and the store are its shells."""

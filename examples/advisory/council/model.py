@@ -1,0 +1,87 @@
+"""A council as values: a run, its seats, and the words for where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal, TypeAlias
+from uuid import UUID
+
+__all__ = ["FINISHED", "RUN_STATUSES", "Run", "RunStatus", "Seat", "SeatStatus", "Tally"]
+
+SeatStatus: TypeAlias = Literal["waiting", "running", "done", "failed", "stopped"]
+RunStatus: TypeAlias = Literal[
+    "queued",
+    "running",
+    "done",  # every opinion and the synthesis
+    "partial",  # the synthesis, without some of the experts
+    "unsynthesised",  # opinions, but the chairman failed
+    "no_quorum",  # too few opinions for a synthesis that deserves the name
+    "stopped",  # the user ended it; what was finished is kept
+]
+RUN_STATUSES: Final = ("queued", "running", "done", "partial", "unsynthesised", "no_quorum", "stopped")
+FINISHED: Final = frozenset({"done", "partial", "unsynthesised", "no_quorum", "stopped"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """One expert's place in a run, with a copy of who the expert was when the question was asked."""
+
+    position: int
+    name: str
+    role: str
+    system: str = ""
+    avatar_id: UUID | None = None
+    status: SeatStatus = "waiting"
+    text: str = ""
+    reason: str = ""
+    model: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many of the seats stand where."""
+
+    total: int
+    done: int
+    failed: int
+    stopped: int
+
+    @classmethod
+    def of(cls, seats: Sequence[Seat]) -> Tally:
+        count = [seat.status for seat in seats].count
+        return cls(total=len(seats), done=count("done"), failed=count("failed"), stopped=count("stopped"))
+
+    @property
+    def settled(self) -> int:
+        """Seats that will not change by themselves."""
+        return self.done + self.failed + self.stopped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One question put to the council."""
+
+    id: UUID
+    question: str
+    status: RunStatus
+    created_at: datetime
+    finished_at: datetime | None = None
+    deleted_at: datetime | None = None
+    synthesis: str = ""
+    synthesis_model: str = ""
+    synthesis_reason: str = ""
+    fence: int = 0
+    last_seq: int = 0
+    seats: tuple[Seat, ...] = field(default=())
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen unless the user asks for it."""
+        return self.status in FINISHED
+
+    @property
+    def tally(self) -> Tally:
+        return Tally.of(self.seats)

@@ -1,0 +1,63 @@
+"""The servers of the demo, side by side, and gone with it."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from advisory.settings import Settings
+from prodkit import env
+from prodkit.testing.anthropic import Simulator
+from prodkit.testing.servers import Postgres, Redis
+
+__all__ = ["Embedded"]
+
+_PACE = ("slow-1.6", "slow-3.4", "slow-5.2", "slow-2.2", "slow-4.3", "slow-2.8")
+"""How long the simulated experts think, in seconds: long enough to watch them finish one after the other."""
+
+
+class Embedded:
+    """PostgreSQL and Redis in `directory`, and the Messages API simulator."""
+
+    def __init__(self, directory: Path) -> None:
+        self.postgres = Postgres(directory / "postgres")
+        self.redis = Redis(directory / "redis") if Redis.available() else None
+        self.simulator = Simulator(answers="council")
+
+    def start(self) -> None:
+        """All at once; when one cannot start, none is left."""
+        with ThreadPoolExecutor(3, thread_name_prefix="demo-servers") as threads:
+            starting = [threads.submit(self.postgres.start), threads.submit(self._simulator)]
+            if self.redis is not None:
+                starting.append(threads.submit(self.redis.start))
+        try:
+            for each in starting:
+                each.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _simulator(self) -> None:
+        self.simulator.start()
+        self.simulator.script(*_PACE * 100)
+        self.simulator.always("slow-2.5")
+
+    def stop(self) -> None:
+        self.simulator.stop()
+        if self.redis is not None:
+            self.redis.stop()
+        self.postgres.stop()
+
+    def settings(self, *, host: str, port: int) -> Settings:
+        """The app's settings on these servers. The secret is new each time: old cookies mean nothing to a new demo."""
+        return Settings(
+            environment="development",
+            database_url=env.PostgresUrl(self.postgres.url),
+            redis_url=None if self.redis is None else env.RedisUrl(self.redis.url),
+            anthropic_api_key=env.Secret("demo-simulator-key-7Qv2mX9"),
+            anthropic_base_url=self.simulator.url,
+            session_secret=env.Secret(secrets.token_urlsafe(48)),
+            host=host,
+            port=port,
+        )

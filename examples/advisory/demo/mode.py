@@ -1,0 +1,61 @@
+"""What is different in the demo: the first visit is signed in.
+
+Why that is safe. It exists only in the process that ``python -m advisory demo`` starts, which listens on loopback
+and refuses any other address. It answers only requests whose peer is this machine and whose Host names it (a page
+elsewhere that points its own name at 127.0.0.1 has another Host), and never one that the browser calls cross-site.
+The account holds nothing but what visitors of the demo typed, and its password is known to nobody. Who signs out
+stays signed out, to see registration and sign-in, until the browser is closed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from advisory.demo.data import PREPARED_QUESTION
+from advisory.store.users import User
+
+__all__ = ["DemoMode"]
+
+_LEFT = "demo_saiu"
+
+
+class DemoMode:
+    """The demo's account, and who may use it."""
+
+    prepared_question = PREPARED_QUESTION
+
+    def __init__(self) -> None:
+        self.user: User | None = None
+
+    def is_demo_user(self, user: User) -> bool:
+        return self.user is not None and user.id == self.user.id
+
+    def may_sign_in(self, request: Request) -> bool:
+        """Whether an unknown visitor becomes the demo's user."""
+        return (
+            self.user is not None
+            and _LEFT not in request.cookies
+            and request.client is not None
+            and _loopback(request.client.host)
+            and _loopback(request.url.hostname or "")
+            and request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+        )
+
+    def sign_in(self, request: Request) -> None:
+        assert self.user is not None
+        request.session.login(str(self.user.id))
+
+    def remember_leaving(self, response: Response) -> None:
+        response.set_cookie(_LEFT, "1", httponly=True, samesite="lax")
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

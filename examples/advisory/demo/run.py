@@ -1,0 +1,81 @@
+"""``python -m advisory demo``: from nothing to a page."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from advisory.demo.embedded import Embedded
+from advisory.serve import bound_socket
+from prodkit import Runtime, logs
+from prodkit.errors import ProdkitError
+
+__all__ = ["run"]
+
+
+def run(*, port: int, directory: Path) -> int:
+    """Serves until Ctrl-C or SIGTERM; returns the exit code. Writes nothing outside of `directory`."""
+    try:
+        listener = bound_socket("127.0.0.1", port)
+    except OSError:
+        print(f"advisory: a porta {port} está em uso; escolha outra com --port {port + 1}", file=sys.stderr)
+        return 1
+    with listener:
+        port = listener.getsockname()[1]
+        directory.mkdir(parents=True, exist_ok=True)
+        embedded = Embedded(directory.resolve())
+        runtime = Runtime()
+        try:
+            with logs.setup(
+                environment="development", level="WARNING", directory=directory / "logs", runtime=runtime
+            ):
+                embedded.start()
+                try:
+                    return asyncio.run(_serve(embedded, port, listener, runtime))
+                finally:
+                    embedded.stop()
+        except ProdkitError as error:
+            print(f"advisory: {error}", file=sys.stderr)
+            return 1
+
+
+async def _serve(embedded: Embedded, port: int, listener: socket.socket, runtime: Runtime) -> int:
+    from advisory.demo.mode import DemoMode
+    from advisory.demo.seed import seed
+    from advisory.main import create_app
+    from advisory.migrations.apply import migrate
+    from advisory.serve import make_server
+    from advisory.services import Services
+
+    settings = embedded.settings(host="127.0.0.1", port=port)
+    await migrate(settings.database_url)
+    demo = DemoMode()
+    services = Services.of(settings, runtime=runtime, demo=demo)
+    async with services.db:
+        demo.user = await seed(services)
+    server = make_server(create_app(services), settings)
+    telling = asyncio.create_task(_tell(port))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        telling.cancel()
+        with suppress(asyncio.CancelledError):
+            await telling
+    return 0
+
+
+async def _tell(port: int) -> None:
+    """Prints the address as soon as a page answers there."""
+    while True:
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            answer = await reader.readline()
+            writer.close()
+            if b" 200 " in answer:
+                print(f"O Conselho: http://127.0.0.1:{port}/  (Ctrl-C encerra)", flush=True)
+                return
+        await asyncio.sleep(0.05)

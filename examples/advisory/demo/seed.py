@@ -1,0 +1,27 @@
+"""Puts the demo's data there, once; what is there stays."""
+
+from __future__ import annotations
+
+import secrets
+
+from advisory.demo.data import DEMO_EMAIL, DEMO_NAME, EXPERTS
+from advisory.services import Services
+from advisory.store.users import User
+
+__all__ = ["seed", "seed_experts"]
+
+
+async def seed_experts(services: Services) -> None:
+    """The experts that every account may ask."""
+    for expert in EXPERTS:
+        await services.experts.add(owner_id=None, **expert)
+
+
+async def seed(services: Services) -> User:
+    """Experts and the demo account. Nobody knows its password: the demo signs in without one."""
+    await seed_experts(services)
+    found = await services.users.with_hash(DEMO_EMAIL)
+    if found is not None:
+        return found[0]
+    password_hash = await services.passwords.hash(secrets.token_urlsafe(24))
+    return await services.users.add(email=DEMO_EMAIL, name=DEMO_NAME, password_hash=password_hash)

@@ -1,0 +1,71 @@
+"""The app: services, middleware in their order, routes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+
+from fastapi import FastAPI
+from loguru import logger
+from starlette.staticfiles import StaticFiles
+
+import prodkit as pk
+from advisory.pages.errors import handlers, problem_page
+from advisory.routes import accounts, council, experts, health, history, home, stream
+from advisory.services import Services
+from prodkit import web
+
+__all__ = ["create_app"]
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def create_app(services: Services) -> FastAPI:
+    """The ASGI app around `services`, which it starts and closes."""
+    app = FastAPI(title="O Conselho", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+    problems = web.Problems(html=problem_page, runtime=services.runtime)
+    web.install(
+        app,
+        sessions=services.sessions,
+        skip=("/static/", "/healthz", "/api/health"),
+        problems=problems,
+        log_context=lambda request_id: logger.contextualize(request_id=request_id),
+    )
+    for kind, handler in handlers(problems).items():
+        app.add_exception_handler(kind, handler)
+    app.state.services = services
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
+    for subject in (health, accounts, home, experts, stream, council, history):
+        app.include_router(subject.router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    parts = [services.redis, services.db, services.wakeups]
+    if services.settings.worker:
+        parts.append(services.worker)
+    async with pk.running(*parts):
+        warming = asyncio.create_task(_warm(services), name="warm-up")
+        try:
+            with services.drain.on_signals():
+                yield
+        finally:
+            warming.cancel()
+            with suppress(asyncio.CancelledError):
+                await warming
+            await services.claude.aclose()
+            await services.avatars.aclose()
+            services.passwords.close()
+
+
+async def _warm(services: Services) -> None:
+    """What the first visitor need not wait for: the SDK takes seconds to import, in a thread here."""
+    await asyncio.to_thread(import_module, "anthropic")
+    await services.claude.start()
+    await services.avatars.start()

@@ -1,0 +1,1 @@
+"""How pages are made: templates, forms, Markdown, errors in Portuguese."""

@@ -1,0 +1,36 @@
+"""Small formats: dates and durations as they are written in Brazil, initials for who has no photo."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime, timedelta, timezone
+
+__all__ = ["hue", "initials", "moment", "seconds"]
+
+_BRASILIA = timezone(timedelta(hours=-3))
+"""Brazil has kept no summer time since 2019, so no time zone data is needed."""
+
+
+def moment(value: datetime) -> str:
+    """``23/11/2026 às 20:15 (Brasília)``."""
+    return value.astimezone(_BRASILIA).strftime("%d/%m/%Y às %H:%M (Brasília)")
+
+
+def seconds(value: float) -> str:
+    """``3,5 s``, and ``2 min 05 s`` for longer waits."""
+    if value < 60:
+        return f"{value:.1f} s".replace(".", ",")
+    whole = round(value)
+    return f"{whole // 60} min {whole % 60:02d} s"
+
+
+def initials(name: str) -> str:
+    """The first letters of the first and last word."""
+    words = [word for word in name.split() if word[:1].isalnum()]
+    letters = (words[0][0], *([words[-1][0]] if len(words) > 1 else [])) if words else ("?",)
+    return "".join(letters).upper()
+
+
+def hue(name: str) -> int:
+    """One of six colours, the same for the same name."""
+    return zlib.crc32(name.encode()) % 6

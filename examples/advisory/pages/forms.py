@@ -1,0 +1,76 @@
+"""What came in a form, what is wrong with it, and the checks that the forms share."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+
+__all__ = ["MIN_PASSWORD", "Form", "read_form"]
+
+MIN_PASSWORD = 10
+MAX_PASSWORD = 200
+_EMAIL = re.compile(
+    r"[^@\s<>\"',;:()\[\]\\]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.IGNORECASE
+)
+
+
+@dataclass
+class Form:
+    """Values for the page to show again, and errors by field. Passwords are never among the values."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    file: UploadFile | None = None
+
+    def text(self, name: str, label: str, *, least: int = 1, most: int) -> str:
+        """The trimmed text of a field; notes an error when it is missing, too short or too long."""
+        value = (
+            " ".join(self.values.get(name, "").split()) if most <= 200 else self.values.get(name, "").strip()
+        )
+        value = value.replace("\x00", "")
+        self.values[name] = value
+        if not value and least:
+            self.errors[name] = f"Preencha o campo “{label}”."
+        elif len(value) < least:
+            self.errors[name] = f"“{label}” precisa de pelo menos {least} caracteres; tem {len(value)}."
+        elif len(value) > most:
+            self.errors[name] = f"“{label}” pode ter no máximo {most} caracteres; tem {len(value)}."
+        return value
+
+    def email(self) -> str:
+        """A plausible address, in small letters. Whether it exists only a message to it could tell."""
+        value = self.values.get("email", "").strip().lower()
+        self.values["email"] = value
+        if not value:
+            self.errors["email"] = "Preencha o campo “E-mail”."
+        elif len(value) > 254 or not _EMAIL.fullmatch(value):
+            self.errors["email"] = "Escreva um e-mail válido, como ana@exemplo.com.br."
+        return value
+
+    def password(self, *, new: bool) -> str:
+        """Taken out of the values, as it is: blanks in a password count."""
+        value = self.values.pop("password", "")
+        if not value:
+            self.errors["password"] = "Preencha o campo “Senha”."
+        elif new and len(value) < MIN_PASSWORD:
+            self.errors["password"] = f"A senha precisa de pelo menos {MIN_PASSWORD} caracteres."
+        elif len(value) > MAX_PASSWORD:
+            self.errors["password"] = f"A senha pode ter no máximo {MAX_PASSWORD} caracteres."
+        return value
+
+
+async def read_form(request: Request) -> Form:
+    """Reads a form of either encoding."""
+    data: FormData = await request.form(max_files=1, max_fields=40)
+    form = Form()
+    for name, value in data.multi_items():
+        if isinstance(value, str):
+            form.values[name] = value
+            form.lists.setdefault(name, []).append(value)
+        elif value.filename:
+            form.file = value
+    return form

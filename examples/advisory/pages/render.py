@@ -1,0 +1,68 @@
+"""Templates: what every page has, and the fragments that the live stream sends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from advisory.council.model import Run, Seat
+from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing
+from advisory.pages import filters, markdown
+from prodkit import web
+
+__all__ = ["Pages"]
+
+
+class Pages:
+    """The templates with their filters."""
+
+    def __init__(self, *, demo: bool) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters.update(
+            markdown=markdown.render,
+            moment=filters.moment,
+            seconds=filters.seconds,
+            initials=filters.initials,
+            hue=filters.hue,
+        )
+        self._environment.globals.update(demo=demo, run_labels=RUN_LABELS, seat_labels=SEAT_LABELS)
+
+    def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """A whole page, never cached."""
+        return HTMLResponse(self.html(request, name, **values), status, {"Cache-Control": "no-store"})
+
+    def html(self, request: Request, name: str, **values: Any) -> str:
+        """The text of a page. It shows and forgets the notice that the last one left in the session."""
+        session = request.scope.get("session")
+        notice = session.pop("notice", None) if session else None
+        return self._environment.get_template(name).render(
+            user=getattr(request.state, "user", None),
+            here=request.url.path,
+            notice=notice,
+            csrf=lambda: _field(request),
+            **values,
+        )
+
+    def council(self, request: Request, run: Run) -> str:
+        """The part of a council's page that changes at its end."""
+        template = self._environment.get_template("_council.html")
+        return template.render(run=run, csrf=lambda: _field(request), banner=standing(run))
+
+    def seat(self, seat: Seat) -> str:
+        """One expert's card."""
+        return self._environment.get_template("_seat.html").render(seat=seat, open=False)
+
+
+def _field(request: Request) -> Markup:
+    return Markup('<input type="hidden" name="csrf_token" value="{}">').format(web.csrf_token(request))

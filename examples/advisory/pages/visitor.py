@@ -1,0 +1,58 @@
+"""Who is asking."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+
+from advisory.services import services
+from advisory.store.users import User
+
+__all__ = ["SignInNeeded", "client_address", "current_user", "redirect", "safe_next", "signed_in"]
+
+
+class SignInNeeded(Exception):  # noqa: N818 - not a failure: the handler shows the way
+    """The page is for somebody who is signed in."""
+
+
+async def current_user(request: Request) -> User | None:
+    """The account behind the session; looked up once a request, and not at all for visitors without one."""
+    if not hasattr(request.state, "user"):
+        user_id = request.session.user_id
+        request.state.user = await services(request).users.get(int(user_id)) if user_id else None
+    found: User | None = request.state.user
+    return found
+
+
+async def signed_in(request: Request) -> User:
+    """For handlers: the user, or the way to the sign-in page."""
+    user = await current_user(request)
+    if user is None:
+        raise SignInNeeded
+    return user
+
+
+def redirect(path: str) -> RedirectResponse:
+    """See other: a reload of the next page sends nothing twice."""
+    return RedirectResponse(path, 303)
+
+
+def sign_in_path(request: Request) -> str:
+    back = request.url.path if request.method == "GET" else "/"
+    return "/entrar" if back == "/" else f"/entrar?proxima={quote(back)}"
+
+
+def safe_next(path: str) -> str:
+    """`path` when it is one of ours, else the home page: a link to us never leads elsewhere."""
+    parts = urlsplit(path)
+    ours = (
+        path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    )
+    return path if ours and "\\" not in path and path.isprintable() else "/"
+
+
+def client_address(request: Request) -> str:
+    """The peer, or what a trusted proxy said of it (uvicorn reads X-Forwarded-For only from those)."""
+    return request.client.host if request.client else "?"

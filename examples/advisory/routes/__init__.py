@@ -1,0 +1,1 @@
+"""One file a subject. Handlers read the request, ask the services, and choose a page."""

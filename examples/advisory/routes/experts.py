@@ -1,0 +1,88 @@
+"""Experts: list, create with a photo, remove; and the photos."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from advisory.pages.forms import Form, read_form
+from advisory.pages.limits import take
+from advisory.pages.visitor import redirect, signed_in
+from advisory.services import services
+from prodkit import files
+from prodkit.ratelimit import UPLOAD
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+
+@router.get("/especialistas")
+async def listing(request: Request) -> Response:
+    app, user = services(request), await signed_in(request)
+    return app.pages.page(request, "experts.html", experts=await app.experts.visible_to(user.id))
+
+
+@router.get("/especialistas/novo")
+async def new(request: Request) -> Response:
+    await signed_in(request)
+    return services(request).pages.page(request, "expert_new.html", form=Form())
+
+
+@router.post("/especialistas")
+async def create(request: Request) -> Response:
+    app, user = services(request), await signed_in(request)
+    form = await read_form(request)
+    name = form.text("name", "Nome", least=2, most=60)
+    role = form.text("role", "Papel", least=3, most=120)
+    goals = form.text("goals", "O que busca em cada conselho", least=0, most=600)
+    style = form.text("style", "Como fala", least=0, most=400)
+    avatar = None
+    if form.file is not None:
+        await take(request, (UPLOAD, str(user.id)))
+        try:
+            avatar = await app.avatars.check(
+                form.file.file,
+                filename=form.file.filename or "",
+                declared_type=form.file.content_type or "",
+                sanitise=True,
+            )
+        except files.InvalidFileError as error:
+            form.errors["avatar"] = "A foto foi recusada: " + " ".join(p.message for p in error.problems)
+    if form.errors:
+        return app.pages.page(request, "expert_new.html", status=422, form=form)
+    await app.experts.add(owner_id=user.id, name=name, role=role, goals=goals, style=style, avatar=avatar)
+    request.session["notice"] = f"{name} agora faz parte dos seus especialistas."
+    return redirect("/especialistas")
+
+
+@router.post("/especialistas/{expert_id}/remover")
+async def remove(request: Request, expert_id: int) -> Response:
+    app, user = services(request), await signed_in(request)
+    if not await app.experts.remove(user.id, expert_id):
+        raise HTTPException(404)
+    request.session["notice"] = (
+        "Especialista removido. Os conselhos de que participou continuam no histórico."
+    )
+    return redirect("/especialistas")
+
+
+@router.get("/avatares/{avatar_id}")
+async def avatar(request: Request, avatar_id: UUID) -> Response:
+    """Bytes that we encoded ourselves, under a policy that lets them be nothing but a picture."""
+    app, user = services(request), await signed_in(request)
+    found = await app.experts.avatar(user.id, avatar_id)
+    if found is None:
+        raise HTTPException(404)
+    tag = f'"{found.sha256}"'
+    headers = {
+        "ETag": tag,
+        "Cache-Control": "private, max-age=86400",
+        "Content-Disposition": "inline",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, media_type=found.media_type, headers=headers)

@@ -1,0 +1,25 @@
+"""How the service is, for people and for whoever restarts it. The kit's routes tell it to machines."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from advisory.services import services
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+async def liveness() -> Response:
+    """The process answers. It asks no dependency: a restart would not mend them."""
+    return PlainTextResponse("ok", headers={"Cache-Control": "no-store"})
+
+
+@router.get("/saude")
+async def page(request: Request) -> Response:
+    app = services(request)
+    report = await app.health.report()
+    return app.pages.page(request, "health.html", report=report)

@@ -1,0 +1,119 @@
+"""Everything that a request may need, made once: the composition root of the app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+import prodkit as pk
+from advisory.pages.render import Pages
+from advisory.settings import Settings
+from advisory.store.events import Events
+from advisory.store.experts import Experts
+from advisory.store.fenced import FencedRuns
+from advisory.store.runs import Runs
+from advisory.store.users import Users
+from advisory.store.wakeups import Wakeups
+from advisory.worker.council import Council
+from advisory.worker.loop import Worker
+from prodkit import files, llm, postgres, ratelimit, sessions, web
+from prodkit.redis import RedisLink
+
+if TYPE_CHECKING:
+    from advisory.demo.mode import DemoMode
+
+__all__ = ["Services", "services"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of the kit and the app's own, wired together."""
+
+    settings: Settings
+    runtime: pk.Runtime
+    db: postgres.Pool
+    redis: RedisLink
+    claude: llm.Client
+    limiter: ratelimit.RateLimiter
+    avatars: files.Validator
+    passwords: sessions.Passwords
+    sessions: sessions.Sessions
+    health: pk.Health
+    users: Users
+    experts: Experts
+    runs: Runs
+    events: Events
+    wakeups: Wakeups
+    worker: Worker
+    pages: Pages
+    demo: DemoMode | None = None
+    drain: web.Drain = field(default_factory=web.Drain)
+
+    @classmethod
+    def of(
+        cls, settings: Settings, *, runtime: pk.Runtime | None = None, demo: DemoMode | None = None
+    ) -> Services:
+        """Makes the parts; nothing is opened before they are started."""
+        runtime = runtime or pk.Runtime()
+        production = settings.environment in ("staging", "production")
+        db = postgres.Pool(
+            settings.database_url,
+            min_size=10 if production else 2,
+            max_size=50 if production else 20,
+            application_name="advisory",
+            runtime=runtime,
+        )
+        redis = RedisLink(settings.redis_url, runtime=runtime)
+        claude = make_claude(settings, runtime)
+        return cls(
+            settings=settings,
+            runtime=runtime,
+            db=db,
+            redis=redis,
+            claude=claude,
+            limiter=ratelimit.RateLimiter(redis, runtime=runtime),
+            avatars=files.Validator(
+                files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
+                language="pt-BR",
+                runtime=runtime,
+            ),
+            passwords=sessions.Passwords(),
+            sessions=sessions.Sessions(
+                sessions.PostgresStore(db),
+                secret=settings.session_secret,
+                secure=production,
+                runtime=runtime,
+            ),
+            health=pk.Health(db, optional=(redis, claude), runtime=runtime),
+            users=Users(db),
+            experts=Experts(db),
+            runs=Runs(db),
+            events=Events(db),
+            wakeups=Wakeups(settings.database_url),
+            worker=make_worker(settings, db, claude),
+            pages=Pages(demo=demo is not None),
+            demo=demo,
+        )
+
+
+def make_claude(settings: Settings, runtime: pk.Runtime) -> llm.Client:
+    return llm.Client(
+        settings.anthropic_api_key,
+        base_url=settings.anthropic_base_url,
+        models=tuple(settings.models),
+        attempts=3,
+        timeout=60,
+        runtime=runtime,
+    )
+
+
+def make_worker(settings: Settings, db: postgres.Pool, claude: llm.Client) -> Worker:
+    return Worker(settings.database_url, db, Council(FencedRuns(db), claude))
+
+
+def services(request: Request) -> Services:
+    """The services of the app that serves `request`."""
+    found: Services = request.app.state.services
+    return found

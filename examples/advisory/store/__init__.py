@@ -1,0 +1,1 @@
+"""SQL, and nothing else: one class a subject, each handed the pool."""

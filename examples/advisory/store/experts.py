@@ -1,0 +1,119 @@
+"""Experts and their avatars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from prodkit import files, postgres
+
+__all__ = ["Avatar", "Expert", "Experts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """Somebody to ask. Without an owner it is seeded: seen by everybody, changed by nobody."""
+
+    id: int
+    owner_id: int | None
+    name: str
+    role: str
+    goals: str
+    style: str
+    avatar_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Avatar:
+    """A picture as it is served: re-encoded by us, never the bytes that came."""
+
+    content: bytes
+    media_type: str
+    sha256: str
+
+
+_COLUMNS = "id, owner_id, name, role, goals, style, avatar_id"
+_VISIBLE = "deleted_at is null and (owner_id is null or owner_id = $1)"
+
+
+class Experts:
+    """What a user may see is part of every statement."""
+
+    def __init__(self, db: postgres.Pool) -> None:
+        self._db = db
+
+    async def visible_to(self, user_id: int) -> list[Expert]:
+        """The user's own first, then the seeded ones."""
+        rows = await self._db.fetch(
+            f"select {_COLUMNS} from experts where {_VISIBLE} order by owner_id is null, id",  # noqa: S608
+            user_id,
+        )
+        return [Expert(*row.values()) for row in rows]
+
+    async def some(self, user_id: int, ids: Sequence[int]) -> list[Expert]:
+        """Those of `ids` that the user may ask."""
+        rows = await self._db.fetch(
+            f"select {_COLUMNS} from experts where {_VISIBLE} and id = any($2::bigint[])"  # noqa: S608
+            " order by owner_id is null, id",
+            user_id,
+            list(ids),
+        )
+        return [Expert(*row.values()) for row in rows]
+
+    async def add(
+        self,
+        *,
+        owner_id: int | None,
+        name: str,
+        role: str,
+        goals: str,
+        style: str,
+        avatar: files.CleanFile | None = None,
+        slug: str | None = None,
+    ) -> int | None:
+        """The new expert's id; None when one with this `slug` is there already."""
+        async with self._db.transaction() as tx:
+            avatar_id = None
+            if avatar is not None:
+                avatar_id = await tx.fetchval(
+                    """insert into avatars (owner_id, content, media_type, sha256, width, height)
+                       values ($1, $2, $3, $4, $5, $6) returning id""",
+                    owner_id,
+                    avatar.content,
+                    avatar.media_type,
+                    avatar.sha256,
+                    avatar.width,
+                    avatar.height,
+                )
+            expert_id: int | None = await tx.fetchval(
+                """insert into experts (owner_id, name, role, goals, style, avatar_id, slug)
+                   values ($1, $2, $3, $4, $5, $6, $7) on conflict (slug) do nothing returning id""",
+                owner_id,
+                name,
+                role,
+                goals,
+                style,
+                avatar_id,
+                slug,
+            )
+        return expert_id
+
+    async def remove(self, user_id: int, expert_id: int) -> bool:
+        """Softly, and only one's own: past councils keep what the expert said."""
+        done = await self._db.execute(
+            "update experts set deleted_at = now() where id = $2 and owner_id = $1 and deleted_at is null",
+            user_id,
+            expert_id,
+        )
+        return done == "UPDATE 1"
+
+    async def avatar(self, user_id: int, avatar_id: UUID) -> Avatar | None:
+        """A picture of one's own, or of a seeded expert."""
+        row = await self._db.fetchrow(
+            """select content, media_type, sha256 from avatars
+               where id = $2 and (owner_id is null or owner_id = $1)""",
+            user_id,
+            avatar_id,
+        )
+        return Avatar(row["content"], row["media_type"], row["sha256"]) if row else None

@@ -1,0 +1,155 @@
+"""Council runs as their owner sees them: ask, read, stop, delete, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from advisory.council.model import Run, Seat
+from advisory.council.prompts import expert_system
+from advisory.store.events import append
+from advisory.store.experts import Expert
+from advisory.store.jobs import cancel_job, enqueue
+from prodkit import postgres
+
+__all__ = ["HISTORY_PAGE", "SEAT_COLUMNS", "Runs", "run_from", "seat_from"]
+
+HISTORY_PAGE = 50
+_RUN = (
+    "id, question, status, created_at, finished_at, deleted_at, synthesis, synthesis_model, synthesis_reason,"
+    " fence, last_seq"
+)
+SEAT_COLUMNS = (
+    "position, name, role, system, avatar_id, status, text, reason, model,"
+    " extract(epoch from finished_at - started_at)::float8 as seconds"
+)
+
+
+def run_from(row: Any, seats: Sequence[Any] = ()) -> Run:
+    return Run(**dict(row), seats=tuple(seat_from(seat) for seat in seats))
+
+
+def seat_from(row: Any) -> Seat:
+    return Seat(**dict(row))
+
+
+class Runs:
+    """Every statement names the owner."""
+
+    def __init__(self, db: postgres.Pool) -> None:
+        self._db = db
+
+    async def ask(self, owner_id: int, question: str, experts: Sequence[Expert]) -> UUID:
+        """The run, its seats and its job, in one transaction: a run without a job cannot exist."""
+        async with self._db.transaction() as tx:
+            run_id: UUID = await tx.fetchval(
+                "insert into runs (owner_id, question) values ($1, $2) returning id", owner_id, question
+            )
+            await tx.executemany(
+                """insert into seats (run_id, position, expert_id, name, role, system, avatar_id)
+                   values ($1, $2, $3, $4, $5, $6, $7)""",
+                [
+                    (run_id, n, each.id, each.name, each.role, _system(each), each.avatar_id)
+                    for n, each in enumerate(experts, start=1)
+                ],
+            )
+            await append(tx, run_id, "run.queued", {"total": len(experts)})
+            await enqueue(tx, run_id)
+        return run_id
+
+    async def get(self, owner_id: int, run_id: UUID) -> Run | None:
+        """The run with its seats, also a deleted one: its page offers to restore it.
+
+        One snapshot: ``last_seq`` and the seats belong together, so that a page and the stream that continues it
+        neither repeat nor lose anything.
+        """
+        async with self._db.transaction(isolation="repeatable_read", readonly=True) as tx:
+            row = await tx.fetchrow(
+                f"select {_RUN} from runs where id = $1 and owner_id = $2",  # noqa: S608
+                run_id,
+                owner_id,
+            )
+            if row is None:
+                return None
+            seats = await tx.fetch(
+                f"select {SEAT_COLUMNS} from seats where run_id = $1 order by position",  # noqa: S608
+                run_id,
+            )
+        return run_from(row, seats)
+
+    async def history(self, owner_id: int, *, deleted: bool = False, limit: int = HISTORY_PAGE) -> list[Run]:
+        """Newest first, without seats."""
+        where = "is not null" if deleted else "is null"
+        rows = await self._db.fetch(
+            f"select {_RUN} from runs where owner_id = $1 and deleted_at {where}"  # noqa: S608
+            " order by created_at desc limit $2",
+            owner_id,
+            limit,
+        )
+        return [run_from(row) for row in rows]
+
+    async def stop(self, owner_id: int, run_id: UUID) -> bool:
+        """Ends a run at once and keeps what is finished. The fence rises: the worker can write no more."""
+        async with self._db.transaction() as tx:
+            row = await tx.fetchrow(
+                """update runs set status = 'stopped', fence = fence + 1, finished_at = now()
+                   where id = $1 and owner_id = $2 and status in ('queued', 'running') returning job_id""",
+                run_id,
+                owner_id,
+            )
+            if row is None:
+                return False
+            await tx.execute(
+                """update seats set status = 'stopped', finished_at = null
+                   where run_id = $1 and status in ('waiting', 'running')""",
+                run_id,
+            )
+            await append(tx, run_id, "run.finished", {"status": "stopped"})
+            if row["job_id"] is not None:
+                await cancel_job(tx, row["job_id"])
+        return True
+
+    async def resume(self, owner_id: int, run_id: UUID) -> bool:
+        """Asks those who are missing once more, and the chairman anew; opinions that are there stay."""
+        async with self._db.transaction() as tx:
+            row = await tx.fetchrow(
+                """update runs set status = 'queued', finished_at = null, synthesis = '', synthesis_reason = ''
+                   where id = $1 and owner_id = $2 and deleted_at is null
+                     and status in ('partial', 'unsynthesised', 'no_quorum', 'stopped') returning id""",
+                run_id,
+                owner_id,
+            )
+            if row is None:
+                return False
+            await tx.execute(
+                """update seats set status = 'waiting', reason = '', started_at = null, finished_at = null
+                   where run_id = $1 and status in ('failed', 'stopped')""",
+                run_id,
+            )
+            total = await tx.fetchval("select count(*) from seats where run_id = $1", run_id)
+            await append(tx, run_id, "run.queued", {"total": total})
+            await enqueue(tx, run_id)
+        return True
+
+    async def delete(self, owner_id: int, run_id: UUID) -> bool:
+        """To the bin, from which it can be taken for 90 days. One that still runs is stopped first."""
+        await self.stop(owner_id, run_id)
+        done = await self._db.execute(
+            "update runs set deleted_at = now() where id = $1 and owner_id = $2 and deleted_at is null",
+            run_id,
+            owner_id,
+        )
+        return done == "UPDATE 1"
+
+    async def restore(self, owner_id: int, run_id: UUID) -> bool:
+        done = await self._db.execute(
+            "update runs set deleted_at = null where id = $1 and owner_id = $2 and deleted_at is not null",
+            run_id,
+            owner_id,
+        )
+        return done == "UPDATE 1"
+
+
+def _system(expert: Expert) -> str:
+    return expert_system(name=expert.name, role=expert.role, goals=expert.goals, style=expert.style)

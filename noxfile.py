@@ -1,0 +1,264 @@
+# /// script
+# requires-python = ">=3.11"
+# ///
+"""Every task of the project, and its own bootstrap: ``python3 noxfile.py demo`` works on a bare machine.
+
+Standard library only. The first run makes an environment in ``.prodkit/venv`` (with uv where it is on PATH, else with
+venv and pip; both read their usual configuration) and later runs reuse it until ``pyproject.toml`` changes. With nox,
+``nox -s demo`` is the same task; with uv, ``uv run noxfile.py -s demo`` is.
+
+    python3 noxfile.py                 lists the tasks
+    python3 noxfile.py tests -k cache  passes the rest of the line on
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+HOME = ROOT / ".prodkit"
+VENV = HOME / "venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+LOG = HOME / "setup.log"
+NEEDED = (3, 11)
+SET_UP_LIMIT = 900  # seconds
+
+# The static checks. tests/house runs the same commands, so that `tests` stands for the whole.
+CHECKS = {
+    "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."]],
+    "types": [["mypy"], ["mypy", "-p", "advisory"], ["pyright"]],
+    "layers": [["lint-imports"]],
+}
+BENCHMARKS = "benchmarks"
+
+
+class SetUpError(Exception):
+    """One line that says what to do."""
+
+
+# --- the environment ------------------------------------------------------------------------------------------------
+
+
+def prepare(level: str) -> None:
+    """Makes the environment for `level`: "demo" (the app) or "dev" (and what tests and checks need)."""
+    if sys.version_info < NEEDED:
+        found = ".".join(map(str, sys.version_info[:3]))
+        raise SetUpError(
+            f"prodkit needs Python 3.11 or newer, this is {found}: run e.g. `python3.12 noxfile.py …`"
+        )
+    requirements = ["-e", f"{ROOT}[advisory]", *(development_packages() if level == "dev" else ())]
+    stamp, wanted = VENV / f"prodkit-{level}.stamp", fingerprint()
+    enough = (stamp, VENV / "prodkit-dev.stamp")  # what tests need includes what the app needs
+    if PYTHON.exists() and any(each.exists() and each.read_text() == wanted for each in enough):
+        return
+    HOME.mkdir(exist_ok=True)
+    began = time.monotonic()
+    say("setting up .prodkit/venv, once (about a minute) …")
+    with LOG.open("w") as log:
+        if uv := shutil.which("uv"):
+            if not PYTHON.exists():
+                run_set_up([uv, "venv", "--python", sys.executable, str(VENV)], log)
+            run_set_up([uv, "pip", "install", "--python", str(PYTHON), *requirements], log)
+        else:
+            if not PYTHON.exists():
+                make_venv(log)
+            pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+            run_set_up([*pip, "install", "--retries", "2", *requirements], log)
+    stamp.write_text(wanted)
+    say(f"ready after {time.monotonic() - began:.0f} s")
+
+
+def development_packages() -> list[str]:
+    import tomllib  # not in Python 3.10, where prepare() has already said what is needed
+
+    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"])
+
+
+def fingerprint() -> str:
+    seen = hashlib.sha256((ROOT / "pyproject.toml").read_bytes())
+    seen.update(repr((sys.version_info[:2], str(VENV))).encode())
+    return seen.hexdigest()
+
+
+def make_venv(log) -> None:  # type: ignore[no-untyped-def]
+    if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
+        package = f"python3.{sys.version_info.minor}-venv"
+        root_on_debian = shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0
+        if not root_on_debian:
+            raise SetUpError(
+                f"this Python has no venv module: run `sudo apt-get install {package}` (or install uv), then try again"
+            )
+        say(f"this Python has no venv module: installing {package} with apt-get")
+        apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-qq"]
+        run_set_up([*apt, "update"], log)
+        run_set_up([*apt, "install", "-y", "--no-install-recommends", package], log)
+    run_set_up([sys.executable, "-m", "venv", str(VENV)], log)
+
+
+def run_set_up(command: list[str], log) -> None:  # type: ignore[no-untyped-def]
+    log.write(f"$ {' '.join(command)}\n")
+    log.flush()
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, timeout=SET_UP_LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        raise SetUpError(
+            f"setting up took longer than {SET_UP_LIMIT} s and was stopped: see {relative(LOG)}"
+        ) from None
+    if done.returncode:
+        said = LOG.read_text(errors="replace")
+        offline = (
+            "NewConnectionError",
+            "dns error",
+            "Could not resolve",
+            "Connection refused",
+            "Failed to fetch",
+        )
+        if any(sign in said for sign in offline) or "Temporary failure" in said:
+            raise SetUpError(
+                "no package index could be reached: check the network, or name a mirror in PIP_INDEX_URL "
+                f"(uv: UV_DEFAULT_INDEX); details in {relative(LOG)}"
+            )
+        raise SetUpError(f"setting up failed: see {relative(LOG)}")
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def say(text: str) -> None:
+    print(f"prodkit: {text}", flush=True)
+
+
+# --- the tasks ------------------------------------------------------------------------------------------------------
+
+
+def environment() -> dict[str, str]:
+    paths = [str(ROOT / "examples"), os.environ.get("PYTHONPATH", "")]
+    # The tools' own node package and caches stay inside the project's folder.
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PATH": os.pathsep.join((str(PYTHON.parent), os.environ.get("PATH", ""))),
+        "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
+    }
+
+
+def in_venv(program: str, *arguments: str) -> None:
+    code = subprocess.run([str(PYTHON.parent / program), *arguments], cwd=ROOT, env=environment()).returncode
+    if code:
+        raise SystemExit(code)
+
+
+def demo(rest: list[str]) -> None:
+    """Runs the reference app on its embedded default and prints its address."""
+    prepare("demo")
+    os.chdir(ROOT)
+    # exec: the app itself gets Ctrl-C and SIGTERM, with nobody in between.
+    os.execve(PYTHON, [str(PYTHON), "-m", "advisory", "demo", *rest], environment())
+
+
+def tests(rest: list[str]) -> None:
+    """Runs every test: unit, integration, browser, examples, documents, static checks."""
+    prepare("dev")
+    in_venv("pytest", *rest)
+
+
+def check(name: str) -> None:
+    prepare("dev")
+    for command in CHECKS[name]:
+        in_venv(*command)
+
+
+def lint(rest: list[str]) -> None:
+    """Checks style and format with ruff."""
+    check("lint")
+
+
+def types(rest: list[str]) -> None:
+    """Checks types with mypy --strict and pyright."""
+    check("types")
+
+
+def layers(rest: list[str]) -> None:
+    """Proves the order of the folders with import-linter."""
+    check("layers")
+
+
+def docs(rest: list[str]) -> None:
+    """Executes every Python block of README and docs."""
+    prepare("dev")
+    in_venv("pytest", "tests/docs/test_blocks.py", *rest)
+
+
+def examples(rest: list[str]) -> None:
+    """Runs every numbered example."""
+    prepare("dev")
+    in_venv("pytest", "tests/docs/test_examples.py", *rest)
+
+
+def bench(rest: list[str]) -> None:
+    """Runs the benchmarks (all, or those named) and prints ratios."""
+    prepare("dev")
+    for name in rest or sorted(each.stem for each in (ROOT / BENCHMARKS).glob("[!_]*.py")):
+        in_venv("python", "-m", f"{BENCHMARKS}.{name}")
+
+
+def package(rest: list[str]) -> None:
+    """Builds the wheel, installs it into an environment of its own and uses it there."""
+    prepare("dev")
+    in_venv("pytest", "tests/house/test_package.py", *rest)
+
+
+TASKS = {each.__name__: each for each in (demo, tests, lint, types, layers, docs, examples, bench, package)}
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] in (["-s"], ["--session"]):  # as nox spells it
+        arguments = arguments[1:]
+    if not arguments or arguments[0] not in TASKS:
+        width = max(map(len, TASKS))
+        listing = "\n".join(f"  {name:<{width}}  {task.__doc__}" for name, task in TASKS.items())
+        print(f"usage: python3 noxfile.py TASK [ARGUMENT …]\n\n{listing}")
+        return 0 if not arguments or arguments[0] in ("-l", "-h", "--help") else 2
+    rest = arguments[1:]
+    try:
+        TASKS[arguments[0]](rest[1:] if rest[:1] == ["--"] else rest)
+    except SetUpError as problem:
+        print(f"prodkit: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
+
+try:
+    import nox
+except ImportError:
+    pass
+else:
+
+    def _register(name, task) -> None:  # type: ignore[no-untyped-def]
+        def session(session) -> None:  # type: ignore[no-untyped-def]
+            try:
+                task(list(session.posargs))
+            except SetUpError as problem:
+                session.error(str(problem))
+            except SystemExit as stop:
+                session.error(f"failed with exit code {stop.code}")
+
+        session.__doc__ = task.__doc__
+        nox.session(session, name=name, venv_backend="none")
+
+    nox.options.sessions = ["tests"]
+    for _name, _task in TASKS.items():
+        _register(_name, _task)

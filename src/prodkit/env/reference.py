@@ -1,0 +1,162 @@
+"""The settings class as a document: ``.env.example``, ``ENV_VARIABLES.md``, a JSON schema."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+from pydantic_core import PydanticUndefined
+
+from prodkit.env.fields import Hidden, Quality
+from prodkit.env.problems import Problems
+from prodkit.env.settings import Settings, _is_hidden
+from prodkit.env.source import Source
+from prodkit.env.texts import Language
+
+__all__ = ["Variable", "env_example", "json_schema", "markdown", "variables"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of a service, as its documentation tells it."""
+
+    name: str
+    kind: str
+    required: bool
+    default: str
+    secret: bool
+    description: str
+    min_length: int | None = None
+
+
+def variables(settings: type[Settings]) -> tuple[Variable, ...]:
+    """The variables of `settings`, in the order of the class. A default that is a secret is not shown."""
+    source = Source(settings, {}, Problems("en"))
+    found = []
+    for key, field in settings.model_fields.items():
+        hidden = _is_hidden(field.annotation)
+        lengths = [each.min_length for each in field.metadata if isinstance(each, Quality)]
+        found.append(
+            Variable(
+                name=source.variables(field, key)[0],
+                kind=_kind(field.annotation),
+                required=field.is_required(),
+                default="" if field.is_required() else _shown(field.default),
+                secret=hidden,
+                description=field.description or "",
+                min_length=lengths[0] if lengths else None,
+            )
+        )
+    return tuple(found)
+
+
+def env_example(settings: type[Settings]) -> str:
+    """A ``.env.example``: required variables empty, optional ones commented out with their defaults."""
+    lines = ["# Copy this file to .env and fill in the values."]
+    for each in variables(settings):
+        about = [text for text in (each.description, each.kind) if text]
+        if each.min_length:
+            about.append(
+                f'at least {each.min_length} characters: python -c "import secrets; '
+                'print(secrets.token_urlsafe(32))"'
+            )
+        lines += ["", "# " + " · ".join(" ".join(text.split()) for text in about)]
+        lines.append(f"{each.name}=" if each.required else f"# {each.name}={_quoted(each.default)}")
+    return "\n".join(lines) + "\n"
+
+
+_HEADS = {
+    "en": ("Environment variables", "Variable", "Type", "Required", "Default", "Meaning", "yes", "no"),
+    "pt-BR": (
+        "Variáveis de ambiente",
+        "Variável",
+        "Tipo",
+        "Obrigatória",
+        "Padrão",
+        "Significado",
+        "sim",
+        "não",
+    ),
+}
+_NOTES = {
+    "en": "Every variable can also be given as a file: `NAME_FILE=/run/secrets/name`.",
+    "pt-BR": "Toda variável também pode vir de um arquivo: `NOME_FILE=/run/secrets/nome`.",
+}
+
+
+def markdown(settings: type[Settings], *, language: Language = "en") -> str:
+    """An ``ENV_VARIABLES.md``."""
+    title, *heads, yes, no = _HEADS[language]
+    lines = [f"# {title}", "", _NOTES[language], "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for each in variables(settings):
+        kind = f"{each.kind}, ≥ {each.min_length}" if each.min_length else each.kind
+        cells = (
+            f"`{each.name}`",
+            kind,
+            yes if each.required else no,
+            f"`{each.default}`" if each.default else "",
+        )
+        lines.append("| " + " | ".join(_cell(text) for text in (*cells, each.description)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def json_schema(settings: type[Settings]) -> dict[str, Any]:
+    """A JSON schema of the environment: property names are variables."""
+    schema = settings.model_json_schema(by_alias=False)
+    source = Source(settings, {}, Problems("en"))
+    names = {key: source.variables(field, key)[0] for key, field in settings.model_fields.items()}
+    lengths = {each.name: each.min_length for each in variables(settings) if each.min_length}
+    properties = {names.get(key, key): dict(value) for key, value in schema.get("properties", {}).items()}
+    for name, value in properties.items():
+        if value.get("writeOnly") or name in lengths:
+            value.pop("default", None)
+        if name in lengths:
+            value["minLength"] = lengths[name]
+    schema["properties"] = properties
+    schema["required"] = [names.get(key, key) for key in schema.get("required", [])]
+    schema["additionalProperties"] = True
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return schema
+
+
+def _kind(annotation: Any) -> str:
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return " \\| ".join(map(str, parts)).replace("\\|", "|")
+    if parts and origin is not None:
+        inner = [_kind(part) for part in parts if part not in (type(None), Ellipsis)]
+        if isinstance(origin, type) and origin in (list, tuple, set, frozenset):
+            return f"list of {inner[0]}"
+        if isinstance(origin, type) and issubclass(origin, dict):
+            return "JSON object"
+        return " or ".join(inner)
+    if isinstance(annotation, type):
+        if issubclass(annotation, Enum):
+            return " | ".join(str(each.value) for each in annotation)
+        named = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+        return named.get(annotation, annotation.__name__)
+    return str(annotation)
+
+
+def _shown(default: Any) -> str:
+    if default is None or default is PydanticUndefined:
+        return ""
+    if isinstance(default, Hidden):
+        return str(default)
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, Enum):
+        return str(default.value)
+    if isinstance(default, list | tuple | set | frozenset):
+        return ",".join(map(str, default))
+    return str(default)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if any(char in text for char in " #'\"") else text
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,90 @@
+"""A second pair of eyes: ClamAV's daemon over its own protocol. It fails closed."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Final
+
+from prodkit.core.check import CheckResult
+from prodkit.core.deadline import Deadline
+from prodkit.errors import UnavailableError
+
+__all__ = ["Clamd"]
+
+_PIECE: Final = 64 * 1024
+
+
+class Clamd:
+    """Asks clamd about each file: ``Validator(policy, scanner=Clamd("127.0.0.1", 3310))``.
+
+    `address` is a host, or the path of a Unix socket when it begins with ``/``. The answer has to arrive
+    within `timeout` seconds and the caller's deadline. When clamd cannot be asked,
+    :class:`~prodkit.UnavailableError` is raised and the file is not accepted; ``fail_open=True`` accepts it
+    instead.
+    """
+
+    name = "clamd"
+
+    def __init__(
+        self,
+        address: str = "/run/clamav/clamd.ctl",
+        port: int = 3310,
+        *,
+        timeout: float = 10.0,
+        fail_open: bool = False,
+    ) -> None:
+        if not address or timeout <= 0:
+            raise ValueError(f"Clamd needs an address and a positive timeout, got {address!r}, {timeout!r}")
+        self.address = address
+        self.port = port
+        self.timeout = timeout
+        self.fail_open = fail_open
+
+    async def __call__(self, data: bytes) -> str:
+        """The name of the malware in `data`, or ""."""
+        try:
+            answer = await self._ask(b"zINSTREAM\0", data)
+        except (OSError, TimeoutError, EOFError) as error:
+            if self.fail_open:
+                return ""
+            raise UnavailableError(f"clamd could not be asked: {type(error).__name__}") from error
+        if answer == "stream: OK":
+            return ""
+        if answer.startswith("stream: ") and answer.endswith(" FOUND"):
+            return answer[len("stream: ") : -len(" FOUND")]
+        if self.fail_open:
+            return ""
+        raise UnavailableError(f"clamd did not scan the file: {answer[:80]!r}")
+
+    async def check(self) -> CheckResult:
+        """Whether clamd answers a ping."""
+        try:
+            answer = await self._ask(b"zPING\0", None)
+        except (OSError, TimeoutError, EOFError) as error:
+            return CheckResult("degraded" if self.fail_open else "down", f"no answer: {type(error).__name__}")
+        return CheckResult("up") if answer == "PONG" else CheckResult("down", "an answer that is no PONG")
+
+    async def _ask(self, command: bytes, data: bytes | None) -> str:
+        async with asyncio.timeout(Deadline.sooner(self.timeout)):
+            if self.address.startswith("/"):
+                reader, writer = await asyncio.open_unix_connection(self.address)
+            else:
+                reader, writer = await asyncio.open_connection(self.address, self.port)
+            try:
+                writer.write(command)
+                if data is not None:
+                    for at in range(0, len(data), _PIECE):
+                        piece = data[at : at + _PIECE]
+                        writer.write(struct.pack("!I", len(piece)) + piece)
+                        await writer.drain()
+                    writer.write(b"\0\0\0\0")
+                await writer.drain()
+                answer = await reader.readuntil(b"\0")
+            finally:
+                writer.close()
+        return answer.rstrip(b"\0\n").decode("utf-8", "replace")
+
+    def __repr__(self) -> str:
+        where = self.address if self.address.startswith("/") else f"{self.address}:{self.port}"
+        return f"Clamd({where}, timeout={self.timeout}, fail_open={self.fail_open})"

@@ -1,0 +1,226 @@
+"""New files from plain pixels: every byte is ours, nothing of the upload's container is copied.
+
+Pillow encodes single pictures; animations are put together here, because its writers merge equal frames and
+re-emit what they find in ``info``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from PIL import Image as PilImage
+
+__all__ = ["animation", "still"]
+
+_MAX_DELAY: Final = 65_535
+
+
+def still(kind: str, picture: PilImage.Image, *, quality: int, lossless: bool = False) -> bytes:
+    """One picture as a file of `kind`."""
+    out = io.BytesIO()
+    if kind == "jpeg":
+        if picture.mode not in ("L", "RGB", "CMYK"):
+            picture = picture.convert("RGB")
+        picture.save(out, "JPEG", quality=quality)
+    elif kind == "png":
+        if picture.mode == "CMYK":
+            picture = picture.convert("RGB")
+        picture.save(out, "PNG", compress_level=4)
+    elif kind == "gif":
+        return animation("gif", [(picture, 0)], loop=None, quality=quality)
+    elif kind == "webp":
+        if picture.mode not in ("RGB", "RGBA"):
+            picture = picture.convert("RGBA" if "A" in picture.mode else "RGB")
+        picture.save(out, "WEBP", quality=quality, lossless=lossless, exact=False, method=2)
+    else:
+        if picture.mode not in ("RGB", "RGBA"):
+            picture = picture.convert("RGBA" if "A" in picture.mode else "RGB")
+        picture.save(out, kind.upper(), quality=quality)
+    return out.getvalue()
+
+
+def animation(
+    kind: str,
+    frames: Iterable[tuple[PilImage.Image, int]],
+    *,
+    loop: int | None,
+    quality: int,
+    poster: bool = False,
+) -> bytes:
+    """All `frames` (picture, milliseconds) as one file; none is merged with its neighbour.
+
+    `poster`: the first one of a PNG is shown only by who shows no animations.
+    """
+    if kind == "gif":
+        return _gif(frames, loop)
+    if kind == "png":
+        return _apng(frames, loop, poster)
+    if kind == "webp":
+        return _webp(frames, loop, quality)
+    out = io.BytesIO()
+    pictures = [(picture.convert("RGBA"), delay) for picture, delay in frames]
+    pictures[0][0].save(
+        out,
+        kind.upper(),
+        save_all=True,
+        append_images=[picture for picture, _ in pictures[1:]],
+        duration=[delay for _, delay in pictures],
+        quality=quality,
+    )
+    return out.getvalue()
+
+
+# GIF ------------------------------------------------
+
+
+def _gif(frames: Iterable[tuple[PilImage.Image, int]], loop: int | None) -> bytes:
+    out = bytearray()
+    for picture, delay in frames:
+        indexed, clear = _indexed(picture)
+        indexed, palette, clear = _shuffled(indexed, clear)
+        encoded = _encode(indexed, "GIF")
+        if not out:
+            out += b"GIF89a" + struct.pack("<HHBBB", *picture.size, 0x70, 0, 0)
+            if loop is not None:
+                out += b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", min(loop, _MAX_DELAY)) + b"\0"
+        # Each frame is whole, so the canvas is cleared before the next one where anything shows through.
+        disposal = 2 if clear is not None else 1
+        out += b"\x21\xf9\x04" + struct.pack(
+            "<BHB", disposal << 2 | (clear is not None), min(delay // 10, _MAX_DELAY), clear or 0
+        )
+        out += b"\0\x2c" + struct.pack("<HHHHB", 0, 0, *picture.size, 0x80 | (_bits(len(palette) // 3) - 1))
+        out += palette + _gif_pixels(encoded)
+    return bytes(out + b"\x3b")
+
+
+def _indexed(picture: PilImage.Image) -> tuple[PilImage.Image, int | None]:
+    """`picture` in at most 256 colours, and the index of the transparent one."""
+    from PIL import Image
+
+    if picture.mode in ("L", "1"):
+        indexed = picture.convert("L")
+        indexed = indexed.convert("RGB").quantize(
+            256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+        )
+        return indexed, None
+    if "A" not in picture.mode:
+        rgb = picture.convert("RGB")
+        method = Image.Quantize.MEDIANCUT if rgb.getcolors(256) else Image.Quantize.FASTOCTREE
+        return rgb.quantize(256, method=method, dither=Image.Dither.NONE), None
+    rgba = picture.convert("RGBA")
+    alpha = rgba.getchannel("A").point([255] * 128 + [0] * 128)
+    indexed = rgba.convert("RGB").quantize(255, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    indexed.paste(255, mask=alpha)
+    return indexed, 255
+
+
+def _shuffled(indexed: PilImage.Image, clear: int | None) -> tuple[PilImage.Image, bytes, int | None]:
+    """Only the colours in use, in an order that spells nothing: an uploaded palette may hold text."""
+    palette = (indexed.getpalette() or []) + [0] * 768
+    used = [index for index, count in enumerate(indexed.histogram()[:256]) if count]
+    colours = {index: bytes(palette[3 * index : 3 * index + 3]) for index in used}
+    order = sorted(used, key=lambda index: hashlib.blake2b(colours[index], digest_size=8).digest())
+    places = [0] * 256
+    for place, index in enumerate(order):
+        places[index] = place
+    table = b"".join(b"\0\0\0" if index == clear else colours[index] for index in order)
+    size = 3 * 2 ** _bits(len(order))
+    moved = indexed.point(places)
+    return moved, table.ljust(size, b"\0"), places[clear] if clear in colours else None
+
+
+def _bits(colours: int) -> int:
+    return max(1, (colours - 1).bit_length())
+
+
+def _gif_pixels(encoded: bytes) -> bytes:
+    """The LZW code size and sub-blocks of the one picture in a GIF that Pillow wrote."""
+    pos = 13 + (3 * 2 ** ((encoded[10] & 7) + 1) if encoded[10] & 0x80 else 0)
+    while encoded[pos] == 0x21:
+        pos += 2
+        while encoded[pos]:
+            pos += 1 + encoded[pos]
+        pos += 1
+    pos += 10 + (3 * 2 ** ((encoded[pos + 9] & 7) + 1) if encoded[pos + 9] & 0x80 else 0)
+    return encoded[pos:-1]
+
+
+# PNG ------------------------------------------------
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    pos = 8
+    while pos < len(png):
+        length = int.from_bytes(png[pos : pos + 4], "big")
+        yield png[pos + 4 : pos + 8], png[pos + 8 : pos + 8 + length]
+        pos += 12 + length
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def _apng(frames: Iterable[tuple[PilImage.Image, int]], loop: int | None, poster: bool) -> bytes:
+    parts, number, count = list[bytes](), 0, 0
+    header = b""
+    for picture, delay in frames:
+        png = _encode(picture.convert("RGBA"), "PNG", compress_level=4)
+        control = struct.pack(
+            ">IIIIIHHBB", number, *picture.size, 0, 0, min(delay, _MAX_DELAY), 1000, 0, 0
+        )  # the whole canvas, replaced
+        if count or not poster:
+            parts.append(_chunk(b"fcTL", control))
+            number += 1
+        for name, body in _chunks(png):
+            if name == b"IHDR":
+                header = header or body
+            elif name == b"IDAT" and not count:
+                parts.append(_chunk(name, body))
+            elif name == b"IDAT":
+                parts.append(_chunk(b"fdAT", struct.pack(">I", number) + body))
+                number += 1
+        count += 1
+    start = _chunk(b"IHDR", header) + _chunk(b"acTL", struct.pack(">II", count - poster, loop or 0))
+    return b"\x89PNG\r\n\x1a\n" + start + b"".join(parts) + _chunk(b"IEND", b"")
+
+
+# WebP ------------------------------------------------
+
+
+def _webp(frames: Iterable[tuple[PilImage.Image, int]], loop: int | None, quality: int) -> bytes:
+    parts, size = list[bytes](), (1, 1)
+    for picture, delay in frames:
+        size = picture.size
+        webp = _encode(picture, "WEBP", quality=quality, method=2)
+        pos, body = 12, b""
+        while pos < len(webp):
+            length = int.from_bytes(webp[pos + 4 : pos + 8], "little")
+            if webp[pos : pos + 4] in (b"ALPH", b"VP8 ", b"VP8L"):
+                body += webp[pos : pos + 8 + length + (length & 1)]
+            pos += 8 + length + (length & 1)
+        # Offsets 0, the size less one, the delay, and the flags: do not blend, do not dispose.
+        head = b"\0" * 6 + _three(size[0] - 1) + _three(size[1] - 1) + _three(min(delay, 2**24 - 1)) + b"\x02"
+        parts.append(_riff(b"ANMF", head + body))
+    extended = _riff(b"VP8X", b"\x12\0\0\0" + _three(size[0] - 1) + _three(size[1] - 1))
+    control = _riff(b"ANIM", b"\0\0\0\0" + struct.pack("<H", min(loop or 0, _MAX_DELAY)))
+    return _riff(b"RIFF", b"WEBP" + extended + control + b"".join(parts))
+
+
+def _three(number: int) -> bytes:
+    return number.to_bytes(3, "little")
+
+
+def _riff(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) & 1)
+
+
+def _encode(picture: PilImage.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()

@@ -1,0 +1,151 @@
+"""File names: what a client calls its file, made safe to store, to log and to show. Pure functions."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from prodkit.files.sniff import kind_of_extension
+
+__all__ = ["DANGEROUS", "dangerous_inner_extension", "extension_of", "safe_filename", "suspicious"]
+
+MAX_BYTES: Final = 200  # of the 255 that file systems allow: room for a prefix or a suffix of the caller's
+_MAX_EXTENSION: Final = 16
+_FALLBACK: Final = "file"
+
+# What some web server, shell or browser runs when it sees it anywhere in a name (Apache reads every
+# extension).
+DANGEROUS: Final = frozenset(
+    """
+    php php2 php3 php4 php5 php6 php7 php8 phps pht phtm phtml phar pgif inc hphp ctp module asp aspx asa
+    asax ascx ashx asmx cer cdx cshtml vbhtml soap jsp jspx jspf jsw jsv jhtml jar war ear class do action
+    cfm cfml cfc dbm cgi fcgi pl pm py pyc pyw rb rhtml erb sh bash zsh ksh csh fish exe dll sys drv scr
+    pif cpl msi msp mst bat cmd hta vb vbs vbe wsf wsh wsc sct ps1 psm1 psd1 js jse mjs reg lnk url scf
+    inf application gadget html htm xhtml xht shtml shtm stm mhtml mht svg svgz xml xsl xslt swf htaccess
+    htpasswd config so dylib elf apk ipa app deb rpm dmg iso img vhd docm xlsm pptm dotm xltm xlam ppam
+    sldm chm hlp ocx jnlp terminal workflow desktop action cjs wasm
+    """.split()  # noqa: SIM905
+)
+_RESERVED: Final = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$?|conout\$?|clock\$?)\s*", re.IGNORECASE
+)
+_ASCII: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -_.(),+@")
+_SEPARATORS: Final = re.compile(r"[/\\]+")
+_OVERRIDES: Final = frozenset("\u202d\u202e")
+
+
+def safe_filename(raw: str) -> str:
+    """`raw` as a name that every file system, shell, header and page can take.
+
+    Letters of all languages stay (NFC); the path, controls, invisible and bidirectional characters,
+    separators and their look-alikes go; no leading dot or dash, no name that Windows reserves, no second
+    dangerous extension, at most 200 bytes of UTF-8 with the extension kept. Never empty, and
+    ``safe_filename(safe_filename(x))`` changes nothing::
+
+        >>> safe_filename("../../férias 2024.php.jpg")
+        'férias 2024_php.jpg'
+    """
+    name = raw
+    for _ in range(8):
+        again = _once(name)
+        if again == name:
+            break
+        name = again
+    return name
+
+
+def _once(raw: str) -> str:
+    name = unicodedata.normalize(
+        "NFC", _basename(raw[:4096] if len(raw) <= 4096 else raw[:2048] + raw[-2048:])
+    )
+    name = "".join(map(_character, name))
+    name = re.sub(r"\.{2,}", ".", re.sub(r" {2,}", " ", name))
+    name = re.sub(r"\s*\.\s*", ".", name)
+    only_extension = name.startswith(".") and kind_of_extension(name.strip(" .-")) is not None
+    name = name.lstrip(" .-").rstrip(" .")
+    if only_extension:
+        name = f"{_FALLBACK}.{name}"
+    stem, extension = _split(name)
+    stem = _defused(stem).strip(" .").lstrip("-. ")
+    if extension.lower() in DANGEROUS:
+        stem, extension = (f"{stem}_{extension}" if stem else extension), ""
+    if not stem.strip("_ "):
+        stem = _FALLBACK
+    if _RESERVED.fullmatch(stem.split(".")[0]):
+        stem = f"_{stem}"
+    tail = f".{extension}" if extension else ""
+    stem = _cut(stem, MAX_BYTES - len(tail.encode())).rstrip(" .") or _FALLBACK
+    return unicodedata.normalize("NFC", stem + tail)
+
+
+def _basename(raw: str) -> str:
+    parts = [part for part in _SEPARATORS.split(raw) if part.strip(" .")]
+    return parts[-1] if parts else ""
+
+
+def _character(char: str) -> str:
+    if char in _ASCII:
+        return char
+    category = unicodedata.category(char)
+    if category == "Zs":
+        return " "
+    if (
+        category[0] in "CZ"
+    ):  # controls, format and bidi characters, surrogates, private use, unassigned, lines
+        return ""
+    if char.isascii():
+        return "_"
+    plain = unicodedata.normalize("NFKC", char)
+    if plain != char and any(each.isascii() and not each.isalnum() for each in plain):
+        return "_"  # a look-alike of a separator, a dot, a quote …
+    return "_" if char in "\u2215\u2044\u29f8\u29f9\u2216\u2571\u2572\u00b7\u2024\ua789\u02d0" else char
+
+
+def _split(name: str) -> tuple[str, str]:
+    stem, dot, extension = name.rpartition(".")
+    if not dot or not extension or len(extension) > _MAX_EXTENSION or not extension.isalnum():
+        return name, ""
+    return stem, extension if extension.isascii() else unicodedata.normalize("NFC", extension)
+
+
+def _defused(stem: str) -> str:
+    first, *inner = stem.split(".")
+    return first + "".join(("_" if part.strip(" _").lower() in DANGEROUS else ".") + part for part in inner)
+
+
+def _cut(text: str, size: int) -> str:
+    return text if len(text.encode()) <= size else text.encode()[:size].decode(errors="ignore")
+
+
+def extension_of(raw: str) -> str:
+    """The extension that a file system sees, lower case without the dot; "" where there is none."""
+    name = _SEPARATORS.split(raw)[-1].rstrip(" .\t")
+    _, dot, extension = name.rpartition(".")
+    return extension.lower() if dot else ""
+
+
+def dangerous_inner_extension(raw: str) -> bool:
+    """Whether a server that reads every extension would run this file: ``shell.php.jpg``, ``a.asp;.jpg``."""
+    inner = re.split(r"[.;%\s]+", _SEPARATORS.split(raw)[-1].lower())
+    return any(part in DANGEROUS for part in inner[1:-1])
+
+
+def suspicious(raw: str) -> bool:
+    """Whether the name holds what no honest client sends: controls, overrides of direction, parent
+    folders.
+    """
+    if any(
+        unicodedata.category(char) in ("Cc", "Cs") or char in _OVERRIDES for char in raw.rstrip(" \t\r\n")
+    ):
+        return True
+    lowered = raw.lower()
+    return (
+        ".." in _SEPARATORS.split(raw)
+        or "%00" in lowered
+        or "%2e%2e" in lowered
+        or "..%2f" in lowered
+        or "..%5c" in lowered
+        or ":$" in lowered
+        or "::" in lowered
+    )

@@ -1,0 +1,137 @@
+"""Programs and pages hidden inside a picture: found by their own signatures, wherever no pixel can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from prodkit.files.walk.base import RefusedError
+
+__all__ = ["find_active", "find_archive", "refuse_active"]
+
+# Long enough that compressed pixels never spell them: looked for in the whole file, in any case.
+_ANYWHERE: Final = (
+    b"<?php",
+    b"<script",
+    b"<html",
+    b"<!doctype html",
+    b"<!doctype svg",
+    b"<iframe",
+    b"<!entity",
+    b"__halt_compiler",
+    b"javascript:",
+    b"vbscript:",
+    b"%pdf-1",
+    b"this program cannot be run",
+    b"#!/bin/",
+    b"#!/usr/",
+    b"base64_decode(",
+    b"shell_exec(",
+    b"document.cookie",
+    b"document.write",
+    b"onerror=",
+    b"onload=",
+    b"${jndi:",
+    b"x5o!p%@ap[4\\pzx54",
+)
+# Short ones, looked for in metadata only: pixels are large enough to spell four bytes by chance. A literal is found
+# many times faster than a pattern, so each pattern is tried only where its literal stands.
+_BINARY: Final = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"\x7fELF",
+    b"MZ\x90\x00",
+    b"MZ\x80\x00",
+    b"MZ\x50\x00",
+    b"MZ\x78\x00",
+    b"MZ\x00\x00",
+    b"Rar!\x1a\x07",
+    b"7z\xbc\xaf\x27\x1c",
+    b"%PDF-",
+    b"\xca\xfe\xba\xbe\x00",
+    b"\xd0\xcf\x11\xe0\xa1\xb1",
+    b"\xcf\xfa\xed\xfe",
+    b"\x00asm\x01",
+    b"\x1f\x8b\x08\x00\x00",
+    b"\x1f\x8b\x08\x08",
+    b"%!PS-Adobe",
+)
+_MARKUP: Final = tuple(
+    (literal, re.compile(pattern))
+    for literal, pattern in (
+        (b"<svg", rb"<svg[\s>]"),
+        (b"<body", rb"<body[\s>]"),
+        (b"<img", rb"<img\s"),
+        (b"<object", rb"<object[\s>]"),
+        (b"<embed", rb"<embed\s"),
+        (b"<form", rb"<form[\s>]"),
+        (b"<meta", rb"<meta\s+http"),
+        (b"<?=", rb"<\?=\s*[$`'\"a-z_(]"),
+        (b"<? ", rb"<\? +(?:echo|eval|system|include|require|print|passthru|exec|\$)"),
+        (b"<%", rb"<%[@=!]?\s{0,16}[a-z_]{3,32}[\s(.=]"),
+        (b"<jsp:", rb"<jsp:"),
+        (b"<cf", rb"<cf(?:set|execute)"),
+        (b"eval(", rb"eval\("),
+        (b"alert(", rb"alert\("),
+        (b"system(", rb"system\([\"'$@_\\]"),
+        (b"passthru(", rb"passthru\("),
+        (b"popen(", rb"popen\([\"'$@_\\]"),
+        (b"assert(", rb"assert\([\"'$@_\\]"),
+        (b"$_", rb"\$_(?:get|post|request|cookie|server|files)\b"),
+        (b"powershell", rb"powershell(?:\.exe)?\s+-"),
+        (b"cmd", rb"\bcmd(?:\.exe)?\s+/c"),
+    )
+)
+_WINDOW: Final = 2**18  # one search holds the interpreter: keep each of them short
+_OVERLAP: Final = 64
+
+
+def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: Iterable[bytes]) -> None:
+    """Refuses a file that carries a script, a page, a program or an archive beside its pixels."""
+    found = find_active(data)
+    if found:
+        raise RefusedError("active_content", found)
+    if find_archive(data):
+        raise RefusedError("embedded_file", "ZIP archive")
+    for start, end in metadata:
+        found = _in_metadata(data, start, end)
+        if found:
+            raise RefusedError("active_content", found)
+    for text in inflated:
+        found = find_active(text) or _in_metadata(text, 0, len(text))
+        if found:
+            raise RefusedError("active_content", found)
+
+
+def find_active(data: bytes) -> str:
+    """The first signature that stands anywhere in `data`, or ""."""
+    for at in range(0, len(data), _WINDOW):
+        window = data[at : at + _WINDOW + _OVERLAP].lower()
+        for signature in _ANYWHERE:
+            if signature in window:
+                return signature.decode("ascii")
+    return ""
+
+
+def _in_metadata(data: bytes, start: int, end: int) -> str:
+    for at in range(start, end, _WINDOW):
+        window = data[at : min(end, at + _WINDOW + _OVERLAP)]
+        for signature in _BINARY:
+            if signature in window:
+                return ascii(signature)[2:-1]
+        window = window.lower()
+        for literal, pattern in _MARKUP:
+            if literal in window and pattern.search(window):
+                return literal.decode("ascii")
+    return ""
+
+
+def find_archive(data: bytes) -> bool:
+    """Whether `data` is a ZIP archive as well: readers of ZIP look for its directory from the end."""
+    at = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
+    if at < 0 or at + 22 > len(data):
+        return False
+    size, offset = (int.from_bytes(data[at + k : at + k + 4], "little") for k in (12, 16))
+    directory = b"PK\x01\x02"
+    return data.startswith(directory, max(0, at - size)) or data.startswith(directory, offset)

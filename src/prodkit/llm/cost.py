@@ -1,0 +1,114 @@
+"""What a request costs: prices, estimates, and a budget that is never passed. Pure but for the budget's own sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from prodkit.errors import BudgetExceededError
+from prodkit.llm.records import Usage
+
+__all__ = ["Budget", "Price", "estimate_input", "worst_case"]
+
+_MILLION: Final = 1_000_000
+_IMAGE: Final = 1_600  # tokens of an image at the API's size limit, https://docs.claude.com/en/docs/build-with-claude/vision
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for a million tokens. Cache prices follow the API's rule (0.1 and 1.25 times the input) when None."""
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output", "cache_read", "cache_write"):
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"Price.{name} must be 0 or more dollars a million tokens, got {value!r}")
+
+    def of(self, usage: Usage) -> float:
+        """The price of `usage` in dollars."""
+        read = 0.1 * self.input if self.cache_read is None else self.cache_read
+        write = 1.25 * self.input if self.cache_write is None else self.cache_write
+        return (
+            usage.input_tokens * self.input
+            + usage.output_tokens * self.output
+            + usage.cache_read_input_tokens * read
+            + usage.cache_creation_input_tokens * write
+        ) / _MILLION
+
+
+def estimate_input(params: Mapping[str, Any]) -> int:
+    """A cautious guess of the input tokens: a token for three characters, 1,600 for an image."""
+    counted = [0, 0]
+    for name in ("system", "messages", "tools"):
+        _measure(params.get(name), counted)
+    characters, images = counted
+    return math.ceil(characters / 3) + images * _IMAGE + 8
+
+
+def _measure(value: Any, counted: list[int]) -> None:
+    if isinstance(value, str):
+        counted[0] += len(value)
+    elif isinstance(value, Mapping):
+        if value.get("type") in ("image", "document") and "source" in value:
+            counted[1] += 1
+            return
+        for each in value.values():
+            _measure(each, counted)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _measure(each, counted)
+
+
+def worst_case(params: Mapping[str, Any], price: Price) -> float:
+    """The most that one request with these parameters may be expected to cost, in dollars."""
+    return price.of(Usage(estimate_input(params), int(params.get("max_tokens", 0))))
+
+
+class Budget:
+    """A hard limit in US dollars, for one client or shared by several.
+
+    Before a request is sent its worst case is set aside; when it has ended, what it did cost takes that place. A
+    request whose worst case does not fit is refused and never sent.
+    """
+
+    __slots__ = ("limit", "reserved", "spent")
+
+    def __init__(self, limit: float) -> None:
+        if not (limit > 0 and math.isfinite(limit)):
+            raise ValueError(f"a budget must be more than 0 dollars, got {limit!r}")
+        self.limit = limit
+        self.spent = 0.0
+        self.reserved = 0.0
+
+    @property
+    def left(self) -> float:
+        """What is neither spent nor set aside."""
+        return self.limit - self.spent - self.reserved
+
+    def reserve(self, amount: float) -> None:
+        """Sets `amount` aside.
+
+        Raises:
+            BudgetExceededError: it would pass the limit; nothing was set aside.
+        """
+        if amount > self.left:
+            raise BudgetExceededError(
+                f"the request may cost ${amount:.4f} and only ${max(0.0, self.left):.4f} of the budget of "
+                f"${self.limit:.2f} is left; it was not sent"
+            )
+        self.reserved += amount
+
+    def settle(self, reserved: float, actual: float) -> None:
+        """Puts what a request did cost in the place of what was set aside for it."""
+        self.reserved = max(0.0, self.reserved - reserved)
+        self.spent += actual
+
+    def __repr__(self) -> str:
+        return f"Budget(limit={self.limit:.2f}, spent={self.spent:.4f}, reserved={self.reserved:.4f})"

@@ -1,0 +1,165 @@
+"""The rate limits of the API, learned from its headers, pure: every method takes ``now``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["HeaderBucket", "HedgeShare", "RateLimits"]
+
+_CAUTION: Final = 0.98  # clocks differ and a request takes time to arrive: stay a little below the rate
+
+
+class HeaderBucket:
+    """A bucket that fills continuously, as the API's do: a model of theirs that may only be too low.
+
+    Takers reserve: the level may go below zero, and each taker waits for as long as its own share needs to
+    flow in. So they go one after the other, in the order in which they came, and nobody has to look twice.
+    """
+
+    __slots__ = ("_at", "_used", "capacity", "level", "rate")
+
+    def __init__(self) -> None:
+        self.capacity: float | None = None  # not known before the first headers
+        self.level = 0.0
+        self.rate = 0.0
+        self._used = 0.0  # what was taken while it was not known
+        self._at = 0.0
+
+    def _flow(self, now: float) -> None:
+        if self.capacity is not None:
+            self.level = min(self.capacity, self.level + max(0.0, now - self._at) * self.rate)
+        self._at = now
+
+    def wait(self, amount: float, now: float) -> float:
+        """The seconds until `amount` would be there."""
+        if self.capacity is None:
+            return 0.0
+        self._flow(now)
+        missing = min(amount, self.capacity) - self.level
+        return missing / self.rate if missing > 1e-9 else 0.0
+
+    def take(self, amount: float, now: float) -> float:
+        """Reserves `amount` and returns how long the taker has to wait for it."""
+        if self.capacity is None:
+            if not self._used:
+                self._at = now
+            self._used += amount
+            return 0.0
+        seconds = self.wait(amount, now)
+        self.level -= min(amount, self.capacity)
+        return seconds
+
+    def give_back(self, amount: float) -> None:
+        """Undoes a reservation that was not used."""
+        if self.capacity is None:
+            self._used -= amount
+        else:
+            self.level = min(self.capacity, self.level + min(amount, self.capacity))
+
+    def learn(self, limit: float, remaining: float | None, unsent: float, now: float) -> None:
+        """What a response says. `unsent` is what is reserved and has not been sent: the server cannot know it."""
+        if limit <= 0:
+            return
+        self.rate = limit / 60 * _CAUTION
+        if self.capacity is None:  # full when we began, and we know what we took
+            self.capacity, self.level = limit, limit - self._used
+            self._flow(now)
+        elif limit != self.capacity:
+            self._flow(now)
+            self.level += limit - self.capacity
+            self.capacity = limit
+        else:
+            self._flow(now)
+        # The header is rounded down; within one of it our own finer model is the better one.
+        if remaining is not None and self.level + unsent > remaining + 1:
+            self.level = remaining + 0.5 - unsent
+
+    def empty(self, unsent: float, now: float) -> None:
+        """The server has refused: nothing is left beyond what others will ask it for."""
+        if self.capacity is not None:
+            self._flow(now)
+            self.level = min(self.level, -unsent)
+
+
+_KINDS: Final = ("requests", "input-tokens", "output-tokens")
+
+
+class RateLimits:
+    """The buckets of one model: requests, input tokens, output tokens (reserved from ``max_tokens``)."""
+
+    __slots__ = ("_buckets", "_unsent")
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, HeaderBucket] = {kind: HeaderBucket() for kind in _KINDS}
+        self._unsent: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
+
+    @property
+    def known(self) -> bool:
+        """Whether headers have told the limit of requests."""
+        return self._buckets["requests"].capacity is not None
+
+    def wait(self, need: tuple[float, float, float], now: float) -> float:
+        """The seconds until a request with this need may go."""
+        return max(
+            bucket.wait(amount, now) for bucket, amount in zip(self._buckets.values(), need, strict=True)
+        )
+
+    def take(self, need: tuple[float, float, float], now: float) -> float:
+        """Reserves for one request and returns its wait. Then exactly one of :meth:`sent`, :meth:`give_back`."""
+        longest = 0.0
+        for (kind, bucket), amount in zip(self._buckets.items(), need, strict=True):
+            longest = max(longest, bucket.take(amount, now))
+            self._unsent[kind] += amount
+        return longest
+
+    def sent(self, need: tuple[float, float, float]) -> None:
+        """The request goes out now."""
+        for kind, amount in zip(_KINDS, need, strict=True):
+            self._unsent[kind] -= amount
+
+    def give_back(self, need: tuple[float, float, float]) -> None:
+        """The request will not go out."""
+        for (kind, bucket), amount in zip(self._buckets.items(), need, strict=True):
+            bucket.give_back(amount)
+            self._unsent[kind] -= amount
+
+    def learn(self, headers: Mapping[str, str], now: float) -> None:
+        """Reads ``anthropic-ratelimit-*``; what is missing or no number is passed over."""
+        for kind, bucket in self._buckets.items():
+            limit = _number(headers.get(f"anthropic-ratelimit-{kind}-limit"))
+            if limit is not None:
+                remaining = _number(headers.get(f"anthropic-ratelimit-{kind}-remaining"))
+                bucket.learn(limit, remaining, self._unsent[kind], now)
+
+    def refused(self, now: float) -> None:
+        """A 429 has come."""
+        self._buckets["requests"].empty(self._unsent["requests"], now)
+
+
+def _number(told: str | None) -> float | None:
+    try:
+        return float(told) if told is not None else None
+    except ValueError:
+        return None
+
+
+class HedgeShare:
+    """How many second requests are allowed: a share of the first ones, and one to begin with."""
+
+    __slots__ = ("_allowed", "share")
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._allowed = 1.0
+
+    def asked(self) -> None:
+        """A first request was sent."""
+        self._allowed = min(self._allowed + self.share, 10.0)
+
+    def take(self) -> bool:
+        """Whether a second one may go; if so it is counted."""
+        if self._allowed < 1.0 - 1e-9:
+            return False
+        self._allowed -= 1.0
+        return True

@@ -1,0 +1,148 @@
+"""What reaches the log without asking: the standard library's loggers, warnings, uncaught errors, the kit's events."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from prodkit.core.events import Event
+from prodkit.logs.redaction import show
+
+if TYPE_CHECKING:
+    from loguru import Logger
+
+__all__ = ["Bridge", "level_of"]
+
+# The last word of an event's name says how much it matters; everything else is DEBUG.
+_WARNINGS_WORDS = """
+    opened exhausted failed connect_failed demoted rejected shed lost down dropped timed_out gave_up fell_back
+    overflowed expired isolated rerun limited
+"""
+_WARNINGS = frozenset(_WARNINGS_WORDS.split())
+_INFOS_WORDS = """
+    closed recovered up reset started stopped purged scheduled half_opened
+"""
+_INFOS = frozenset(_INFOS_WORDS.split())
+# Loggers that bring handlers of their own and keep their lines to themselves.
+_OWN_HANDLERS = (
+    "uvicorn",
+    "uvicorn.access",
+    "uvicorn.error",
+    "uvicorn.asgi",
+    "gunicorn.error",
+    "gunicorn.access",
+)
+_STANDARD = ((50, "CRITICAL"), (40, "ERROR"), (30, "WARNING"), (20, "INFO"))
+
+
+def level_of(event: Event) -> str:
+    """The level at which `event` is logged."""
+    word = event.name.rpartition(".")[2]
+    return "WARNING" if word in _WARNINGS else "INFO" if word in _INFOS else "DEBUG"
+
+
+def _from_kit(record: Any) -> None:
+    record["name"] = "prodkit"
+
+
+class _Handler(logging.Handler):
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except Exception as problem:  # noqa: BLE001 - arguments that do not fit their format, or cannot be shown
+            text = f"{show(record.msg):.200} <arguments could not be shown: {type(problem).__name__}>"
+        level = next((name for number, name in _STANDARD if record.levelno >= number), "DEBUG")
+        error = record.exc_info[1] if record.exc_info else None
+
+        def from_there(found: Any) -> None:
+            found["name"] = record.name
+            found["function"] = record.funcName
+            found["line"] = record.lineno
+            found["extra"]["_path"] = record.pathname
+
+        self._logger.patch(from_there).opt(exception=error).log(level, text)
+
+
+class Bridge:
+    """Connects everything to `logger`, and puts everything back on :meth:`close`."""
+
+    def __init__(self, logger: Logger, level: str) -> None:
+        self._logger = logger
+        self._undo: list[Callable[[], object]] = []
+        self._standard(level)
+        self._hooks()
+
+    def events(self, subscribe: Callable[[Callable[[Any], object]], Callable[[], None]]) -> None:
+        """Logs every event of the stream whose ``subscribe`` this is."""
+        self._undo.append(subscribe(self._on_event))
+
+    def close(self) -> None:
+        """Puts loggers, warnings and hooks back as they were."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _on_event(self, event: Event) -> None:
+        fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+        self._logger.patch(_from_kit).bind(**fields).log(level_of(event), event.name)
+
+    def _standard(self, level: str) -> None:
+        root = logging.getLogger()
+        before, root_level = list(root.handlers), root.level
+        root.handlers[:] = [_Handler(self._logger)]
+        root.setLevel(level if level in logging.getLevelNamesMapping() else "INFO")
+
+        def put_back() -> None:
+            root.handlers[:] = before
+            root.setLevel(root_level)
+
+        self._undo.append(put_back)
+        for name in _OWN_HANDLERS:
+            self._free(logging.getLogger(name))
+        logging.captureWarnings(True)
+        self._undo.append(lambda: logging.captureWarnings(False))
+
+    def _free(self, logger: logging.Logger) -> None:
+        handlers, propagate = list(logger.handlers), logger.propagate
+        logger.handlers.clear()
+        logger.propagate = True
+
+        def put_back() -> None:
+            logger.handlers[:] = handlers
+            logger.propagate = propagate
+
+        self._undo.append(put_back)
+
+    def _hooks(self) -> None:
+        before, thread_before = sys.excepthook, threading.excepthook
+
+        def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            if isinstance(error, KeyboardInterrupt):
+                before(kind, error, trace)
+            else:
+                self._logger.opt(exception=error).critical("uncaught exception")
+
+        def in_thread(args: threading.ExceptHookArgs) -> None:
+            if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+                name = args.thread.name if args.thread else "?"
+                self._logger.opt(exception=args.exc_value).bind(thread=name).critical(
+                    "uncaught exception in a thread"
+                )
+
+        sys.excepthook, threading.excepthook = uncaught, in_thread
+
+        def put_back() -> None:
+            if sys.excepthook is uncaught:
+                sys.excepthook = before
+            if threading.excepthook is in_thread:
+                threading.excepthook = thread_before
+
+        self._undo.append(put_back)

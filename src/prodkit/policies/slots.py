@@ -1,0 +1,150 @@
+"""The line in front of a limit, and limited places: what Bulkhead, AdaptiveLimit and RetryAfterGate share.
+
+Belongs to one event loop; no lock, because no stretch that reads and then writes holds an ``await``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+__all__ = ["Line", "Order", "Refusal", "Slots"]
+
+Order: TypeAlias = Literal["fifo", "lifo", "adaptive"]
+"""Who is served first: the oldest waiter, the newest, or the newest only while the line stands still.
+
+Under overload the oldest waiters are those whose callers are about to give up: serving them first means that
+everybody is served too late. ``adaptive`` turns to newest first once the oldest has waited `patience` seconds.
+"""
+
+Refusal: TypeAlias = Literal["full", "late", "displaced"]
+"""Why a caller got no place: the line is full, its time ran out, or a newer caller took its place in the line."""
+
+
+class Line:
+    """Callers that wait for their turn, at most `max_waiting`; none waits beyond the instant it names.
+
+    `lost` is called when a caller whose turn had come was cancelled before it could take it.
+    """
+
+    __slots__ = ("_lost", "_waiters", "max_waiting", "order", "patience")
+
+    def __init__(
+        self, *, max_waiting: int, order: Order, lost: Callable[[], None], patience: float = 0.1
+    ) -> None:
+        self.max_waiting = max_waiting
+        self.order = order
+        self.patience = patience
+        self._lost = lost
+        self._waiters: deque[_Waiter] = deque()  # oldest first
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    async def wait(self, latest: float) -> Refusal | None:
+        """Waits for the caller's turn until the loop's instant `latest`; None means that it has come.
+
+        A caller that is cancelled while it waits leaves nothing behind, also when its turn had just come.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if latest <= now:
+            return "late"
+        if len(self._waiters) >= self.max_waiting:
+            if self.max_waiting == 0 or not self._newest_first(now):
+                return "full"
+            oldest = self._waiters.popleft()
+            if not oldest.turn.cancelled():
+                oldest.settle("displaced")
+        waiter = _Waiter(loop.create_future(), now)
+        if latest != math.inf:
+            waiter.timer = loop.call_at(latest, self._expire, waiter)
+        self._waiters.append(waiter)
+        try:
+            return await waiter.turn
+        except asyncio.CancelledError:
+            turn = waiter.turn
+            if turn.done() and not turn.cancelled():
+                if turn.result() is None:
+                    self._lost()
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
+        finally:
+            if waiter.timer is not None:
+                waiter.timer.cancel()
+
+    def call(self) -> bool:
+        """It is the next one's turn; False when nobody waits."""
+        while self._waiters:
+            now = asyncio.get_running_loop().time()
+            waiter = self._waiters.pop() if self._newest_first(now) else self._waiters.popleft()
+            if not waiter.turn.cancelled():  # cancelled this very moment, it has not left the line yet
+                waiter.settle(None)
+                return True
+        return False
+
+    def _newest_first(self, now: float) -> bool:
+        if self.order == "adaptive":
+            return bool(self._waiters) and now - self._waiters[0].since >= self.patience
+        return self.order == "lifo"
+
+    def _expire(self, waiter: _Waiter) -> None:
+        if not waiter.turn.cancelled():
+            self._waiters.remove(waiter)
+            waiter.settle("late")
+
+
+class _Waiter:
+    __slots__ = ("since", "timer", "turn")
+
+    def __init__(self, turn: asyncio.Future[Refusal | None], since: float) -> None:
+        self.turn = turn
+        self.since = since
+        self.timer: asyncio.TimerHandle | None = None
+
+    def settle(self, verdict: Refusal | None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.turn.set_result(verdict)
+
+
+class Slots:
+    """At most `limit` holders at once, with a :class:`Line` in front."""
+
+    __slots__ = ("inflight", "limit", "line")
+
+    def __init__(self, limit: int, *, max_queue: int, order: Order) -> None:
+        self.limit = limit
+        self.inflight = 0
+        self.line = Line(max_waiting=max_queue, order=order, lost=self.leave)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait in the line."""
+        return len(self.line)
+
+    async def wait(self, latest: float) -> Refusal | None:
+        """Waits in the line until the loop's instant `latest`; None means that the caller now holds a place."""
+        return await self.line.wait(latest)
+
+    def enter(self) -> bool:
+        """Takes a place if one is free and nobody waits for it."""
+        if self.inflight < self.limit and not self.line:
+            self.inflight += 1
+            return True
+        return False
+
+    def leave(self) -> None:
+        """Gives a place back."""
+        self.inflight -= 1
+        if self.line:
+            self.admit()
+
+    def admit(self) -> None:
+        """Hands free places to waiters; to be called when the limit has grown, too."""
+        while self.inflight < self.limit and self.line.call():
+            self.inflight += 1

@@ -1,0 +1,70 @@
+"""What a decision looks like in HTTP: status, fields and a problem document.
+
+Fields follow the draft of the IETF's httpapi group (``RateLimit-Policy`` and ``RateLimit``, as structured
+fields). Leave them off responses with a 3xx status: a client might follow a redirect that costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+from prodkit.ratelimit.decision import Decision, LimitState
+from prodkit.ratelimit.limit import Limit
+from prodkit.ratelimit.messages import Language, message, title
+
+__all__ = ["headers", "problem", "status"]
+
+
+def status(decision: Decision) -> int:
+    """200 when allowed, 429 when the caller did too much, 503 when it is Redis that is missing."""
+    if decision.allowed:
+        return 200
+    return 503 if decision.unavailable else 429
+
+
+def headers(decision: Decision) -> dict[str, str]:
+    """``RateLimit-Policy``, ``RateLimit`` with the tightest limit first, and ``Retry-After`` where it was
+    refused.
+
+    ``Retry-After`` is rounded up, so that who keeps to it is never early.
+    """
+    fields = {"RateLimit-Policy": ", ".join(_policy(state.limit) for state in decision.states)}
+    if not decision.unavailable:
+        ordered = sorted(
+            decision.states, key=lambda each: (-each.retry_after, each.remaining, -each.more_after)
+        )
+        fields["RateLimit"] = ", ".join(_state(state) for state in ordered)
+    if not decision.allowed:
+        fields["Retry-After"] = str(_whole(decision.retry_after))
+    return fields
+
+
+def problem(decision: Decision, language: Language = "pt-BR") -> dict[str, object]:
+    """The body of a refusal as ``application/problem+json`` (RFC 9457)."""
+    body: dict[str, object] = {
+        "type": "about:blank" if decision.unavailable else _QUOTA_EXCEEDED,
+        "title": title(decision, language),
+        "status": status(decision),
+        "detail": message(decision, language),
+        "retry-after": _whole(decision.retry_after),
+    }
+    if not decision.unavailable:
+        body["violated-policies"] = [limit.name for limit in decision.violated]
+    return body
+
+
+_QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+def _policy(limit: Limit) -> str:
+    return f'"{limit.name}";q={limit.amount};w={_whole(limit.window)}'
+
+
+def _state(state: LimitState) -> str:
+    wait = state.retry_after or state.more_after
+    field = f'"{state.limit.name}";r={state.remaining}'
+    return f"{field};t={_whole(wait)}" if wait > 0 else field
+
+
+def _whole(seconds: float) -> int:
+    return max(1, math.ceil(seconds))

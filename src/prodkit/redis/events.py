@@ -1,0 +1,27 @@
+"""What the link tells about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prodkit.core.events import Event
+
+__all__ = ["RedisLost", "RedisRecovered"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisLost(Event):
+    """Redis stopped answering; its users work in memory from here on."""
+
+    name = "redis.lost"
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisRecovered(Event):
+    """Redis answers again and its users have caught up, after `down_for` seconds."""
+
+    name = "redis.recovered"
+    address: str
+    down_for: float

@@ -1,0 +1,128 @@
+"""The session cookie: its name and flags, and the signature that spares the store.
+
+The signature does not protect the id, 256 random bits do that. It lets a made-up cookie be refused without a
+statement to the database, and several secrets let the signing one be replaced without logging anybody out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+from typing import Final
+
+from prodkit.core.secret import Revealable, reveal
+
+__all__ = ["Keys", "SessionCookie", "cookie_values", "new_id"]
+
+MIN_SECRET: Final = 32
+_SIGNED: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{22})\Z")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+def new_id() -> str:
+    """256 random bits as 43 characters of base64url."""
+    return secrets.token_urlsafe(32)
+
+
+class Keys:
+    """HMAC keys derived from one or more secrets for one purpose: the first signs, all verify.
+
+    To replace a secret, put the new one first and keep the old one until what it signed has expired.
+
+    Raises ValueError when a secret has fewer than 32 characters (the value is not shown).
+    """
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, secret: str | Revealable | Iterable[str | Revealable], *, purpose: str) -> None:
+        several = (secret,) if isinstance(secret, (str, Revealable)) else secret
+        values = [reveal(each) for each in several]
+        if not values:
+            raise ValueError("at least one secret is needed")
+        for place, value in enumerate(values, 1):
+            if len(value.strip()) < MIN_SECRET:
+                raise ValueError(
+                    f"secret {place} of {len(values)} has {len(value.strip())} characters, "
+                    f"{MIN_SECRET} are needed: make one with `openssl rand -base64 32`"
+                )
+        label = b"prodkit." + purpose.encode()
+        self._keys = tuple(hmac.digest(value.encode(), label, hashlib.sha256) for value in values)
+
+    def sign(self, message: bytes) -> bytes:
+        """The 32-byte code of `message` under the first key."""
+        return hmac.digest(self._keys[0], message, hashlib.sha256)
+
+    def verify(self, message: bytes, code: bytes) -> bool:
+        """Whether `code`, or a prefix of at least 16 bytes, was made by one of the keys; in constant time."""
+        size = len(code)
+        if not 16 <= size <= 32:
+            return False
+        good = False
+        for key in self._keys:
+            good |= hmac.compare_digest(hmac.digest(key, message, hashlib.sha256)[:size], code)
+        return good
+
+    def __repr__(self) -> str:
+        return f"Keys({len(self._keys)})"
+
+
+def cookie_values(header: bytes, name: str) -> list[str]:
+    """All values that a ``Cookie`` header holds under `name`, in order; odd bytes are kept as latin-1."""
+    found: list[str] = []
+    for part in header.decode("latin-1").split(";"):
+        key, separator, value = part.partition("=")
+        if separator and key.strip() == name:
+            found.append(value.strip())
+    return found
+
+
+class SessionCookie:
+    """``__Host-<name>`` with Secure, HttpOnly, SameSite=Lax and Path=/; without prefix and Secure on plain http.
+
+    ``__Host-`` makes browsers refuse the cookie from a subdomain or over http, so that nobody can plant one.
+    """
+
+    __slots__ = ("_keys", "name", "secure")
+
+    def __init__(self, keys: Keys, *, name: str = "session", secure: bool = True) -> None:
+        if not _NAME.match(name):
+            raise ValueError(f"a cookie name has 1 to 64 letters, digits, '_' or '-', got {name!r}")
+        self.name = f"__Host-{name}" if secure else name
+        self.secure = secure
+        self._keys = keys
+
+    def read(self, headers: Iterable[bytes]) -> str | None:
+        """The id that the ``Cookie`` `headers` carry under a signature of ours, or None."""
+        for header in headers:
+            for value in cookie_values(header, self.name):
+                match = _SIGNED.match(value)
+                if match and self._keys.verify(match[1].encode(), _unpadded(match[2])):
+                    return match[1]
+        return None
+
+    def write(self, session_id: str, *, max_age: float) -> str:
+        """The ``Set-Cookie`` value that hands out `session_id` for `max_age` seconds."""
+        return self._header(f"{session_id}.{self._code(session_id)}", int(max_age))
+
+    def clear(self) -> str:
+        """The ``Set-Cookie`` value that takes the cookie back."""
+        return self._header("", 0)
+
+    def _code(self, session_id: str) -> str:
+        return urlsafe_b64encode(self._keys.sign(session_id.encode())[:16]).rstrip(b"=").decode()
+
+    def _header(self, value: str, max_age: int) -> str:
+        return f"{self.name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax" + (
+            "; Secure" if self.secure else ""
+        )
+
+    def __repr__(self) -> str:
+        return f"SessionCookie({self.name!r}, secure={self.secure})"
+
+
+def _unpadded(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))

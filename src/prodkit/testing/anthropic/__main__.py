@@ -1,0 +1,84 @@
+"""``python -m prodkit.testing.anthropic``: serves the simulator until it is interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+
+from prodkit.testing.anthropic.answers import answer_function
+from prodkit.testing.anthropic.behaviour import Behaviour
+from prodkit.testing.anthropic.server import Server
+from prodkit.testing.anthropic.simulator import SEAMS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m prodkit.testing.anthropic",
+        description="A Messages API on loopback that needs no key and follows a fault script.",
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8099, help="0 takes a free port (default: 8099)")
+    parser.add_argument(
+        "--answers", default="council", help="words, echo, council, text:… or module:function"
+    )
+    parser.add_argument("--delay", type=float, default=0.02, help="seconds between the deltas of a stream")
+    parser.add_argument("--seam", choices=SEAMS, default="anchor", help="how a cut answer is gone on with")
+    parser.add_argument(
+        "--always", default="ok", help="the behaviour of every request, such as 529 or midrst"
+    )
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    server = Server(answers=answer_function(options.answers), delay=options.delay, seam=options.seam)
+    server.state.always(Behaviour.of(options.always), None)
+    listening = await server.start(options.host, options.port)
+    host, port = listening.sockets[0].getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if options.child:
+        sys.stdout.write(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+        loop.add_reader(sys.stdin.fileno(), _read_to_the_end, stop)
+        parent = asyncio.create_task(_watch_parent(stop, os.getppid()))
+    else:
+        sys.stdout.write(f"Messages API simulator on {url} (Ctrl-C ends it)\n")
+        parent = None
+    sys.stdout.flush()
+    await stop.wait()
+    if parent is not None:
+        parent.cancel()
+    listening.close()
+
+
+def _read_to_the_end(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+async def _watch_parent(stop: asyncio.Event, parent: int) -> None:
+    """A fork of the parent may keep our stdin open; the parent's id tells the truth."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.5)
+    stop.set()
+
+
+def main() -> int:
+    try:
+        asyncio.run(_serve(_parser().parse_args()))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

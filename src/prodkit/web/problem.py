@@ -1,0 +1,197 @@
+"""Which status an error is, and what it says to the person in front of the page. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from prodkit import errors
+
+__all__ = ["LANGUAGES", "Problem", "describe", "language_of", "of_error", "of_status"]
+
+LANGUAGES: Final = ("pt-BR", "en")
+
+_TEXTS: Final[Mapping[str, tuple[int, Mapping[str, tuple[str, str]]]]] = {
+    "bad_request": (400, {
+        "pt-BR": ("Pedido inválido", "Não foi possível entender o pedido."),
+        "en": ("Bad request", "The request could not be understood."),
+    }),
+    "signed_out": (401, {
+        "pt-BR": ("Sessão encerrada", "Entre novamente para continuar."),
+        "en": ("Signed out", "Sign in again to continue."),
+    }),
+    "forbidden": (403, {
+        "pt-BR": ("Acesso negado", "Você não tem permissão para isto."),
+        "en": ("Forbidden", "You are not allowed to do this."),
+    }),
+    "csrf": (403, {
+        "pt-BR": ("Pedido recusado", "O pedido não veio desta página, ou ela expirou. Recarregue e tente de novo."),
+        "en": ("Request refused", "The request did not come from this page, or it expired. Reload and try again."),
+    }),
+    "not_found": (404, {
+        "pt-BR": ("Página não encontrada", "O endereço não existe ou foi removido."),
+        "en": ("Not found", "The address does not exist or was removed."),
+    }),
+    "method": (405, {
+        "pt-BR": ("Método não permitido", "Este endereço não aceita este tipo de pedido."),
+        "en": ("Method not allowed", "This address does not take this kind of request."),
+    }),
+    "too_large": (413, {
+        "pt-BR": ("Conteúdo grande demais", "O conteúdo enviado ultrapassa o limite."),
+        "en": ("Content too large", "What was sent is over the limit."),
+    }),
+    "invalid": (422, {
+        "pt-BR": ("Dados inválidos", "Os dados enviados não foram aceitos."),
+        "en": ("Invalid input", "What was sent was not accepted."),
+    }),
+    "invalid_file": (422, {
+        "pt-BR": ("Arquivo recusado", "O arquivo enviado não foi aceito."),
+        "en": ("File refused", "The file was not accepted."),
+    }),
+    "rate_limited": (429, {
+        "pt-BR": ("Limite atingido", "Você atingiu o limite de uso."),
+        "en": ("Limit reached", "You have reached the limit."),
+    }),
+    "internal": (500, {
+        "pt-BR": ("Erro interno", "Algo deu errado do nosso lado. Se continuar, informe o código do pedido."),
+        "en": ("Internal error", "Something went wrong on our side. If it goes on, tell us the request id."),
+    }),
+    "unavailable": (503, {
+        "pt-BR": ("Serviço indisponível", "O serviço está temporariamente indisponível."),
+        "en": ("Service unavailable", "The service is unavailable for the moment."),
+    }),
+    "busy": (503, {
+        "pt-BR": ("Muitos pedidos ao mesmo tempo", "O serviço está ocupado agora."),
+        "en": ("Too busy", "The service is busy right now."),
+    }),
+    "restarting": (503, {
+        "pt-BR": ("Reiniciando", "O serviço está reiniciando."),
+        "en": ("Restarting", "The service is restarting."),
+    }),
+    "timeout": (504, {
+        "pt-BR": ("Tempo esgotado", "A resposta demorou demais."),
+        "en": ("Timed out", "The answer took too long."),
+    }),
+}  # fmt: skip
+
+_BY_STATUS: Final = {
+    400: "bad_request", 401: "signed_out", 403: "forbidden", 404: "not_found", 405: "method", 413: "too_large",
+    422: "invalid", 429: "rate_limited", 500: "internal", 503: "unavailable", 504: "timeout",
+}  # fmt: skip
+
+# The first class that fits decides, so the special ones stand above their bases.
+_BY_ERROR: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (errors.CsrfError, "csrf"),
+    (errors.InvalidSessionError, "signed_out"),
+    (errors.InvalidFileError, "invalid_file"),
+    (errors.EnvError, "internal"),
+    (errors.InvalidError, "invalid"),
+    (errors.RateLimitedError, "rate_limited"),
+    (errors.DrainingError, "restarting"),
+    (errors.PoolExhaustedError, "busy"),
+    (errors.BulkheadFullError, "busy"),
+    (errors.RejectedError, "unavailable"),
+    (errors.CallTimeoutError, "timeout"),
+    (errors.UnavailableError, "unavailable"),
+)
+_WAIT: Final = 5.0
+"""Retry-After of a 503 whose error knows no better: the length of a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What goes wrong, as RFC 9457 has it, in the reader's language. ``retry_after`` is in whole seconds."""
+
+    status: int
+    code: str
+    title: str
+    detail: str
+    retry_after: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def body(self, request_id: str | None = None) -> dict[str, Any]:
+        """The members of the ``application/problem+json`` document."""
+        found: dict[str, Any] = {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            **self.extra,
+        }
+        if self.retry_after is not None:
+            found["retry_after"] = self.retry_after
+        if request_id is not None:
+            found["request_id"] = request_id
+        return found
+
+
+def language_of(accept: str, default: str) -> str:
+    """The first of our languages that an ``Accept-Language`` header names by weight, or `default`."""
+    best, weight = default, 0.0
+    for part in accept[:200].split(","):
+        name, _, parameters = part.partition(";")
+        tag = name.strip().lower()
+        quality = 1.0
+        if parameters.strip().startswith("q="):
+            try:
+                quality = float(parameters.strip()[2:])
+            except ValueError:
+                quality = 0.0
+        found = "pt-BR" if tag.split("-")[0] == "pt" else "en" if tag.split("-")[0] == "en" else ""
+        if found and quality > weight:
+            best, weight = found, quality
+    return best
+
+
+def describe(code: str, language: str, *, retry_after: float | None = None, **extra: Any) -> Problem:
+    """The problem `code` in `language`; a known wait is told in words that agree with ``retry_after``."""
+    status, texts = _TEXTS[code]
+    title, detail = texts[language]
+    seconds = None if retry_after is None else max(1, math.ceil(retry_after))
+    if seconds is not None:
+        detail = f"{detail} {_again(seconds, language)}"
+    return Problem(status, code, title, detail, seconds, extra)
+
+
+def of_error(error: Exception, language: str) -> Problem:
+    """The problem that an exception is. Its text stays out of it, save for the reasons of a refused file."""
+    for kind, code in _BY_ERROR:
+        if isinstance(error, kind):
+            wait: float | None = getattr(error, "retry_after", None)
+            if wait is None and _TEXTS[code][0] == 503:
+                wait = _WAIT
+            return describe(code, language, retry_after=wait, **_facts(error))
+    return describe("internal", language)
+
+
+def of_status(status: int, language: str, *, detail: str = "") -> Problem:
+    """The problem that a bare HTTP status is; `detail` replaces our text."""
+    code = _BY_STATUS.get(status) or ("bad_request" if status < 500 else "unavailable")
+    found = describe(code, language)
+    title = found.title if status in _BY_STATUS else detail or found.title
+    return Problem(status, found.code, title, detail or found.detail)
+
+
+def _facts(error: Exception) -> dict[str, Any]:
+    if isinstance(error, errors.InvalidFileError):
+        return {"problems": [{"code": p.code, "message": p.message} for p in error.problems]}
+    if isinstance(error, errors.CsrfError):
+        return {"reason": error.reason}
+    if isinstance(error, errors.RateLimitedError) and error.limit:
+        return {"limit": error.limit}
+    return {}
+
+
+def _again(seconds: int, language: str) -> str:
+    count, unit = (seconds, "s") if seconds < 60 else (math.ceil(seconds / 60), "m")
+    if unit == "m" and count >= 120:
+        count, unit = math.ceil(seconds / 3600), "h"
+    names = {
+        "pt-BR": {"s": ("segundo", "segundos"), "m": ("minuto", "minutos"), "h": ("hora", "horas")},
+        "en": {"s": ("second", "seconds"), "m": ("minute", "minutes"), "h": ("hour", "hours")},
+    }[language][unit]
+    name = names[0] if count == 1 else names[1]
+    return f"Tente novamente em {count} {name}." if language == "pt-BR" else f"Try again in {count} {name}."

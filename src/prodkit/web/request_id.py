@@ -1,0 +1,67 @@
+"""A name for each request, in its logs, its response and its error page."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from prodkit.web.asgi import header, set_default
+
+__all__ = ["RequestIdMiddleware", "current_request_id"]
+
+_ACCEPTED: Final = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
+_current: ContextVar[str | None] = ContextVar("prodkit_request_id", default=None)
+
+
+def current_request_id() -> str | None:
+    """The id of the request being served here, or None; tasks started by the request inherit it."""
+    return _current.get()
+
+
+class RequestIdMiddleware:
+    """Gives each request an id: ``request.state.request_id``, :func:`current_request_id`, ``X-Request-ID``.
+
+    `trust` takes the id that the request brings, if it is 8 to 64 letters, digits or ``._-``: for services behind
+    a proxy that sets it. `context` is called with the id and entered around the request, for loggers:
+    ``context=lambda rid: logger.contextualize(request_id=rid)``.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        trust: bool = False,
+        context: Callable[[str], AbstractContextManager[object]] | None = None,
+    ) -> None:
+        self.app = app
+        self._trust = trust
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        given = header(scope, b"x-request-id") if self._trust else ""
+        request_id = given if _ACCEPTED.match(given) else secrets.token_hex(16)
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                set_default(message, b"x-request-id", request_id)
+            await send(message)
+
+        token = _current.set(request_id)
+        try:
+            if self._context is None:
+                await self.app(scope, receive, named)
+            else:
+                with self._context(request_id):
+                    await self.app(scope, receive, named)
+        finally:
+            _current.reset(token)

@@ -1,0 +1,174 @@
+"""The transport under real clients of both libraries, against a real server on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import ModuleType
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+import prodkit as pk
+from prodkit.http import HostPolicies, ResilientTransport
+from prodkit.http.transport import default_policies
+
+pytestmark = pytest.mark.integration
+
+
+class Server:
+    """Answers each request with the next of its statuses, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int | str] = [200]
+        self.headers = ""
+        self.seen: list[str] = []
+        self.port = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+                if length:
+                    await reader.readexactly(int(length[0].split(b":")[1]))
+                self.seen.append(head.split()[0].decode())
+                status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+                if status == "cut":
+                    break
+                if status == "hang":
+                    await asyncio.sleep(30)
+                writer.write(f"HTTP/1.1 {status} X\r\n{self.headers}content-length: 2\r\n\r\nok".encode())
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    answers = Server()
+    running = await asyncio.start_server(answers, "127.0.0.1", 0)
+    answers.port = running.sockets[0].getsockname()[1]
+    yield answers
+    running.close()
+
+
+def quick(host: str, runtime: pk.Runtime) -> HostPolicies:
+    kit = default_policies(host, runtime)
+    return HostPolicies(
+        breaker=pk.CircuitBreaker(host, failures=5, open_for=30, on=kit.breaker._counts),
+        gate=kit.gate,
+        budget=kit.budget,
+        attempt_timeout=0.3,
+    )
+
+
+@pytest.fixture(params=[httpx, httpx2], ids=["httpx", "httpx2"])
+def library(request: pytest.FixtureRequest) -> ModuleType:
+    module: ModuleType = request.param
+    return module
+
+
+@pytest.fixture
+async def client(library: Any, server: Server) -> AsyncIterator[Any]:
+    transport = ResilientTransport(library.AsyncHTTPTransport(), policies=quick)
+    async with library.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{server.port}") as client:
+        yield client
+
+
+async def test_a_passing_error_is_not_seen(client: Any, server: Server) -> None:
+    server.statuses = [503, 500, 200]
+    assert (await client.get("/")).text == "ok"
+    assert len(server.seen) == 3
+
+
+async def test_the_last_response_reaches_the_caller(client: Any, server: Server) -> None:
+    server.statuses = [502]
+    response = await client.get("/")
+    assert (response.status_code, response.text) == (502, "ok")
+    assert len(server.seen) == 3
+
+
+async def test_the_librarys_own_error_reaches_the_caller(client: Any, server: Server, library: Any) -> None:
+    server.statuses = ["cut"]
+    with pytest.raises(library.RemoteProtocolError):
+        await client.get("/")
+    assert len(server.seen) == 3
+
+
+async def test_a_post_is_not_repeated_once_it_was_sent(client: Any, server: Server) -> None:
+    server.statuses = [503]
+    assert (await client.post("/", content=b"pay")).status_code == 503
+    assert server.seen == ["POST"]
+
+
+async def test_a_stream_cannot_be_sent_twice(client: Any, server: Server) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"ab"
+
+    server.statuses = [503]
+    response = await client.put("/", content=body(), headers={"content-length": "2"})
+    assert response.status_code == 503
+    assert server.seen == ["PUT"]
+
+
+async def test_client_errors_are_answers(client: Any, server: Server) -> None:
+    server.statuses = [404]
+    for _ in range(8):
+        assert (await client.get("/")).status_code == 404
+    assert len(server.seen) == 8
+
+
+async def test_a_host_that_is_ill_is_spared(client: Any, server: Server) -> None:
+    server.statuses = [500]
+    await client.get("/")
+    with pytest.raises(pk.CircuitOpenError):
+        await client.get("/")
+        await client.get("/")
+    sent = len(server.seen)
+    assert sent == 5
+    with pytest.raises(pk.CircuitOpenError) as refused:
+        await client.get("/")
+    assert refused.value.retry_after is not None
+    assert len(server.seen) == sent
+
+
+async def test_throttling_closes_the_gate_for_all_and_not_the_breaker(client: Any, server: Server) -> None:
+    server.statuses = [429]
+    server.headers = "retry-after: 7\r\n"
+    with pk.Deadline.after(1):
+        assert (await client.get("/")).status_code == 429
+        with pytest.raises(pk.RateLimitedError) as refused:
+            await client.get("/other")
+    assert 5 < (refused.value.retry_after or 0) < 8
+    assert len(server.seen) == 1
+
+
+async def test_a_hanging_attempt_is_cut_at_its_limit(client: Any, server: Server) -> None:
+    server.statuses = ["hang", 200]
+    with pytest.raises(pk.CallTimeoutError):
+        await client.post("/", content=b"x")
+    assert (await client.get("/")).text == "ok"
+
+
+async def test_the_deadline_covers_all_attempts(client: Any, server: Server) -> None:
+    server.statuses = ["hang"]
+    began = asyncio.get_running_loop().time()
+    with pk.Deadline.after(0.15), pytest.raises(pk.DeadlineExceededError):
+        await client.get("/")
+    assert asyncio.get_running_loop().time() - began < 1
+
+
+async def test_connections_of_given_up_responses_go_back(library: Any, server: Server) -> None:
+    limits: Callable[..., Any] = library.Limits
+    wrapped = library.AsyncHTTPTransport(limits=limits(max_connections=1))
+    async with library.AsyncClient(transport=ResilientTransport(wrapped, policies=quick)) as client:
+        server.statuses = [503, 503, 200, 503, 503, 200]
+        for _ in range(2):
+            assert (await client.get(f"http://127.0.0.1:{server.port}/")).status_code == 200
+
+
+def test_a_transport_is_wanted() -> None:
+    with pytest.raises(TypeError, match="async transport"):
+        ResilientTransport(object())  # type: ignore[arg-type]

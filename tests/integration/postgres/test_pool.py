@@ -1,0 +1,289 @@
+"""The pool against a real server: limits, cleanliness, outages, order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from prodkit import Deadline, Runtime, postgres
+from prodkit.errors import (
+    CallTimeoutError,
+    DatabaseError,
+    DeadlineExceededError,
+    DrainingError,
+    PoolExhaustedError,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def pool(url: str, **options: Any) -> AsyncIterator[postgres.Pool]:
+    async with postgres.Pool(url, **{"min_size": 1, "max_size": 2, **options}) as db:
+        yield db
+
+
+async def eventually(true: Callable[[], bool], within: float = 5.0) -> None:
+    until = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < until
+        await asyncio.sleep(0.01)
+
+
+async def admin(url: str, query: str) -> Any:
+    connection = await asyncpg.connect(url, server_settings={"default_transaction_read_only": "off"})
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+async def test_it_answers_and_counts(postgres_url: str) -> None:
+    async with pool(postgres_url) as db:
+        await db.execute("create table t (a int primary key, b text)")
+        await db.executemany("insert into t values ($1, $2)", [(1, "um"), (2, "dois")])
+        assert [tuple(row) for row in await db.fetch("select * from t order by a")] == [
+            (1, "um"),
+            (2, "dois"),
+        ]
+        row = await db.fetchrow("select * from t where a = $1", 2)
+        assert row is not None
+        assert row["b"] == "dois"
+        assert await db.fetchval("select b from t where a = 1") == "um"
+        async with db.acquire() as connection:
+            assert await connection.fetchval("select 7") == 7
+            assert db.stats().used == 1
+        await eventually(lambda: db.stats().used == 0)
+        stats = db.stats()
+        assert stats.acquired == 6
+        assert stats.max_size == 2
+        assert stats.size == stats.idle
+    assert not db.running
+    with pytest.raises(DrainingError):
+        await db.fetch("select 1")
+
+
+async def test_an_error_of_the_statement_stays_what_it_is(postgres_url: str) -> None:
+    async with pool(postgres_url) as db:
+        await db.execute("create table t (a int primary key)")
+        await db.execute("insert into t values (1)")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await db.execute("insert into t values ($1)", 1)
+        assert await db.fetchval("select count(*) from t") == 1
+
+
+async def test_a_full_pool_refuses_in_time_and_says_who_holds_it(postgres_url: str) -> None:
+    async with pool(postgres_url, acquire_timeout=0.2) as db, db.acquire(), db.acquire():
+        started = time.monotonic()
+        with pytest.raises(PoolExhaustedError, match=r"2 of 2 in use.*this task holds 2 itself") as caught:
+            await db.fetch("select 1")
+        assert 0.15 < time.monotonic() - started < 1.0
+        assert caught.value.size == 2
+        assert caught.value.idle == 0
+        assert db.stats().exhausted == 1
+        with Deadline.after(0.05), pytest.raises(DeadlineExceededError):
+            await db.fetch("select 1")
+
+
+async def test_waiters_are_served_in_order(postgres_url: str) -> None:
+    served: list[int] = []
+
+    async def work(number: int) -> None:
+        async with db.acquire() as connection:
+            served.append(number)
+            await connection.execute("select 1")
+
+    async with pool(postgres_url, min_size=2, max_size=2) as db:
+        tasks = []
+        for number in range(200):
+            tasks.append(asyncio.create_task(work(number)))
+            if number % 20 == 0:
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+    assert served == list(range(200))
+
+
+async def test_a_statement_ends_by_its_limit_or_the_deadline(postgres_url: str) -> None:
+    async with pool(postgres_url, command_timeout=0.2, max_size=1) as db:
+        started = time.monotonic()
+        with pytest.raises(CallTimeoutError) as caught:
+            await db.execute("select pg_sleep(30)")
+        assert not isinstance(caught.value, DeadlineExceededError)
+        with Deadline.after(0.1), pytest.raises(DeadlineExceededError):
+            await db.fetch("select pg_sleep($1)", 30)
+        assert await db.fetchval("select 1") == 1
+        with Deadline.after(0.05):
+            async with db.acquire() as connection:
+                await asyncio.sleep(0.06)
+                with pytest.raises(DeadlineExceededError, match="not sent"):
+                    await connection.execute("select 1")
+        assert time.monotonic() - started < 3
+        running = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and state = 'active'"
+        for _ in range(100):
+            if await admin(postgres_url, running + " and pid <> pg_backend_pid()") == 0:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("a cancelled statement still runs on the server")
+
+
+LEAKS = [
+    ("set role pg_monitor", "select current_user", None),
+    ("set session authorization leaker", "select session_user", None),
+    ("set search_path = pg_catalog", "show search_path", None),
+    ("set work_mem = '77MB'", "show work_mem", None),
+    ("create temp table leaked (a int)", "select to_regclass('pg_temp.leaked')", None),
+    ("listen leaked", "select count(*) from pg_listening_channels()", None),
+    ("select pg_advisory_lock(42)", "select count(*) from pg_locks where locktype = 'advisory'", None),
+    ("declare c cursor with hold for select 1", "select count(*) from pg_cursors", None),
+    ("begin", "select now() = statement_timestamp()", None),
+]
+
+
+@pytest.mark.parametrize(("leak", "look", "_"), LEAKS, ids=[leak[0][:24] for leak in LEAKS])
+@pytest.mark.filterwarnings("ignore::asyncpg.InterfaceWarning")
+async def test_nothing_of_one_borrower_reaches_the_next(
+    postgres_url: str, leak: str, look: str, _: None
+) -> None:
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: None
+    )  # asyncpg reports the open BEGIN
+    async with pool(postgres_url, max_size=1) as db:
+        await db.execute("drop role if exists leaker; create role leaker")
+        async with db.acquire() as connection:
+            pid = connection.get_server_pid()
+            before = await connection.fetchval(look)
+            await connection.execute(leak)
+        async with db.acquire() as connection:
+            assert connection.get_server_pid() == pid
+            assert await connection.fetchval(look) == before
+
+
+async def test_killed_idle_connections_are_not_seen(postgres_url: str) -> None:
+    async with pool(postgres_url, min_size=3, max_size=3) as db:
+        for wait in (0.02, 1.2):
+            await admin(
+                postgres_url,
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'prodkit'",
+            )
+            await asyncio.sleep(wait)
+            assert await asyncio.gather(*(db.fetchval("select 1") for _ in range(9))) == [1] * 9
+
+
+async def test_a_server_that_is_not_there_or_refuses(postgres_url: str, unused_tcp_port: int) -> None:
+    with pytest.raises(DatabaseError, match="could not be reached within"):
+        async with pool(f"postgresql://u:hunter2@127.0.0.1:{unused_tcp_port}/d", acquire_timeout=0.3):
+            pass
+    with pytest.raises(DatabaseError, match="refused the connection: InvalidCatalogNameError") as caught:
+        async with pool(postgres_url + "_not_there"):
+            pass
+    assert "hunter2" not in repr(caught.value)
+
+
+async def test_more_callers_than_the_server_has_slots(postgres_url: str) -> None:
+    scheme, _, rest = postgres_url.partition("://")
+    url = f"{scheme}://few:few@{rest.rpartition('@')[2]}"
+    await admin(postgres_url, "drop role if exists few")
+    await admin(postgres_url, "create role few login password 'few'")
+    await admin(postgres_url, "alter role few connection limit 4")
+    async with pool(url, min_size=0, max_size=20, acquire_timeout=20) as db:
+        assert (
+            await asyncio.gather(*(db.fetchval("select 1 from pg_sleep(0.02)") for _ in range(60)))
+            == [1] * 60
+        )
+
+
+async def test_cancelled_borrowers_leave_nothing_behind(postgres_url: str) -> None:
+    async with pool(postgres_url, max_size=3) as db:
+        await db.execute("create table t (a int)")
+
+        async def work() -> None:
+            async with db.transaction() as tx:
+                await tx.execute("insert into t values (1)")
+                await tx.execute("select pg_sleep(0.01)")
+
+        for delay in (0.0, 0.001, 0.003, 0.01, 0.02):
+            tasks = [asyncio.create_task(work()) for _ in range(30)]
+            await asyncio.sleep(delay)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        await eventually(lambda: db.stats().used == 0)
+        assert db.stats().waiting == 0
+        assert await asyncio.gather(*(db.fetchval("select 1") for _ in range(9))) == [1] * 9
+
+
+async def test_check_tells_a_full_pool_from_a_dead_server(postgres_url: str) -> None:
+    async with pool(postgres_url, max_size=1) as db:
+        assert (await db.check()).status == "up"
+        async with db.acquire():
+            waiter = asyncio.create_task(db.fetchval("select 1"))
+            await asyncio.sleep(0)
+            result = await db.check()
+            assert (result.status, result.details["verdict"]) == ("degraded", "saturated")
+        assert await waiter == 1
+    assert (await db.check()).status == "down"
+
+
+async def test_a_demoted_server_is_read_only_and_connections_are_replaced(postgres_url: str) -> None:
+    seen: list[postgres.PoolDemoted] = []
+    runtime = Runtime()
+    runtime.events.subscribe(seen.append, postgres.PoolDemoted)
+    name = postgres_url.rpartition("/")[2].partition("?")[0]
+    async with pool(postgres_url, runtime=runtime, max_size=1) as db:
+        await db.execute("create table t (a int)")
+        pid = await db.fetchval("select pg_backend_pid()")
+        await admin(postgres_url, f"alter database {name} set default_transaction_read_only = on")
+        await db.expire_connections()
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await db.execute("insert into t values (1)")
+        assert seen
+        async with pool(postgres_url) as other:
+            assert (await other.check()).details["verdict"] == "read_only"
+        await admin(postgres_url, f"alter database {name} reset all")
+        await db.expire_connections()
+        await db.execute("insert into t values (1)")
+        assert await db.fetchval("select pg_backend_pid()") != pid
+
+
+async def test_it_closes_in_time_although_somebody_holds_on(postgres_url: str) -> None:
+    db = postgres.Pool(postgres_url, min_size=1, max_size=1, close_timeout=0.2)
+    await db.start()
+    acquired = db.acquire()
+    connection = await acquired.__aenter__()
+    started = time.monotonic()
+    await db.aclose()
+    await db.aclose()
+    assert time.monotonic() - started < 2
+    with pytest.raises((DatabaseError, asyncpg.InterfaceError)):
+        await connection.fetchval("select 1")
+    await acquired.__aexit__(None, None, None)
+
+
+async def test_old_connections_are_replaced(postgres_url: str) -> None:
+    async with pool(postgres_url, max_size=1, max_lifetime=0.05) as db:
+        first = await db.fetchval("select pg_backend_pid()")
+        await asyncio.sleep(0.1)
+        await db.fetchval("select 1")
+        assert await db.fetchval("select pg_backend_pid()") != first
+
+
+Work = Callable[[Any], Awaitable[Any]]
+
+
+async def test_a_schema_change_does_not_reach_units_of_work(postgres_url: str) -> None:
+    async with pool(postgres_url, max_size=1) as db:
+        await db.execute("create table t (a int); insert into t values (1)")
+
+        async def work(tx: Any) -> list[Any]:
+            return [dict(row) for row in await tx.fetch("select * from t")]
+
+        assert await db.transaction(work) == [{"a": 1}]
+        await admin(postgres_url, "alter table t add column b text default 'x'")
+        assert await db.transaction(work) == [{"a": 1, "b": "x"}]

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from prodkit.core.runtime import Runtime
+from prodkit.ratelimit import Limit, RateLimiter, RateLimitUnchecked, headers, shared, status
+from prodkit.ratelimit.algorithms import Log, admit, look, prune, quantum
+from prodkit.redis import RedisLink, Script
+from prodkit.testing.proxy import Proxy
+
+pytestmark = pytest.mark.integration
+
+THREE = Limit("3/min", name="three")
+TEN = Limit("10/min", name="ten")
+
+
+@pytest.fixture
+async def link(redis_url: str) -> AsyncIterator[RedisLink]:
+    async with RedisLink(redis_url) as link:
+        yield link
+
+
+async def until(condition: Any, limit: float = 5.0) -> None:
+    async with asyncio.timeout(limit):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_several_limits_all_or_nothing(link: RedisLink) -> None:
+    limiter = RateLimiter(link)
+    for left in (2, 1, 0):
+        decision = await limiter.check((THREE, "a"), (TEN, "ip"))
+        assert decision.allowed
+        assert decision.source == "redis"
+        assert decision.remaining == left
+    refused = await limiter.check((THREE, "a"), (TEN, "ip"))
+    assert refused.violated == (THREE,)
+    assert 59 < refused.retry_after <= 60
+    assert (await limiter.check((TEN, "ip"), cost=0)).remaining == 7
+
+
+async def test_two_processes_share(link: RedisLink, redis_url: str) -> None:
+    async with RedisLink(redis_url) as other:
+        here, there = RateLimiter(link), RateLimiter(other)
+        answers = await asyncio.gather(*(each.check((TEN, "a")) for each in (here, there) * 100))
+        assert sum(answer.allowed for answer in answers) == 10
+
+
+async def test_waiting_retry_after_is_enough_and_no_window_holds_more(link: RedisLink) -> None:
+    limiter, limit = RateLimiter(link), Limit("5/s", name="burst")
+    admitted: list[tuple[float, float]] = []
+    ends = time.monotonic() + 4
+    while time.monotonic() < ends:
+        before = time.monotonic()
+        decision = await limiter.check((limit, "a"))
+        if decision.allowed:
+            admitted.append((before, time.monotonic()))
+        else:
+            await asyncio.sleep(decision.retry_after)
+            assert (await limiter.check((limit, "a"))).allowed
+            admitted.append((time.monotonic() - 0.25, time.monotonic()))
+    pairs = zip(admitted, admitted[5:], strict=False)
+    assert all(late[1] - early[0] >= 1 for early, late in pairs)
+    assert len(admitted) >= 15
+
+
+@pytest.mark.parametrize("amount", [3, 50, 300, 5000])
+async def test_the_script_and_its_python_twin_agree(link: RedisLink, amount: int) -> None:
+    clock = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n"
+    source = shared._TAKE.source
+    assert clock in source
+    script = Script(source.replace(clock, "local now = tonumber(table.remove(ARGV))\n"))
+    rng, log, window = random.Random(amount), Log(), 60_000_000
+    slot = quantum(amount, window)
+    now = 1_700_000_000_000_000
+    for _ in range(600):
+        now += 1 + int(rng.expovariate(amount / window) * rng.choice((0.2, 1, 5)))
+        cost = rng.choice((0, 1, 1, 1, rng.randint(1, amount)))
+        reply = await script(link, keys=["log"], args=[cost, amount, window, slot, now])
+        outlook = look(log, now, amount, window, cost)
+        assert bool(reply[0]) == (outlook.wait == 0)
+        if outlook.wait or not cost:
+            assert tuple(reply[1:5]) == outlook
+        else:
+            entry = admit(log, now, slot, cost)
+            prune(log, now, window)
+            full = entry.at + window - now
+            assert reply[1:] == [outlook.remaining - cost, 0, outlook.more or full, full, entry.at]
+
+
+async def test_refund_and_reset(link: RedisLink) -> None:
+    limiter = RateLimiter(link)
+    first = await limiter.check((THREE, "a"), (TEN, "a"))
+    second = await limiter.check((THREE, "a"), (TEN, "a"), cost=2)
+    await limiter.refund(second)
+    await limiter.refund(second)
+    state = await limiter.check((THREE, "a"), (TEN, "a"), cost=0)
+    assert [each.remaining for each in state.states] == [2, 9]
+    await limiter.refund(first)
+    assert await link.run(lambda client: client.keys("*")) == []
+    await limiter.check((THREE, "a"))
+    await limiter.reset(THREE, "a")
+    assert (await limiter.check((THREE, "a"), cost=0)).remaining == 3
+
+
+async def test_a_refund_in_slots(link: RedisLink) -> None:
+    limiter, limit = RateLimiter(link), Limit("1000/min", name="many")
+    first = await limiter.check((limit, "a"), cost=10)
+    await limiter.check((limit, "a"), cost=5)
+    await limiter.refund(first)
+    assert (await limiter.check((limit, "a"), cost=0)).remaining == 995
+
+
+async def test_what_lies_in_redis(link: RedisLink) -> None:
+    limiter = RateLimiter(link, secret="k" * 80)
+    for _ in range(10):
+        await limiter.check((TEN, "ana@example.com"))
+
+    async def look_at(client: Any) -> Any:
+        (name,) = await client.keys("*")
+        return name, await client.pttl(name), await client.memory_usage(name)
+
+    name, ttl, size = await link.run(look_at)
+    assert b"ana" not in name
+    assert 59_000 < ttl <= 60_010
+    assert size <= 200
+    assert RateLimiter(link)._sealer.name(TEN, "a") != limiter._sealer.name(TEN, "a")
+
+
+async def test_survives_a_script_flush(link: RedisLink) -> None:
+    limiter = RateLimiter(link)
+    await limiter.check((THREE, "a"))
+    await link.run(lambda client: client.script_flush())
+    assert (await limiter.check((THREE, "a"))).remaining == 1
+
+
+async def test_an_outage_gives_nobody_a_new_quota(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
+    async with RedisLink(proxied_url) as link, RedisLink(redis_url) as witness:
+        limiter = RateLimiter(link)
+        allowed = 0
+        for _ in range(3):
+            for _ in range(3):
+                allowed += (await limiter.check((TEN, "a"))).allowed
+            proxy.refuse()
+            for _ in range(3):
+                decision = await limiter.check((TEN, "a"))
+                assert decision.source == "local"
+                allowed += decision.allowed
+            proxy.heal()
+            await until(lambda: link.up)
+            state = await RateLimiter(witness).check((TEN, "a"), cost=0)
+            assert state.remaining == 10 - allowed
+        assert allowed == 10
+        assert not (await limiter.check((TEN, "a"))).allowed
+
+
+async def test_refunds_and_resets_during_an_outage_are_told_later(
+    proxy: Proxy, proxied_url: str, redis_url: str
+) -> None:
+    async with RedisLink(proxied_url) as link, RedisLink(redis_url) as witness:
+        limiter, there = RateLimiter(link), RateLimiter(witness)
+        before = await limiter.check((TEN, "refund"), cost=4)
+        await limiter.check((TEN, "reset"), cost=4)
+        proxy.refuse()
+        during = await limiter.check((TEN, "refund"), cost=3)
+        assert during.source == "local"
+        await limiter.refund(before)
+        await limiter.reset(TEN, "reset")
+        await limiter.check((TEN, "reset"))
+        proxy.heal()
+        await until(lambda: link.up)
+        assert (await there.check((TEN, "refund"), cost=0)).remaining == 7
+        assert (await there.check((TEN, "reset"), cost=0)).remaining == 9
+        await limiter.refund(during)
+        assert (await there.check((TEN, "refund"), cost=0)).remaining == 10
+
+
+async def test_what_holds_while_redis_is_away(proxy: Proxy, proxied_url: str, runtime: Runtime) -> None:
+    seen: list[Any] = []
+    runtime.events.subscribe(seen.append, RateLimitUnchecked)
+    proxy.refuse()
+    deny, allow = (
+        Limit("1/min", name="deny", on_outage="deny"),
+        Limit("1/min", name="allow", on_outage="allow"),
+    )
+    async with RedisLink(proxied_url) as link:
+        limiter = RateLimiter(link, runtime=runtime)
+        for _ in range(3):
+            assert (await limiter.check((allow, "a"))).allowed
+        assert [event.limit for event in seen] == ["allow"] * 3
+        refused = await limiter.check((deny, "a"), (allow, "a"))
+        assert refused.unavailable
+        assert status(refused) == 503
+        assert headers(refused)["Retry-After"] == "1"
+        mixed = [(await limiter.check((THREE, "a"), (allow, "a"))).allowed for _ in range(4)]
+        assert mixed == [True, True, True, False]
+
+
+async def test_a_full_pool_is_decided_here_and_told_later(redis_url: str) -> None:
+    async with RedisLink(redis_url, max_connections=1, max_wait=0.02) as link:
+        limiter = RateLimiter(link)
+        blocker = asyncio.ensure_future(link.run(lambda client: client.blpop(["none"], timeout=1), timeout=5))
+        await asyncio.sleep(0.02)
+        assert (await limiter.check((TEN, "a"), cost=4)).source == "local"
+        await blocker
+        assert link.up
+        decision = await limiter.check((TEN, "a"))
+        assert (decision.source, decision.remaining) == ("redis", 5)

@@ -1,0 +1,131 @@
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from prodkit import BulkheadFullError, Deadline
+from prodkit.policies.bulkhead import Bulkhead
+from prodkit.testing import virtual_time
+
+
+class Work:
+    """Counts who runs at once and in which order they started."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.started: list[Any] = []
+
+    async def __call__(self, name: Any, seconds: float = 1.0) -> Any:
+        self.started.append(name)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.now -= 1
+        return name
+
+
+@virtual_time
+async def test_no_more_than_the_limit_run_at_once_and_all_are_served() -> None:
+    work, bulkhead = Work(), Bulkhead(3)
+    names = await asyncio.gather(*(bulkhead.run(work, n) for n in range(10)))
+    assert names == list(range(10))
+    assert work.most == 3
+    assert (bulkhead.inflight, bulkhead.waiting) == (0, 0)
+
+
+@virtual_time
+async def test_a_full_line_refuses_and_says_so() -> None:
+    work, bulkhead = Work(), Bulkhead(1, name="pdf", max_queue=1)
+    first, second = asyncio.create_task(bulkhead.run(work, 1)), asyncio.create_task(bulkhead.run(work, 2))
+    await asyncio.sleep(0)
+    with pytest.raises(BulkheadFullError, match="pdf runs 1 calls and its line is full") as refused:
+        await bulkhead.run(work, 3)
+    assert refused.value.bulkhead == "pdf"
+    assert await asyncio.gather(first, second) == [1, 2]
+    assert work.started == [1, 2]
+
+
+@virtual_time
+async def test_nobody_waits_beyond_max_wait_or_the_deadline() -> None:
+    work, loop = Work(), asyncio.get_running_loop()
+    bulkhead = Bulkhead(1, max_wait=5)
+    long = asyncio.create_task(bulkhead.run(work, "long", 100))
+    await asyncio.sleep(0)
+    began = loop.time()
+    with pytest.raises(BulkheadFullError):
+        await bulkhead.run(work, "short")
+    assert loop.time() - began == 5
+    with Deadline.after(2), pytest.raises(BulkheadFullError):
+        await bulkhead.run(work, "shorter")
+    assert loop.time() - began == 7
+    long.cancel()
+    await asyncio.wait([long])
+    assert bulkhead.inflight == 0
+
+
+@virtual_time
+async def test_a_standing_line_serves_its_newest_first() -> None:
+    work, bulkhead = Work(), Bulkhead(1)
+    tasks = []
+    for n in range(4):
+        tasks.append(asyncio.create_task(bulkhead.run(work, n)))
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*tasks)
+    assert work.started == [0, 3, 2, 1]  # the oldest had waited 0.97 s when the first place came free
+
+
+@virtual_time
+async def test_fifo_keeps_the_order() -> None:
+    work, bulkhead = Work(), Bulkhead(1, order="fifo")
+    await asyncio.gather(*(bulkhead.run(work, n) for n in range(4)))
+    assert work.started == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("when", range(12))
+@virtual_time
+async def test_cancelled_waiters_and_holders_leave_no_place_behind(when: int) -> None:
+    work, bulkhead = Work(), Bulkhead(2, order="fifo")
+    tasks = [asyncio.create_task(bulkhead.run(work, n, 0)) for n in range(6)]
+    for _ in range(when):
+        await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert (bulkhead.inflight, bulkhead.waiting) == (0, 0)
+    assert [task.result() for task in tasks[1::2]] == [1, 3, 5]
+
+
+def test_threads_share_places_of_their_own() -> None:
+    bulkhead, inside, go = Bulkhead(1), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        inside.set()
+        go.wait(5)
+
+    thread = threading.Thread(target=bulkhead.call, args=(hold,))
+    thread.start()
+    inside.wait(5)
+    with pytest.raises(BulkheadFullError):
+        bulkhead.call(lambda: None)
+    go.set()
+    thread.join()
+    assert bulkhead.call(lambda: "free") == "free"
+
+
+@virtual_time
+async def test_a_place_can_be_held_for_a_block() -> None:
+    bulkhead = Bulkhead(1, max_queue=0)
+    async with bulkhead.hold():
+        assert bulkhead.inflight == 1
+        with pytest.raises(BulkheadFullError):
+            async with bulkhead.hold():
+                pass
+    assert bulkhead.inflight == 0
+
+
+def test_nonsense_is_refused_together() -> None:
+    with pytest.raises(ValueError, match=r"limit must be at least 1, got 0.*max_queue.*-1.*max_wait.*-2"):
+        Bulkhead(0, max_queue=-1, max_wait=-2)

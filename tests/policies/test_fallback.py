@@ -1,0 +1,65 @@
+import asyncio
+
+import pytest
+
+from prodkit import Runtime
+from prodkit.policies.fallback import Fallback, FallbackUsed
+from prodkit.testing import virtual_time
+
+
+async def broken(key: str) -> str:
+    raise ConnectionError(key)
+
+
+@virtual_time
+async def test_a_value_answers_for_a_named_error() -> None:
+    assert await Fallback("nothing", on=ConnectionError).run(broken, "a") == "nothing"
+    with pytest.raises(ConnectionError):
+        await Fallback("nothing", on=TimeoutError).run(broken, "a")
+
+
+@virtual_time
+async def test_a_callable_gets_the_error() -> None:
+    async def cached(error: Exception) -> str:
+        return f"cached {error}"
+
+    assert await Fallback(cached, on=ConnectionError).run(broken, "a") == "cached a"
+    assert await Fallback(str, on=ConnectionError).run(broken, "a") == "a"
+
+
+@virtual_time
+async def test_a_failing_fallback_keeps_the_first_error_as_context() -> None:
+    async def worse(error: Exception) -> str:
+        raise LookupError(str(error))
+
+    with pytest.raises(LookupError) as raised:
+        await Fallback(worse, on=ConnectionError).run(broken, "a")
+    assert isinstance(raised.value.__context__, ConnectionError)
+
+
+@virtual_time
+async def test_cancellation_is_never_answered() -> None:
+    task = asyncio.create_task(Fallback("x", on=Exception).run(asyncio.sleep, 10))
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+def test_it_serves_plain_functions_and_tells() -> None:
+    runtime, seen = Runtime(), []
+    runtime.events.subscribe(seen.append)
+
+    @Fallback(0, on=ZeroDivisionError, runtime=runtime)
+    def share(whole: int, parts: int) -> float:
+        return whole / parts
+
+    assert share(1, 0) == 0
+    assert share(4, 2) == 2
+    assert seen == [FallbackUsed(fallback="int", error="ZeroDivisionError")]
+
+
+@pytest.mark.parametrize("on", [BaseException, asyncio.CancelledError, "ConnectionError", (ValueError, 3)])
+def test_only_exceptions_can_be_named(on: object) -> None:
+    with pytest.raises(TypeError, match="exception classes"):
+        Fallback(0, on=on)  # type: ignore[arg-type]

@@ -1,0 +1,97 @@
+import pytest
+
+from prodkit.policies.pace import Pace
+
+
+def asked(rate: float) -> Pace:
+    """A pace that saw `rate` calls a second for two seconds."""
+    pace = Pace()
+    for step in range(int(2 * rate)):
+        assert pace.next(step / rate) == step / rate
+        pace.reserve(step / rate)
+    return pace
+
+
+def test_free_until_throttled_then_half_of_what_was_asked() -> None:
+    pace = asked(10)
+    assert pace.rate is None
+    pace.throttled(2.0, 1.0)
+    assert pace.rate == 5
+    assert pace.next(2.5) == 3.0
+    pace.reserve(3.0)
+    assert pace.next(2.5) == pytest.approx(3.2)
+    assert pace.next(9.0) == 9.0
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    pace = asked(10)
+    for second in range(20, 26):
+        for _ in range(4):
+            pace.reserve(float(second))
+    pace.throttled(26.0, 1.0)
+    assert pace.rate == 2.0
+
+
+def test_never_below_one_a_second_at_first() -> None:
+    pace = Pace()
+    pace.throttled(0.0, 1.0)
+    assert pace.rate == 1.0
+
+
+def test_refusals_cut_at_most_twice_a_second() -> None:
+    pace = asked(10)
+    pace.throttled(2.0, 1.0)
+    pace.throttled(2.4, 1.0)
+    assert (pace.rate, pace.not_before) == (5, 3.4)
+    pace.throttled(2.5, 0.1)
+    assert (pace.rate, pace.not_before) == (pytest.approx(4.25), 3.4)
+    for step in range(40):
+        pace.throttled(3.0 + step, 0.1)
+    assert pace.rate == 0.1
+
+
+def test_it_climbs_back_flat_around_the_refused_rate_and_steep_away_from_it() -> None:
+    pace = asked(10)
+    pace.succeeded(1.0)
+    assert pace.rate is None
+    pace.throttled(2.0, 1.0)  # silent until 3, half of ten a second from then on
+    pace.throttled(5.0, 1.0)  # refused at five a second: silent until 6
+    assert pace.rate == pytest.approx(4.25)
+    rates = []
+    for tenth in range(60, 150):
+        pace.succeeded(tenth / 10)
+        assert pace.rate is not None
+        rates.append(pace.rate)
+    assert rates[30] == pytest.approx(5, abs=0.01)  # back at 9
+    assert rates[45] - rates[30] < 0.2
+    assert rates[-1] - rates[-16] > 1
+    pace.succeeded(30.0)
+    assert pace.rate is None
+
+
+def test_a_quota_that_shrank_is_aimed_at_from_below() -> None:
+    pace = asked(10)
+    pace.throttled(2.0, 1.0)
+    pace.throttled(4.0, 1.0)
+    pace.throttled(6.0, 1.0)  # refused below the last target
+    for tenth in range(70, 101):
+        pace.succeeded(tenth / 10)
+    assert pace.rate == pytest.approx(4.25 * (1 + 0.85) / 2, abs=0.01)
+
+
+def test_a_turn_can_be_given_back() -> None:
+    pace = asked(10)
+    pace.give_back()
+    pace.throttled(2.0, 1.0)
+    pace.reserve(3.0)
+    pace.reserve(3.2)
+    assert pace.next(2.0) == pytest.approx(3.4)
+    pace.give_back()
+    assert pace.next(2.0) == pytest.approx(3.2)
+
+
+def test_the_turn_of_a_waiter_counts_those_before_it() -> None:
+    pace = asked(10)
+    assert pace.turn(2.0, 7) == 2.0
+    pace.throttled(2.0, 1.0)
+    assert pace.turn(2.0, 7) == pytest.approx(3.0 + 7 / 5)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from prodkit import env, postgres
+from prodkit.postgres.health import verdict
+
+
+def test_every_bad_option_is_told_with_its_value() -> None:
+    with pytest.raises(ValueError, match=r"acquire_timeout.*0.*min_size.*9 and 3.*statement_cache_size.*-1"):
+        postgres.Pool(
+            "postgresql://u:p@h/d", min_size=9, max_size=3, acquire_timeout=0, statement_cache_size=-1
+        )
+
+
+async def test_a_pool_that_is_not_started_says_so() -> None:
+    db = postgres.Pool(env.PostgresUrl("postgresql://u:hunter2@h/d"))
+    with pytest.raises(RuntimeError, match="not started"):
+        await db.fetch("select 1")
+    assert (await db.check()).status == "down"
+    assert "hunter2" not in repr(db)
+    assert (db.stats().min_size, db.stats().max_size) == (5, 20)
+    await db.aclose()
+
+
+def test_profiles() -> None:
+    assert postgres.Profile.of("development") == postgres.DEVELOPMENT == postgres.Profile(5, 20)
+    assert postgres.Profile.of("production") == postgres.PRODUCTION == postgres.Profile(10, 50)
+
+
+def test_the_four_verdicts() -> None:
+    def stats(**values: float) -> postgres.PoolStats:
+        names = dict.fromkeys(postgres.PoolStats.__dataclass_fields__, 0) | {"max_size": 2}
+        return postgres.PoolStats(**(names | values))  # type: ignore[arg-type]
+
+    assert verdict("up", stats()).status == "up"
+    assert verdict("up", stats(used=2)).details["verdict"] == "up"
+    assert verdict("up", stats(used=2, waiting=1)).details["verdict"] == "saturated"
+    assert verdict("read_only", stats()).status == "degraded"
+    assert verdict("down", stats()).status == "down"
+
+
+def test_importing_it_loads_no_asyncpg() -> None:
+    code = "import sys, prodkit.postgres as p; p.Pool; p.advisory_lock; assert 'asyncpg' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
