@@ -11,7 +11,7 @@ from prodkit.testing import virtual_time
 
 def drained(**options: float) -> RetryBudget:
     budget = RetryBudget(**{"floor": 0.0, **options})
-    while budget.withdraw(1):
+    while budget.withdraw(ValueError()):
         pass
     return budget
 
@@ -19,7 +19,7 @@ def drained(**options: float) -> RetryBudget:
 def test_it_starts_half_full_and_every_retry_costs() -> None:
     budget = RetryBudget(capacity=6, floor=0)
     assert budget.balance == 3
-    assert [budget.withdraw(1) for _ in range(4)] == [True, True, True, False]
+    assert [budget.withdraw(ValueError()) for _ in range(4)] == [True, True, True, False]
     assert budget.balance == 0
 
 
@@ -27,9 +27,9 @@ def test_successes_earn_the_ratio_up_to_the_capacity() -> None:
     budget = drained(ratio=0.5, capacity=4)
     budget.deposit()
     assert budget.balance == 0.5
-    assert not budget.withdraw(1)
+    assert not budget.withdraw(ValueError())
     budget.deposit()
-    assert budget.withdraw(1)
+    assert budget.withdraw(ValueError())
     assert budget.balance == 0
     for _ in range(100):
         budget.deposit()
@@ -42,7 +42,7 @@ async def test_the_floor_lets_a_quiet_service_try_again() -> None:
     await asyncio.sleep(3)
     assert budget.balance == 0.75
     await asyncio.sleep(1)
-    assert budget.withdraw(1)
+    assert budget.withdraw(ValueError())
     await asyncio.sleep(100)
     assert budget.balance == 2
 
@@ -82,13 +82,14 @@ def test_default_prices() -> None:
 def test_an_own_cost_function() -> None:
     budget = RetryBudget(capacity=4, floor=0, cost=lambda error: 2.0)
     assert budget.price(None) == budget.price(ValueError()) == 2
-    assert budget.withdraw(2)
-    assert not budget.withdraw(2)
+    assert budget.withdraw(None)
+    assert not budget.withdraw(None)
 
 
 def test_a_refund_is_never_more_than_the_account_holds() -> None:
     budget = RetryBudget(capacity=4, floor=0)
-    assert budget.withdraw(2)
+    assert budget.withdraw(ValueError())
+    assert budget.withdraw(ValueError())
     budget.refund(1.5)
     assert budget.balance == 1.5
     budget.refund(10)

@@ -141,11 +141,11 @@ class RetryBudget:
         """The tokens that one more attempt after `error` costs; None for a hedge."""
         return self._cost(error)
 
-    def withdraw(self, tokens: float) -> bool:
-        """Pays `tokens` for one more attempt; False when they are not there."""
-        now = self._now()
+    def withdraw(self, error: BaseException | None) -> bool:
+        """Pays the price of one more attempt after `error`; False when the tokens do not suffice."""
+        cost, now = self._cost(error), self._now()
         with self._lock:
-            return self._tokens.withdraw(tokens, now)
+            return self._tokens.withdraw(cost, now)
 
     def refund(self, tokens: float) -> None:
         """Gives back what was paid for an attempt that was not made."""

@@ -48,8 +48,8 @@ class Budget(Protocol):
         """The tokens that one more attempt after `error` costs; None for a hedge."""
         ...
 
-    def withdraw(self, tokens: float) -> bool:
-        """Pays; False when there is not enough."""
+    def withdraw(self, error: BaseException | None) -> bool:
+        """Pays that price; False when there is not enough."""
         ...
 
     def refund(self, tokens: float) -> None:
@@ -403,7 +403,7 @@ class _Course:
             return "deadline", 0.0
         if (budget := retry._budget) is not None:
             self._paid = budget.price(error)
-            if not budget.withdraw(self._paid):
+            if not budget.withdraw(error):
                 return "budget", 0.0
         return None, pause
 
