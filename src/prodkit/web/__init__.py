@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from prodkit.web.health import health_routes as health_routes
     from prodkit.web.install import install as install
     from prodkit.web.problem import Problem as Problem
-    from prodkit.web.ratelimit import RateLimitMiddleware as RateLimitMiddleware, client_key as client_key
+    from prodkit.web.ratelimit import (
+        RateLimitMiddleware as RateLimitMiddleware,
+        client_key as client_key,
+        enforce as enforce,
+    )
     from prodkit.web.request_id import (
         RequestIdMiddleware as RequestIdMiddleware,
         current_request_id as current_request_id,
@@ -49,6 +53,7 @@ _HOME = {
     "install": "install",
     "RateLimitMiddleware": "ratelimit",
     "client_key": "ratelimit",
+    "enforce": "ratelimit",
     "RequestIdMiddleware": "request_id",
     "current_request_id": "request_id",
     "CONTENT_SECURITY_POLICY": "security_headers",
