@@ -31,7 +31,18 @@ def parse(raw: bytes) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize(
     "data",
-    [None, {}, {"a": "linha\nlinha"}, "\r\n\r\n", "id: 9\nevent: evil\n\n", "\u2028\u2029\x85\x0b", "data:", "\0", "ção 🎉", 7],
+    [
+        None,
+        {},
+        {"a": "linha\nlinha"},
+        "\r\n\r\n",
+        "id: 9\nevent: evil\n\n",
+        "\u2028\u2029\x85\x0b",
+        "data:",
+        "\0",
+        "ção 🎉",
+        7,
+    ],
 )
 def test_any_data_comes_back_as_one_event(data: object) -> None:
     got = parse(encode(Progress(3, "expert.finished", data)))
@@ -66,8 +77,8 @@ def test_comments_and_retry_are_no_events() -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("7", 7), ("0", 0), (None, None), ("", None), ("-1", None), ("1.5", None), ("7\n", None), ("٣", None), ("9" * 16, None),
-     (" 7", None), ("null", None)],
+    [("7", 7), ("0", 0), (None, None), ("", None), ("-1", None), ("1.5", None), ("7\n", None), ("٣", None),
+     ("9" * 16, None), (" 7", None), ("null", None)],
 )  # fmt: skip
 def test_last_event_ids(text: str | None, number: int | None) -> None:
     assert parse_last_event_id(text) == number

@@ -18,7 +18,12 @@ class Client:
     """A connection: collects what is sent; leaves when told; takes bytes only while `reading`."""
 
     def __init__(self, method: str = "GET") -> None:
-        self.scope: dict[str, Any] = {"type": "http", "method": method, "headers": [], "asgi": {"spec_version": "2.3"}}
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "headers": [],
+            "asgi": {"spec_version": "2.3"},
+        }
         self.messages: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.left = asyncio.Event()
@@ -124,7 +129,9 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
 async def test_draining_ends_streams_cleanly() -> None:
     drain = Drain()
     clients, producers = [Client() for _ in range(5)], [Producer(10_000, 50) for _ in range(5)]
-    serving = [c.open(EventStream(p.__aiter__(), drain=drain)) for c, p in zip(clients, producers, strict=True)]
+    serving = [
+        c.open(EventStream(p.__aiter__(), drain=drain)) for c, p in zip(clients, producers, strict=True)
+    ]
     await asyncio.sleep(60)
     drain.begin()
     drain.begin()
