@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from loguru import logger
-
 from advisory.settings import Settings
+from prodkit import Runtime, logs
 from prodkit.errors import ProdkitError
 
 __all__ = ["run"]
@@ -18,21 +17,21 @@ __all__ = ["run"]
 
 def run(command: str, settings: Settings) -> int:
     """Runs one command; what a person can mend is told in one line."""
-    logger.remove()
-    logger.add(sys.stderr, level="INFO", diagnose=False, backtrace=False)
-    chosen: dict[str, Callable[[Settings], Coroutine[Any, Any, int]]] = {
+    runtime = Runtime()
+    chosen: dict[str, Callable[[Settings, Runtime], Coroutine[Any, Any, int]]] = {
         "serve": _serve,
         "worker": _worker,
         "migrate": _migrate,
     }
     try:
-        return asyncio.run(chosen[command](settings))
+        with logs.setup(environment=settings.environment, level="INFO", secrets=settings, runtime=runtime):
+            return asyncio.run(chosen[command](settings, runtime))
     except (ProdkitError, OSError) as error:
         print(f"advisory: {error}", file=sys.stderr)
         return 1
 
 
-async def _migrate(settings: Settings) -> int:
+async def _migrate(settings: Settings, _: Runtime) -> int:
     from advisory.migrations.apply import migrate
 
     changed = await migrate(settings.database_url)
@@ -40,7 +39,7 @@ async def _migrate(settings: Settings) -> int:
     return 0
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, runtime: Runtime) -> int:
     from advisory.main import create_app
     from advisory.migrations.apply import is_current
     from advisory.serve import bound_socket, make_server
@@ -62,17 +61,16 @@ async def _serve(settings: Settings) -> int:
                 file=sys.stderr,
             )
             return 1
-        services = Services.of(settings)
+        services = Services.of(settings, runtime=runtime)
         await make_server(create_app(services), settings).serve(sockets=[listener])
     return 0
 
 
-async def _worker(settings: Settings) -> int:
+async def _worker(settings: Settings, runtime: Runtime) -> int:
     """Until SIGTERM or Ctrl-C; then the jobs under way are handed over."""
     from advisory.services import make_claude, make_worker
-    from prodkit import Runtime, postgres, running
+    from prodkit import postgres, running
 
-    runtime = Runtime()
     db = postgres.Pool(settings.database_url, application_name="advisory-worker", runtime=runtime)
     claude = make_claude(settings, runtime)
     worker = make_worker(settings, db, claude)
