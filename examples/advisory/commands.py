@@ -56,7 +56,10 @@ async def _serve(settings: Settings, runtime: Runtime) -> int:
         return 1
     with listener:
         if not await is_current(settings.database_url):
-            print("advisory: o banco de dados está desatualizado; rode `python -m advisory migrate`", file=sys.stderr)
+            print(
+                "advisory: o banco de dados está desatualizado; rode `python -m advisory migrate`",
+                file=sys.stderr,
+            )
             return 1
         services = Services.of(settings, runtime=runtime)
         await make_server(create_app(services), settings).serve(sockets=[listener])

@@ -31,17 +31,17 @@ async def form(request: Request) -> Response:
 
 async def login(request: Request) -> Response:
     fields = await request.form()
-    request.session.login(str(fields["user"]))  # type: ignore[attr-defined]
+    web.session_of(request).login(str(fields["user"]))
     return Response("in")
 
 
 async def logout(request: Request) -> Response:
-    request.session.logout()  # type: ignore[attr-defined]
+    web.session_of(request).logout()
     return Response("out")
 
 
 async def me(request: Request) -> Response:
-    return JSONResponse({"user": request.session.user_id})  # type: ignore[attr-defined]
+    return JSONResponse({"user": web.session_of(request).user_id})
 
 
 async def upload(request: Request) -> Response:
@@ -70,7 +70,7 @@ async def fail(request: Request) -> Response:
 
 async def talk(socket: WebSocket) -> None:
     await socket.accept()
-    await socket.send_text(str(socket.session.user_id))  # type: ignore[attr-defined]
+    await socket.send_text(str(web.session_of(socket).user_id))
     await socket.close()
 
 

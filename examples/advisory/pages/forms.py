@@ -11,7 +11,9 @@ __all__ = ["MIN_PASSWORD", "Form", "Upload", "read_form"]
 
 MIN_PASSWORD = 10
 MAX_PASSWORD = 200
-_EMAIL = re.compile(r"[^@\s<>\"',;:()\[\]\\]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.IGNORECASE)
+_EMAIL = re.compile(
+    r"[^@\s<>\"',;:()\[\]\\]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class Form:
 
     def text(self, name: str, label: str, *, least: int = 1, most: int) -> str:
         """The trimmed text of a field; notes an error when it is missing, too short or too long."""
-        value = " ".join(self.values.get(name, "").split()) if most <= 200 else self.values.get(name, "").strip()
+        value = (
+            " ".join(self.values.get(name, "").split()) if most <= 200 else self.values.get(name, "").strip()
+        )
         value = value.replace("\x00", "")
         self.values[name] = value
         if not value and least:

@@ -52,9 +52,7 @@ async def create(request: Request) -> Response:
             form.errors["avatar"] = "A foto foi recusada: " + " ".join(p.message for p in error.problems)
     if form.errors:
         return app.pages.page(request, "expert_new.html", status=422, form=form)
-    await app.experts.add(
-        owner_id=user.id, name=name, role=role, goals=goals, style=style, avatar=avatar
-    )
+    await app.experts.add(owner_id=user.id, name=name, role=role, goals=goals, style=style, avatar=avatar)
     request.session["notice"] = f"{name} agora faz parte dos seus especialistas."
     return redirect("/especialistas")
 
@@ -64,7 +62,9 @@ async def remove(request: Request, expert_id: int) -> Response:
     app, user = services(request), await signed_in(request)
     if not await app.experts.remove(user.id, expert_id):
         raise HTTPException(404)
-    request.session["notice"] = "Especialista removido. Os conselhos de que participou continuam no histórico."
+    request.session["notice"] = (
+        "Especialista removido. Os conselhos de que participou continuam no histórico."
+    )
     return redirect("/especialistas")
 
 

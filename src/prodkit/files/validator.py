@@ -19,7 +19,7 @@ from prodkit.files.inspect import Found, inspect
 from prodkit.files.messages import LANGUAGES, Language, mebibytes, problem
 from prodkit.files.policies import AnyOf, ImagePolicy, OfficePolicy, PdfPolicy, Policy, TextPolicy
 from prodkit.files.sandbox import Sandbox, UndecodableError, shared
-from prodkit.files.walk.base import RefusedError
+from prodkit.files.walk.base import ImageFacts, RefusedError
 
 __all__ = ["FileAccepted", "FileRejected", "Quarantine", "Scanner", "Validator"]
 
@@ -264,7 +264,7 @@ class _Check:
         except UndecodableError as error:
             self.say(error.code, detail=str(error))
             return data, {}
-        if (size["width"], size["height"]) != (facts.width, facts.height) and not self.sanitise:
+        if not self.sanitise and not _agree(size, facts):
             self.say("malformed", detail="decoder and container disagree on the size")
         if self.sanitise:
             return rewritten, size
@@ -338,6 +338,15 @@ _ACTIVE_TYPES: Final = frozenset(
     )
 )
 _TEXTS: Final = frozenset(("text", "csv"))
+
+
+def _agree(size: dict[str, int], facts: ImageFacts) -> bool:
+    """Whether the decoder saw the picture that the walk saw; boxes may crop or turn theirs, never enlarge
+    it.
+    """
+    if facts.kind in ("avif", "heic"):
+        return max(size["width"], size["height"]) <= max(facts.width, facts.height)
+    return (size["width"], size["height"]) == (facts.width, facts.height)
 
 
 def _same(promised: sniff.Kind, kind: sniff.Kind) -> bool:

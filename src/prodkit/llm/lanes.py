@@ -55,7 +55,7 @@ class Lane:
 
     async def admit(self) -> Permit:
         """A permit for one request, or CircuitOpenError."""
-        return self.breaker.acquire()
+        return await self.breaker.admit()
 
     def refusal(self) -> Hold:
         """What the open breaker says."""

@@ -8,7 +8,6 @@ from typing import Final
 __all__ = ["HeaderBucket", "HedgeShare", "RateLimits"]
 
 _CAUTION: Final = 0.98  # clocks differ and a request takes time to arrive: stay a little below the rate
-_FIRST: Final = 50.0  # requests a minute of the lowest tier, assumed until the first headers have come
 
 
 class HeaderBucket:
@@ -18,12 +17,13 @@ class HeaderBucket:
     flow in. So they go one after the other, in the order in which they came, and nobody has to look twice.
     """
 
-    __slots__ = ("_at", "capacity", "level", "rate")
+    __slots__ = ("_at", "_used", "capacity", "level", "rate")
 
-    def __init__(self, capacity: float | None = None) -> None:
-        self.capacity = capacity
-        self.level = capacity or 0.0
-        self.rate = 0.0 if capacity is None else capacity / 60 * _CAUTION
+    def __init__(self) -> None:
+        self.capacity: float | None = None  # not known before the first headers
+        self.level = 0.0
+        self.rate = 0.0
+        self._used = 0.0  # what was taken while it was not known
         self._at = 0.0
 
     def _flow(self, now: float) -> None:
@@ -42,6 +42,9 @@ class HeaderBucket:
     def take(self, amount: float, now: float) -> float:
         """Reserves `amount` and returns how long the taker has to wait for it."""
         if self.capacity is None:
+            if not self._used:
+                self._at = now
+            self._used += amount
             return 0.0
         seconds = self.wait(amount, now)
         self.level -= min(amount, self.capacity)
@@ -49,22 +52,25 @@ class HeaderBucket:
 
     def give_back(self, amount: float) -> None:
         """Undoes a reservation that was not used."""
-        if self.capacity is not None:
+        if self.capacity is None:
+            self._used -= amount
+        else:
             self.level = min(self.capacity, self.level + min(amount, self.capacity))
 
     def learn(self, limit: float, remaining: float | None, unsent: float, now: float) -> None:
         """What a response says. `unsent` is what is reserved and has not been sent: the server cannot know it."""
         if limit <= 0:
             return
-        if self.capacity is None:
-            self.capacity, self.level, self._at = limit, limit - unsent, now
+        self.rate = limit / 60 * _CAUTION
+        if self.capacity is None:  # full when we began, and we know what we took
+            self.capacity, self.level = limit, limit - self._used
+            self._flow(now)
         elif limit != self.capacity:
             self._flow(now)
             self.level += limit - self.capacity
             self.capacity = limit
         else:
             self._flow(now)
-        self.rate = limit / 60 * _CAUTION
         # The header is rounded down; within one of it our own finer model is the better one.
         if remaining is not None and self.level + unsent > remaining + 1:
             self.level = remaining + 0.5 - unsent
@@ -86,8 +92,12 @@ class RateLimits:
 
     def __init__(self) -> None:
         self._buckets: dict[str, HeaderBucket] = {kind: HeaderBucket() for kind in _KINDS}
-        self._buckets["requests"] = HeaderBucket(_FIRST)
         self._unsent: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
+
+    @property
+    def known(self) -> bool:
+        """Whether headers have told the limit of requests."""
+        return self._buckets["requests"].capacity is not None
 
     def wait(self, need: tuple[float, float, float], now: float) -> float:
         """The seconds until a request with this need may go."""
@@ -121,8 +131,6 @@ class RateLimits:
             if limit is not None:
                 remaining = _number(headers.get(f"anthropic-ratelimit-{kind}-remaining"))
                 bucket.learn(limit, remaining, self._unsent[kind], now)
-            elif kind == "requests" and headers and bucket.capacity == _FIRST:
-                self._buckets[kind] = HeaderBucket()  # this server tells no limits: assume none
 
     def refused(self, now: float) -> None:
         """A 429 has come."""

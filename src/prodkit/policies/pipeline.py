@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
-from prodkit.policies.timeout import until_deadline
+from prodkit.policies.timeout import bounded, minds_deadline, until_deadline
 
 __all__ = ["CostlyOrderWarning", "Pipeline"]
 
@@ -41,7 +41,8 @@ class Pipeline(Policy):
             warnings.warn(problem, CostlyOrderWarning, stacklevel=2)
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        return self._compose(until_deadline(fn), "wrap")
+        composed = self._compose(fn, "wrap")
+        return composed if minds_deadline(composed) else self._compose(until_deadline(fn), "wrap")
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
         return self._compose(fn, "wrap_sync")
@@ -51,7 +52,9 @@ class Pipeline(Policy):
 
     def _compose(self, fn: F, face: str) -> F:
         for policy in reversed(self.policies):
-            fn = getattr(policy, face)(fn)
+            guarded = getattr(policy, face)(fn)
+            guarded.__wrapped__ = fn  # so that a mark on the innermost is seen from the outermost
+            fn = bounded(guarded) if minds_deadline(fn) else guarded
         return fn
 
     def describe(self) -> str:

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from prodkit.web.health import health_routes as health_routes
     from prodkit.web.install import install as install
     from prodkit.web.problem import Problem as Problem
-    from prodkit.web.ratelimit import RateLimitMiddleware as RateLimitMiddleware, client_key as client_key
+    from prodkit.web.ratelimit import (
+        RateLimitMiddleware as RateLimitMiddleware,
+        client_key as client_key,
+        enforce as enforce,
+    )
     from prodkit.web.request_id import (
         RequestIdMiddleware as RequestIdMiddleware,
         current_request_id as current_request_id,
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
         CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY,
         SecurityHeadersMiddleware as SecurityHeadersMiddleware,
     )
-    from prodkit.web.sessions import SessionMiddleware as SessionMiddleware
+    from prodkit.web.sessions import SessionMiddleware as SessionMiddleware, session_of as session_of
     from prodkit.web.sse import EventStream as EventStream, last_event_id as last_event_id
 
 _HOME = {
@@ -49,11 +53,13 @@ _HOME = {
     "install": "install",
     "RateLimitMiddleware": "ratelimit",
     "client_key": "ratelimit",
+    "enforce": "ratelimit",
     "RequestIdMiddleware": "request_id",
     "current_request_id": "request_id",
     "CONTENT_SECURITY_POLICY": "security_headers",
     "SecurityHeadersMiddleware": "security_headers",
     "SessionMiddleware": "sessions",
+    "session_of": "sessions",
     "EventStream": "sse",
     "last_event_id": "sse",
 }

@@ -83,7 +83,7 @@ class EventStream(Response):
                 send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             )
             if scope["method"] == "HEAD":
-                await self._send(send, {"type": "http.response.body", "body": b""})
+                await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
                 return
             await self._write(send, retry_after(self._retry))
             pump = asyncio.create_task(self._produce(slot))
