@@ -13,6 +13,7 @@ from loguru import logger
 from starlette.staticfiles import StaticFiles
 
 import prodkit as pk
+from advisory.pages.body_limit import BodyLimit
 from advisory.pages.errors import handlers, problem_page
 from advisory.routes import accounts, council, experts, health, history, home, stream
 from advisory.services import Services
@@ -26,6 +27,7 @@ _STATIC = Path(__file__).parent / "static"
 def create_app(services: Services) -> FastAPI:
     """The ASGI app around `services`, which it starts and closes."""
     app = FastAPI(title="O Conselho", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
+    app.add_middleware(BodyLimit)
     problems = web.Problems(html=problem_page, runtime=services.runtime)
     web.install(
         app,
