@@ -35,6 +35,8 @@ def run(*, port: int, directory: Path) -> int:
                 embedded.start()
                 try:
                     return asyncio.run(_serve(embedded, port, listener, runtime))
+                except KeyboardInterrupt:  # the server has drained and repeats the signal that ended it
+                    return 0
                 finally:
                     embedded.stop()
         except ProdkitError as error:

@@ -43,9 +43,9 @@ async def create(request: Request) -> Response:
         await take(request, (UPLOAD, str(user.id)))
         try:
             avatar = await app.avatars.check(
-                form.file.file,
-                filename=form.file.filename or "",
-                declared_type=form.file.content_type or "",
+                form.file.content,
+                filename=form.file.filename,
+                declared_type=form.file.media_type,
                 sanitise=True,
             )
         except files.InvalidFileError as error:

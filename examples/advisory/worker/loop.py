@@ -14,6 +14,7 @@ from pgqueuer.models import Context, Job
 
 from advisory.store.jobs import ENTRYPOINT, requeue_lost
 from advisory.worker.council import Council
+from advisory.worker.warm import imported
 from prodkit import postgres
 from prodkit.core.lifespan import Managed
 from prodkit.core.secret import Revealable, reveal
@@ -52,9 +53,9 @@ class Worker(Managed):
         task, self._task = self._task, None
         if task is None:
             return
-        done, _ = await asyncio.wait({task}, timeout=5.0)
-        if not done:
-            task.cancel()
+        if self._queue is not None:
+            await asyncio.wait({task}, timeout=5.0)
+        task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
@@ -63,6 +64,7 @@ class Worker(Managed):
         await self._leaving.wait()
 
     async def _work(self) -> None:
+        await imported("anthropic")
         while not self._leaving.is_set():
             try:
                 await self._connected()

@@ -84,7 +84,7 @@ def _gif(frames: Iterable[tuple[PilImage.Image, int]], loop: int | None) -> byte
     for picture, delay in frames:
         indexed, clear = _indexed(picture)
         indexed, palette, clear = _shuffled(indexed, clear)
-        encoded = _encode(indexed, "GIF")
+        encoded = _encode(indexed, "GIF", optimize=False, interlace=0)
         if not out:
             out += b"GIF89a" + struct.pack("<HHBBB", *picture.size, 0x70, 0, 0)
             if loop is not None:

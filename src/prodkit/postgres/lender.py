@@ -202,7 +202,9 @@ class Lender:
                 await connection.close(timeout=1.0)
                 return
             connection.idle_since = now
-            await pool.release(proxy, timeout=_SUSPECT_LIMIT if connection.suspect else _RELEASE_LIMIT)
+            # What asyncpg's Pool.release() does, without its second task: this is one already.
+            connection._on_release()
+            await proxy._holder.release(_SUSPECT_LIMIT if connection.suspect else _RELEASE_LIMIT)
         except Exception:  # noqa: BLE001 - asyncpg has terminated the connection, and the slot is free
             if connection is not None:
                 connection.terminate()

@@ -91,8 +91,14 @@ class Upstream:
     """The dependency: finite workers, a bounded first-come queue, faults by the clock."""
 
     def __init__(
-        self, trace: tuple[Phase, ...] = TRACE, *, seed: int = 1, strict_quota: bool = False
+        self,
+        trace: tuple[Phase, ...] = TRACE,
+        *,
+        seed: int = 1,
+        strict_quota: bool = False,
+        began: float | None = None,
     ) -> None:
+        """The trace begins at the loop's instant `began`, now by default."""
         self.trace = trace
         self.strict_quota = strict_quota
         self.requests: Counter[str] = Counter()
@@ -100,7 +106,7 @@ class Upstream:
         self.wasted = 0  # answers for callers that had left
         self._rng = random.Random(seed)
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._began = self._loop.time() if began is None else began
         self._queue: deque[asyncio.Future[None]] = deque()
         self._busy = 0
         self._tokens, self._tokens_at = BURST, self._began

@@ -16,8 +16,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 FAULTS = ["miderr", "midrst", "mideof", "midclean", "badsse", "stall", "pingstall"]
 
 
-@pytest.mark.parametrize("seed", [7, 2026])
-@pytest.mark.parametrize("seam", ["anchor", "exact", "restart"])
+@pytest.mark.parametrize(("seam", "seed"), [("anchor", 7), ("anchor", 2026), ("exact", 7), ("restart", 2026)])
 async def test_500_streams_of_which_30_percent_break_all_end_whole(
     simulator: Simulator, make: Any, log: Any, seed: int, seam: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -287,3 +288,20 @@ async def test_a_schema_change_does_not_reach_units_of_work(postgres_url: str) -
         assert await db.transaction(work) == [{"a": 1}]
         await admin(postgres_url, "alter table t add column b text default 'x'")
         assert await db.transaction(work) == [{"a": 1, "b": "x"}]
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:hunt#er2@127.0.0.1:1/d",
+        "postgresql://u:hunter2@127.0.0.1:x/d",
+        "hunter2+asyncpg://u:p@h/d",
+        "postgresql://u:p@[hunter2/d",
+        "postgresql://u:p@h/d?sslmode=hunter2",
+    ],
+)
+async def test_an_unusable_address_is_refused_without_a_piece_of_it(dsn: str) -> None:
+    with pytest.raises(DatabaseError, match="address of the database") as caught:
+        async with pool(dsn, acquire_timeout=1):
+            pass
+    assert "er2" not in "".join(traceback.format_exception(caught.value))
