@@ -89,6 +89,7 @@ class Worker(Managed):
         try:
             self._queue = queue = PgQueuer.from_asyncpg_pool(pool)
             queue.entrypoint(ENTRYPOINT)(self._job)
+            logger.info("the council worker takes jobs")
             sweep = asyncio.create_task(self._sweep(), name="council sweep")
             try:
                 await queue.run(
