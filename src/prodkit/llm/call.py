@@ -187,8 +187,8 @@ class Call:
     ) -> Ticket | None:
         """Waits, and takes everything that an attempt needs, or nothing."""
         lane, need = self.lanes[index], self._needs[index]
-        blind = not lane.limits.known
-        wait = max(wait, lane.limits.take(need, asked))
+        share = lane.limits.take(need, asked)
+        wait = max(wait, share.wait)
         sent = False
         try:
             if wait > 0:
@@ -197,7 +197,7 @@ class Call:
                 reason = reason or "queue"
                 await self._queue()
             try:
-                if lane.gate.not_before > self.now() or (blind and lane.limits.known):
+                if lane.gate.not_before > self.now() or lane.limits.outdated(share):
                     return None  # meanwhile somebody was told to wait, or what the limits are
                 ticket = await self._admitted(lane, params, asked, reason)
                 sent = ticket is not None
@@ -206,7 +206,7 @@ class Call:
                 if not sent:
                     self.slots.leave()
         finally:
-            lane.limits.sent(need) if sent else lane.limits.give_back(need)
+            lane.limits.sent(share, self.now()) if sent else lane.limits.give_back(share)
 
     async def _queue(self) -> None:
         refusal = await self.slots.wait(min(self.until, self.now() + self.options.timeout))
@@ -252,8 +252,7 @@ class Call:
         if not self.hedges.take() or not self.slots.enter():
             return None
         permit = lane.breaker.acquire()
-        lane.limits.take(self._needs[index], self.now())
-        lane.limits.sent(self._needs[index])
+        lane.limits.sent(lane.limits.take(self._needs[index], self.now()), self.now())
         ticket = Ticket(self, lane, permit, first.params, waited=0.0, wait_reason="hedge")
         ticket.hedge = True
         if (budget := self.options.budget) is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
-__all__ = ["HeaderBucket", "HedgeShare", "RateLimits"]
+__all__ = ["HeaderBucket", "HedgeShare", "Need", "RateLimits", "Share"]
 
 _CAUTION: Final = 0.98  # clocks differ and a request takes time to arrive: stay a little below the rate
 
@@ -23,7 +24,7 @@ class HeaderBucket:
         self.capacity: float | None = None  # not known before the first headers
         self.level = 0.0
         self.rate = 0.0
-        self._used = 0.0  # what was taken while it was not known
+        self._used = 0.0  # what was sent while it was not known
         self._at = 0.0
 
     def _flow(self, now: float) -> None:
@@ -42,19 +43,20 @@ class HeaderBucket:
     def take(self, amount: float, now: float) -> float:
         """Reserves `amount` and returns how long the taker has to wait for it."""
         if self.capacity is None:
-            if not self._used:
-                self._at = now
-            self._used += amount
             return 0.0
         seconds = self.wait(amount, now)
         self.level -= min(amount, self.capacity)
         return seconds
 
+    def sent_blindly(self, amount: float, now: float) -> None:
+        """`amount` goes out while the limit is not known; it will be counted when it is."""
+        if not self._used:
+            self._at = now
+        self._used += amount
+
     def give_back(self, amount: float) -> None:
         """Undoes a reservation that was not used."""
-        if self.capacity is None:
-            self._used -= amount
-        else:
+        if self.capacity is not None:
             self.level = min(self.capacity, self.level + min(amount, self.capacity))
 
     def learn(self, limit: float, remaining: float | None, unsent: float, now: float) -> None:
@@ -85,6 +87,19 @@ class HeaderBucket:
 _KINDS: Final = ("requests", "input-tokens", "output-tokens")
 
 
+Need: TypeAlias = tuple[float, float, float]
+"""What a request takes: requests, input tokens, output tokens."""
+
+
+@dataclass(slots=True)
+class Share:
+    """What was reserved for one request, of which limits, and how long it has to wait for it."""
+
+    need: Need
+    known: tuple[bool, ...]
+    wait: float = 0.0
+
+
 class RateLimits:
     """The buckets of one model: requests, input tokens, output tokens (reserved from ``max_tokens``)."""
 
@@ -94,35 +109,42 @@ class RateLimits:
         self._buckets: dict[str, HeaderBucket] = {kind: HeaderBucket() for kind in _KINDS}
         self._unsent: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
 
-    @property
-    def known(self) -> bool:
-        """Whether headers have told the limit of requests."""
-        return self._buckets["requests"].capacity is not None
+    def outdated(self, share: Share) -> bool:
+        """Whether limits have become known since `share` was taken."""
+        return any(
+            not known and bucket.capacity is not None
+            for bucket, known in zip(self._buckets.values(), share.known, strict=True)
+        )
 
-    def wait(self, need: tuple[float, float, float], now: float) -> float:
+    def wait(self, need: Need, now: float) -> float:
         """The seconds until a request with this need may go."""
         return max(
             bucket.wait(amount, now) for bucket, amount in zip(self._buckets.values(), need, strict=True)
         )
 
-    def take(self, need: tuple[float, float, float], now: float) -> float:
-        """Reserves for one request and returns its wait. Then exactly one of :meth:`sent`, :meth:`give_back`."""
-        longest = 0.0
-        for (kind, bucket), amount in zip(self._buckets.items(), need, strict=True):
-            longest = max(longest, bucket.take(amount, now))
-            self._unsent[kind] += amount
-        return longest
+    def take(self, need: Need, now: float) -> Share:
+        """Reserves for one request. Then exactly one of :meth:`sent` and :meth:`give_back`."""
+        share = Share(need, tuple(bucket.capacity is not None for bucket in self._buckets.values()))
+        for (kind, bucket), amount, known in zip(self._buckets.items(), need, share.known, strict=True):
+            if known:
+                share.wait = max(share.wait, bucket.take(amount, now))
+                self._unsent[kind] += amount
+        return share
 
-    def sent(self, need: tuple[float, float, float]) -> None:
+    def sent(self, share: Share, now: float) -> None:
         """The request goes out now."""
-        for kind, amount in zip(_KINDS, need, strict=True):
-            self._unsent[kind] -= amount
+        for (kind, bucket), amount, known in zip(self._buckets.items(), share.need, share.known, strict=True):
+            if known:
+                self._unsent[kind] -= amount
+            else:
+                bucket.sent_blindly(amount, now)
 
-    def give_back(self, need: tuple[float, float, float]) -> None:
+    def give_back(self, share: Share) -> None:
         """The request will not go out."""
-        for (kind, bucket), amount in zip(self._buckets.items(), need, strict=True):
-            bucket.give_back(amount)
-            self._unsent[kind] -= amount
+        for (kind, bucket), amount, known in zip(self._buckets.items(), share.need, share.known, strict=True):
+            if known:
+                bucket.give_back(amount)
+                self._unsent[kind] -= amount
 
     def learn(self, headers: Mapping[str, str], now: float) -> None:
         """Reads ``anthropic-ratelimit-*``; what is missing or no number is passed over."""

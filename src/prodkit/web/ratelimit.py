@@ -7,12 +7,13 @@ reader's language with ``Retry-After`` and the ``RateLimit`` fields.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prodkit.ratelimit import Decision, client_ip, headers
-from prodkit.web.asgi import headers as request_headers, matches, prefixes, set_default
+from prodkit.web.asgi import headers as request_headers, matches, prefixes
 from prodkit.web.errors import Problems
 from prodkit.web.problem import LimitReachedError
 
@@ -46,13 +47,16 @@ def client_key(scope: Scope, *, trusted_proxies: Sequence[str] = ()) -> str:
     connection, which a server may have set already (uvicorn ``--proxy-headers --forwarded-allow-ips``).
     """
     client = scope.get("client")
-    peer = str(client[0]) if client else None
-    forwarded = (
-        [value.decode("latin-1") for value in request_headers(scope, b"x-forwarded-for")]
-        if trusted_proxies
-        else []
-    )
+    peer = str(client[0]) if client else ""
+    if not trusted_proxies:
+        return _counted(peer)
+    forwarded = [value.decode("latin-1") for value in request_headers(scope, b"x-forwarded-for")]
     return client_ip(peer, forwarded, trusted_proxies=trusted_proxies) or peer or "unknown"
+
+
+@lru_cache(maxsize=4096)
+def _counted(peer: str) -> str:
+    return client_ip(peer) or peer or "unknown"
 
 
 class RateLimitMiddleware:
@@ -100,8 +104,10 @@ class RateLimitMiddleware:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start" and not 300 <= message["status"] < 400:
-                for name, value in headers(decision).items():
-                    set_default(message, name.lower().encode(), value)
+                fields = [
+                    (name.lower().encode(), value.encode()) for name, value in headers(decision).items()
+                ]
+                message["headers"] = [*message.get("headers", ()), *fields]
             await send(message)
 
         await self.app(scope, receive, counted)

@@ -67,3 +67,14 @@ async def test_cut_connections_are_replaced(proxy: Proxy, postgres_url: str) -> 
             proxy.drop(how)
             await asyncio.sleep(0.05)
             assert await asyncio.gather(*(db.fetchval("select 1") for _ in range(6))) == [1] * 6
+
+
+async def test_a_connection_that_lay_idle_is_asked_before_it_is_lent(proxy: Proxy, postgres_url: str) -> None:
+    url = proxy.url_for(postgres_url)
+    async with postgres.Pool(url, min_size=1, max_size=1, command_timeout=0.3) as db:
+        await db.fetchval("select 1")
+        await asyncio.sleep(1.05)
+        proxy.stall()
+        asyncio.get_running_loop().call_later(0.6, proxy.heal)
+        # The statement itself may take 0.3 s; the silence is spent on the pool's question, not on the caller's.
+        assert await db.fetchval("select 1") == 1

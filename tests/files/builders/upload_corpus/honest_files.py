@@ -242,6 +242,9 @@ def _animations() -> Iterator[Sample]:
         yield sample(
             f"honest:transparent-animation-{extension}", animated(kind, 3, mode="RGBA"), extension, frames=3
         )
+    mixed = [drawing(mode="RGBA"), drawing(seed=1).convert("RGBA"), drawing(mode="RGBA", seed=2)]
+    clear = encoded("GIF", mixed[1], save_all=True, append_images=mixed, disposal=2)
+    yield sample("honest:gif-opaque-then-clear", clear, "gif")
     poster = encoded(
         "PNG", drawing(), save_all=True, append_images=[drawing(seed=2), drawing(seed=3)], default_image=True
     )
