@@ -14,8 +14,7 @@ from prodkit.errors import MissingExtraError
 from prodkit.files import mux
 
 if TYPE_CHECKING:
-    from PIL import Image as PilImage
-    from PIL import ImageFile
+    from PIL import Image as PilImage, ImageFile
 
 __all__ = ["Undecodable", "decode", "load_codecs"]
 

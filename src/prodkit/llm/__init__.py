@@ -5,7 +5,10 @@ Importing this does not import anthropic; the first call (or :meth:`Client.start
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from prodkit.errors import LlmError
+from prodkit.llm.cached import AnswerCache
 from prodkit.llm.client import Client
 from prodkit.llm.cost import Budget, Price
 from prodkit.llm.errors import LlmCircuitOpenError, LlmDeadlineError, LlmRateLimitedError, LlmTimeoutError
@@ -14,8 +17,12 @@ from prodkit.llm.model import Model
 from prodkit.llm.records import Answer, Attempt, Usage
 from prodkit.llm.stream import Stream
 
+if TYPE_CHECKING:
+    from prodkit.llm.middleware import ResilienceMiddleware as ResilienceMiddleware
+
 __all__ = [
     "Answer",
+    "AnswerCache",
     "Attempt",
     "Budget",
     "Client",
@@ -28,6 +35,15 @@ __all__ = [
     "LlmTimeoutError",
     "Model",
     "Price",
+    "ResilienceMiddleware",
     "Stream",
     "Usage",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ResilienceMiddleware":  # derives from a class of anthropic, which only its users load
+        from prodkit.llm.middleware import ResilienceMiddleware
+
+        return ResilienceMiddleware
+    raise AttributeError(f"module 'prodkit.llm' has no attribute {name!r}")

@@ -18,11 +18,11 @@ from prodkit.llm.events import LlmAttempt, LlmFinished
 from prodkit.llm.lanes import Lane
 from prodkit.llm.limits import HedgeShare
 from prodkit.llm.options import Options
+from prodkit.llm.places import Places
 from prodkit.llm.plan import GiveUp, Hold, Plan
 from prodkit.llm.records import Attempt, Usage
 from prodkit.llm.redaction import clean
 from prodkit.policies.breaker import Permit
-from prodkit.policies.slots import Slots
 
 __all__ = ["Call", "FaultError", "Ticket"]
 
@@ -117,7 +117,7 @@ class Call:
         *,
         options: Options,
         lanes: Sequence[Lane],
-        slots: Slots,
+        slots: Places,
         hedges: HedgeShare,
         runtime: Runtime,
         timeout: float | None,
@@ -172,20 +172,23 @@ class Call:
         """
         while True:
             now = self.now()
-            holds = [lane.hold(need, now) for lane, need in zip(self.lanes, self._needs, strict=True)]
-            step = self.plan.step(holds, self._remaining())
+            step = self.plan.step(self._hold, self._remaining())
             if isinstance(step, GiveUp):
                 raise self.failed(step)
             ticket = await self._enter(step.index, now, step.wait, step.reason, params)
             if ticket is not None:
                 return ticket
 
+    def _hold(self, index: int) -> Hold:
+        return self.lanes[index].hold(self._needs[index], self.now())
+
     async def _enter(
         self, index: int, asked: float, wait: float, reason: str, params: Mapping[str, Any] | None
     ) -> Ticket | None:
         """Waits, and takes everything that an attempt needs, or nothing."""
         lane, need = self.lanes[index], self._needs[index]
-        wait = max(wait, lane.limits.take(need, asked))
+        share = lane.limits.take(need, asked)
+        wait = max(wait, share.wait)
         sent = False
         try:
             if wait > 0:
@@ -194,8 +197,8 @@ class Call:
                 reason = reason or "queue"
                 await self._queue()
             try:
-                if lane.gate.not_before > self.now():
-                    return None  # somebody else was told to wait meanwhile
+                if lane.gate.not_before > self.now() or lane.limits.outdated(share):
+                    return None  # meanwhile somebody was told to wait, or what the limits are
                 ticket = await self._admitted(lane, params, asked, reason)
                 sent = ticket is not None
                 return ticket
@@ -203,7 +206,7 @@ class Call:
                 if not sent:
                     self.slots.leave()
         finally:
-            lane.limits.sent(need) if sent else lane.limits.give_back(need)
+            lane.limits.sent(share, self.now()) if sent else lane.limits.give_back(share)
 
     async def _queue(self) -> None:
         refusal = await self.slots.wait(min(self.until, self.now() + self.options.timeout))
@@ -249,8 +252,7 @@ class Call:
         if not self.hedges.take() or not self.slots.enter():
             return None
         permit = lane.breaker.acquire()
-        lane.limits.take(self._needs[index], self.now())
-        lane.limits.sent(self._needs[index])
+        lane.limits.sent(lane.limits.take(self._needs[index], self.now()), self.now())
         ticket = Ticket(self, lane, permit, first.params, waited=0.0, wait_reason="hedge")
         ticket.hedge = True
         if (budget := self.options.budget) is not None:

@@ -14,8 +14,8 @@ from prodkit.llm.lanes import Lane
 from prodkit.llm.limits import HedgeShare
 from prodkit.llm.model import Model
 from prodkit.llm.options import Options
+from prodkit.llm.places import Places
 from prodkit.policies.breaker import SharedState
-from prodkit.policies.slots import Slots
 
 __all__ = ["Engine", "chain"]
 
@@ -32,7 +32,7 @@ class Engine:
             Lane(model, failures=options.failures, open_for=options.open_for, shared=shared, runtime=runtime)
             for model in options.models
         )
-        self.slots = Slots(options.concurrency, max_queue=options.max_queue, order="fifo")
+        self.slots = Places(options.concurrency, max_queue=options.max_queue)
         self.hedges = HedgeShare(options.hedge_share)
         self._key = key
         self._names = [model.name for model in options.models]

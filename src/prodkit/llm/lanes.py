@@ -10,7 +10,7 @@ from prodkit.core.runtime import Runtime
 from prodkit.errors import CircuitOpenError
 from prodkit.llm.classify import Failure
 from prodkit.llm.cost import estimate_input
-from prodkit.llm.limits import RateLimits
+from prodkit.llm.limits import Need, RateLimits
 from prodkit.llm.model import Model
 from prodkit.llm.plan import Hold
 from prodkit.policies.breaker import CircuitBreaker, Permit, SharedState
@@ -40,11 +40,11 @@ class Lane:
             runtime=runtime,
         )
 
-    def need(self, params: Mapping[str, Any]) -> tuple[float, float, float]:
+    def need(self, params: Mapping[str, Any]) -> Need:
         """What a request takes of the rate limits: requests, input tokens, output tokens."""
         return 1.0, float(estimate_input(params)), float(params.get("max_tokens", 0))
 
-    def hold(self, need: tuple[float, float, float], now: float) -> Hold:
+    def hold(self, need: Need, now: float) -> Hold:
         """How long this model must not be asked."""
         if self.breaker.state in ("open", "isolated"):
             return self.refusal()
@@ -55,7 +55,7 @@ class Lane:
 
     async def admit(self) -> Permit:
         """A permit for one request, or CircuitOpenError."""
-        return self.breaker.acquire()
+        return await self.breaker.admit()
 
     def refusal(self) -> Hold:
         """What the open breaker says."""

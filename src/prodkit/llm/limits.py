@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
-__all__ = ["HeaderBucket", "HedgeShare", "RateLimits"]
+__all__ = ["HeaderBucket", "HedgeShare", "Need", "RateLimits", "Share"]
 
 _CAUTION: Final = 0.98  # clocks differ and a request takes time to arrive: stay a little below the rate
-_FIRST: Final = 50.0  # requests a minute of the lowest tier, assumed until the first headers have come
 
 
 class HeaderBucket:
@@ -18,12 +18,13 @@ class HeaderBucket:
     flow in. So they go one after the other, in the order in which they came, and nobody has to look twice.
     """
 
-    __slots__ = ("_at", "capacity", "level", "rate")
+    __slots__ = ("_at", "_used", "capacity", "level", "rate")
 
-    def __init__(self, capacity: float | None = None) -> None:
-        self.capacity = capacity
-        self.level = capacity or 0.0
-        self.rate = 0.0 if capacity is None else capacity / 60 * _CAUTION
+    def __init__(self) -> None:
+        self.capacity: float | None = None  # not known before the first headers
+        self.level = 0.0
+        self.rate = 0.0
+        self._used = 0.0  # what was sent while it was not known
         self._at = 0.0
 
     def _flow(self, now: float) -> None:
@@ -47,6 +48,12 @@ class HeaderBucket:
         self.level -= min(amount, self.capacity)
         return seconds
 
+    def sent_blindly(self, amount: float, now: float) -> None:
+        """`amount` goes out while the limit is not known; it will be counted when it is."""
+        if not self._used:
+            self._at = now
+        self._used += amount
+
     def give_back(self, amount: float) -> None:
         """Undoes a reservation that was not used."""
         if self.capacity is not None:
@@ -56,15 +63,16 @@ class HeaderBucket:
         """What a response says. `unsent` is what is reserved and has not been sent: the server cannot know it."""
         if limit <= 0:
             return
-        if self.capacity is None:
-            self.capacity, self.level, self._at = limit, limit - unsent, now
+        self.rate = limit / 60 * _CAUTION
+        if self.capacity is None:  # full when we began, and we know what we took
+            self.capacity, self.level = limit, limit - self._used
+            self._flow(now)
         elif limit != self.capacity:
             self._flow(now)
             self.level += limit - self.capacity
             self.capacity = limit
         else:
             self._flow(now)
-        self.rate = limit / 60 * _CAUTION
         # The header is rounded down; within one of it our own finer model is the better one.
         if remaining is not None and self.level + unsent > remaining + 1:
             self.level = remaining + 0.5 - unsent
@@ -79,6 +87,19 @@ class HeaderBucket:
 _KINDS: Final = ("requests", "input-tokens", "output-tokens")
 
 
+Need: TypeAlias = tuple[float, float, float]
+"""What a request takes: requests, input tokens, output tokens."""
+
+
+@dataclass(slots=True)
+class Share:
+    """What was reserved for one request, of which limits, and how long it has to wait for it."""
+
+    need: Need
+    known: tuple[bool, ...]
+    wait: float = 0.0
+
+
 class RateLimits:
     """The buckets of one model: requests, input tokens, output tokens (reserved from ``max_tokens``)."""
 
@@ -86,33 +107,44 @@ class RateLimits:
 
     def __init__(self) -> None:
         self._buckets: dict[str, HeaderBucket] = {kind: HeaderBucket() for kind in _KINDS}
-        self._buckets["requests"] = HeaderBucket(_FIRST)
         self._unsent: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
 
-    def wait(self, need: tuple[float, float, float], now: float) -> float:
+    def outdated(self, share: Share) -> bool:
+        """Whether limits have become known since `share` was taken."""
+        return any(
+            not known and bucket.capacity is not None
+            for bucket, known in zip(self._buckets.values(), share.known, strict=True)
+        )
+
+    def wait(self, need: Need, now: float) -> float:
         """The seconds until a request with this need may go."""
         return max(
             bucket.wait(amount, now) for bucket, amount in zip(self._buckets.values(), need, strict=True)
         )
 
-    def take(self, need: tuple[float, float, float], now: float) -> float:
-        """Reserves for one request and returns its wait. Then exactly one of :meth:`sent`, :meth:`give_back`."""
-        longest = 0.0
-        for (kind, bucket), amount in zip(self._buckets.items(), need, strict=True):
-            longest = max(longest, bucket.take(amount, now))
-            self._unsent[kind] += amount
-        return longest
+    def take(self, need: Need, now: float) -> Share:
+        """Reserves for one request. Then exactly one of :meth:`sent` and :meth:`give_back`."""
+        share = Share(need, tuple(bucket.capacity is not None for bucket in self._buckets.values()))
+        for (kind, bucket), amount, known in zip(self._buckets.items(), need, share.known, strict=True):
+            if known:
+                share.wait = max(share.wait, bucket.take(amount, now))
+                self._unsent[kind] += amount
+        return share
 
-    def sent(self, need: tuple[float, float, float]) -> None:
+    def sent(self, share: Share, now: float) -> None:
         """The request goes out now."""
-        for kind, amount in zip(_KINDS, need, strict=True):
-            self._unsent[kind] -= amount
+        for (kind, bucket), amount, known in zip(self._buckets.items(), share.need, share.known, strict=True):
+            if known:
+                self._unsent[kind] -= amount
+            else:
+                bucket.sent_blindly(amount, now)
 
-    def give_back(self, need: tuple[float, float, float]) -> None:
+    def give_back(self, share: Share) -> None:
         """The request will not go out."""
-        for (kind, bucket), amount in zip(self._buckets.items(), need, strict=True):
-            bucket.give_back(amount)
-            self._unsent[kind] -= amount
+        for (kind, bucket), amount, known in zip(self._buckets.items(), share.need, share.known, strict=True):
+            if known:
+                bucket.give_back(amount)
+                self._unsent[kind] -= amount
 
     def learn(self, headers: Mapping[str, str], now: float) -> None:
         """Reads ``anthropic-ratelimit-*``; what is missing or no number is passed over."""
@@ -121,8 +153,6 @@ class RateLimits:
             if limit is not None:
                 remaining = _number(headers.get(f"anthropic-ratelimit-{kind}-remaining"))
                 bucket.learn(limit, remaining, self._unsent[kind], now)
-            elif kind == "requests" and headers and bucket.capacity == _FIRST:
-                self._buckets[kind] = HeaderBucket()  # this server tells no limits: assume none
 
     def refused(self, now: float) -> None:
         """A 429 has come."""

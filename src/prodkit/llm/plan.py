@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prodkit.llm.classify import Failure
@@ -99,11 +99,12 @@ class Plan:
     def _end(self) -> None:
         self._index = self._size
 
-    def step(self, holds: Sequence[Hold], remaining: float) -> Go | GiveUp:
-        """What to do now; `holds` has an entry for each model, `remaining` are the seconds that are left."""
+    def step(self, hold_of: Callable[[int], Hold], remaining: float) -> Go | GiveUp:
+        """What to do now; `hold_of` is asked for each model that comes into question, `remaining` are the seconds
+        that are left."""
         late = False
         while self._index < self._size:
-            hold = holds[self._index]
+            hold = hold_of(self._index)
             wait = max(self._backoff, hold.seconds)
             last = self._index == self._size - 1
             if hold.reason != "open" and (last or wait <= self._patience):

@@ -59,6 +59,11 @@ class Splice:
         return self._message is not None
 
     @property
+    def whole_blocks(self) -> list[dict[str, Any]]:
+        """The blocks of this attempt that have ended."""
+        return self._blocks
+
+    @property
     def resumable(self) -> bool:
         """Whether a failure now can be mended by asking for the rest.
 

@@ -37,12 +37,10 @@ class Stream:
     comes once. Reading by several tasks at once is not supported.
     """
 
-    def __init__(
-        self, call: Call, send: Send, *, relay: Callable[[Mapping[str, Any], str], object] | None = None
-    ) -> None:
+    def __init__(self, call: Call, send: Send) -> None:
         self._call = call
         self._send = send
-        self._relay = relay
+        self.relay: Callable[[Mapping[str, Any], str], object] | None = None  # is shown each event
         self.splice = Splice()
         self._source: Source | None = None
         self._answer: Answer | None = None
@@ -110,7 +108,7 @@ class Stream:
         if (source := self._source) is None:
             source = await self._open()
         events = await source.more()
-        splice, relay = self.splice, self._relay
+        splice, relay = self.splice, self.relay
         text = ""
         try:
             for event in events:

@@ -287,6 +287,13 @@ class CircuitBreaker(Policy):
         """A permit for one call, or :class:`CircuitOpenError`. For streams and shells; prefer ``run``."""
         return Permit(self, self._admit())
 
+    async def admit(self) -> Permit:
+        """:meth:`acquire` for code that can wait: a probe is also asked of the other processes."""
+        lease = self._admit()
+        if self._shared is not None and self._circuit.state(lease.since) == "half_open":
+            await self._claim(self._shared, lease)
+        return Permit(self, lease)
+
     # -- the shells -----------------------------------------------------------------------------------------
     def wrap(self, fn: AsyncFn) -> AsyncFn:
         return bounded(self._wrap_short(fn) if self._short else self._wrap_timed(fn))

@@ -135,6 +135,15 @@ class Slots:
         self.inflight = 0
         self.line = Line(max_waiting=max_queue, order=order, lost=self.leave)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait in the line."""
+        return len(self.line)
+
+    async def wait(self, latest: float) -> Refusal | None:
+        """Waits in the line until the loop's instant `latest`; None means that the caller now holds a place."""
+        return await self.line.wait(latest)
+
     def enter(self) -> bool:
         """Takes a place if one is free and nobody waits for it."""
         if self.inflight < self.limit and not self.line:

@@ -28,7 +28,13 @@ class Sample:
 
 
 def sample(name: str, data: bytes, extension: str, **more: Any) -> Sample:
-    return Sample(name, data, more.pop("filename", f"photo.{extension}"), more.pop("declared", TYPES.get(extension)), **more)
+    return Sample(
+        name,
+        data,
+        more.pop("filename", f"photo.{extension}"),
+        more.pop("declared", TYPES.get(extension)),
+        **more,
+    )
 
 
 @functools.cache
@@ -58,7 +64,15 @@ def encoded(kind: str, picture: Image.Image | None = None, **options: Any) -> by
 
 def animated(kind: str, count: int = 4, *, mode: str = "RGB", **options: Any) -> bytes:
     frames = [drawing(mode=mode, seed=seed) for seed in range(count)]
-    return encoded(kind, frames[0], save_all=True, append_images=frames[1:], duration=[80 + 10 * n for n in range(count)], loop=0, **options)
+    return encoded(
+        kind,
+        frames[0],
+        save_all=True,
+        append_images=frames[1:],
+        duration=[80 + 10 * n for n in range(count)],
+        loop=0,
+        **options,
+    )
 
 
 @functools.cache
@@ -104,8 +118,9 @@ def payloads() -> dict[str, bytes]:
         "html": b"<html><body><h1>" + MARKER + b"</h1></body></html>",
         "script": b"<script>alert('" + MARKER + b"')</script>",
         "svg": b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'>" + MARKER + b"</svg>",
-        "jsp": b"<%@ page import='java.io.*' %><% Runtime.getRuntime().exec(request.getParameter(\"c\")); %>" + MARKER,
-        "asp": b"<%eval request(\"c\")%>" + MARKER,
+        "jsp": b"<%@ page import='java.io.*' %><% Runtime.getRuntime().exec(request.getParameter(\"c\")); %>"
+        + MARKER,
+        "asp": b'<%eval request("c")%>' + MARKER,
         "zip": archive(),
         "exe": program(),
         "elf": b"\x7fELF\x02\x01\x01" + b"\0" * 57 + MARKER,
