@@ -18,7 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="everything on this machine, nothing to install or to configure")
     demo.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
-    demo.add_argument("--data", type=Path, default=Path(".prodkit/demo"), help="where the demo keeps its data")
+    demo.add_argument(
+        "--data", type=Path, default=Path(".prodkit/demo"), help="where the demo keeps its data"
+    )
     commands.add_parser("serve", help="the app, on the servers that the environment names")
     commands.add_parser("worker", help="runs councils and serves no pages")
     commands.add_parser("migrate", help="brings the database up to date")

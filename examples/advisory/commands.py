@@ -6,11 +6,11 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from typing import Any
 
-from loguru import logger
-
 from advisory.settings import Settings
+from prodkit import Runtime, logs
 from prodkit.errors import ProdkitError
 
 __all__ = ["run"]
@@ -18,21 +18,21 @@ __all__ = ["run"]
 
 def run(command: str, settings: Settings) -> int:
     """Runs one command; what a person can mend is told in one line."""
-    logger.remove()
-    logger.add(sys.stderr, level="INFO", diagnose=False, backtrace=False)
-    chosen: dict[str, Callable[[Settings], Coroutine[Any, Any, int]]] = {
+    runtime = Runtime()
+    chosen: dict[str, Callable[[Settings, Runtime], Coroutine[Any, Any, int]]] = {
         "serve": _serve,
         "worker": _worker,
         "migrate": _migrate,
     }
     try:
-        return asyncio.run(chosen[command](settings))
+        with logs.setup(environment=settings.environment, level="INFO", secrets=settings, runtime=runtime):
+            return asyncio.run(chosen[command](settings, runtime))
     except (ProdkitError, OSError) as error:
         print(f"advisory: {error}", file=sys.stderr)
         return 1
 
 
-async def _migrate(settings: Settings) -> int:
+async def _migrate(settings: Settings, _: Runtime) -> int:
     from advisory.migrations.apply import migrate
 
     changed = await migrate(settings.database_url)
@@ -40,7 +40,7 @@ async def _migrate(settings: Settings) -> int:
     return 0
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, runtime: Runtime) -> int:
     from advisory.main import create_app
     from advisory.migrations.apply import is_current
     from advisory.serve import bound_socket, make_server
@@ -57,25 +57,27 @@ async def _serve(settings: Settings) -> int:
         return 1
     with listener:
         if not await is_current(settings.database_url):
-            print("advisory: o banco de dados está desatualizado; rode `python -m advisory migrate`", file=sys.stderr)
+            print(
+                "advisory: o banco de dados está desatualizado; rode `python -m advisory migrate`",
+                file=sys.stderr,
+            )
             return 1
-        services = Services.of(settings)
+        services = Services.of(settings, runtime=runtime)
         await make_server(create_app(services), settings).serve(sockets=[listener])
     return 0
 
 
-async def _worker(settings: Settings) -> int:
+async def _worker(settings: Settings, runtime: Runtime) -> int:
     """Until SIGTERM or Ctrl-C; then the jobs under way are handed over."""
     from advisory.services import make_claude, make_worker
-    from prodkit import Runtime, postgres, running
+    from prodkit import postgres, running
 
-    runtime = Runtime()
     db = postgres.Pool(settings.database_url, application_name="advisory-worker", runtime=runtime)
     claude = make_claude(settings, runtime)
     worker = make_worker(settings, db, claude)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    async with running(db, claude, worker):
+    async with running(db, aclosing(claude), worker):
         await stop.wait()
     return 0

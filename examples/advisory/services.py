@@ -52,9 +52,11 @@ class Services:
     drain: web.Drain = field(default_factory=web.Drain)
 
     @classmethod
-    def of(cls, settings: Settings, *, demo: DemoMode | None = None) -> Services:
+    def of(
+        cls, settings: Settings, *, runtime: pk.Runtime | None = None, demo: DemoMode | None = None
+    ) -> Services:
         """Makes the parts; nothing is opened before they are started."""
-        runtime = pk.Runtime()
+        runtime = runtime or pk.Runtime()
         production = settings.environment in ("staging", "production")
         db = postgres.Pool(
             settings.database_url,

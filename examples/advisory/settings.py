@@ -29,4 +29,6 @@ class Settings(env.Settings):
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="port to listen on")
     worker: bool = Field(True, description="run councils in this process too; false with `advisory worker`")
     forwarded_allow_ips: str = Field("127.0.0.1", description="proxies whose X-Forwarded-For is believed")
-    graceful_seconds: Annotated[int, Field(ge=1, le=60)] = Field(4, description="wait for requests at shutdown")
+    graceful_seconds: Annotated[int, Field(ge=1, le=60)] = Field(
+        4, description="wait for requests at shutdown"
+    )

@@ -122,6 +122,29 @@ def test_a_near_miss_of_an_unset_name_is_a_typo_and_can_be_ignored() -> None:
     assert Shop.load({**GOOD, "DATABASE_URLS": "x", "PGPORT": "1", "HOME": "/"}).port == 8000
 
 
+@pytest.mark.parametrize(
+    ("name", "typo"),
+    [
+        ("REDIS_HSOT", True),
+        ("REDISHOST", True),
+        ("REDI_HOST", True),
+        ("REDIS_PORT", False),
+        ("REDIS_MOST", True),
+        ("REDIS_PORT_6379_TCP", False),
+        ("RABBIT_HOST", False),
+    ],
+)
+def test_a_word_that_became_another_is_no_typo(name: str, typo: bool) -> None:
+    class Cached(env.Settings):
+        redis_host: str = "localhost"
+
+    if typo:
+        with pytest.raises(env.EnvError, match="did you mean REDIS_HOST"):
+            Cached.load({name: "x"})
+    else:
+        Cached.load({name: "x"})
+
+
 def test_problems_are_told_in_portuguese() -> None:
     with pytest.raises(
         env.EnvError, match=r"(?s)O ambiente tem 2 problemas:.*PORT deve ser um número inteiro"

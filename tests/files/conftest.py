@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +21,17 @@ def avatars() -> files.Validator:
 def _corpus() -> Path | None:
     named = os.environ.get("PRODKIT_CORPUS")
     beside = Path(__file__).parents[2].parent / "shared" / "corpus"
-    return next((path for path in (named and Path(named), beside) if path and (path / "manifest.csv").exists()), None)
+    return next(
+        (path for path in (named and Path(named), beside) if path and (path / "manifest.csv").exists()), None
+    )
 
 
 @pytest.fixture(scope="session")
-def corpus() -> Iterator[list[tuple[dict[str, str], bytes]]]:
+def corpus() -> list[tuple[dict[str, str], bytes]]:
     """Real images of cameras, phones and image software: manifest row and bytes."""
     home = _corpus()
     if home is None:
         pytest.skip("the corpus of real images is not here: set PRODKIT_CORPUS to its directory")
     with (home / "manifest.csv").open(newline="") as manifest:
         rows = list(csv.DictReader(manifest))
-    yield [(row, (home / "images" / row["file"]).read_bytes()) for row in rows]
+    return [(row, (home / "images" / row["file"]).read_bytes()) for row in rows]

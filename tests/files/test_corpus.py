@@ -14,7 +14,9 @@ async def test_every_real_image_is_accepted_and_survives_sanitising(
             clean = await avatars.check(data, filename=name, declared_type=declared)
             assert clean.content == data
             again = await avatars.check(data, filename=name, declared_type=declared, sanitise=True)
-            twice = await avatars.check(again.content, filename=again.filename, declared_type=again.media_type)
+            twice = await avatars.check(
+                again.content, filename=again.filename, declared_type=again.media_type
+            )
             assert (twice.frames, twice.width, twice.height) == (again.frames, again.width, again.height)
             assert clean.frames == again.frames
         except files.InvalidFileError as error:

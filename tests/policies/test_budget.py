@@ -10,7 +10,7 @@ from prodkit.testing import virtual_time
 
 
 def drained(**options: float) -> RetryBudget:
-    budget = RetryBudget(**{"floor": 0.0, "prices": Prices(error=1), **options})
+    budget = RetryBudget(**{"floor": 0.0, **options})
     while budget.withdraw(ValueError()):
         pass
     return budget
@@ -81,8 +81,19 @@ def test_default_prices() -> None:
 
 def test_an_own_cost_function() -> None:
     budget = RetryBudget(capacity=4, floor=0, cost=lambda error: 2.0)
+    assert budget.price(None) == budget.price(ValueError()) == 2
     assert budget.withdraw(None)
     assert not budget.withdraw(None)
+
+
+def test_a_refund_is_never_more_than_the_account_holds() -> None:
+    budget = RetryBudget(capacity=4, floor=0)
+    assert budget.withdraw(ValueError())
+    assert budget.withdraw(ValueError())
+    budget.refund(1.5)
+    assert budget.balance == 1.5
+    budget.refund(10)
+    assert budget.balance == 4
 
 
 def test_nonsense_is_refused_together_with_the_values_seen() -> None:
@@ -92,7 +103,11 @@ def test_nonsense_is_refused_together_with_the_values_seen() -> None:
         Prices(error=-1, timeout=math.nan)
     with pytest.raises(ValueError, match="ratio"):
         RetryBudget(10.5)
-    RetryBudget(0, floor=0)
+    with pytest.raises(ValueError, match="hedge=inf"):
+        Prices(hedge=math.inf)
+    with pytest.raises(ValueError, match="capacity=inf"):
+        RetryBudget(capacity=math.inf)
+    RetryBudget(0, floor=0, capacity=0.5)
     RetryBudget(10)
     Prices(error=0)
 

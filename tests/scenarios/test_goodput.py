@@ -13,8 +13,8 @@ SEEDS = (1, 2)
 
 @pytest.fixture(scope="module")
 def stack():  # type: ignore[no-untyped-def]
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "goodput.py"
-    spec = importlib.util.spec_from_file_location("goodput", path)
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "_stacks.py"
+    spec = importlib.util.spec_from_file_location("stacks", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

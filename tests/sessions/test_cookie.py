@@ -62,13 +62,13 @@ def test_nothing_odd_raises() -> None:
         reader.read([dice.randbytes(dice.randint(0, 80))])
 
 
-def test_the_last_characters_spare_bits_do_not_make_a_second_name() -> None:
-    # base64 of 16 bytes leaves 4 unused bits in its last character; ids must have one spelling of their own anyway.
+def test_a_signature_has_one_spelling() -> None:
+    # base64 of 16 bytes leaves 4 unused bits in its last character
     session_id = new_id()
     sent = header(cookie(NEW).write(session_id, max_age=1))[0]
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    read = {cookie(NEW).read([sent[:-1] + letter.encode()]) for letter in alphabet}
-    assert read <= {session_id, None}
+    read = [cookie(NEW).read([sent[:-1] + letter.encode()]) for letter in alphabet]
+    assert sorted(map(str, read)) == sorted([session_id, *["None"] * 63])
 
 
 def test_cookie_values_are_found_by_their_whole_name() -> None:

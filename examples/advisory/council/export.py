@@ -15,7 +15,10 @@ def as_markdown(run: Run) -> str:
         parts += ["## Síntese", run.synthesis]
     parts.append("## Pareceres")
     for seat in run.seats:
-        parts += [f"### {seat.name}, {seat.role}", seat.text or f"_{seat.reason or SEAT_LABELS[seat.status]}_"]
+        parts += [
+            f"### {seat.name}, {seat.role}",
+            seat.text or f"_{seat.reason or SEAT_LABELS[seat.status]}_",
+        ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

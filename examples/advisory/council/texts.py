@@ -73,7 +73,11 @@ def milestone(kind: str, data: Mapping[str, Any]) -> str:
     name, settled, total = data.get("name", ""), data.get("settled", 0), data.get("total", 0)
     match kind:
         case "run.started":
-            return "Retomando de onde parou…" if data.get("resumed") else f"O conselho começou: {_experts(total)}."
+            return (
+                "Retomando de onde parou…"
+                if data.get("resumed")
+                else f"O conselho começou: {_experts(total)}."
+            )
         case "seat.done":
             return f"Especialista {settled} de {total}: {name} respondeu."
         case "seat.failed":

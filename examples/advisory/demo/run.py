@@ -8,10 +8,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from loguru import logger
-
 from advisory.demo.embedded import Embedded
 from advisory.serve import bound_socket
+from prodkit import Runtime, logs
 from prodkit.errors import ProdkitError
 
 __all__ = ["run"]
@@ -27,24 +26,25 @@ def run(*, port: int, directory: Path) -> int:
     with listener:
         port = listener.getsockname()[1]
         directory.mkdir(parents=True, exist_ok=True)
-        logger.remove()
-        logger.add(sys.stderr, level="WARNING", diagnose=False, format="{time:HH:mm:ss} {level} {message}")
-        logger.add(directory / "demo.log", level="INFO", diagnose=False, rotation="5 MB", retention=2)
         embedded = Embedded(directory.resolve())
+        runtime = Runtime()
         try:
-            embedded.start()
-            try:
-                return asyncio.run(_serve(embedded, port, listener))
-            finally:
-                embedded.stop()
+            with logs.setup(
+                environment="development", level="WARNING", directory=directory / "logs", runtime=runtime
+            ):
+                embedded.start()
+                try:
+                    return asyncio.run(_serve(embedded, port, listener, runtime))
+                except KeyboardInterrupt:  # the server has drained and repeats the signal that ended it
+                    return 0
+                finally:
+                    embedded.stop()
         except ProdkitError as error:
             print(f"advisory: {error}", file=sys.stderr)
             return 1
-        finally:
-            logger.remove()
 
 
-async def _serve(embedded: Embedded, port: int, listener: socket.socket) -> int:
+async def _serve(embedded: Embedded, port: int, listener: socket.socket, runtime: Runtime) -> int:
     from advisory.demo.mode import DemoMode
     from advisory.demo.seed import seed
     from advisory.main import create_app
@@ -55,7 +55,7 @@ async def _serve(embedded: Embedded, port: int, listener: socket.socket) -> int:
     settings = embedded.settings(host="127.0.0.1", port=port)
     await migrate(settings.database_url)
     demo = DemoMode()
-    services = Services.of(settings, demo=demo)
+    services = Services.of(settings, runtime=runtime, demo=demo)
     async with services.db:
         demo.user = await seed(services)
     server = make_server(create_app(services), settings)

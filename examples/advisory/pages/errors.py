@@ -42,7 +42,9 @@ async def _too_many(request: Request, error: Exception) -> Response:
             ratelimit.problem(decision), status, headers, media_type="application/problem+json"
         )
     text = ratelimit.message(decision)
-    return Response(_page(request, status, for_status(status)[0], text), status, headers, media_type="text/html")
+    return Response(
+        _page(request, status, for_status(status)[0], text), status, headers, media_type="text/html"
+    )
 
 
 async def _sign_in_first(request: Request, error: Exception) -> Response:

@@ -16,7 +16,6 @@ def moment(value: datetime) -> str:
     return value.astimezone(_BRASILIA).strftime("%d/%m/%Y às %H:%M (Brasília)")
 
 
-
 def seconds(value: float) -> str:
     """``3,5 s``, and ``2 min 05 s`` for longer waits."""
     if value < 60:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-__all__ = ["MIN_PASSWORD", "Form", "read_form"]
+__all__ = ["MIN_PASSWORD", "Form", "Upload", "read_form"]
 
 MIN_PASSWORD = 10
 MAX_PASSWORD = 200
-_EMAIL = re.compile(r"[^@\s<>\"',;:()\[\]\\]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.IGNORECASE)
+_EMAIL = re.compile(
+    r"[^@\s<>\"',;:()\[\]\\]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file as it came: nothing of it is believed."""
+
+    content: bytes
+    filename: str
+    media_type: str
 
 
 @dataclass
@@ -22,11 +32,13 @@ class Form:
     values: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
-    file: UploadFile | None = None
+    file: Upload | None = None
 
     def text(self, name: str, label: str, *, least: int = 1, most: int) -> str:
         """The trimmed text of a field; notes an error when it is missing, too short or too long."""
-        value = " ".join(self.values.get(name, "").split()) if most <= 200 else self.values.get(name, "").strip()
+        value = (
+            " ".join(self.values.get(name, "").split()) if most <= 200 else self.values.get(name, "").strip()
+        )
         value = value.replace("\x00", "")
         self.values[name] = value
         if not value and least:
@@ -60,13 +72,13 @@ class Form:
 
 
 async def read_form(request: Request) -> Form:
-    """Reads a form of either encoding."""
-    data: FormData = await request.form(max_files=1, max_fields=40)
+    """Reads a form of either encoding. The body's size is limited by the middleware, so a file fits in memory."""
     form = Form()
-    for name, value in data.multi_items():
-        if isinstance(value, str):
-            form.values[name] = value
-            form.lists.setdefault(name, []).append(value)
-        elif value.filename:
-            form.file = value
+    async with request.form(max_files=1, max_fields=40) as data:
+        for name, value in data.multi_items():
+            if isinstance(value, str):
+                form.values[name] = value
+                form.lists.setdefault(name, []).append(value)
+            elif value.filename:
+                form.file = Upload(await value.read(), value.filename, value.content_type or "")
     return form

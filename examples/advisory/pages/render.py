@@ -61,7 +61,7 @@ class Pages:
 
     def seat(self, seat: Seat) -> str:
         """One expert's card."""
-        return self._environment.get_template("_seat.html").render(seat=seat, open=True)
+        return self._environment.get_template("_seat.html").render(seat=seat, open=False)
 
 
 def _field(request: Request) -> Markup:

@@ -47,7 +47,9 @@ def sign_in_path(request: Request) -> str:
 def safe_next(path: str) -> str:
     """`path` when it is one of ours, else the home page: a link to us never leads elsewhere."""
     parts = urlsplit(path)
-    ours = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    ours = (
+        path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    )
     return path if ours and "\\" not in path and path.isprintable() else "/"
 
 

@@ -27,7 +27,11 @@ async def ask(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
     form = await read_form(request)
     question = form.text("question", "Sua pergunta", least=MIN_QUESTION, most=MAX_QUESTION)
-    chosen = {int(each) for each in form.lists.get("experts", []) if each.isascii() and each.isdigit() and len(each) < 19}
+    chosen = {
+        int(each)
+        for each in form.lists.get("experts", [])
+        if each.isascii() and each.isdigit() and len(each) < 19
+    }
     experts = await app.experts.some(user.id, sorted(chosen))
     if not experts:
         form.errors["experts"] = "Escolha pelo menos um especialista."

@@ -43,18 +43,16 @@ async def create(request: Request) -> Response:
         await take(request, (UPLOAD, str(user.id)))
         try:
             avatar = await app.avatars.check(
-                form.file.file,
-                filename=form.file.filename or "",
-                declared_type=form.file.content_type or "",
+                form.file.content,
+                filename=form.file.filename,
+                declared_type=form.file.media_type,
                 sanitise=True,
             )
         except files.InvalidFileError as error:
             form.errors["avatar"] = "A foto foi recusada: " + " ".join(p.message for p in error.problems)
     if form.errors:
         return app.pages.page(request, "expert_new.html", status=422, form=form)
-    await app.experts.add(
-        owner_id=user.id, name=name, role=role, goals=goals, style=style, avatar=avatar
-    )
+    await app.experts.add(owner_id=user.id, name=name, role=role, goals=goals, style=style, avatar=avatar)
     request.session["notice"] = f"{name} agora faz parte dos seus especialistas."
     return redirect("/especialistas")
 
@@ -64,7 +62,9 @@ async def remove(request: Request, expert_id: int) -> Response:
     app, user = services(request), await signed_in(request)
     if not await app.experts.remove(user.id, expert_id):
         raise HTTPException(404)
-    request.session["notice"] = "Especialista removido. Os conselhos de que participou continuam no histórico."
+    request.session["notice"] = (
+        "Especialista removido. Os conselhos de que participou continuam no histórico."
+    )
     return redirect("/especialistas")
 
 

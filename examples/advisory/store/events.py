@@ -33,7 +33,9 @@ class RunEvent:
 
 async def append(tx: Statements, run_id: UUID, kind: str, data: Mapping[str, Any]) -> int:
     """Adds one event, in the transaction that makes it true, and returns its number."""
-    seq: int = await tx.fetchval("update runs set last_seq = last_seq + 1 where id = $1 returning last_seq", run_id)
+    seq: int = await tx.fetchval(
+        "update runs set last_seq = last_seq + 1 where id = $1 returning last_seq", run_id
+    )
     await tx.execute(
         "insert into run_events (run_id, seq, kind, data) values ($1, $2, $3, $4::jsonb)",
         run_id,

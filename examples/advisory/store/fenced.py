@@ -29,7 +29,9 @@ class StaleFenceError(Exception):
 class Taken:
     """A run in the hands of one worker."""
 
-    def __init__(self, run_id: UUID, fence: int, question: str, resumed: bool, seats: tuple[Seat, ...]) -> None:
+    def __init__(
+        self, run_id: UUID, fence: int, question: str, resumed: bool, seats: tuple[Seat, ...]
+    ) -> None:
         self.id = run_id
         self.fence = fence
         self.question = question

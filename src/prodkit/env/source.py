@@ -171,14 +171,23 @@ def typos(
 
 def _nearest(name: str, known: Collection[str]) -> str | None:
     best: tuple[int, str] | None = None
+    letters = set(name)
     for each in known:
         allowed = 2 if min(len(each), len(name)) >= 8 else 1 if min(len(each), len(name)) >= 5 else 0
-        if abs(len(each) - len(name)) > allowed:
-            continue
+        if abs(len(each) - len(name)) > allowed or len(letters.symmetric_difference(each)) > 2 * allowed:
+            continue  # an edit changes at most two letters of the alphabet in use
         distance = _distance(name, each, allowed)
-        if distance <= allowed and (best is None or (distance, each) < best):
+        if distance <= allowed and _same_words(name, each) and (best is None or (distance, each) < best):
             best = distance, each
     return best[1] if best else None
+
+
+def _same_words(a: str, b: str) -> bool:
+    """Whether no word became another one: REDIS_PORT is no misspelt REDIS_HOST, though two letters differ."""
+    left, right = a.split("_"), b.split("_")
+    if len(left) != len(right):
+        return True
+    return all(2 * _distance(x, y, 2) < max(len(x), len(y), 1) for x, y in zip(left, right, strict=True))
 
 
 def _distance(a: str, b: str, limit: int) -> int:

@@ -11,37 +11,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prodkit.errors import FileProblem as FileProblem
-    from prodkit.errors import InvalidFileError as InvalidFileError
+    from prodkit.errors import FileProblem as FileProblem, InvalidFileError as InvalidFileError
     from prodkit.files.clamd import Clamd as Clamd
     from prodkit.files.clean import CleanFile as CleanFile
     from prodkit.files.names import safe_filename as safe_filename
+    from prodkit.files.opinion import libmagic as libmagic
     from prodkit.files.policies import (
         AnyOf as AnyOf,
-    )
-    from prodkit.files.policies import (
         ImagePolicy as ImagePolicy,
-    )
-    from prodkit.files.policies import (
         OfficePolicy as OfficePolicy,
-    )
-    from prodkit.files.policies import (
         PdfPolicy as PdfPolicy,
-    )
-    from prodkit.files.policies import (
         Policy as Policy,
-    )
-    from prodkit.files.policies import (
         TextPolicy as TextPolicy,
     )
     from prodkit.files.sandbox import Sandbox as Sandbox
     from prodkit.files.validator import (
         FileAccepted as FileAccepted,
-    )
-    from prodkit.files.validator import (
         FileRejected as FileRejected,
-    )
-    from prodkit.files.validator import (
         Validator as Validator,
     )
 
@@ -49,6 +35,7 @@ _HOME = {
     **dict.fromkeys(("FileProblem", "InvalidFileError"), "errors"),
     "Clamd": "files.clamd",
     "CleanFile": "files.clean",
+    "libmagic": "files.opinion",
     "safe_filename": "files.names",
     **dict.fromkeys(
         ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"), "files.policies"

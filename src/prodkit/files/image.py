@@ -14,8 +14,7 @@ from prodkit.errors import MissingExtraError
 from prodkit.files import mux
 
 if TYPE_CHECKING:
-    from PIL import Image as PilImage
-    from PIL import ImageFile
+    from PIL import Image as PilImage, ImageFile
 
 __all__ = ["Undecodable", "decode", "load_codecs"]
 
@@ -79,8 +78,8 @@ def _decode(
         found = {"width": picture.width, "height": picture.height, "frames": frames}
         if frames <= 1:
             picture.load()
-            if kind == "jpeg" and _looks_cut(picture) and _is_cut(codec, picture, data):
-                raise Undecodable("the picture ends before its last row")
+            if kind == "jpeg" and _may_be_cut(picture) and _is_cut(codec, picture, data):
+                raise Undecodable("the picture ends before its last scan does")
             if not sanitise:
                 return found, b""
             still = _upright(picture)
@@ -178,8 +177,13 @@ def _in_srgb(picture: PilImage.Image, profile: bytes) -> PilImage.Image:
     return changed
 
 
-def _looks_cut(picture: ImageFile.ImageFile) -> bool:
-    """Whether the last pixel is the grey that libjpeg paints where the data ended too soon."""
+def _may_be_cut(picture: ImageFile.ImageFile) -> bool:
+    """Whether the data of a JPEG may have ended too soon, with an end of image put after it.
+
+    libjpeg only warns, and paints grey where a sequential picture lacks data; a progressive one just lacks detail.
+    """
+    if picture.info.get("progressive"):
+        return True
     last = picture.getpixel((picture.width - 1, picture.height - 1))
     values = last if isinstance(last, tuple) else (last,)
     return all(isinstance(value, (int, float)) and abs(value - _PADDING_GREY) <= 1 for value in values[:3])

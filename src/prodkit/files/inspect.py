@@ -12,8 +12,12 @@ from prodkit.files.sniff import disguise, sniff
 from prodkit.files.walk.active import refuse_active
 from prodkit.files.walk.base import ImageFacts, ImageLimits, RefusedError
 from prodkit.files.walk.gif import walk_gif
+from prodkit.files.walk.isobmff import walk_avif, walk_heic
 from prodkit.files.walk.jpeg import walk_jpeg
+from prodkit.files.walk.office import walk_office
+from prodkit.files.walk.pdf import walk_pdf
 from prodkit.files.walk.png import walk_png
+from prodkit.files.walk.text import walk_text
 from prodkit.files.walk.trailer import check_trailer
 from prodkit.files.walk.webp import walk_webp
 
@@ -25,7 +29,10 @@ _IMAGE_WALKERS: Final[dict[str, Callable[[bytes, ImageLimits], ImageFacts]]] = {
     "png": walk_png,
     "gif": walk_gif,
     "webp": walk_webp,
+    "avif": walk_avif,
+    "heic": walk_heic,
 }
+_TABLES: Final = frozenset(("csv", "tsv"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +46,33 @@ class Found:
 
 
 def inspect(data: bytes, policies: tuple[SinglePolicy, ...], extension: str = "") -> Found:
-    """What `data` is; raises :class:`RefusedError` where no policy of `policies` takes it."""
+    """What `data` is; raises :class:`RefusedError` where no policy of `policies` takes it.
+
+    `extension` decides one thing only: whether text is a table, which no byte of it can say.
+    """
     kind = sniff(data[:256])
-    policy = next((each for each in policies if kind in each.kinds), None)
-    if policy is None:
-        raise _not_ours(kind, data)
+    for policy in policies:
+        if isinstance(policy, ImagePolicy) and kind in policy.kinds:
+            return _image(kind, _sized(data, policy), policy)
+        if isinstance(policy, PdfPolicy) and kind == "pdf":
+            return _pdf(_sized(data, policy), policy)
+        if isinstance(policy, OfficePolicy) and kind == "zip":
+            return _office(_sized(data, policy), policy)
+        if isinstance(policy, TextPolicy) and not kind and _may_be_text(data):
+            return _text(_sized(data, policy), policy, extension)
+    if kind and kind != "zip":
+        raise RefusedError("type_not_allowed", kind, kind=kind)
+    raise RefusedError("unknown_type", disguise(data[:512]) or "unknown")
+
+
+def _sized(data: bytes, policy: SinglePolicy) -> bytes:
     if len(data) > policy.max_bytes:
         raise RefusedError("too_large", limit=mebibytes(policy.max_bytes))
-    assert isinstance(policy, ImagePolicy)
-    return _image(kind, data, policy)
+    return data
 
 
-def _not_ours(kind: str, data: bytes) -> RefusedError:
-    if kind and kind != "zip":
-        return RefusedError("type_not_allowed", kind, kind=kind)
-    what = disguise(data[:512])
-    return RefusedError("unknown_type", what or "unknown", what="")
+def _may_be_text(data: bytes) -> bool:
+    return data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in data[:512]
 
 
 def _image(kind: str, data: bytes, policy: ImagePolicy) -> Found:
@@ -65,3 +83,34 @@ def _image(kind: str, data: bytes, policy: ImagePolicy) -> Found:
         raise RefusedError("trailing_data", trailer)
     refuse_active(data, facts.metadata, facts.inflated)
     return Found(kind, policy, facts, trailer)
+
+
+def _pdf(data: bytes, policy: PdfPolicy) -> Found:
+    walk_pdf(data, max_unpacked_bytes=policy.max_unpacked_bytes, max_objects=policy.max_objects)
+    return Found("pdf", policy)
+
+
+def _office(data: bytes, policy: OfficePolicy) -> Found:
+    kind = walk_office(
+        data,
+        max_entries=policy.max_entries,
+        max_unpacked_bytes=policy.max_unpacked_bytes,
+        max_ratio=policy.max_ratio,
+    )
+    if kind not in policy.kinds:
+        raise RefusedError("type_not_allowed", kind, kind=kind)
+    return Found(kind, policy)
+
+
+def _text(data: bytes, policy: TextPolicy, extension: str) -> Found:
+    kind = "csv" if extension in _TABLES and "csv" in policy.kinds else "text"
+    if kind not in policy.kinds:
+        kind = "csv"
+    walk_text(
+        data,
+        table=kind == "csv",
+        formulas=policy.formulas,
+        max_line_bytes=policy.max_line_bytes,
+        max_lines=policy.max_lines,
+    )
+    return Found(kind, policy)

@@ -15,8 +15,8 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "empty": ("The file is empty.", "O arquivo está vazio."),
     "too_large": ("The file is larger than {limit}.", "O arquivo passa de {limit}."),
     "unknown_type": (
-        "The content is not of a type we accept{what}.",
-        "O conteúdo não é de um tipo aceito{what}.",
+        "The content is not of a type we accept.",
+        "O conteúdo não é de um tipo aceito.",
     ),
     "type_not_allowed": (
         "Files of the type {kind} are not accepted here.",

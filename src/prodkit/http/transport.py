@@ -12,22 +12,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.errors import CallTimeoutError, DeadlineExceededError
 from prodkit.policies.adaptive import AdaptiveLimit
 from prodkit.policies.breaker import CircuitBreaker
 from prodkit.policies.budget import RetryBudget
 from prodkit.policies.bulkhead import Bulkhead
-from prodkit.policies.gate import RetryAfterGate, seconds_of
+from prodkit.policies.gate import RetryAfterGate
 from prodkit.policies.pipeline import Pipeline
 from prodkit.policies.retry import Retry
-from prodkit.policies.timeout import Timeout
+from prodkit.policies.timeout import Timeout, bounded
 
-__all__ = ["HostPolicies", "ResilientTransport"]
+__all__ = ["HostPolicies", "ResilientTransport", "default_policies", "says_ill", "says_overloaded"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """RFC 9110 §9.2.2: a second request does what one does."""
@@ -57,7 +58,8 @@ class HostPolicies:
     """What guards the requests to one host; make your own to change the defaults.
 
     `attempts` counts the first one. `attempt_timeout` is in seconds and cancels an attempt; the client's own
-    timeouts stay in force below it. `limit` is a Bulkhead or AdaptiveLimit, None for none.
+    timeouts stay in force below it. `limit` is a Bulkhead or AdaptiveLimit, None for none. Statuses reach the
+    policies as errors: give a breaker ``on=says_ill`` and an AdaptiveLimit ``overloaded=says_overloaded``.
     """
 
     breaker: CircuitBreaker
@@ -71,10 +73,25 @@ class HostPolicies:
 def default_policies(host: str, runtime: Runtime) -> HostPolicies:
     """Five failures in a row open the host's breaker for 30 s; retries cost from a budget of their own."""
     return HostPolicies(
-        breaker=CircuitBreaker(f"http {host}", open_for=30.0, open_jitter=0.2, on=_says_ill, runtime=runtime),
-        gate=RetryAfterGate(host, hint=_hint, runtime=runtime),
+        breaker=CircuitBreaker(f"http {host}", open_for=30.0, open_jitter=0.2, on=says_ill, runtime=runtime),
+        gate=RetryAfterGate(host, runtime=runtime),
         budget=RetryBudget(runtime=runtime),
     )
+
+
+def says_ill(error: BaseException) -> bool:
+    """Whether `error` speaks against the host: a 5xx, no answer, no connection. For a breaker's ``on``."""
+    if not isinstance(error, _AttemptError):
+        return isinstance(error, TimeoutError)
+    if error.error is None:
+        return error.response.status_code in ILL
+    return not _is_one_of(error.error, OURS)
+
+
+def says_overloaded(error: BaseException) -> bool:
+    """Whether `error` means too much at once: a time-out or a 503. For an AdaptiveLimit's ``overloaded``."""
+    response = error.response if isinstance(error, _AttemptError) else None
+    return isinstance(error, TimeoutError) or (response is not None and response.status_code == 503)
 
 
 class ResilientTransport:
@@ -88,7 +105,7 @@ class ResilientTransport:
     by its status line; what goes wrong in the body is the reader's.
 
     `policies` makes the guard of a host on its first request; a thousand hosts are remembered, and one whose breaker
-    is not closed is never forgotten.
+    refuses is never forgotten.
     """
 
     def __init__(
@@ -107,13 +124,20 @@ class ResilientTransport:
 
     async def handle_async_request(self, request: Any) -> Any:
         """One request of the client, in as many attempts as its host's policies allow."""
-        host = self._host(request)
+        exchange = _Exchange(request)
         try:
-            return await host.guarded(request)
+            return await self._host(request).guarded(exchange)
         except _AttemptError as failure:
             if failure.response is not None:
+                exchange.rejected = None  # it is the answer
                 return failure.response
-            raise failure.own() from None
+            theirs = failure.theirs()
+        finally:
+            await exchange.release()
+        try:
+            raise theirs  # outside the handler: it keeps the cause that the library gave it
+        finally:
+            del theirs  # its traceback holds this frame
 
     def breaker(self, host: str) -> CircuitBreaker | None:
         """The breaker of `host` (``"api.example.org:443"``), for health checks; None before its first request."""
@@ -134,7 +158,7 @@ class ResilientTransport:
     def _forget(self) -> None:
         if len(self._hosts) > KEPT:
             for name, host in self._hosts.items():
-                if host.policies.breaker.state == "closed":
+                if host.policies.breaker.state in ("closed", "disabled"):
                     del self._hosts[name]
                     return
 
@@ -164,22 +188,39 @@ class ResilientTransport:
 class _AttemptError(Exception):
     """An attempt that is worth another one, or that speaks of the host: a response, or an error of the library."""
 
-    def __init__(self, *, response: Any = None, error: Exception | None = None) -> None:
+    def __init__(self, *, response: Any = None, error: Exception | None = None, repeatable: bool) -> None:
         super().__init__()
         self.response = response
         self.error = error
         self.retry_after = None if response is None else response.headers.get("retry-after")
-        self.repeatable = False
+        self.repeatable = repeatable
 
-    def own(self) -> Exception:
-        """The library's own error, as it would have been raised without us."""
-        return self.error or RuntimeError("a response is no error")
+    def theirs(self) -> Exception:
+        """The error as it would have been raised without us, and what the retries noted on it."""
+        error = self.error or RuntimeError("a response is no error")
+        for note in getattr(self, "__notes__", ()):
+            error.add_note(note)
+        return error
 
-    @property
-    def ill(self) -> bool:
-        if self.error is None:
-            return self.response.status_code in ILL
-        return not _is_one_of(self.error, OURS)
+
+class _AttemptTimeoutError(_AttemptError, TimeoutError):
+    """An attempt without an answer in time, by whichever limit: budgets and limits price it as such."""
+
+
+class _Exchange:
+    """A request and the response that a retry has rejected, which holds a connection until it is closed."""
+
+    __slots__ = ("rejected", "request")
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+        self.rejected: Any = None
+
+    async def release(self) -> None:
+        rejected, self.rejected = self.rejected, None
+        if rejected is not None:
+            with suppress(Exception):  # a connection that breaks while it is given up is given up
+                await rejected.aclose()
 
 
 @dataclass(slots=True)
@@ -189,35 +230,35 @@ class _Host:
     policies: HostPolicies
     wrapped: Transport
     runtime: Runtime
-    guarded: Callable[[Any], Any] = field(init=False)
+    guarded: Callable[[_Exchange], Any] = field(init=False)
+    _send: Callable[[Any], Any] = field(init=False)
 
     def __post_init__(self) -> None:
         policies = self.policies
+        self._send = Timeout(policies.attempt_timeout)(self.wrapped.handle_async_request)
         layers: list[Any] = [policies.breaker, policies.gate]
         if policies.attempts > 1:
             layers.insert(0, Retry(policies.attempts, on=_worth_another, budget=policies.budget))
         if policies.limit is not None:
             layers.append(policies.limit)
-        if policies.attempt_timeout is not None:
-            layers.append(Timeout(policies.attempt_timeout))
         self.guarded = Pipeline(*layers, runtime=self.runtime)(self._attempt)
 
-    async def _attempt(self, request: Any) -> Any:
-        failed = request.extensions.pop("prodkit.failed", None)
-        if failed is not None and failed.response is not None:
-            await failed.response.aclose()  # its connection goes back before the next attempt takes one
+    @bounded
+    async def _attempt(self, exchange: _Exchange) -> Any:
+        await exchange.release()  # its connection goes back before this attempt takes one
+        request = exchange.request
         try:
-            response = await self.wrapped.handle_async_request(request)
+            response = await self._send(request)
+        except DeadlineExceededError:
+            raise
         except Exception as error:
-            failure = _AttemptError(error=error)
-            failure.repeatable = _repeatable(request, error)
-            raise failure from error
-        if response.status_code not in RETRIED:
-            return response
-        failure = _AttemptError(response=response)
-        failure.repeatable = _repeatable(request, None)
-        request.extensions["prodkit.failed"] = failure
-        raise failure
+            late = isinstance(error, CallTimeoutError) or _is_one_of(error, {"TimeoutException"})
+            kind = _AttemptTimeoutError if late else _AttemptError
+            raise kind(error=error, repeatable=_repeatable(request, error)) from error
+        if response.status_code in RETRIED:
+            exchange.rejected = response
+            raise _AttemptError(response=response, repeatable=_repeatable(request, None))
+        return response
 
 
 def _repeatable(request: Any, error: Exception | None) -> bool:
@@ -228,17 +269,9 @@ def _repeatable(request: Any, error: Exception | None) -> bool:
     return request.method.upper() in IDEMPOTENT or (error is not None and _is_one_of(error, NEVER_SENT))
 
 
-def _is_one_of(error: Exception, names: frozenset[str]) -> bool:
+def _is_one_of(error: Exception, names: frozenset[str] | set[str]) -> bool:
     return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
 def _worth_another(error: Exception) -> bool:
     return isinstance(error, _AttemptError) and error.repeatable
-
-
-def _says_ill(error: Exception) -> bool:
-    return error.ill if isinstance(error, _AttemptError) else isinstance(error, TimeoutError)
-
-
-def _hint(error: BaseException, now: datetime) -> float | None:
-    return seconds_of(error.retry_after, now) if isinstance(error, _AttemptError) else None

@@ -20,6 +20,10 @@ _SHORTEST: Final = 6  # a shorter secret would blank out ordinary words
 _SCALARS = (bool, int, float, type(None))
 
 _secrets: tuple[str, ...] = ()
+# Short texts that were found to hold no secret: messages, names and routes come again and again.
+_clean: set[str] = set()
+_SHORT: Final = 120
+_REMEMBERED: Final = 4096
 
 
 def add_secrets(values: Iterable[str | Revealable]) -> None:
@@ -34,12 +38,14 @@ def add_secrets(values: Iterable[str | Revealable]) -> None:
         if len(text.strip()) >= _SHORTEST:
             escaped = (json.dumps(text, ensure_ascii=plain)[1:-1] for plain in (True, False))
             found.update((text, quote(text, safe=""), *escaped))
+    _clean.clear()
     _secrets = tuple(sorted(found, key=lambda text: (-len(text), text)))
 
 
 def forget_secrets() -> None:
     """Empties the register: for tests."""
     global _secrets
+    _clean.clear()
     _secrets = ()
 
 
@@ -60,6 +66,17 @@ def redact(value: Any) -> Any:
 
 def redact_text(text: str) -> str:
     """The part of :func:`redact` for one text."""
+    if text in _clean:
+        return text
+    shown = _redacted(text)
+    if shown == text and len(text) <= _SHORT:
+        if len(_clean) >= _REMEMBERED:
+            _clean.clear()
+        _clean.add(text)
+    return shown
+
+
+def _redacted(text: str) -> str:
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
     for secret in _secrets:

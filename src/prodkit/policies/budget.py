@@ -86,6 +86,10 @@ class Tokens:
         self._balance -= cost
         return True
 
+    def refund(self, cost: float) -> None:
+        """Puts `cost` tokens back."""
+        self._balance = min(self.capacity, self._balance + cost)
+
 
 class RetryBudget:
     """One account for all retries and hedges of a dependency; share it between the policies that call it.
@@ -133,11 +137,20 @@ class RetryBudget:
         """A call came back well."""
         self._tokens.earned += 1
 
+    def price(self, error: BaseException | None) -> float:
+        """The tokens that one more attempt after `error` costs; None for a hedge."""
+        return self._cost(error)
+
     def withdraw(self, error: BaseException | None) -> bool:
-        """Pays for one more attempt after `error`, None for a hedge; False when the tokens do not suffice."""
+        """Pays the price of one more attempt after `error`; False when the tokens do not suffice."""
         cost, now = self._cost(error), self._now()
         with self._lock:
             return self._tokens.withdraw(cost, now)
+
+    def refund(self, tokens: float) -> None:
+        """Gives back what was paid for an attempt that was not made."""
+        with self._lock:
+            self._tokens.refund(tokens)
 
     @property
     def balance(self) -> float:

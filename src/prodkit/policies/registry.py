@@ -1,4 +1,4 @@
-"""BreakerRegistry: one breaker a key (a host, a tenant, a model), bounded, and none forgotten while it is open."""
+"""BreakerRegistry: one breaker a key (a host, a tenant, a model); bounded, but no open one is forgotten."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from prodkit.policies.breaker import CircuitBreaker
 
 __all__ = ["BreakerRegistry"]
 
+_PASSING = ("closed", "disabled")
+
 
 class BreakerRegistry:
     """Breakers by key, made when they are first asked for.
@@ -21,8 +23,8 @@ class BreakerRegistry:
         await hosts.get("api.example.org").run(fetch, url)
 
     Holds at most `max_keys` of them. For a new key the closed breaker that was not asked for the longest is
-    forgotten; one that is open, half open or isolated never is, because its dependency would be called again as
-    if nothing had happened. When all of them are such, further keys share the one named `others`: guarded
+    forgotten; one that is open, half open or isolated never is, because its dependency would be called again
+    as if nothing had happened. When all of them are such, further keys share the one named `others`: guarded
     together rather than not at all. Safe across threads.
     """
 
@@ -60,7 +62,7 @@ class BreakerRegistry:
 
     def _forget_one(self) -> bool:
         for key, breaker in self._breakers.items():
-            if breaker.state in ("closed", "disabled"):
+            if breaker.state in _PASSING:
                 del self._breakers[key]
                 return True
         return False
@@ -75,11 +77,8 @@ class BreakerRegistry:
         """``degraded`` while any of them refuses calls."""
         with self._lock:
             breakers = [*self._breakers.values(), *([self._others] if self._others else [])]
-        refusing = {
-            breaker.name: state
-            for breaker in breakers
-            if (state := breaker.state) not in ("closed", "disabled")
-        }
+        states = {breaker.name: breaker.state for breaker in breakers}
+        refusing = {name: state for name, state in states.items() if state not in _PASSING}
         if not refusing:
             return CheckResult("up", details={"breakers": len(breakers)})
         return CheckResult("degraded", f"{len(refusing)} of {len(breakers)} circuits refuse calls", refusing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from contextvars import ContextVar
 from copy import copy
@@ -44,8 +44,16 @@ class Budget(Protocol):
         """A call came back well."""
         ...
 
+    def price(self, error: BaseException | None) -> float:
+        """The tokens that one more attempt after `error` costs; None for a hedge."""
+        ...
+
     def withdraw(self, error: BaseException | None) -> bool:
-        """Pays for one more attempt after `error` (None for a hedge); False when there is not enough."""
+        """Pays that price; False when there is not enough."""
+        ...
+
+    def refund(self, tokens: float) -> None:
+        """Gives back what was paid for an attempt that was not made."""
         ...
 
 
@@ -156,7 +164,7 @@ class Retry(Policy):
 
     # -- the shells -----------------------------------------------------------------------------------------
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        deadline, sleep, ticks = deadline_for(fn), self.runtime.clock.sleep, self._ticks
+        deadline, ticks = deadline_for(fn), self._ticks
         deposit = None if self._budget is None else self._budget.deposit
         judged, exact = self._judged, self._exact
 
@@ -178,12 +186,12 @@ class Retry(Policy):
                         if judged:
                             course = course or _Course(self, fn, args, start)
                             if (pause := course.judge(result)) is not None:
-                                await sleep(pause)
+                                await course.rest(pause)
                                 continue
                         if deposit is not None:
                             deposit()
                         return result
-                    await sleep(pause)
+                    await course.rest(pause)
             finally:
                 if course is not None:
                     course.over()
@@ -227,8 +235,6 @@ class Retry(Policy):
         return retried
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
-        clock = self.runtime.clock
-
         async def retried(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             course = None
             while True:
@@ -246,7 +252,7 @@ class Retry(Policy):
                     if self._budget is not None:
                         self._budget.deposit()
                     return
-                await clock.sleep(pause)
+                await course.rest(pause)
 
         _RETRYING.add(retried.__code__)
         return retried
@@ -290,6 +296,7 @@ class _Course:
         "_idle",
         "_last",
         "_nested",
+        "_paid",
         "_retry",
         "_since",
         "_start",
@@ -314,6 +321,7 @@ class _Course:
         self._attempt = 1
         self._idle = 0.0
         self._last = 0.0
+        self._paid = 0.0
         self._nested = not retry.nested and _under_another(2)
         self.live = True
         self._token = _outer.set(self) if mark and not self._nested else None
@@ -342,6 +350,15 @@ class _Course:
         if self._attempt > 1 or reason not in ("not worth it", "attempts"):
             _note(error, self._told(now), reason)
         return None
+
+    async def rest(self, pause: float) -> None:
+        """Waits; who is cancelled meanwhile gets back what it paid for the attempt that it does not make."""
+        try:
+            await self._retry.runtime.clock.sleep(pause)
+        except BaseException:
+            if self._retry._budget is not None:
+                self._retry._budget.refund(self._paid)
+            raise
 
     def _told(self, now: float) -> str:
         if self._attempt == 1:
@@ -384,8 +401,10 @@ class _Course:
                 return "retry_after beyond max_wait", 0.0
         if now + pause >= Deadline.instant():
             return "deadline", 0.0
-        if retry._budget is not None and not retry._budget.withdraw(error):
-            return "budget", 0.0
+        if (budget := retry._budget) is not None:
+            self._paid = budget.price(error)
+            if not budget.withdraw(error):
+                return "budget", 0.0
         return None, pause
 
     def _wanted(self, error: Exception | None, result: Any, state: Any) -> bool:
@@ -399,22 +418,20 @@ class _Course:
         return retry._strategy is not None and bool(retry._strategy(state))
 
     def _repeatable(self, error: Exception) -> bool:
-        fn, args = self._fn, self._args
-        while True:
-            if getattr(fn, "_prodkit_non_idempotent", False):
-                break
-            if fn in INVOKERS and args:
-                fn, args = args[0], args[1:]
-                continue
-            inner = (
-                getattr(fn, "func", None) or getattr(fn, "__wrapped__", None) or getattr(fn, "__func__", None)
-            )
-            if inner is None:
-                if self._retry.idempotent:
-                    return True
-                break
-            fn = inner
+        marked = any(getattr(fn, "_prodkit_non_idempotent", False) for fn in self._layers())
+        if self._retry.idempotent and not marked:
+            return True
         return isinstance(error, NEVER_SENT) or getattr(error, "sent", None) is False
+
+    def _layers(self) -> Iterator[Callable[..., Any]]:
+        """The guarded callable and what it wraps, down to the one that the caller meant."""
+        fn: Any = self._fn
+        while fn is not None:
+            yield fn
+            if fn in INVOKERS and self._args:
+                fn = self._args[0]
+            else:
+                fn = getattr(fn, "__wrapped__", None) or getattr(fn, "func", None)
 
     def _pause(self, state: Any) -> float:
         wait = self._retry._wait
@@ -441,9 +458,8 @@ class _Course:
         return state
 
     def _name(self) -> str:
-        if self._fn in INVOKERS and self._args:
-            return name_of(self._args[0])
-        return name_of(self._fn)
+        *_, innermost = self._layers()
+        return name_of(innermost)
 
 
 def non_idempotent(fn: F) -> F:
@@ -464,8 +480,10 @@ def _never_retried(on: Errors) -> tuple[type[Exception], ...]:
 
 
 def _from_tenacity(strategy: object, base: str) -> bool:
-    tenacity = sys.modules.get("tenacity")
-    return tenacity is not None and isinstance(strategy, getattr(tenacity, base, ()))
+    module = sys.modules.get(
+        f"tenacity.{base.removesuffix('_base')}"
+    )  # where it has not been imported, none is
+    return module is not None and isinstance(strategy, getattr(module, base))
 
 
 def _note(error: Exception, told: str, reason: str) -> None:

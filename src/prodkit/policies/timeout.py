@@ -39,7 +39,7 @@ class Timeout(Policy):
         ... async def research(topic: str) -> str: ...
     """
 
-    rank = 70
+    rank = 0  # outside it bounds everything, inside the attempt: both make sense
 
     def __init__(self, seconds: float | None, *, runtime: Runtime = SYSTEM) -> None:
         if seconds is not None and not (0 < seconds < math.inf):
@@ -83,12 +83,18 @@ def until_deadline(fn: AsyncFn) -> AsyncFn:
             return await fn(*args, **kwargs)
         return await _within(math.inf, fn, args, kwargs)
 
+    attempt.__wrapped__ = fn  # type: ignore[attr-defined]
     return bounded(attempt)
 
 
 def deadline_for(fn: object) -> Callable[[], float]:
     """How a policy around `fn` reads the deadline it must enforce: infinity where something inside does."""
-    return _unlimited.get if getattr(fn, "_prodkit_bounded", False) else _current.get
+    return _unlimited.get if minds_deadline(fn) else _current.get
+
+
+def minds_deadline(fn: object) -> bool:
+    """Whether something inside `fn` ends it at the caller's deadline."""
+    return getattr(fn, "_prodkit_bounded", False)
 
 
 async def within_deadline(fn: AsyncFn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

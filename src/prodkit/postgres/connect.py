@@ -102,6 +102,13 @@ class Connector:
                     connection_class=GuardedConnection,
                     server_settings={"application_name": self._application_name},
                 )
+        except (ValueError, asyncpg.ClientConfigurationError):
+            self.failures += 1
+            self._last = None
+            # urllib, int() and asyncpg repeat parts of the address: a piece of the password, at worst.
+            raise DatabaseError(
+                "the address of the database cannot be used: check it with env.PostgresUrl"
+            ) from None
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             self.failures += 1
             self._last = error
@@ -113,13 +120,6 @@ class Connector:
             if again:
                 raise ConnectionError(f"{type(error).__name__}") from error
             raise DatabaseError(f"the server refused the connection: {_told(error)}") from error
-        except ValueError as error:
-            self.failures += 1
-            self._last = error
-            # urllib and int() put parts of the address into their messages: a password, at worst.
-            raise DatabaseError(
-                "the address of the database cannot be used: check it with env.PostgresUrl"
-            ) from None
         self._last = None
         now = self._runtime.clock.monotonic()
         connection.born = connection.idle_since = now

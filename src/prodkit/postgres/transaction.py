@@ -90,7 +90,7 @@ class Transaction:
         try:
             await self._started.rollback()
         except Exception:  # noqa: BLE001 - the error that brought us here is the one to tell
-            self._pool._discard(self._acquired)
+            self._acquired.discard()
 
 
 async def run_unit(

@@ -60,7 +60,7 @@ class RedisLog:
         self._namespace = namespace
 
     async def append(self, topic: str, name: str, data: Any) -> Progress:
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(data, allow_nan=False, separators=(",", ":"))
         known = self._local.newest(topic)
         try:
             number = await _APPEND(

@@ -72,6 +72,8 @@ class Keys:
 
 def cookie_values(header: bytes, name: str) -> list[str]:
     """All values that a ``Cookie`` header holds under `name`, in order; odd bytes are kept as latin-1."""
+    if name.encode("latin-1") not in header:
+        return []
     found: list[str] = []
     for part in header.decode("latin-1").split(";"):
         key, separator, value = part.partition("=")
@@ -100,7 +102,10 @@ class SessionCookie:
         for header in headers:
             for value in cookie_values(header, self.name):
                 match = _SIGNED.match(value)
-                if match and self._keys.verify(match[1].encode(), _unpadded(match[2])):
+                if match is None:
+                    continue
+                code = urlsafe_b64decode(match[2] + "==")
+                if self._keys.verify(match[1].encode(), code) and _text(code) == match[2]:
                     return match[1]
         return None
 
@@ -113,7 +118,7 @@ class SessionCookie:
         return self._header("", 0)
 
     def _code(self, session_id: str) -> str:
-        return urlsafe_b64encode(self._keys.sign(session_id.encode())[:16]).rstrip(b"=").decode()
+        return _text(self._keys.sign(session_id.encode())[:16])
 
     def _header(self, value: str, max_age: int) -> str:
         return f"{self.name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax" + (
@@ -124,5 +129,5 @@ class SessionCookie:
         return f"SessionCookie({self.name!r}, secure={self.secure})"
 
 
-def _unpadded(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def _text(code: bytes) -> str:
+    return urlsafe_b64encode(code).rstrip(b"=").decode()

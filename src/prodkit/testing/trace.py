@@ -20,9 +20,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from prodkit.core.deadline import Deadline
 from prodkit.testing.loop import virtual_time
@@ -33,8 +33,10 @@ __all__ = [
     "Phase",
     "PhaseReport",
     "Report",
+    "Tally",
     "Upstream",
     "UpstreamError",
+    "drive",
     "replay",
     "run_trace",
 ]
@@ -87,12 +89,27 @@ class UpstreamError(Exception):
         self.retry_after = retry_after
 
 
+class Tally(Protocol):
+    """What an upstream counts while the trace runs."""
+
+    requests: Counter[str]
+    """By the name of the phase in which they were sent."""
+    violations: int
+    wasted: int
+
+
 class Upstream:
     """The dependency: finite workers, a bounded first-come queue, faults by the clock."""
 
     def __init__(
-        self, trace: tuple[Phase, ...] = TRACE, *, seed: int = 1, strict_quota: bool = False
+        self,
+        trace: tuple[Phase, ...] = TRACE,
+        *,
+        seed: int = 1,
+        strict_quota: bool = False,
+        began: float | None = None,
     ) -> None:
+        """The trace begins at the loop's instant `began`, now by default."""
         self.trace = trace
         self.strict_quota = strict_quota
         self.requests: Counter[str] = Counter()
@@ -100,7 +117,7 @@ class Upstream:
         self.wasted = 0  # answers for callers that had left
         self._rng = random.Random(seed)
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._began = self._loop.time() if began is None else began
         self._queue: deque[asyncio.Future[None]] = deque()
         self._busy = 0
         self._tokens, self._tokens_at = BURST, self._began
@@ -214,7 +231,18 @@ async def replay(
     :class:`Deadline` of three seconds.
     """
     upstream = Upstream(trace, seed=seed, strict_quota=strict_quota)
-    calls = [stack(client, upstream) for client in range(CLIENTS)]
+    return await drive(
+        [stack(client, upstream) for client in range(CLIENTS)], upstream, trace=trace, seed=seed
+    )
+
+
+async def drive(
+    calls: Sequence[Call], upstream: Tally, *, trace: tuple[Phase, ...] = TRACE, seed: int = 1
+) -> Report:
+    """What :func:`replay` does, for an upstream of your own that keeps a :class:`Tally`.
+
+    The trace begins now; `calls` holds one call for each client.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     outcomes: list[_Outcome] = []
@@ -254,7 +282,7 @@ def _wishes(seconds: float, seed: int) -> Iterator[tuple[float, int]]:
 
 
 def _report(
-    upstream: Upstream, trace: tuple[Phase, ...], wishes: list[tuple[float, int]], outcomes: list[_Outcome]
+    upstream: Tally, trace: tuple[Phase, ...], wishes: list[tuple[float, int]], outcomes: list[_Outcome]
 ) -> Report:
     phases: dict[str, PhaseReport] = {}
     start = 0.0

@@ -21,12 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prodkit.web.csrf import CsrfMiddleware as CsrfMiddleware, csrf_token as csrf_token
+    from prodkit.web.deadline import DeadlineMiddleware as DeadlineMiddleware
     from prodkit.web.drain import Drain as Drain
     from prodkit.web.errors import ErrorMiddleware as ErrorMiddleware, Problems as Problems
     from prodkit.web.health import health_routes as health_routes
     from prodkit.web.install import install as install
     from prodkit.web.problem import Problem as Problem
-    from prodkit.web.ratelimit import RateLimitMiddleware as RateLimitMiddleware, client_key as client_key
+    from prodkit.web.ratelimit import (
+        RateLimitMiddleware as RateLimitMiddleware,
+        client_key as client_key,
+        enforce as enforce,
+    )
     from prodkit.web.request_id import (
         RequestIdMiddleware as RequestIdMiddleware,
         current_request_id as current_request_id,
@@ -35,12 +40,13 @@ if TYPE_CHECKING:
         CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY,
         SecurityHeadersMiddleware as SecurityHeadersMiddleware,
     )
-    from prodkit.web.sessions import SessionMiddleware as SessionMiddleware
+    from prodkit.web.sessions import SessionMiddleware as SessionMiddleware, session_of as session_of
     from prodkit.web.sse import EventStream as EventStream, last_event_id as last_event_id
 
 _HOME = {
     "CsrfMiddleware": "csrf",
     "csrf_token": "csrf",
+    "DeadlineMiddleware": "deadline",
     "Drain": "drain",
     "ErrorMiddleware": "errors",
     "Problems": "errors",
@@ -49,11 +55,13 @@ _HOME = {
     "install": "install",
     "RateLimitMiddleware": "ratelimit",
     "client_key": "ratelimit",
+    "enforce": "ratelimit",
     "RequestIdMiddleware": "request_id",
     "current_request_id": "request_id",
     "CONTENT_SECURITY_POLICY": "security_headers",
     "SecurityHeadersMiddleware": "security_headers",
     "SessionMiddleware": "sessions",
+    "session_of": "sessions",
     "EventStream": "sse",
     "last_event_id": "sse",
 }

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from prodkit.core.events import Event
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import ProdkitError
+from prodkit.ratelimit.messages import Language
 from prodkit.web.asgi import header
 from prodkit.web.problem import LANGUAGES, Problem, language_of, of_error, of_status
 
@@ -47,11 +48,11 @@ class Problems:
     """
 
     def __init__(
-        self, *, language: str = "pt-BR", html: Page | None = None, runtime: Runtime = SYSTEM
+        self, *, language: Language = "pt-BR", html: Page | None = None, runtime: Runtime = SYSTEM
     ) -> None:
         if language not in LANGUAGES:
             raise ValueError(f"language is one of {LANGUAGES}, got {language!r}")
-        self.language = language
+        self.language: Language = language
         self._html = html
         self._runtime = runtime
 
@@ -68,7 +69,12 @@ class Problems:
         self, problem: Problem, scope: Scope, headers: Mapping[str, str] | None = None
     ) -> Response:
         """The response to a problem, as HTML or JSON, with ``Retry-After`` where the wait is known."""
-        found = {"cache-control": "no-store", "vary": "Accept, Accept-Language", **(headers or {})}
+        found = {
+            "cache-control": "no-store",
+            "vary": "Accept, Accept-Language",
+            **problem.headers,
+            **(headers or {}),
+        }
         found["content-language"] = self._language(scope)
         if problem.retry_after is not None:
             found["retry-after"] = str(problem.retry_after)
@@ -96,7 +102,7 @@ class Problems:
 
         return {HTTPException: http}
 
-    def _language(self, scope: Scope) -> str:
+    def _language(self, scope: Scope) -> Language:
         return language_of(header(scope, b"accept-language"), self.language)
 
 

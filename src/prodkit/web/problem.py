@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from prodkit import errors
+from prodkit.ratelimit import Decision, headers as limit_headers
+from prodkit.ratelimit.messages import Language, duration, title as limit_title
 
-__all__ = ["LANGUAGES", "Problem", "describe", "language_of", "of_error", "of_status"]
+__all__ = ["LANGUAGES", "LimitReachedError", "Problem", "describe", "language_of", "of_error", "of_status"]
 
-LANGUAGES: Final = ("pt-BR", "en")
+LANGUAGES: Final[tuple[Language, ...]] = ("pt-BR", "en")
+
+
+class LimitReachedError(errors.RateLimitedError):
+    """A RateLimitedError that still knows the decision, for its words and header fields."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        limit: str = "",
+        decision: Decision | None = None,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, limit=limit)
+        self.decision = decision
+
+    @classmethod
+    def of(cls, decision: Decision) -> LimitReachedError:
+        """The error of a refusal."""
+        name = decision.violated[0].name if decision.violated else ""
+        return cls(
+            f"rate limit {name!r} reached", retry_after=decision.retry_after, limit=name, decision=decision
+        )
+
 
 _TEXTS: Final[Mapping[str, tuple[int, Mapping[str, tuple[str, str]]]]] = {
     "bad_request": (400, {
@@ -96,6 +122,8 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], str], ...]] = (
     (errors.CallTimeoutError, "timeout"),
     (errors.UnavailableError, "unavailable"),
 )
+_AGAIN: Final[Mapping[Language, str]] = {"pt-BR": "Tente novamente em {}.", "en": "Try again in {}."}
+_PREFIXES: Final[Mapping[str, Language]] = {"pt": "pt-BR", "en": "en"}
 _WAIT: Final = 5.0
 """Retry-After of a 503 whose error knows no better: the length of a restart."""
 
@@ -110,6 +138,7 @@ class Problem:
     detail: str
     retry_after: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def body(self, request_id: str | None = None) -> dict[str, Any]:
         """The members of the ``application/problem+json`` document."""
@@ -128,9 +157,10 @@ class Problem:
         return found
 
 
-def language_of(accept: str, default: str) -> str:
+def language_of(accept: str, default: Language) -> Language:
     """The first of our languages that an ``Accept-Language`` header names by weight, or `default`."""
-    best, weight = default, 0.0
+    best: Language = default
+    weight = 0.0
     for part in accept[:200].split(","):
         name, _, parameters = part.partition(";")
         tag = name.strip().lower()
@@ -140,24 +170,26 @@ def language_of(accept: str, default: str) -> str:
                 quality = float(parameters.strip()[2:])
             except ValueError:
                 quality = 0.0
-        found = "pt-BR" if tag.split("-")[0] == "pt" else "en" if tag.split("-")[0] == "en" else ""
+        found = _PREFIXES.get(tag.split("-")[0])
         if found and quality > weight:
             best, weight = found, quality
     return best
 
 
-def describe(code: str, language: str, *, retry_after: float | None = None, **extra: Any) -> Problem:
+def describe(code: str, language: Language, *, retry_after: float | None = None, **extra: Any) -> Problem:
     """The problem `code` in `language`; a known wait is told in words that agree with ``retry_after``."""
     status, texts = _TEXTS[code]
     title, detail = texts[language]
     seconds = None if retry_after is None else max(1, math.ceil(retry_after))
     if seconds is not None:
-        detail = f"{detail} {_again(seconds, language)}"
+        detail = f"{detail} {_AGAIN[language].format(duration(seconds, language))}"
     return Problem(status, code, title, detail, seconds, extra)
 
 
-def of_error(error: Exception, language: str) -> Problem:
+def of_error(error: Exception, language: Language) -> Problem:
     """The problem that an exception is. Its text stays out of it, save for the reasons of a refused file."""
+    if isinstance(error, LimitReachedError) and error.decision is not None:
+        return _limited(error.decision, language)
     for kind, code in _BY_ERROR:
         if isinstance(error, kind):
             wait: float | None = getattr(error, "retry_after", None)
@@ -167,7 +199,7 @@ def of_error(error: Exception, language: str) -> Problem:
     return describe("internal", language)
 
 
-def of_status(status: int, language: str, *, detail: str = "") -> Problem:
+def of_status(status: int, language: Language, *, detail: str = "") -> Problem:
     """The problem that a bare HTTP status is; `detail` replaces our text."""
     code = _BY_STATUS.get(status) or ("bad_request" if status < 500 else "unavailable")
     found = describe(code, language)
@@ -185,13 +217,11 @@ def _facts(error: Exception) -> dict[str, Any]:
     return {}
 
 
-def _again(seconds: int, language: str) -> str:
-    count, unit = (seconds, "s") if seconds < 60 else (math.ceil(seconds / 60), "m")
-    if unit == "m" and count >= 120:
-        count, unit = math.ceil(seconds / 3600), "h"
-    names = {
-        "pt-BR": {"s": ("segundo", "segundos"), "m": ("minuto", "minutos"), "h": ("hora", "horas")},
-        "en": {"s": ("second", "seconds"), "m": ("minute", "minutes"), "h": ("hour", "hours")},
-    }[language][unit]
-    name = names[0] if count == 1 else names[1]
-    return f"Tente novamente em {count} {name}." if language == "pt-BR" else f"Try again in {count} {name}."
+def _limited(decision: Decision, language: Language) -> Problem:
+    found = describe(
+        "unavailable" if decision.unavailable else "rate_limited", language, retry_after=decision.retry_after
+    )
+    detail = f"{limit_title(decision, language)} {_AGAIN[language].format(duration(decision.retry_after, language))}"
+    extra = {"limit": decision.violated[0].name} if decision.violated and not decision.unavailable else {}
+    fields = {name.lower(): value for name, value in limit_headers(decision).items()}
+    return replace(found, detail=detail, extra=extra, headers=fields)

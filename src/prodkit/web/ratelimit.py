@@ -1,66 +1,69 @@
-"""Rate limits around a whole app or a part of it.
+"""Rate limits around a whole app, and for one route.
 
-For one route, ask the limiter in the handler: ``(await limiter.check((COUNCIL, user_id))).raise_if_denied()``; the
-error becomes a 429 with ``Retry-After`` in :class:`~prodkit.web.ErrorMiddleware`.
+For one route: ``await web.enforce(limiter, (COUNCIL, user_id))`` in the handler. A refusal becomes a 429 in the
+reader's language with ``Retry-After`` and the ``RateLimit`` fields.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prodkit.errors import RateLimitedError, UnavailableError
-from prodkit.web.asgi import matches, prefixes
+from prodkit.ratelimit import Decision, client_ip, headers
+from prodkit.web.asgi import headers as request_headers, matches, prefixes
 from prodkit.web.errors import Problems
+from prodkit.web.problem import LimitReachedError
 
-__all__ = ["Limiter", "RateLimitMiddleware", "Verdict", "client_key"]
-
-
-class Verdict(Protocol):
-    """What the middleware reads of a decision."""
-
-    @property
-    def allowed(self) -> bool: ...
-    @property
-    def retry_after(self) -> float: ...
-    @property
-    def unavailable(self) -> bool: ...
+__all__ = ["Limiter", "RateLimitMiddleware", "client_key", "enforce"]
 
 
 class Limiter(Protocol):
     """``prodkit.ratelimit.RateLimiter``, or anything that decides on pairs of a limit and a key."""
 
-    async def check(self, *pairs: Any) -> Verdict: ...
+    async def check(self, *pairs: Any) -> Decision:
+        """Counts one call against all pairs, or against none where one refuses."""
+        ...
 
 
-def client_key(scope: Scope) -> str:
+async def enforce(limiter: Limiter, *pairs: Any) -> Decision:
+    """Counts a call against `pairs` of a limit and a key; the decision, when it is allowed.
+
+    Raises RateLimitedError, which the error pages answer with 429 (or with 503, where a limit must not be passed
+    unchecked and Redis is away).
+    """
+    decision = await limiter.check(*pairs)
+    if not decision.allowed:
+        raise LimitReachedError.of(decision)
+    return decision
+
+
+def client_key(scope: Scope, *, trusted_proxies: Sequence[str] = ()) -> str:
     """The client's address; an IPv6 one as its /64, which is what one customer has.
 
-    It is the peer of the connection: behind a proxy, let the server read the forwarded address
-    (uvicorn ``--proxy-headers --forwarded-allow-ips``).
+    `trusted_proxies` are the networks whose ``X-Forwarded-For`` counts. Without them it is the peer of the
+    connection, which a server may have set already (uvicorn ``--proxy-headers --forwarded-allow-ips``).
     """
     client = scope.get("client")
-    host = str(client[0]) if client else "unknown"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 6:
-        mapped = address.ipv4_mapped
-        return (
-            str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False).network_address)
-        )
-    return host
+    peer = str(client[0]) if client else ""
+    if not trusted_proxies:
+        return _counted(peer)
+    forwarded = [value.decode("latin-1") for value in request_headers(scope, b"x-forwarded-for")]
+    return client_ip(peer, forwarded, trusted_proxies=trusted_proxies) or peer or "unknown"
+
+
+@lru_cache(maxsize=4096)
+def _counted(peer: str) -> str:
+    return client_ip(peer) or peer or "unknown"
 
 
 class RateLimitMiddleware:
     """Counts each request against `limits`, by `key`, and answers 429 when one is used up.
 
-    `only` are the path prefixes it applies to (all by default), `skip` those it does not. While the limiter cannot
-    decide and a limit says to deny then, the answer is 503.
+    `only` are the path prefixes it applies to (all by default), `skip` those it does not. Responses carry the
+    ``RateLimit`` fields, save for redirects: a client might follow one that costs nothing.
     """
 
     def __init__(
@@ -93,16 +96,18 @@ class RateLimitMiddleware:
             await self.app(scope, receive, send)
             return
         key = self._key(scope)
-        verdict = await self._limiter.check(*((limit, key) for limit in self._limits))
-        if verdict.allowed:
-            await self.app(scope, receive, send)
+        decision = await self._limiter.check(*((limit, key) for limit in self._limits))
+        if not decision.allowed:
+            response = await self._problems.error(LimitReachedError.of(decision), scope)
+            await response(scope, receive, send)
             return
-        error: Exception
-        if verdict.unavailable:
-            error = UnavailableError(
-                "the rate limit cannot be checked", retry_after=verdict.retry_after or None
-            )
-        else:
-            error = RateLimitedError("too many requests", retry_after=verdict.retry_after)
-        response = await self._problems.error(error, scope)
-        await response(scope, receive, send)
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and not 300 <= message["status"] < 400:
+                fields = [
+                    (name.lower().encode(), value.encode()) for name, value in headers(decision).items()
+                ]
+                message["headers"] = [*message.get("headers", ()), *fields]
+            await send(message)
+
+        await self.app(scope, receive, counted)

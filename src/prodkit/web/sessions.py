@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prodkit.sessions import Session, Sessions
 from prodkit.web.asgi import add_header, headers, matches, prefixes, set_default
 
-__all__ = ["SessionMiddleware"]
+__all__ = ["SessionMiddleware", "session_of"]
+
+
+def session_of(request: HTTPConnection[Any]) -> Session:
+    """The session of a request: ``request.session`` with its type."""
+    session = request.scope.get("session")
+    if isinstance(session, Session):
+        return session
+    raise RuntimeError(
+        f"no session at {request.scope.get('path')}: SessionMiddleware is missing or skips this path"
+    )
 
 
 class SessionMiddleware:

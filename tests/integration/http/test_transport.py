@@ -1,6 +1,9 @@
 """The transport under real clients of both libraries, against a real server on loopback."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from types import ModuleType
 from typing import Any
@@ -10,8 +13,13 @@ import httpx2
 import pytest
 
 import prodkit as pk
-from prodkit.http import HostPolicies, ResilientTransport
-from prodkit.http.transport import default_policies
+from prodkit.http import (
+    HostPolicies,
+    ResilientTransport,
+    default_policies,
+    says_ill,
+    says_overloaded,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -57,11 +65,17 @@ async def server() -> AsyncIterator[Server]:
 def quick(host: str, runtime: pk.Runtime) -> HostPolicies:
     kit = default_policies(host, runtime)
     return HostPolicies(
-        breaker=pk.CircuitBreaker(host, failures=5, open_for=30, on=kit.breaker._counts),
+        breaker=pk.CircuitBreaker(host, failures=5, open_for=30, on=says_ill),
         gate=kit.gate,
         budget=kit.budget,
         attempt_timeout=0.3,
     )
+
+
+def one_strike(host: str, runtime: pk.Runtime) -> HostPolicies:
+    kit = default_policies(host, runtime)
+    breaker = pk.CircuitBreaker(host, failures=1, open_for=30, on=says_ill)
+    return HostPolicies(breaker=breaker, gate=kit.gate, budget=kit.budget)
 
 
 @pytest.fixture(params=[httpx, httpx2], ids=["httpx", "httpx2"])
@@ -167,6 +181,96 @@ async def test_connections_of_given_up_responses_go_back(library: Any, server: S
         server.statuses = [503, 503, 200, 503, 503, 200]
         for _ in range(2):
             assert (await client.get(f"http://127.0.0.1:{server.port}/")).status_code == 200
+
+
+async def test_a_get_that_hung_is_tried_again(client: Any, server: Server) -> None:
+    server.statuses = ["hang", 200]
+    assert (await client.get("/")).text == "ok"
+    assert len(server.seen) == 2
+
+
+async def test_a_rejected_response_gives_its_connection_back_when_nothing_follows(
+    library: Any, server: Server
+) -> None:
+    wrapped = library.AsyncHTTPTransport(limits=library.Limits(max_connections=1))
+    url = f"http://127.0.0.1:{server.port}/"
+    async with library.AsyncClient(transport=ResilientTransport(wrapped, policies=one_strike)) as client:
+        server.statuses = [503]
+        with pytest.raises(pk.CircuitOpenError):
+            await client.get(url)  # a 503, and the breaker refuses the second attempt
+        request = library.Request("GET", url)
+        server.statuses = [200]
+        async with asyncio.timeout(2):
+            assert (await wrapped.handle_async_request(request)).status_code == 200
+
+
+async def test_a_caller_cancelled_between_attempts_leaves_no_connection_behind(
+    library: Any, server: Server
+) -> None:
+    wrapped = library.AsyncHTTPTransport(limits=library.Limits(max_connections=1))
+    url = f"http://127.0.0.1:{server.port}/"
+    async with library.AsyncClient(transport=ResilientTransport(wrapped)) as client:
+        server.statuses, server.headers = [429, 200], "retry-after: 20\r\n"
+        task = asyncio.create_task(client.get(url))
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        async with asyncio.timeout(2):
+            assert (await wrapped.handle_async_request(library.Request("GET", url))).status_code == 200
+
+
+async def test_an_error_keeps_its_cause_says_how_often_and_leaves_no_cycle(library: Any) -> None:
+    wrapped = library.AsyncHTTPTransport()
+    async with library.AsyncClient(transport=ResilientTransport(wrapped)) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(library.ConnectError) as raised:
+                await client.get("http://127.0.0.1:9/")
+            assert type(raised.value.__cause__).__name__ == "ConnectError"
+            assert any("3 attempts" in note for note in raised.value.__notes__)
+            seen = weakref.ref(raised.value)
+            del raised
+            assert seen() is None
+        finally:
+            gc.enable()
+
+
+async def test_timeouts_and_503_are_overload_and_illness(library: Any) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def watch(error: BaseException) -> bool:
+        seen.append((says_ill(error), says_overloaded(error)))
+        return False
+
+    class Scripted(library.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        async def handle_async_request(self, request: Any) -> Any:
+            step = request.url.path[1:]
+            if step.isdigit():
+                return library.Response(int(step))
+            raise getattr(library, step)("x")
+
+    def watched(host: str, runtime: pk.Runtime) -> HostPolicies:
+        kit = default_policies(host, runtime)
+        breaker = pk.CircuitBreaker("x", on=watch)
+        return HostPolicies(breaker=breaker, gate=kit.gate, budget=kit.budget, attempts=1)
+
+    transport = ResilientTransport(Scripted(), policies=watched)
+    steps = ["503", "500", "429", "ReadTimeout", "ConnectError", "PoolTimeout"]
+    for step in steps:
+        with contextlib.suppress(library.TransportError):
+            await transport.handle_async_request(library.Request("GET", f"http://a.example/{step}"))
+    assert dict(zip(steps, seen, strict=True)) == {
+        "503": (True, True),
+        "500": (True, False),
+        "429": (False, False),
+        "ReadTimeout": (True, True),
+        "ConnectError": (True, False),
+        "PoolTimeout": (False, True),
+    }
 
 
 def test_a_transport_is_wanted() -> None:

@@ -72,6 +72,7 @@ class Simulator:
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(_paths()), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # Ctrl-C reaches the owner, which then stops us in its own order
         )
         lines: Queue[str] = Queue()
         assert process.stdout is not None

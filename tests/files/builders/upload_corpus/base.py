@@ -28,12 +28,23 @@ class Sample:
 
 
 def sample(name: str, data: bytes, extension: str, **more: Any) -> Sample:
-    return Sample(name, data, more.pop("filename", f"photo.{extension}"), more.pop("declared", TYPES.get(extension)), **more)
+    return Sample(
+        name,
+        data,
+        more.pop("filename", f"photo.{extension}"),
+        more.pop("declared", TYPES.get(extension)),
+        **more,
+    )
 
 
 @functools.cache
 def drawing(width: int = 96, height: int = 64, mode: str = "RGB", seed: int = 0) -> Image.Image:
-    picture = Image.effect_mandelbrot((width, height), (-2.2 + seed / 50, -1.2, 0.8, 1.2), 60).convert("RGB")
+    drawn = (min(width, 256), min(height, 256))
+    picture = (
+        Image.effect_mandelbrot(drawn, (-2.2 + seed / 50, -1.2, 0.8, 1.2), 60)
+        .convert("RGB")
+        .resize((width, height))
+    )
     tint = Image.linear_gradient("L").resize((width, height)).rotate(90 * (seed % 4), expand=False)
     picture = Image.merge("RGB", (picture.getchannel(0), tint, tint.transpose(Image.Transpose.ROTATE_180)))
     pen = ImageDraw.Draw(picture)
@@ -58,7 +69,15 @@ def encoded(kind: str, picture: Image.Image | None = None, **options: Any) -> by
 
 def animated(kind: str, count: int = 4, *, mode: str = "RGB", **options: Any) -> bytes:
     frames = [drawing(mode=mode, seed=seed) for seed in range(count)]
-    return encoded(kind, frames[0], save_all=True, append_images=frames[1:], duration=[80 + 10 * n for n in range(count)], loop=0, **options)
+    return encoded(
+        kind,
+        frames[0],
+        save_all=True,
+        append_images=frames[1:],
+        duration=[80 + 10 * n for n in range(count)],
+        loop=0,
+        **options,
+    )
 
 
 @functools.cache
@@ -104,8 +123,9 @@ def payloads() -> dict[str, bytes]:
         "html": b"<html><body><h1>" + MARKER + b"</h1></body></html>",
         "script": b"<script>alert('" + MARKER + b"')</script>",
         "svg": b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'>" + MARKER + b"</svg>",
-        "jsp": b"<%@ page import='java.io.*' %><% Runtime.getRuntime().exec(request.getParameter(\"c\")); %>" + MARKER,
-        "asp": b"<%eval request(\"c\")%>" + MARKER,
+        "jsp": b"<%@ page import='java.io.*' %><% Runtime.getRuntime().exec(request.getParameter(\"c\")); %>"
+        + MARKER,
+        "asp": b'<%eval request("c")%>' + MARKER,
         "zip": archive(),
         "exe": program(),
         "elf": b"\x7fELF\x02\x01\x01" + b"\0" * 57 + MARKER,

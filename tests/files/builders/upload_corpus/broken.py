@@ -7,7 +7,21 @@ import zlib
 from collections.abc import Iterator
 
 from upload_corpus.base import Sample, animated, bases, drawing, encoded, payloads, sample
-from upload_corpus.parts import blocks, gif_frame, gif_pixels, into_gif, into_jpeg, into_png, into_webp, png, png_chunks, segment, vp8x, webp, webp_chunks
+from upload_corpus.parts import (
+    blocks,
+    gif_frame,
+    gif_pixels,
+    into_gif,
+    into_jpeg,
+    into_png,
+    into_webp,
+    png,
+    png_chunks,
+    segment,
+    vp8x,
+    webp,
+    webp_chunks,
+)
 
 
 def truncated() -> Iterator[Sample]:
@@ -20,28 +34,64 @@ def truncated() -> Iterator[Sample]:
     for base in ("jpeg", "grey-jpeg"):
         data = bases()[base][1]
         for share in (60, 75, 90):
-            yield sample(f"mended:{base}-{share}%", data[: len(data) * share // 100].rstrip(b"\xff") + b"\xff\xd9", "jpg")
+            yield sample(
+                f"mended:{base}-{share}%",
+                data[: len(data) * share // 100].rstrip(b"\xff") + b"\xff\xd9",
+                "jpg",
+            )
+    data = bases()["progressive"][1]
+    for share in (30, 60, 75, 90):
+        yield sample(
+            f"mended:progressive-{share}%",
+            data[: len(data) * share // 100].rstrip(b"\xff") + b"\xff\xd9",
+            "jpg",
+        )
+    moving = webp_chunks(bases()["moving-webp"][1])
+    for share in (40, 80):
+        cut = [
+            (n, b[: 24 + (len(b) - 24) * share // 100 & ~1]) if n == b"ANMF" else (n, b) for n, b in moving
+        ]
+        cut = [
+            (n, b[:20] + struct.pack("<I", len(b) - 24) + b[24:]) if n == b"ANMF" else (n, b) for n, b in cut
+        ]
+        yield sample(f"mended:moving-webp-{share}%", webp(cut), "webp")
     for base in ("webp", "lossless-webp", "alpha-webp"):
         data = bases()[base][1]
         for share in (30, 60, 90):
             cut = data[: len(data) * share // 100 & ~1]
-            yield sample(f"mended:{base}-riff-size-{share}%", cut[:4] + struct.pack("<I", len(cut) - 8) + cut[8:], "webp")
+            yield sample(
+                f"mended:{base}-riff-size-{share}%",
+                cut[:4] + struct.pack("<I", len(cut) - 8) + cut[8:],
+                "webp",
+            )
             chunks = webp_chunks(data)
             name, body = chunks[-1]
-            yield sample(f"mended:{base}-chunk-{share}%", webp([*chunks[:-1], (name, body[: len(body) * share // 100])]), "webp")
+            yield sample(
+                f"mended:{base}-chunk-{share}%",
+                webp([*chunks[:-1], (name, body[: len(body) * share // 100])]),
+                "webp",
+            )
     for base in ("png", "palette-png", "alpha-png"):
         chunks = png_chunks(bases()[base][1])
         for share in (50, 90, 99):
-            cut = [(name, body[: len(body) * share // 100] if name == b"IDAT" else body) for name, body in chunks]
+            cut = [
+                (name, body[: len(body) * share // 100] if name == b"IDAT" else body) for name, body in chunks
+            ]
             yield sample(f"mended:{base}-idat-{share}%", png(cut), "png")
             raw = zlib.decompress(dict(chunks)[b"IDAT"])
             less = zlib.compress(raw[: len(raw) * share // 100])
-            yield sample(f"mended:{base}-rows-{share}%", png([(n, less if n == b"IDAT" else b) for n, b in chunks]), "png")
+            yield sample(
+                f"mended:{base}-rows-{share}%",
+                png([(n, less if n == b"IDAT" else b) for n, b in chunks]),
+                "png",
+            )
     gif = bases()["gif"][1]
     for share in (40, 70, 95):
         at = gif_pixels(gif, gif_frame(gif))
         body = b"".join(part for part in _sub_blocks(gif, at + 1))
-        yield sample(f"mended:gif-{share}%", gif[: at + 1] + blocks(body[: len(body) * share // 100]) + b";", "gif")
+        yield sample(
+            f"mended:gif-{share}%", gif[: at + 1] + blocks(body[: len(body) * share // 100]) + b";", "gif"
+        )
     moving = bases()["apng"][1]
     chunks = png_chunks(moving)
     yield sample("mended:apng-frame-missing", png([each for each in chunks if each[0] != b"fdAT"]), "png")
@@ -64,15 +114,36 @@ def lying() -> Iterator[Sample]:
     yield sample("lying:png-idat-first", png([chunks[1], chunks[0], chunks[-1]]), "png")
     yield sample("lying:png-two-headers", png([chunks[0], *chunks]), "png")
     yield sample("lying:png-critical-chunk", into_png(rgb, (b"EVIL", b"x")), "png")
-    yield sample("lying:png-palette-missing", png([(n, b) for n, b in png_chunks(bases()["palette-png"][1]) if n != b"PLTE"]), "png")
-    yield sample("lying:png-split-idat", png([*chunks[:-1], (b"tEXt", b"a\0b"), (b"IDAT", b"xx"), chunks[-1]]), "png")
+    yield sample(
+        "lying:png-palette-missing",
+        png([(n, b) for n, b in png_chunks(bases()["palette-png"][1]) if n != b"PLTE"]),
+        "png",
+    )
+    yield sample(
+        "lying:png-split-idat", png([*chunks[:-1], (b"tEXt", b"a\0b"), (b"IDAT", b"xx"), chunks[-1]]), "png"
+    )
     yield sample("lying:png-iend-body", png([*chunks[:-1], (b"IEND", b"more")]), "png")
     head = dict(chunks)[b"IHDR"]
-    for title, width, height in (("zero-width", 0, 64), ("zero-height", 96, 0), ("huge", 2**31 - 1, 2**31 - 1), ("other", 90, 64), ("taller", 96, 128)):
+    for title, width, height in (
+        ("zero-width", 0, 64),
+        ("zero-height", 96, 0),
+        ("huge", 2**31 - 1, 2**31 - 1),
+        ("other", 90, 64),
+        ("taller", 96, 128),
+    ):
         changed = struct.pack(">II", width, height) + head[8:]
-        yield sample(f"lying:png-{title}", png([(n, changed if n == b"IHDR" else b) for n, b in chunks]), "png")
-    for title, tail in (("depth-3", b"\x03\x02\0\0\0"), ("colour-5", b"\x08\x05\0\0\0"), ("compression-1", b"\x08\x02\x01\0\0"), ("interlace-7", b"\x08\x02\0\0\x07")):
-        yield sample(f"lying:png-{title}", png([(n, head[:8] + tail if n == b"IHDR" else b) for n, b in chunks]), "png")
+        yield sample(
+            f"lying:png-{title}", png([(n, changed if n == b"IHDR" else b) for n, b in chunks]), "png"
+        )
+    for title, tail in (
+        ("depth-3", b"\x03\x02\0\0\0"),
+        ("colour-5", b"\x08\x05\0\0\0"),
+        ("compression-1", b"\x08\x02\x01\0\0"),
+        ("interlace-7", b"\x08\x02\0\0\x07"),
+    ):
+        yield sample(
+            f"lying:png-{title}", png([(n, head[:8] + tail if n == b"IHDR" else b) for n, b in chunks]), "png"
+        )
     jpeg = bases()["jpeg"][1]
     frame = jpeg.find(b"\xff\xc0")
     yield sample("lying:jpeg-zero-height", jpeg[: frame + 5] + b"\0\0" + jpeg[frame + 7 :], "jpg")
@@ -84,23 +155,39 @@ def lying() -> Iterator[Sample]:
     yield sample("lying:jpeg-two-frames", jpeg[:end] + jpeg[frame:end] + jpeg[end:], "jpg")
     yield sample("lying:jpeg-no-scan", jpeg[: jpeg.find(b"\xff\xda")] + b"\xff\xd9", "jpg")
     yield sample("lying:jpeg-no-tables", jpeg[:20] + jpeg[frame:], "jpg")
-    yield sample("lying:jpeg-header-only", b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xd9", "jpg")
+    yield sample(
+        "lying:jpeg-header-only", b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xd9", "jpg"
+    )
     yield sample("lying:jpeg-segment-length", into_jpeg(jpeg, b"\xff\xfe\xff\xff"), "jpg")
     yield sample("lying:jpeg-segment-length-1", into_jpeg(jpeg, b"\xff\xfe\0\x01"), "jpg")
     yield sample("lying:jpeg-junk-between", into_jpeg(jpeg, b"junk"), "jpg")
-    yield sample("lying:jpeg-javascript-length", b"\xff\xd8\xff\xe0/*" + b"\0" * 12074 + b"*/=alert(1);/*" + jpeg[20:], "jpg")
+    yield sample(
+        "lying:jpeg-javascript-length",
+        b"\xff\xd8\xff\xe0/*" + b"\0" * 12074 + b"*/=alert(1);/*" + jpeg[20:],
+        "jpg",
+    )
     gif = bases()["gif"][1]
     yield sample("lying:gif-no-frame", gif[: gif_frame(gif)] + b";", "gif")
     yield sample("lying:gif-zero-size", gif[:6] + b"\0\0\0\0" + gif[10:], "gif")
-    yield sample("lying:gif-javascript-size", b"GIF89a/*" + gif[8:-1] + b"\x21\xfe" + blocks(b"*/=1;alert(1)//") + b";", "gif")
+    yield sample(
+        "lying:gif-javascript-size",
+        b"GIF89a/*" + gif[8:-1] + b"\x21\xfe" + blocks(b"*/=1;alert(1)//") + b";",
+        "gif",
+    )
     yield sample("lying:gif-unknown-block", into_gif(gif, b"\x99"), "gif")
     yield sample("lying:gif-frame-huge", _framed(gif, struct.pack("<HHHH", 0, 0, 60_000, 60_000)), "gif")
     yield sample("lying:gif-frame-empty", _framed(gif, struct.pack("<HHHH", 0, 0, 0, 5)), "gif")
     yield sample("lying:gif-version", b"GIF90a" + gif[6:], "gif")
     webps = bases()["webp"][1]
     yield sample("lying:webp-canvas", webp([vp8x(100, 100), *webp_chunks(webps)]), "webp")
-    yield sample("lying:webp-canvas-over-wide", webp([vp8x(100, 100), *webp_chunks(encoded("WEBP", drawing(2000, 16)))]), "webp")
-    yield sample("lying:webp-two-pictures", webp([vp8x(96, 64), *webp_chunks(webps), *webp_chunks(webps)]), "webp")
+    yield sample(
+        "lying:webp-canvas-over-wide",
+        webp([vp8x(100, 100), *webp_chunks(encoded("WEBP", drawing(2000, 16)))]),
+        "webp",
+    )
+    yield sample(
+        "lying:webp-two-pictures", webp([vp8x(96, 64), *webp_chunks(webps), *webp_chunks(webps)]), "webp"
+    )
     yield sample("lying:webp-no-picture", webp([vp8x(96, 64), (b"EXIF", b"x" * 30)]), "webp")
     yield sample("lying:webp-animation-flag", webp([vp8x(96, 64, 2), *webp_chunks(webps)]), "webp")
     yield sample("lying:webp-size", webps[:4] + struct.pack("<I", 2**32 - 10) + webps[8:], "webp")
@@ -109,8 +196,14 @@ def lying() -> Iterator[Sample]:
     outside = [(n, b"\xff\xff\0" + b[3:] if n == b"ANMF" else b) for n, b in moving]
     yield sample("lying:webp-frame-outside", webp(outside), "webp")
     apng = png_chunks(bases()["apng"][1])
-    yield sample("lying:apng-count", png([(n, struct.pack(">II", 9, 0) if n == b"acTL" else b) for n, b in apng]), "png")
-    yield sample("lying:apng-order", png([(n, b"\0\0\0\x63" + b[4:] if n == b"fdAT" else b) for n, b in apng]), "png")
+    yield sample(
+        "lying:apng-count",
+        png([(n, struct.pack(">II", 9, 0) if n == b"acTL" else b) for n, b in apng]),
+        "png",
+    )
+    yield sample(
+        "lying:apng-order", png([(n, b"\0\0\0\x63" + b[4:] if n == b"fdAT" else b) for n, b in apng]), "png"
+    )
     outside = [(n, b[:12] + b"\0\0\xff\xff" + b[16:] if n == b"fcTL" else b) for n, b in apng]
     yield sample("lying:apng-frame-outside", png(outside), "png")
 
@@ -175,14 +268,35 @@ def bombs() -> Iterator[Sample]:
     yield sample("bomb:baseline-scans", base[:-2] + base[first:-2] * 300 + b"\xff\xd9", "jpg")
     yield sample("bomb:jpeg-comments", into_jpeg(base, segment(0xFE, b"x") * 300_000), "jpg")
     yield sample("bomb:jpeg-metadata", into_jpeg(base, segment(0xE5, b"x" * 65_000) * 78), "jpg")
-    for title, width, height in (("wide", 60_000, 1), ("square", 30_000, 30_000), ("just-over", 2049, 10), ("tall", 10, 2049)):
+    for title, width, height in (
+        ("wide", 60_000, 1),
+        ("square", 30_000, 30_000),
+        ("just-over", 2049, 10),
+        ("tall", 10, 2049),
+    ):
         flat = bases()["png"][1]
         packed = zlib.compress(b"\0" * 10_000)
-        yield sample(f"bomb:png-pixels-{title}", png([(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", packed), (b"IEND", b"")]), "png")
+        yield sample(
+            f"bomb:png-pixels-{title}",
+            png(
+                [
+                    (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+                    (b"IDAT", packed),
+                    (b"IEND", b""),
+                ]
+            ),
+            "png",
+        )
         frame = base.find(b"\xff\xc0")
-        yield sample(f"bomb:jpeg-pixels-{title}", base[: frame + 5] + struct.pack(">HH", height, width) + base[frame + 9 :], "jpg")
+        yield sample(
+            f"bomb:jpeg-pixels-{title}",
+            base[: frame + 5] + struct.pack(">HH", height, width) + base[frame + 9 :],
+            "jpg",
+        )
         gif = bases()["gif"][1]
-        yield sample(f"bomb:gif-pixels-{title}", gif[:6] + struct.pack("<HH", width, height) + gif[10:], "gif")
+        yield sample(
+            f"bomb:gif-pixels-{title}", gif[:6] + struct.pack("<HH", width, height) + gif[10:], "gif"
+        )
         assert flat
     yield sample("bomb:png-honest-but-large", encoded("PNG", drawing(2100, 2100)), "png")
     yield sample("bomb:jpeg-honest-but-large", encoded("JPEG", drawing(2049, 2048)), "jpg")
@@ -199,27 +313,48 @@ def bombs() -> Iterator[Sample]:
     part = zlib.compress(b"a" * 1_000_000, 9)
     yield sample("bomb:ztxt-many", into_png(photo, *[(b"zTXt", b"a\0\0" + part)] * 80), "png")
     yield sample("bomb:text-60000", into_png(photo, *[(b"tEXt", b"a\0b")] * 60_000), "png")
-    yield sample("bomb:apng-frames-announced", into_png(photo, (b"acTL", struct.pack(">II", 2**31 - 1, 0))), "png")
+    yield sample(
+        "bomb:apng-frames-announced", into_png(photo, (b"acTL", struct.pack(">II", 2**31 - 1, 0))), "png"
+    )
     gif_frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
-    yield sample("bomb:gif-50000-frames", b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff" + gif_frame * 50_000 + b";", "gif")
+    yield sample(
+        "bomb:gif-50000-frames",
+        b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff" + gif_frame * 50_000 + b";",
+        "gif",
+    )
     large = encoded("GIF", drawing(2048, 2048, "L").point(lambda _: 0))
     body = large[13 + 3 * 2 ** ((large[10] & 7) + 1) : -1]
     yield sample("bomb:gif-1000-large-frames", large[: len(large) - 1 - len(body)] + body * 200 + b";", "gif")
-    yield sample("bomb:gif-growing-canvas", _framed(bases()["gif"][1], struct.pack("<HHHH", 65_000, 65_000, 96, 64)), "gif")
+    yield sample(
+        "bomb:gif-growing-canvas",
+        _framed(bases()["gif"][1], struct.pack("<HHHH", 65_000, 65_000, 96, 64)),
+        "gif",
+    )
     moving = webp_chunks(animated("WEBP", 2))
     frame = next(b for n, b in moving if n == b"ANMF")
     head = [(n, b) for n, b in moving if n in (b"VP8X", b"ANIM")]
     yield sample("bomb:webp-2000-frames", webp([*head, *[(b"ANMF", frame)] * 2_000]), "webp")
-    yield sample("bomb:webp-metadata", into_webp(bases()["webp"][1], *[(b"XMP ", b"x")] * 50_000, flags=4), "webp")
+    yield sample(
+        "bomb:webp-metadata", into_webp(bases()["webp"][1], *[(b"XMP ", b"x")] * 50_000, flags=4), "webp"
+    )
     yield sample("bomb:too-large", bases()["jpeg"][1] + b"\0" * (5 * 2**20), "jpg")
-    yield sample("bomb:webp-canvas-huge", webp([vp8x(16_000, 16_000, 2), (b"ANIM", b"\0" * 6), (b"ANMF", frame)]), "webp")
+    yield sample(
+        "bomb:webp-canvas-huge",
+        webp([vp8x(16_000, 16_000, 2), (b"ANIM", b"\0" * 6), (b"ANMF", frame)]),
+        "webp",
+    )
 
 
 def cross_named() -> Iterator[Sample]:
     """Honest pictures of one allowed type under the name of another, or under a declared type that is another's."""
     for base in ("jpeg", "png", "gif", "webp", "apng", "moving-gif"):
         extension, data = bases()[base]
-        for other, declared in (("jpg", "image/jpeg"), ("png", "image/png"), ("gif", "image/gif"), ("webp", "image/webp")):
+        for other, declared in (
+            ("jpg", "image/jpeg"),
+            ("png", "image/png"),
+            ("gif", "image/gif"),
+            ("webp", "image/webp"),
+        ):
             if other != extension:
                 yield sample(f"named:{base}-as-{other}", data, other, declared=declared)
                 yield sample(f"declared:{base}-as-{other}", data, extension, declared=declared)

@@ -25,7 +25,13 @@ from upload_corpus.parts import (
 def places(body: bytes) -> Iterator[tuple[str, str, bytes]]:
     """Every place of every format where `body` can hide from a decoder: name, extension, file."""
     jpeg, progressive = bases()["jpeg"][1], bases()["progressive"][1]
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0" + struct.pack("<II", len(body) + 1, 26) + b"\0\0\0\0" + body + b"\0"
+    exif = (
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0"
+        + struct.pack("<II", len(body) + 1, 26)
+        + b"\0\0\0\0"
+        + body
+        + b"\0"
+    )
     for name, part in {
         "com": segment(0xFE, body),
         "app1-exif": segment(0xE1, exif),
@@ -43,12 +49,24 @@ def places(body: bytes) -> Iterator[tuple[str, str, bytes]]:
         data = bases()[base][1]
         yield f"{base}-text", "png", into_png(data, (b"tEXt", b"Comment\0" + body))
         yield f"{base}-ztxt", "png", into_png(data, (b"zTXt", b"Comment\0\0" + zlib.compress(body)))
-        yield f"{base}-itxt", "png", into_png(data, (b"iTXt", b"Comment\0\x01\0en\0C\0" + zlib.compress(body)))
+        yield (
+            f"{base}-itxt",
+            "png",
+            into_png(data, (b"iTXt", b"Comment\0\x01\0en\0C\0" + zlib.compress(body))),
+        )
         yield f"{base}-itxt-plain", "png", into_png(data, (b"iTXt", b"Comment\0\0\0en\0C\0" + body))
         yield f"{base}-private", "png", into_png(data, (b"evIl", body))
         yield f"{base}-exif", "png", into_png(data, (b"eXIf", exif[6:]))
         yield f"{base}-before-iend", "png", into_png(data, (b"tEXt", b"Comment\0" + body), before=b"IEND")
-        yield f"{base}-profile", "png", into_png(data, (b"iCCP", b"p\0\0" + zlib.compress(body)), before=b"IDAT" if base != "palette-png" else b"PLTE")
+        yield (
+            f"{base}-profile",
+            "png",
+            into_png(
+                data,
+                (b"iCCP", b"p\0\0" + zlib.compress(body)),
+                before=b"IDAT" if base != "palette-png" else b"PLTE",
+            ),
+        )
     for base in ("gif", "moving-gif"):
         data = bases()[base][1]
         yield f"{base}-comment", "gif", into_gif(data, b"\x21\xfe" + blocks(body))
@@ -61,7 +79,11 @@ def places(body: bytes) -> Iterator[tuple[str, str, bytes]]:
         yield f"{base}-exif", "webp", into_webp(data, (b"EXIF", exif), flags=8)
         yield f"{base}-xmp", "webp", into_webp(data, (b"XMP ", body), flags=4)
         yield f"{base}-unknown", "webp", into_webp(data, (b"EVIL", body))
-    yield "webp-profile", "webp", webp([(b"VP8X", b" \0\0\0\x5f\0\0\x3f\0\0"), (b"ICCP", body), *webp_chunks(bases()["webp"][1])])
+    yield (
+        "webp-profile",
+        "webp",
+        webp([(b"VP8X", b" \0\0\0\x5f\0\0\x3f\0\0"), (b"ICCP", body), *webp_chunks(bases()["webp"][1])]),
+    )
 
 
 def palettes(body: bytes) -> Iterator[tuple[str, str, bytes]]:
@@ -70,7 +92,16 @@ def palettes(body: bytes) -> Iterator[tuple[str, str, bytes]]:
     indexed = drawing(mode="P").quantize(16)
     png_data = encoded("PNG", indexed, bits=8)
     parts = dict(png_chunks(png_data))
-    yield "png-palette", "png", png([(name, (parts[b"PLTE"][:48] + text) if name == b"PLTE" else part) for name, part in png_chunks(png_data)])
+    yield (
+        "png-palette",
+        "png",
+        png(
+            [
+                (name, (parts[b"PLTE"][:48] + text) if name == b"PLTE" else part)
+                for name, part in png_chunks(png_data)
+            ]
+        ),
+    )
     gif = encoded("GIF", indexed, optimize=False)
     size = 3 * 2 ** ((gif[10] & 7) + 1)
     table = (gif[13:61] + text).ljust(768, b"\0")
@@ -95,7 +126,9 @@ def inert() -> Iterator[Sample]:
     spelled = drawing(24, 1, "L")
     spelled.frombytes(MARKER.ljust(24, b"."))
     yield sample("marker:pixels-png", encoded("PNG", spelled, compress_level=0), "png")
-    yield sample("marker:gif-comment-in-animation", into_gif(animated("GIF"), b"\x21\xfe" + blocks(MARKER)), "gif")
+    yield sample(
+        "marker:gif-comment-in-animation", into_gif(animated("GIF"), b"\x21\xfe" + blocks(MARKER)), "gif"
+    )
     tables = encoded("JPEG", qtables=[list((MARKER * 4)[:64]), list((MARKER * 4)[:64])])
     yield sample("marker:quantisation-table", tables, "jpg")
 
@@ -116,7 +149,11 @@ def appended() -> Iterator[Sample]:
         "ftyp-only": b"\0\0\0\x14ftypmp42\0\0\0\0mp42",
         "ftyp-then-zip": b"\0\0\0\x14ftypmp42\0\0\0\0mp42" + payloads()["zip"],
         "seft-only": MARKER + b"SEFT",
-        "fake-sef": MARKER * 20 + b"SEFH" + struct.pack("<III", 106, 1, 0) + struct.pack("<II", 12, 24) + b"SEFT",
+        "fake-sef": MARKER * 20
+        + b"SEFH"
+        + struct.pack("<III", 106, 1, 0)
+        + struct.pack("<II", 12, 24)
+        + b"SEFT",
     }
     for base, (extension, data) in bases().items():
         for title, body in more.items():
@@ -131,7 +168,11 @@ def appended() -> Iterator[Sample]:
         data = bases()[base][1]
         grown = data[:4] + struct.pack("<I", len(data) - 8 + 24) + data[8:] + MARKER.ljust(24, b".")
         yield sample(f"appended:inside-riff-{base}", grown, "webp")
-    stuffed = [(name, body + MARKER if name == b"IDAT" else body) for name, body in png_chunks(bases()["png"][1])]
+    stuffed = [
+        (name, body + MARKER if name == b"IDAT" else body) for name, body in png_chunks(bases()["png"][1])
+    ]
     yield sample("appended:after-zlib-in-idat", png(stuffed), "png")
     data = bases()["png"][1]
-    yield sample("appended:second-iend", data + chunk(b"tEXt", b"Comment\0" + MARKER) + chunk(b"IEND", b""), "png")
+    yield sample(
+        "appended:second-iend", data + chunk(b"tEXt", b"Comment\0" + MARKER) + chunk(b"IEND", b""), "png"
+    )

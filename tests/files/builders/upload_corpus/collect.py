@@ -17,7 +17,7 @@ def hostile() -> Iterator[Sample]:
     yield from broken.lying()
     yield from broken.disguised()
     yield from broken.bombs()
-    yield from (Sample(f"name:{ascii(name)}", bases()["jpeg"][1], name, "image/jpeg") for name in hostile_names())
+    yield from (Sample(f"name:{name!a}", bases()["jpeg"][1], name, "image/jpeg") for name in hostile_names())
 
 
 def strict() -> Iterator[Sample]:

@@ -44,7 +44,10 @@ def ihdr(width: int, height: int, depth: int = 8, colour: int = 2, interlace: in
 
 
 def blocks(body: bytes) -> bytes:
-    return b"".join(bytes([len(body[at : at + 255])]) + body[at : at + 255] for at in range(0, len(body), 255)) + b"\0"
+    return (
+        b"".join(bytes([len(body[at : at + 255])]) + body[at : at + 255] for at in range(0, len(body), 255))
+        + b"\0"
+    )
 
 
 def into_gif(data: bytes, *extensions: bytes) -> bytes:
@@ -86,10 +89,14 @@ def webp(chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def vp8x(width: int, height: int, flags: int = 0) -> tuple[bytes, bytes]:
-    return b"VP8X", struct.pack("<I", flags) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"VP8X", struct.pack("<I", flags) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(
+        3, "little"
+    )
 
 
-def into_webp(data: bytes, *extra: tuple[bytes, bytes], size: tuple[int, int] = (96, 64), flags: int = 0) -> bytes:
+def into_webp(
+    data: bytes, *extra: tuple[bytes, bytes], size: tuple[int, int] = (96, 64), flags: int = 0
+) -> bytes:
     chunks = webp_chunks(data)
     if chunks[0][0] != b"VP8X":
         chunks = [vp8x(*size, flags), *chunks]
@@ -101,7 +108,11 @@ def box(name: bytes, body: bytes) -> bytes:
 
 
 def video(body: bytes = b"") -> bytes:
-    return box(b"ftyp", b"mp42\0\0\0\0isommp42") + box(b"mdat", body or bytes(range(256)) * 8) + box(b"moov", box(b"mvhd", b"\0" * 100))
+    return (
+        box(b"ftyp", b"mp42\0\0\0\0isommp42")
+        + box(b"mdat", body or bytes(range(256)) * 8)
+        + box(b"moov", box(b"mvhd", b"\0" * 100))
+    )
 
 
 def samsung(*entries: tuple[int, bytes, bytes]) -> bytes:

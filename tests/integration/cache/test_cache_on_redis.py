@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from prodkit.cache import FOREVER, MISSING, Cache, escape
+from prodkit.cache.patterns import compiled
+from prodkit.redis import RedisLink
+from prodkit.testing.proxy import Proxy
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def link(redis_url: str) -> AsyncIterator[RedisLink]:
+    async with RedisLink(redis_url, timeout=2) as link:
+        yield link
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def cache(request: pytest.FixtureRequest, link: RedisLink) -> AsyncIterator[Cache]:
+    """One suite for a cache that asks memory and one that asks Redis every time."""
+    link_or_none = link if request.param == "redis" else None
+    async with Cache(link_or_none, namespace="t", max_staleness=0) as cache:
+        yield cache
+
+
+class Source:
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.calls = 0
+        self.seconds = seconds
+
+    async def load(self) -> int:
+        self.calls += 1
+        call = self.calls
+        await asyncio.sleep(self.seconds)
+        return call
+
+
+async def until(condition: Any, limit: float = 5.0) -> None:
+    async with asyncio.timeout(limit):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+# -- what memory and Redis have in common --
+async def test_values(cache: Cache) -> None:
+    for value in (None, 0, "", False, [], {}, {"a": [b"\xff", None]}, "x" * 100_000, "çã\u2028"):
+        await cache.set("k", value, ttl=5)
+        assert await cache.get("k") == value
+    assert await cache.get("other") is MISSING
+
+
+async def test_ttl_and_stale(cache: Cache) -> None:
+    source = Source()
+    await cache.set("a", 1, ttl=0.15)
+    await cache.set("b", 1, ttl=FOREVER)
+    assert await cache.get_or_set("s", source.load, ttl=0.15, stale=5) == 1
+    await asyncio.sleep(0.2)
+    assert await cache.get("a") is MISSING
+    assert await cache.get("b") == 1
+    assert await cache.get("s") is MISSING
+    assert await cache.get_or_set("s", source.load, ttl=0.15, stale=5) == 1
+    await asyncio.sleep(0.05)
+    assert await cache.get_or_set("s", source.load, ttl=0.15, stale=5) == 2
+
+
+async def test_one_load(cache: Cache) -> None:
+    source = Source(0.05)
+    tasks = [asyncio.ensure_future(cache.get_or_set("k", source.load, ttl=5)) for _ in range(200)]
+    await asyncio.sleep(0.02)
+    tasks[0].cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results[1:] == [1] * 199
+    assert source.calls == 1
+
+
+async def test_tags(cache: Cache) -> None:
+    source = Source()
+    await cache.set("a", 1, ttl=5, tags=["u:1", "x"])
+    await cache.set("b", 2, ttl=FOREVER, tags=["u:2", 'odd "tag" ç'])
+    assert await cache.get_or_set("c", source.load, ttl=5, tags=["u:1"]) == 1
+    await cache.invalidate_tags("u:1", "unknown")
+    assert [await cache.get(key, None) for key in "abc"] == [None, 2, None]
+    assert await cache.get_or_set("c", source.load, ttl=5, tags=["u:1"]) == 2
+    assert await cache.get("c") == 2
+    await cache.invalidate_tags('odd "tag" ç')
+    assert await cache.get("b") is MISSING
+
+
+async def test_delete_patterns_and_clear(cache: Cache) -> None:
+    for key in ("a:1", "a:2", "b:1", "a*", "ç:1"):
+        await cache.set(key, 1, ttl=5)
+    assert await cache.delete("b:1")
+    assert not await cache.delete("b:1")
+    assert await cache.delete_many("ç:1", "none") == 1
+    assert await cache.invalidate("a:?") == 2
+    assert await cache.invalidate(escape("a*")) == 1
+    await cache.set("z", 1, ttl=5)
+    await cache.clear()
+    assert await cache.get("z") is MISSING
+    await cache.set("z", 2, ttl=5)
+    assert await cache.get("z") == 2
+
+
+# -- two processes --
+@pytest.mark.parametrize("how", ["delete", "pattern", "tags", "clear", "set"])
+async def test_an_invalidation_elsewhere_overtakes_a_load(link: RedisLink, how: str) -> None:
+    here, there = Cache(link, namespace="t", max_staleness=0), Cache(link, namespace="t", max_staleness=0)
+    source = Source(0.1)
+    loading = asyncio.ensure_future(here.get_or_set("k:1", source.load, ttl=5, tags=["t"]))
+    await asyncio.sleep(0.05)
+    match how:
+        case "delete":
+            await there.delete("k:1")
+        case "pattern":
+            await there.invalidate("k:*")
+        case "tags":
+            await there.invalidate_tags("t")
+        case "clear":
+            await there.clear()
+        case _:
+            await there.set("k:1", "new", ttl=5)
+    assert await loading == 1
+    expected = "new" if how == "set" else MISSING
+    assert await there.get("k:1") == expected
+    assert await here.get("k:1") == expected
+
+
+async def test_processes_share_and_see_changes_within_max_staleness(link: RedisLink) -> None:
+    here, there = Cache(link, namespace="t", max_staleness=0.1), Cache(link, namespace="t")
+    source = Source()
+    assert await here.get_or_set("k", source.load, ttl=5) == 1
+    assert await there.get_or_set("k", source.load, ttl=5) == 1
+    await there.set("k", "changed", ttl=5)
+    await asyncio.sleep(0.11)
+    assert await here.get("k") == "changed"
+    other = Cache(link, namespace="other")
+    assert await other.get("k") is MISSING
+
+
+async def test_what_is_invalidated_here_by_tag_was_stored_elsewhere(link: RedisLink) -> None:
+    here, there = Cache(link, namespace="t", max_staleness=60), Cache(link, namespace="t")
+    await there.set("k", 1, ttl=5, tags=["u"])
+    assert await here.get("k") == 1
+    await here.invalidate_tags("u")
+    assert await here.get("k") is MISSING
+
+
+# -- what may lie in Redis --
+@pytest.mark.parametrize(
+    "junk", [b"", b"junk", b"pk1\xff\xff\xff\xff", b"pk1\x00\x00\x00\x02[]json;0;0;jnull", b"pk1\x00\x00"]
+)
+async def test_a_foreign_value_is_a_miss(link: RedisLink, junk: bytes) -> None:
+    cache, source = Cache(link, namespace="t"), Source()
+    await link.run(lambda client: client.set("t:v:k", junk))
+    assert await cache.get("k") is MISSING
+    assert await cache.get_or_set("k", source.load, ttl=5) == 1
+    await link.run(lambda client: client.delete("t:v:k"))
+    await link.run(lambda client: client.lpush("t:v:k", "x"))
+    cache._memory.clear()
+    assert await cache.get("k") is MISSING
+
+
+async def test_a_damaged_payload_is_a_miss(link: RedisLink) -> None:
+    cache = Cache(link, namespace="t", max_staleness=0)
+    await cache.set("k", {"a": 1}, ttl=5)
+    whole = await link.run(lambda client: client.get("t:v:k"))
+    assert isinstance(whole, bytes)
+    await link.run(lambda client: client.set("t:v:k", whole[:-2]))
+    assert await cache.get("k") is MISSING
+    assert cache.stats.corrupt == 1
+
+
+async def test_losing_a_version_brings_nothing_back(link: RedisLink) -> None:
+    cache = Cache(link, namespace="t", max_staleness=0)
+    await cache.set("k", 1, ttl=5, tags=["a"])
+    await cache.set("l", 1, ttl=5)
+    await link.run(lambda client: client.delete("t:t:a"))
+    assert await cache.get("k") is MISSING
+    assert await cache.get("l") == 1
+    await link.run(lambda client: client.delete("t:g"))
+    assert await cache.get("l") is MISSING
+
+
+async def test_everything_in_redis_ends(link: RedisLink) -> None:
+    cache, source = Cache(link, namespace="t"), Source()
+    await cache.set("a", 1, ttl=5, tags=["x"])
+    await cache.get_or_set("b", source.load, ttl=200_000, tags=["y"])
+    await cache.delete("c")
+
+    async def lives(client: Any) -> Any:
+        return {name: await client.pttl(name) for name in await client.keys("*")}
+
+    found = await link.run(lives)
+    assert {name for name, left in found.items() if left == -1} == {b"t:g", b"t:e"}
+    assert found[b"t:t:y"] >= found[b"t:v:b"] - 50  # they are read one after the other
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_patterns_mean_the_same_in_memory_and_redis(link: RedisLink, seed: int) -> None:
+    rng = random.Random(seed)
+    letters = ["a", "b", "c", "z", "-", "^", "]", "[", "*", "?", "\\", "ç", "\n"]
+    names = {"".join(rng.choices(letters, k=rng.randint(1, 5))) for _ in range(150)}
+    await link.run(lambda client: client.mset(dict.fromkeys(names, "1")))
+    syntax = [
+        "*",
+        "?",
+        "[a-c]",
+        "[^a]",
+        "[z-a]",
+        "[",
+        "[]",
+        "[^]",
+        "[\\]]",
+        "[a",
+        "\\*",
+        "\\",
+        "[a-",
+        "[a-]",
+        *letters,
+    ]
+    for _ in range(150):
+        pattern = "".join(rng.choices(syntax, k=rng.randint(1, 4)))
+        try:
+            compiled(pattern)
+        except ValueError:
+            assert "ç" in pattern
+            continue
+        there = set(await link.run(lambda client: client.keys(pattern)))  # noqa: B023
+        here = {name.encode() for name in names if compiled(pattern).fullmatch(name.encode())}
+        assert here == there, pattern
+    for name in names:
+        assert [each for each in names if compiled(escape(name)).fullmatch(each.encode())] == [name]
+
+
+async def test_a_pattern_ends_while_others_write(link: RedisLink) -> None:
+    cache = Cache(link, namespace="t")
+    stop = asyncio.Event()
+
+    async def write(number: int) -> None:
+        at = 0
+        while not stop.is_set():
+            at += 1
+            await cache.set(f"k:{number}:{at}", 1, ttl=60)
+
+    writers = [asyncio.ensure_future(write(number)) for number in range(3)]
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(5):
+        assert await cache.invalidate("k:*") > 0
+    stop.set()
+    await asyncio.gather(*writers)
+
+
+# -- outages --
+async def test_it_goes_on_in_memory_and_nothing_old_comes_back(
+    proxy: Proxy, proxied_url: str, link: RedisLink
+) -> None:
+    async with RedisLink(proxied_url) as lossy, Cache(lossy, namespace="t", max_staleness=0) as cache:
+        source = Source()
+        for number in range(1000):
+            await cache.set(f"d:{number}", "old", ttl=60)
+        await cache.set("tag", "old", ttl=60, tags=["x"])
+        await cache.set("p:1", "old", ttl=60)
+        await cache.set("kept", "kept", ttl=60)
+        proxy.refuse()
+        assert await cache.get("kept") == "kept"
+        for number in range(1000):
+            await cache.delete(f"d:{number}")
+        await cache.invalidate_tags("x")
+        await cache.invalidate("p:*")
+        await cache.set("set", "new", ttl=60)
+        assert await cache.get_or_set("loaded", source.load, ttl=60) == 1
+        assert await cache.get_or_set("loaded", source.load, ttl=60) == 1
+        assert await cache.get("set") == "new"
+        check = await cache.check()
+        assert check.status == "degraded"
+        assert check.details["journal"] == 1003
+        proxy.heal()
+        await until(lambda: lossy.up)
+        assert (await cache.check()).details["journal"] == 0
+        old = [n for n in range(1000) if await cache.get(f"d:{n}") is not MISSING]
+        assert old == []
+        assert await cache.get("tag") is MISSING
+        assert await cache.get("p:1") is MISSING
+        assert await cache.get("kept") == "kept"
+        assert await Cache(link, namespace="t").get("d:1") is MISSING
+
+
+async def test_a_full_journal_drops_everything(proxy: Proxy, proxied_url: str) -> None:
+    async with (
+        RedisLink(proxied_url) as lossy,
+        Cache(lossy, namespace="t", journal=5, max_staleness=0) as cache,
+    ):
+        await cache.set("a", "old", ttl=60)
+        proxy.refuse()
+        for number in range(10):
+            await cache.delete(f"other:{number}")
+        proxy.heal()
+        await until(lambda: lossy.up)
+        assert await cache.get("a") is MISSING
+
+
+async def test_a_cancelled_delete_is_not_lost(proxy: Proxy, proxied_url: str) -> None:
+    async with (
+        RedisLink(proxied_url, timeout=2) as lossy,
+        Cache(lossy, namespace="t", max_staleness=0) as cache,
+    ):
+        await cache.set("k", "old", ttl=60)
+        proxy.stall()
+        task = asyncio.ensure_future(cache.delete("k"))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        proxy.heal()
+        assert await cache.get("k") is MISSING
+
+
+async def test_a_black_hole_delays_the_first_readers_only(proxy: Proxy, proxied_url: str) -> None:
+    async with RedisLink(proxied_url) as lossy, Cache(lossy, namespace="t", max_staleness=0) as cache:
+        await cache.set("k", 1, ttl=60)
+        proxy.stall()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        assert await asyncio.gather(*(cache.get("k") for _ in range(50))) == [1] * 50
+        assert loop.time() - started < 0.6
+        started = loop.time()
+        for _ in range(100):
+            assert await cache.get("k") == 1
+        assert loop.time() - started < 0.05

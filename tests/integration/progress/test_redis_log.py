@@ -1,0 +1,107 @@
+"""The channel over a real Redis: two processes' worth of channels, outages, restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from prodkit.progress import Channel, Progress
+from prodkit.redis import RedisLink
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def links(redis_url: str) -> AsyncIterator[tuple[RedisLink, RedisLink]]:
+    async with RedisLink(redis_url) as one, RedisLink(redis_url) as two:
+        yield one, two
+
+
+async def take(events: AsyncIterator[Progress], count: int) -> list[Progress]:
+    async with asyncio.timeout(10):
+        return [await anext(events) for _ in range(count)]
+
+
+async def test_another_process_follows_and_replays(links: tuple[RedisLink, RedisLink]) -> None:
+    worker, page = (Channel(link, poll=0.05) for link in links)
+    follower = page.subscribe("run:7", until={"done"})
+    first = asyncio.create_task(take(follower, 2))
+    await asyncio.sleep(0.1)
+    await worker.publish("run:7", "seat.done", {"n": 1, "text": "ção\n🎉"})
+    await worker.publish("run:7", "done")
+    assert await first == [Progress(1, "seat.done", {"n": 1, "text": "ção\n🎉"}), Progress(2, "done", None)]
+    assert await anext(follower, None) is None
+    again = page.subscribe("run:7", after=1)
+    assert (await take(again, 1))[0].name == "done"
+    await again.aclose()
+
+
+async def test_two_publishers_share_one_numbering(links: tuple[RedisLink, RedisLink]) -> None:
+    one, two = (Channel(link, poll=0.05) for link in links)
+    events = await asyncio.gather(*(channel.publish("t", "x") for channel in (one, two) * 50))
+    assert sorted(event.id for event in events) == list(range(1, 101))
+    follower = one.subscribe("t")
+    assert [event.id for event in await take(follower, 100)] == list(range(1, 101))
+    await follower.aclose()
+
+
+async def test_what_was_trimmed_is_one_resync(links: tuple[RedisLink, RedisLink]) -> None:
+    channel = Channel(links[0], keep=5)
+    for _ in range(30):
+        await channel.publish("t", "x")
+    follower = channel.subscribe("t", after=3)
+    assert (await take(follower, 1)) == [Progress(30, "resync", None)]
+    await channel.publish("t", "x")
+    assert (await take(follower, 1))[0].id == 31
+    await follower.aclose()
+
+
+async def test_topics_expire(links: tuple[RedisLink, RedisLink]) -> None:
+    channel = Channel(links[0], ttl=0.1)
+    await channel.publish("t", "x")
+    assert await links[0].run(lambda client: client.exists("progress:{t}")) == 1
+    await asyncio.sleep(0.2)
+    assert await links[0].run(lambda client: client.exists("progress:{t}")) == 0
+
+
+async def test_without_redis_the_process_goes_on_and_others_resync(
+    links: tuple[RedisLink, RedisLink],
+) -> None:
+    one, two = (Channel(link, poll=0.05) for link in links)
+    here, there = one.subscribe("t"), two.subscribe("t")
+    await one.publish("t", "x")
+    assert [e.id for e in await take(here, 1)] == [1]
+    assert [e.id for e in await take(there, 1)] == [1]
+    await links[0].aclose()  # this process has lost Redis
+    for _ in range(3):
+        await one.publish("t", "x")
+    assert [e.id for e in await take(here, 3)] == [2, 3, 4]
+    await links[0].start()
+    assert (await one.publish("t", "x")).id == 5  # numbering went on
+    assert [e.id for e in await take(here, 1)] == [5]
+    assert await take(there, 1) == [Progress(5, "resync", None)]
+    await one.publish("t", "x")
+    assert [e.id for e in await take(there, 1)] == [6]
+    await here.aclose()
+    await there.aclose()
+
+
+async def test_a_follower_that_loses_redis_waits_and_misses_nothing(
+    links: tuple[RedisLink, RedisLink],
+) -> None:
+    one, two = (Channel(link, poll=0.05) for link in links)
+    there = two.subscribe("t")
+    for _ in range(3):
+        await one.publish("t", "x")
+    assert [e.id for e in await take(there, 3)] == [1, 2, 3]
+    await links[1].aclose()
+    waiting = asyncio.create_task(take(there, 2))
+    await one.publish("t", "x")
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    await links[1].start()
+    await one.publish("t", "x")
+    assert [e.id for e in await waiting] == [4, 5]
+    await there.aclose()

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from prodkit.progress import Channel, MemoryLog, Page, Progress
+from prodkit.testing import virtual_time
+
+
+async def collect(events: AsyncIterator[Progress], count: int) -> list[Progress]:
+    found = []
+    async for event in events:
+        found.append(event)
+        if len(found) == count:
+            break
+    await events.aclose()  # type: ignore[attr-defined]
+    return found
+
+
+@virtual_time
+async def test_events_are_numbered_and_replayed_from_any_point() -> None:
+    channel = Channel()
+    for number in range(1, 6):
+        event = await channel.publish("run:7", "step", {"n": number})
+        assert event.id == number
+    assert [e.id for e in await collect(channel.subscribe("run:7"), 5)] == [1, 2, 3, 4, 5]
+    assert [e.id for e in await collect(channel.subscribe("run:7", after=3), 2)] == [4, 5]
+    assert (await channel.publish("run:8", "step")).id == 1
+
+
+@virtual_time
+async def test_a_subscriber_gets_what_comes_and_ends_at_the_end() -> None:
+    channel = Channel()
+    await channel.publish("t", "old")
+    got: list[str] = []
+
+    async def follow(after: int | None) -> None:
+        async for event in channel.subscribe("t", after=after, until={"done"}):
+            got.append(event.name)
+
+    everything, news = asyncio.create_task(follow(0)), asyncio.create_task(follow(None))
+    await asyncio.sleep(1)
+    for name in ("a", "b", "done", "after the end".replace(" ", "_")):
+        await channel.publish("t", name)
+    async with asyncio.timeout(5):
+        await asyncio.gather(everything, news)
+    assert sorted(got) == ["a", "a", "b", "b", "done", "done", "old"]
+    assert repr(channel).endswith("following=0)")
+
+
+@virtual_time
+async def test_what_is_not_kept_any_more_is_one_resync() -> None:
+    channel = Channel(keep=3)
+    for _ in range(10):
+        await channel.publish("t", "step")
+    found = await collect(channel.subscribe("t", after=2), 1)
+    assert found == [Progress(10, "resync", None)]
+    follower = channel.subscribe("t", after=2)
+    assert (await anext(follower)).name == "resync"
+    await channel.publish("t", "step")
+    assert await anext(follower) == Progress(11, "step", None)
+    await follower.aclose()
+    assert [e.id for e in await collect(channel.subscribe("t", after=8), 3)] == [9, 10, 11]
+
+
+@virtual_time
+async def test_a_reader_ahead_of_a_log_that_was_lost_is_told_once() -> None:
+    channel = Channel()
+    follower = channel.subscribe("t", after=57)
+    assert await anext(follower) == Progress(0, "resync", None)
+    waiting = asyncio.create_task(anext(follower))
+    await asyncio.sleep(100)
+    assert not waiting.done()
+    await channel.publish("t", "step")
+    assert (await waiting).id == 1
+    await follower.aclose()
+
+
+@virtual_time
+async def test_a_hundred_reconnects_miss_nothing_and_repeat_nothing() -> None:
+    dice = random.Random(100)
+    channel = Channel()
+    seen: list[int] = []
+
+    async def work() -> None:
+        for number in range(1000):
+            await asyncio.sleep(dice.random() * 0.1)
+            await channel.publish("t", "step" if number < 999 else "done", number)
+
+    worker = asyncio.create_task(work())
+    connections = 0
+    over = False
+    while not over:
+        connections += 1
+        events = channel.subscribe("t", after=seen[-1] if seen else 0, until={"done"})
+        for _ in range(dice.randint(1, 15)):
+            event = await anext(events, None)
+            if event is None:
+                over = True
+                break
+            seen.append(event.id)
+        await events.aclose()
+        await asyncio.sleep(dice.random() * 0.3)
+    await worker
+    assert connections >= 100
+    assert seen == list(range(1, 1001))
+
+
+@virtual_time
+async def test_a_slow_subscriber_costs_the_log_only() -> None:
+    channel = Channel(keep=10_000, batch=7)
+    follower = channel.subscribe("t")
+    await channel.publish("t", "step")
+    assert (await anext(follower)).id == 1
+    for _ in range(5000):
+        await channel.publish("t", "step")
+    assert [(await anext(follower)).id for _ in range(5000)] == list(range(2, 5002))
+    await follower.aclose()
+
+
+@virtual_time
+async def test_a_source_of_ones_own_is_followed_by_polling_and_by_waking() -> None:
+    class Rows:
+        def __init__(self) -> None:
+            self.rows: list[Progress] = []
+
+        async def read(self, topic: str, after: int, limit: int) -> Page:
+            assert topic == "run"
+            return Page(tuple(r for r in self.rows if r.id > after)[:limit], len(self.rows))
+
+    rows = Rows()
+    channel = Channel(log=rows, poll=10)
+    loop = asyncio.get_running_loop()
+    follower = channel.subscribe("run", until={"done"})
+    waiting = asyncio.create_task(anext(follower))
+    await asyncio.sleep(1)
+    rows.rows.append(Progress(1, "a", None))
+    assert (await waiting).id == 1
+    assert loop.time() == pytest.approx(10)  # the poll found it
+    waiting = asyncio.create_task(anext(follower))
+    await asyncio.sleep(1)
+    rows.rows.append(Progress(2, "b", None))
+    channel.wake("run")
+    assert (await waiting).id == 2
+    assert loop.time() == pytest.approx(11)  # the wake did not let it wait
+    await follower.aclose()
+    with pytest.raises(TypeError, match="Rows has no append"):
+        await channel.publish("run", "x")
+
+
+@virtual_time
+async def test_topics_are_forgotten_and_bounded() -> None:
+    log = MemoryLog(ttl=60, max_topics=3)
+    channel = Channel(log=log)
+    for topic in "abcd":
+        await channel.publish(topic, "x")
+    assert log.newest("a") == 0
+    assert log.newest("d") == 1
+    await asyncio.sleep(61)
+    await channel.publish("e", "x")
+    assert [log.newest(t) for t in "bcde"] == [0, 0, 0, 1]
+
+
+@virtual_time
+async def test_what_is_published_is_history() -> None:
+    channel = Channel()
+    data = {"list": [1]}
+    await channel.publish("t", "x", data)
+    data["list"].append(2)
+    assert (await collect(channel.subscribe("t"), 1))[0].data == {"list": [1]}
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    ("name", "data", "error"),
+    [("a\nb", None, ValueError), ("", None, ValueError), ("resync", None, ValueError), ("ok", object(), TypeError),
+     ("ok", float("nan"), ValueError), (7, None, ValueError)],
+)  # fmt: skip
+async def test_what_cannot_be_sent_is_refused_before_it_is_kept(
+    name: str, data: object, error: type[Exception]
+) -> None:
+    channel = Channel()
+    with pytest.raises(error):
+        await channel.publish("t", name, data)
+    assert (await channel.publish("t", "fine")).id == 1
+
+
+def test_bad_options_are_all_told() -> None:
+    with pytest.raises(ValueError, match=r"keep must.*poll must"):
+        Channel(keep=0, poll=-1)
+    with pytest.raises(ValueError, match="either redis or log"):
+        Channel(object(), log=MemoryLog())  # type: ignore[arg-type]

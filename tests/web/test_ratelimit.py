@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from prodkit import web
+from prodkit.ratelimit import COUNCIL, Limit, RateLimiter
+from prodkit.redis import RedisLink
+
+
+async def home(_: Request) -> Response:
+    return Response("ok")
+
+
+def make(limiter: Any, **options: Any) -> Starlette:
+    app = Starlette(
+        routes=[Route("/", home), Route("/api/health", home), Route("/login", home, methods=["POST"])]
+    )
+    web.install(app, limiter=limiter, **options)
+    return app
+
+
+def test_the_limit_holds_per_client_and_says_when_to_come_back() -> None:
+    app = make(RateLimiter(RedisLink(None)), limits=[Limit("3/10 min", name="all")])
+    one, two = TestClient(app, client=("203.0.113.1", 1)), TestClient(app, client=("203.0.113.2", 1))
+    assert [one.get("/").status_code for _ in range(4)] == [200, 200, 200, 429]
+    refused = one.get("/")
+    assert 1 <= int(refused.headers["retry-after"]) <= 600
+    assert refused.json()["detail"].endswith("Tente novamente em 10 minutos.")
+    assert "content-security-policy" in refused.headers
+    assert two.get("/").status_code == 200
+    assert one.get("/api/health").status_code == 200
+
+
+def test_it_can_guard_one_path() -> None:
+    app = Starlette(routes=[Route("/", home), Route("/login", home, methods=["POST"])])
+    app.add_middleware(
+        web.RateLimitMiddleware,
+        limiter=RateLimiter(RedisLink(None)),
+        limits=[Limit("1/h", name="l")],
+        only="/login",
+    )
+    client = TestClient(app)
+    assert [client.post("/login").status_code for _ in range(2)] == [200, 429]
+    assert client.get("/").status_code == 200
+
+
+def test_a_limiter_that_must_not_guess_is_a_503() -> None:
+    link = RedisLink("redis://127.0.0.1:1")
+    app = make(RateLimiter(link), limits=[Limit("3/h", name="x", on_outage="deny")])
+    response = TestClient(app).get("/")
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.json()["title"] == "Serviço indisponível"
+
+
+def test_one_route_says_what_was_too_much() -> None:
+    limiter = RateLimiter(RedisLink(None))
+
+    async def ask(request: Request) -> Response:
+        decision = await web.enforce(limiter, (COUNCIL, "user 7"))
+        return Response(str(decision.remaining))
+
+    app = Starlette(routes=[Route("/", ask)])
+    web.install(app)
+    client = TestClient(app)
+    assert [client.get("/").text for _ in range(10)] == [str(n) for n in reversed(range(10))]
+    refused = client.get("/")
+    assert refused.status_code == 429
+    assert (
+        refused.json()["detail"]
+        == "Você atingiu o limite de consultas ao conselho. Tente novamente em 1 hora."
+    )
+    assert refused.headers["retry-after"] == "3600"
+    assert refused.headers["ratelimit"].startswith('"council";r=0')
+    english = client.get("/", headers={"accept-language": "en-GB"}).json()
+    assert english["detail"] == "You have reached the limit of council questions. Try again in 1 hour."
+
+
+def test_what_is_left_is_told_and_not_on_redirects() -> None:
+    async def move(_: Request) -> Response:
+        return RedirectResponse("/")
+
+    app = Starlette(routes=[Route("/", home), Route("/move", move)])
+    web.install(app, limiter=RateLimiter(RedisLink(None)), limits=[Limit("3/h", name="all")])
+    client = TestClient(app, follow_redirects=False)
+    assert client.get("/").headers["ratelimit"].startswith('"all";r=2')
+    assert "ratelimit" not in client.get("/move").headers
+
+
+def test_a_trusted_proxy_speaks_for_its_clients() -> None:
+    scope = {"client": ("10.0.0.2", 1), "headers": [(b"x-forwarded-for", b"198.51.100.7, 203.0.113.9")]}
+    assert web.client_key(scope) == "10.0.0.2"
+    assert web.client_key(scope, trusted_proxies=["10.0.0.0/8"]) == "203.0.113.9"
+
+
+@pytest.mark.parametrize(
+    ("host", "key"),
+    [("203.0.113.9", "203.0.113.9"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+     ("::ffff:203.0.113.9", "203.0.113.9"),
+     ("testclient", "testclient")],
+)  # fmt: skip
+def test_the_key_is_what_one_customer_has(host: str, key: str) -> None:
+    assert web.client_key({"client": (host, 1), "headers": []}) == key
+    assert web.client_key({"client": None, "headers": []}) == "unknown"
+
+
+def test_no_limits_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="at least one limit"):
+        web.RateLimitMiddleware(home, limiter=RateLimiter(RedisLink(None)), limits=[])  # type: ignore[arg-type]
