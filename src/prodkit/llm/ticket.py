@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prodkit.llm.classify import Failure
 from prodkit.llm.lanes import Lane
+from prodkit.llm.limits import Share
 from prodkit.llm.records import Usage
 from prodkit.policies.breaker import Permit
 
@@ -29,7 +30,7 @@ class Ticket:
 
     __slots__ = (
         "_open", "_permit", "breaker", "call", "first_content", "headers", "hedge", "lane", "number", "params",
-        "request_id", "reserved", "resumed", "started", "status", "wait_reason", "waited",
+        "request_id", "reserved", "resumed", "share", "started", "status", "wait_reason", "waited",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +58,7 @@ class Ticket:
         self.reserved = 0.0
         self.resumed = False
         self.hedge = False
+        self.share: Share | None = None
         self._open = True
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
@@ -79,8 +81,10 @@ class Ticket:
             self._permit.fail()
         else:
             self._permit.cancel()
-        if self.status is not None:
-            lane.answered(self.headers, failure, call.now())
+        if self.share is not None:
+            lane.limits.landed(self.share)
+            if self.status is not None:
+                lane.answered(self.headers, self.share, failure, call.now())
         call.slots.leave()
         cost = None if lane.model.price is None else lane.model.price.of(usage)
         if call.options.budget is not None:
