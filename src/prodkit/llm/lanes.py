@@ -10,7 +10,7 @@ from prodkit.core.runtime import Runtime
 from prodkit.errors import CircuitOpenError
 from prodkit.llm.classify import Failure
 from prodkit.llm.cost import estimate_input
-from prodkit.llm.limits import Need, RateLimits, Share
+from prodkit.llm.limits import Need, RateLimits
 from prodkit.llm.model import Model
 from prodkit.llm.plan import Hold
 from prodkit.policies.breaker import CircuitBreaker, Permit, SharedState
@@ -65,11 +65,9 @@ class Lane:
             return Hold(math.inf if error.retry_after is None else error.retry_after, "open")
         return Hold()
 
-    def answered(self, headers: Mapping[str, str], share: Share, failure: Failure | None, now: float) -> None:
-        """A response has come: its headers tell the rates, and a refusal how long to wait."""
-        self.limits.learn(headers, share, now)
-        if failure is not None:
-            if failure.retry_after:
-                self.gate.close(failure.retry_after)
-            if failure.code == "rate_limited":
-                self.limits.refused(now)
+    def refused(self, failure: Failure, now: float) -> None:
+        """A request has failed: the server may have said how long to wait."""
+        if failure.retry_after:
+            self.gate.close(failure.retry_after)
+        if failure.code == "rate_limited":
+            self.limits.refused(now)

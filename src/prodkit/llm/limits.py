@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 __all__ = ["HeaderBucket", "HedgeShare", "Need", "RateLimits", "Share"]
 
+_ARRIVAL: Final = 0.5  # how long the first request may take to arrive: until then the server's bucket is full
 _CAUTION: Final = 0.98  # clocks differ and a request takes time to arrive: stay a little below the rate
 
 
@@ -51,7 +52,7 @@ class HeaderBucket:
     def sent_blindly(self, amount: float, now: float) -> None:
         """`amount` goes out while the limit is not known; it will be counted when it is."""
         if not self._used:
-            self._at = now
+            self._at = now + _ARRIVAL
         self._used += amount
 
     def give_back(self, amount: float) -> None:
@@ -60,10 +61,11 @@ class HeaderBucket:
             self.level = min(self.capacity, self.level + min(amount, self.capacity))
 
     def learn(
-        self, limit: float, remaining: float | None, unsent: float, uncounted: float, now: float
+        self, limit: float, remaining: float | None, unsent: float, uncounted: float, age: float, now: float
     ) -> None:
         """What a response says. `unsent` is reserved and has not been sent, so the server cannot know it;
-        `uncounted` is the most that it may have taken without having counted it when it said so.
+        `uncounted` is the most that it may have taken without having counted it when it said so, and `age` the
+        longest time ago that this may have been.
         """
         if limit <= 0:
             return
@@ -79,7 +81,7 @@ class HeaderBucket:
             self._flow(now)
         # The header is rounded down; within one of it our own finer model is the better one.
         if remaining is not None:
-            if self.level + unsent > remaining + 1:
+            if self.level + unsent > remaining + 1 + age * self.rate:
                 self.level = remaining + 0.5 - unsent
             self.level = max(self.level, remaining - uncounted - unsent)
 
@@ -105,6 +107,7 @@ class Share:
     known: tuple[bool, ...]
     wait: float = 0.0
     mark: tuple[float, ...] = ()
+    at: float = 0.0
 
 
 class RateLimits:
@@ -148,6 +151,7 @@ class RateLimits:
                 self._unsent[kind] -= amount
             else:
                 bucket.sent_blindly(amount, now)
+        share.at = now
         share.mark = tuple(self._landed.values())
 
     def landed(self, share: Share) -> None:
@@ -173,7 +177,7 @@ class RateLimits:
             if limit is not None:
                 remaining = _number(headers.get(f"anthropic-ratelimit-{kind}-remaining"))
                 uncounted = self._sent[kind] - mark - own
-                bucket.learn(limit, remaining, self._unsent[kind], uncounted, now)
+                bucket.learn(limit, remaining, self._unsent[kind], uncounted, now - share.at, now)
 
     def refused(self, now: float) -> None:
         """A 429 has come."""
