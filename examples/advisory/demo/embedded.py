@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 from advisory.settings import Settings
@@ -31,6 +32,7 @@ class Embedded:
             starting = [threads.submit(self.postgres.start), threads.submit(self._simulator)]
             if self.redis is not None:
                 starting.append(threads.submit(self.redis.start))
+            import_module("advisory.main")  # takes as long as the servers do
         try:
             for each in starting:
                 each.result()

@@ -65,11 +65,15 @@ class Worker(Managed):
 
     async def _work(self) -> None:
         await imported("anthropic")
+        told = ""
         while not self._leaving.is_set():
             try:
                 await self._connected()
+                told = ""
             except Exception as error:  # noqa: BLE001 - whatever it was, the next connection may be better
-                logger.warning("the queue was lost ({}); connecting again", type(error).__name__)
+                if type(error).__name__ != told:
+                    told = type(error).__name__
+                    logger.warning("the queue was lost ({}); connecting again until it is back", told)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._leaving.wait(), _RECONNECT)
 
@@ -85,6 +89,7 @@ class Worker(Managed):
         try:
             self._queue = queue = PgQueuer.from_asyncpg_pool(pool)
             queue.entrypoint(ENTRYPOINT)(self._job)
+            logger.info("the council worker takes jobs")
             sweep = asyncio.create_task(self._sweep(), name="council sweep")
             try:
                 await queue.run(
