@@ -48,13 +48,10 @@ class Line:
         """Waits for the caller's turn until the loop's instant `latest`; None means that it has come.
 
         A caller that is cancelled while it waits leaves nothing behind, also when its turn had just come.
-
-        Raises:
-            RuntimeError: others wait on another event loop that still lives.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._own(loop)
+        self.meet(loop)
         if latest <= now:
             return "late"
         if len(self._waiters) >= self.max_waiting:
@@ -94,7 +91,12 @@ class Line:
                 return True
         return False
 
-    def _own(self, loop: asyncio.AbstractEventLoop) -> None:
+    def meet(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The line is about to be used on `loop`: callers of a loop that is no more are forgotten.
+
+        Raises:
+            RuntimeError: others wait on another event loop that still lives.
+        """
         if self._waiters and (other := self._waiters[0].turn.get_loop()) is not loop:
             if not other.is_closed():
                 raise RuntimeError("this limit is waited for on another event loop: make one for each loop")
