@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         BulkheadFullError as BulkheadFullError,
         CallTimeoutError as CallTimeoutError,
         CircuitOpenError as CircuitOpenError,
+        CommitUnknownError as CommitUnknownError,
         CsrfError as CsrfError,
         DatabaseError as DatabaseError,
         DeadlineExceededError as DeadlineExceededError,
@@ -67,6 +68,7 @@ _HOME = {
             "BulkheadFullError",
             "CallTimeoutError",
             "CircuitOpenError",
+            "CommitUnknownError",
             "CsrfError",
             "DatabaseError",
             "DeadlineExceededError",
@@ -90,8 +92,8 @@ _HOME = {
 
 _MODULES = frozenset(
     {
-        "backup", "cache", "env", "errors", "files", "health", "http", "llm", "logs", "policies", "postgres",
-        "progress", "ratelimit", "redis", "sessions", "telemetry", "testing", "web",
+        "cache", "env", "errors", "files", "health", "http", "llm", "logs", "policies", "postgres", "progress",
+        "ratelimit", "redis", "sessions", "testing", "web",
     }
 )  # fmt: skip
 

@@ -19,10 +19,14 @@ The branch says whether the guarded call ran, which is what a caller has to know
     │   └── CsrfError               the request did not come from our own pages
     ├── UnavailableError            a dependency failed after its policies gave up
     │   ├── DatabaseError
+    │   │   └── CommitUnknownError  lost during COMMIT: look before doing it again
     │   ├── RedisError
     │   ├── LlmError                .attempts, .partial
     │   └── BackupError
     └── MissingExtraError           an optional package is not installed (also an ImportError)
+
+Some parts raise a closer kind, which stands beside the part: ``llm.LlmTimeoutError`` is an LlmError and a
+CallTimeoutError.
 
 Facts are keyword attributes with defaults, so every error pickles and copies; ``retry_after`` is in seconds and
 None where it is not known. Messages and attributes never hold a secret.
@@ -39,6 +43,7 @@ __all__ = [
     "BulkheadFullError",
     "CallTimeoutError",
     "CircuitOpenError",
+    "CommitUnknownError",
     "CsrfError",
     "DatabaseError",
     "DeadlineExceededError",
@@ -195,6 +200,13 @@ class UnavailableError(ProdkitError):
 
 class DatabaseError(UnavailableError):
     """PostgreSQL could not be reached, or the connection was lost."""
+
+
+class CommitUnknownError(DatabaseError):
+    """The connection was lost, or too slow, while COMMIT was under way: it may or may not have taken effect.
+
+    Look for what the transaction should have written before doing it again.
+    """
 
 
 class RedisError(UnavailableError):

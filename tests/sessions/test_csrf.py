@@ -122,6 +122,44 @@ def test_what_is_no_origin_is_refused_at_once(origin: str) -> None:
         OriginPolicy(["https://fine.example", origin])
 
 
+@pytest.mark.parametrize(
+    ("referer", "allowed"),
+    [
+        ("https://example.com/", True),
+        ("https://example.com", True),
+        ("https://example.com:443/page?q=1#f", True),
+        ("http://example.com/page", True),  # the proxy may have ended the TLS
+        ("https://trusted.example/page", True),
+        ("http://trusted.example/page", False),
+        ("https://attacker.example/", False),
+        ("https://attacker.example/example.com", False),
+        ("https://example.com.attacker.example/", False),
+        ("https://example.com@attacker.example/", False),
+        ("https://user:pass@example.com/", False),
+        ("https://example.com:8443/", False),
+        ("https:///example.com", False),
+        ("https://[", False),
+        ("about:blank", False),
+        ("null", False),
+        ("", False),
+        ("broken \0", False),
+        ("android-app://example.com", False),
+    ],
+)
+def test_a_referer_is_asked_when_the_other_headers_are_missing(referer: str, allowed: bool) -> None:
+    policy = OriginPolicy(["https://trusted.example"])
+    assert policy.decide("POST", host="example.com", referer=[referer]).allowed is allowed
+    assert policy.decide("GET", host="example.com", referer=[referer]).allowed
+    # It never outweighs what browsers say more reliably.
+    assert policy.decide(
+        "POST", host="example.com", sec_fetch_site=["same-origin"], referer=[referer]
+    ).allowed
+    foreign = policy.decide(
+        "POST", host="example.com", origin=["https://attacker.example"], referer=[referer]
+    )
+    assert not foreign.allowed
+
+
 def test_a_doubled_header_is_refused() -> None:
     policy = OriginPolicy()
     assert not policy.decide("POST", host="h", sec_fetch_site=["same-origin", "cross-site"]).allowed

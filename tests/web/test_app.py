@@ -1,10 +1,8 @@
 """A small app with everything installed, as a browser and as curl see it."""
 
-from __future__ import annotations
-
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +13,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from prodkit import DatabaseError, Health, Runtime, errors, web
+from prodkit import DatabaseError, Deadline, Health, Runtime, errors, web
+from prodkit.progress import Progress
 from prodkit.sessions import MemoryStore, Sessions
 from prodkit.web.errors import RequestFailed
 
@@ -205,6 +204,7 @@ def test_a_foreign_origin_is_refused_even_with_the_token(client: TestClient) -> 
         {"origin": "https://attacker.example"},
         {"origin": "null"},
         {"sec-fetch-site": "cross-site", "origin": "https://attacker.example"},
+        {"referer": "https://attacker.example/page"},
         {"sec-fetch-site": "same-site", "origin": "https://sub.kit.example"},
     ):
         response = client.post("/echo", json={}, headers={"x-csrf-token": token, **headers})
@@ -398,3 +398,63 @@ def test_writing_after_the_response_began() -> None:
         sign_in(client)
         client.get("/stream")
         assert json.loads(client.get("/me").text) == {"user": "7"}
+
+
+def test_a_request_has_one_deadline_and_a_stream_leaves_it_behind() -> None:
+    seen: list[bool] = []
+
+    async def slow(_: Request) -> Response:
+        seen.append(Deadline.current() is not None)
+        deadline = Deadline.current()
+        assert deadline is not None
+        assert 0 < deadline.remaining() <= 7
+        raise errors.DeadlineExceededError("too late")
+
+    async def events(_: Request) -> Response:
+        async def source() -> AsyncIterator[Progress]:
+            seen.append(Deadline.current() is not None)
+            yield Progress(1, "x", None)
+
+        return web.EventStream(source())
+
+    app = Starlette(routes=[Route("/slow", slow), Route("/events", events)])
+    web.install(app, deadline=7)
+    client = TestClient(app)
+    assert client.get("/slow").status_code == 504
+    assert client.get("/events").text.endswith("id: 1\nevent: x\ndata: null\n\n")
+    assert seen == [True, False]
+    with pytest.raises(ValueError, match="seconds must be positive"):
+        web.DeadlineMiddleware(app, seconds=0)
+
+
+def test_fastapi_is_served_alike() -> None:
+    fastapi = pytest.importorskip("fastapi")
+    app = fastapi.FastAPI()
+    accounts = Sessions(MemoryStore(), secret=SECRET)
+    web.install(app, sessions=accounts)
+
+    @app.get("/form")
+    def token(request: fastapi.Request) -> str:  # a sync route runs in a thread
+        return web.csrf_token(request)
+
+    @app.post("/login")
+    def enter(request: fastapi.Request, user: str) -> dict[str, str]:
+        web.session_of(request).login(user)
+        return {"user": user}
+
+    @app.get("/me")
+    async def who(request: fastapi.Request) -> dict[str, Any]:
+        return {"user": web.session_of(request).user_id}
+
+    @app.get("/stop")
+    async def stop() -> None:
+        raise fastapi.HTTPException(409, "já existe")
+
+    client = TestClient(app, base_url="https://kit.example")
+    headers = {"x-csrf-token": client.get("/form").json()}
+    assert client.post("/login?user=7").status_code == 403
+    assert client.post("/login?user=7", headers=headers).status_code == 200
+    assert client.get("/me").json() == {"user": "7"}
+    assert client.get("/stop").json()["detail"] == "já existe"
+    assert client.get("/stop").status_code == 409
+    assert client.get("/nowhere").headers["content-type"] == "application/problem+json"

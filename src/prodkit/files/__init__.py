@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prodkit.files.clamd import Clamd as Clamd
     from prodkit.files.clean import CleanFile as CleanFile
     from prodkit.files.names import safe_filename as safe_filename
+    from prodkit.files.opinion import libmagic as libmagic
     from prodkit.files.policies import (
         AnyOf as AnyOf,
         ImagePolicy as ImagePolicy,
@@ -34,6 +35,7 @@ _HOME = {
     **dict.fromkeys(("FileProblem", "InvalidFileError"), "errors"),
     "Clamd": "files.clamd",
     "CleanFile": "files.clean",
+    "libmagic": "files.opinion",
     "safe_filename": "files.names",
     **dict.fromkeys(
         ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"), "files.policies"

@@ -32,6 +32,7 @@ Quarantine = Callable[[bytes, str, tuple[FileProblem, ...]], Awaitable[None]]
 """Takes a refused file: its bytes, their sha256, the problems."""
 
 SinglePolicy = ImagePolicy | PdfPolicy | TextPolicy | OfficePolicy
+_NAMELESS: Final = frozenset(("unknown_type", "type_not_allowed"))
 _ANONYMOUS: Final = "blob"  # what browsers call a Blob that a page gave no name
 
 
@@ -67,8 +68,10 @@ class Validator(Managed):
 
     `language` ("en" or "pt-BR") is that of the problems' texts. `sandbox` decodes; without one, all
     validators of the process share one with two workers. `scanner` looks for malware (see
-    :class:`~prodkit.files.Clamd`), `quarantine` is handed each refused file. Starting it is optional and
-    warms the sandbox.
+    :class:`~prodkit.files.Clamd`), `quarantine` is handed each
+    refused file. `opinion` names, for the event, what a file of no accepted type is, and ``files.libmagic`` does
+    that; it is asked after the verdict, on hostile bytes, so it is off by default. Starting is optional and warms
+    the sandbox.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Validator(Managed):
         sandbox: Sandbox | None = None,
         scanner: Scanner | None = None,
         quarantine: Quarantine | None = None,
+        opinion: Callable[[bytes], str] | None = None,
         runtime: Runtime = SYSTEM,
     ) -> None:
         if language not in LANGUAGES:
@@ -89,6 +93,7 @@ class Validator(Managed):
         self._own = sandbox
         self._scanner = scanner
         self._quarantine = quarantine
+        self._opinion = opinion
         self._runtime = runtime
         self._max_bytes = max(each.max_bytes for each in self._policies)
 
@@ -209,13 +214,17 @@ class _Check:
         owner = self.validator
         if not data:
             self.say("empty")
+            self._names(None)
             return None
         found: Found | None = None
         try:
             self.digest, found = await owner._sandbox.in_thread(_look, data, owner._policies, self.filename)
         except _RefusedWithDigest as refused:
             self.digest = refused.digest
-            self.say(refused.why.code, detail=refused.why.detail, **refused.why.facts)
+            detail = refused.why.detail
+            if owner._opinion is not None and refused.why.code in _NAMELESS:
+                detail = f"{detail}, {await owner._sandbox.in_thread(owner._opinion, data)}"
+            self.say(refused.why.code, detail=detail, **refused.why.facts)
         self._names(found)
         return found
 
@@ -341,10 +350,12 @@ _TEXTS: Final = frozenset(("text", "csv"))
 
 
 def _agree(size: dict[str, int], facts: ImageFacts) -> bool:
-    """Whether the decoder saw the picture that the walk saw; boxes may crop or turn theirs, never enlarge
-    it.
+    """Whether the decoder saw the picture that the walk saw.
+
+    Boxes may crop or turn theirs; of GIF frames that stick out of their screen, some decoders show less.
+    None may show more.
     """
-    if facts.kind in ("avif", "heic"):
+    if facts.kind in ("avif", "heic", "gif"):
         return max(size["width"], size["height"]) <= max(facts.width, facts.height)
     return (size["width"], size["height"]) == (facts.width, facts.height)
 

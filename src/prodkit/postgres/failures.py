@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from prodkit.errors import DatabaseError
+from prodkit.errors import CommitUnknownError, DatabaseError
 
 __all__ = ["CommitUnknownError", "NotSentError"]
-
-
-class CommitUnknownError(DatabaseError):
-    """The connection was lost, or too slow, while COMMIT was under way: it may or may not have taken effect.
-
-    Look for what the transaction should have written before doing it again.
-    """
 
 
 class NotSentError(DatabaseError):

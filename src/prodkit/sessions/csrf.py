@@ -55,12 +55,19 @@ class OriginPolicy:
         self.trusted = frozenset(_normal(each) for each in wanted)
 
     def decide(
-        self, method: str, *, host: str, sec_fetch_site: Sequence[str] = (), origin: Sequence[str] = ()
+        self,
+        method: str,
+        *,
+        host: str,
+        sec_fetch_site: Sequence[str] = (),
+        origin: Sequence[str] = (),
+        referer: Sequence[str] = (),
     ) -> CsrfDecision:
         """The verdict on one request. `host` is its ``Host`` header, the others are all values of theirs.
 
-        Without either header the request does not come from a browser page of this decade, and this policy has
-        nothing against it; a token may.
+        Where a proxy took both away, a ``Referer`` of another site is still a reason to refuse. Without any of them
+        the request does not come from a browser page of this decade, and this policy has nothing against it; a
+        token may.
         """
         if method in SAFE_METHODS:
             return CsrfDecision(True, "safe_method")
@@ -71,12 +78,21 @@ class OriginPolicy:
         if site in ("same-origin", "none"):
             return CsrfDecision(True, "same_origin")
         if not site and not source:
-            return CsrfDecision(True, "no_browser_headers")
+            return self._by_referer(host, referer)
         if not site and _same_host(source, host):
             return CsrfDecision(True, "same_host")
         if source and _normal(source) in self.trusted:
             return CsrfDecision(True, "trusted_origin")
         return CsrfDecision(False, "cross_origin" if site else "foreign_origin")
+
+    def _by_referer(self, host: str, referer: Sequence[str]) -> CsrfDecision:
+        if not referer:
+            return CsrfDecision(True, "no_browser_headers")
+        for each in referer:
+            source = _origin_of(each)
+            if not _same_host(source, host) and _normal(source) not in self.trusted:
+                return CsrfDecision(False, "foreign_referer")
+        return CsrfDecision(True, "same_host")
 
     def __repr__(self) -> str:
         return f"OriginPolicy({sorted(self.trusted)})"
@@ -114,6 +130,15 @@ class CsrfTokens:
 def _message(nonce: bytes, binding: bytes) -> bytes:
     # The length first, so that no two pairs of nonce and binding give the same message.
     return len(binding).to_bytes(4, "big") + binding + nonce
+
+
+def _origin_of(url: str) -> str:
+    """The origin of a whole URL, empty where it has none."""
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def _not_an_origin(text: str) -> str:

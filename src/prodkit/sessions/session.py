@@ -35,6 +35,10 @@ def canonical(key: str, value: Any) -> str:
     return text
 
 
+def _texts(data: Mapping[str, Any]) -> dict[str, str]:
+    return {key: canonical(key, value) for key, value in data.items()}
+
+
 class Session(MutableMapping[str, Any]):
     """What ``request.session`` is.
 
@@ -79,7 +83,8 @@ class Session(MutableMapping[str, Any]):
         self.accessed = False
         self._ending: list[str] = []
         self._data: dict[str, Any] = dict(data or {})
-        self._before = {key: canonical(key, value) for key, value in self._data.items()}
+        # What the data was when it was first looked at: None until then, for most requests only ask who it is.
+        self._before: dict[str, str] | None = None
 
     def login(self, user_id: str) -> None:
         """Makes this the session of `user_id`, under a new id and with a new absolute lifetime.
@@ -108,7 +113,7 @@ class Session(MutableMapping[str, Any]):
         self.id = self.previous = self.rotation = self.owner = None
         self.left = 0.0
         self._data.clear()
-        self._before.clear()
+        self._before = {}
         self.accessed = True
 
     def _renew(self, why: Literal["login", "rotate"]) -> None:
@@ -140,37 +145,42 @@ class Session(MutableMapping[str, Any]):
     def settled(self) -> None:
         """Forgets what was asked of this session: the store has it now."""
         self.previous = self.rotation = None
-        self._before = {key: canonical(key, value) for key, value in self._data.items()}
+        self._before = None
 
     def changes(self) -> tuple[dict[str, str], list[str], int]:
         """What the request changed: new values as JSON texts by key, the removed keys, and the size of all data."""
-        if not self.accessed:
+        if self._before is None:
             return {}, [], 0
-        now = {key: canonical(key, value) for key, value in self._data.items()}
+        now = _texts(self._data)
         changed = {key: text for key, text in now.items() if self._before.get(key) != text}
         size = sum(len(key.encode()) + len(text.encode()) for key, text in now.items())
         return changed, [key for key in self._before if key not in now], size
 
-    def __getitem__(self, key: str) -> Any:
+    def _look(self) -> None:
         self.accessed = True
+        if self._before is None:
+            self._before = _texts(self._data)
+
+    def __getitem__(self, key: str) -> Any:
+        self._look()
         return self._data[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
             raise TypeError(f"session keys are strings, got {key!r}")
-        self.accessed = True
+        self._look()
         self._data[key] = value
 
     def __delitem__(self, key: str) -> None:
-        self.accessed = True
+        self._look()
         del self._data[key]
 
     def __iter__(self) -> Iterator[str]:
-        self.accessed = True
+        self._look()
         return iter(self._data)
 
     def __len__(self) -> int:
-        self.accessed = True
+        self._look()
         return len(self._data)
 
     def __bool__(self) -> bool:

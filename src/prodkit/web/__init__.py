@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prodkit.web.csrf import CsrfMiddleware as CsrfMiddleware, csrf_token as csrf_token
+    from prodkit.web.deadline import DeadlineMiddleware as DeadlineMiddleware
     from prodkit.web.drain import Drain as Drain
     from prodkit.web.errors import ErrorMiddleware as ErrorMiddleware, Problems as Problems
     from prodkit.web.health import health_routes as health_routes
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _HOME = {
     "CsrfMiddleware": "csrf",
     "csrf_token": "csrf",
+    "DeadlineMiddleware": "deadline",
     "Drain": "drain",
     "ErrorMiddleware": "errors",
     "Problems": "errors",

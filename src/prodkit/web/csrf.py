@@ -165,6 +165,7 @@ class CsrfMiddleware:
             host=header(scope, b"host"),
             sec_fetch_site=[value.decode("latin-1") for value in headers(scope, b"sec-fetch-site")],
             origin=[value.decode("latin-1") for value in headers(scope, b"origin")],
+            referer=[value.decode("latin-1") for value in headers(scope, b"referer")],
         )
 
     def _handshake(self, scope: Scope) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from prodkit.sessions import CsrfTokens, OriginPolicy, Sessions
 from prodkit.web.csrf import CsrfMiddleware
+from prodkit.web.deadline import DeadlineMiddleware
 from prodkit.web.errors import ErrorMiddleware, Problems
 from prodkit.web.ratelimit import Limiter, RateLimitMiddleware
 from prodkit.web.request_id import RequestIdMiddleware
@@ -34,19 +35,20 @@ def install(
     skip: Iterable[str] = ("/static/", "/api/health"),
     limiter: Limiter | None = None,
     limits: Iterable[Any] = (),
+    deadline: float | None = None,
     problems: Problems | None = None,
     csp: str = CONTENT_SECURITY_POLICY,
     hsts: int = 31_536_000,
     trust_request_id: bool = False,
     log_context: Callable[[str], AbstractContextManager[object]] | None = None,
 ) -> None:
-    """Puts the middleware around `app`, outermost first: request id, security headers, errors, rate limits,
-    sessions, CSRF.
+    """Puts the middleware around `app`, outermost first: request id, security headers, errors, deadline,
+    rate limits, sessions, CSRF.
 
     Paths in `skip` have no session and count against no limit: static files, and health checks, which must not
-    depend on the database. `limits` apply to each client address. Without `sessions` there is no CSRF protection
-    either, for then no cookie of ours speaks for anybody. Call it once, before the app serves; middleware that you
-    add afterwards lies outside of all this.
+    depend on the database. `limits` apply to each client address, `deadline` are the seconds that a request may
+    take. Without `sessions` there is no CSRF protection either, for then no cookie of ours speaks for anybody. Call
+    it once, before the app serves; middleware that you add afterwards lies outside of all this.
     """
     problems = problems or Problems()
     skipped = tuple([skip] if isinstance(skip, str) else skip)
@@ -67,6 +69,8 @@ def install(
         app.add_middleware(
             RateLimitMiddleware, limiter=limiter, limits=tuple(limits), skip=skipped, problems=problems
         )
+    if deadline is not None:
+        app.add_middleware(DeadlineMiddleware, seconds=deadline)
     app.add_middleware(ErrorMiddleware, problems=problems)
     app.add_middleware(SecurityHeadersMiddleware, csp=csp, hsts=hsts)
     app.add_middleware(RequestIdMiddleware, trust=trust_request_id, context=log_context)

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from prodkit.core.deadline import Deadline
 from prodkit.progress import Progress, comment, encode, parse_last_event_id
 from prodkit.progress.sse import retry as retry_after
 from prodkit.web.drain import Drain
@@ -74,6 +75,10 @@ class EventStream(Response):
         self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with Deadline.detached():  # a stream outlives the time in which a request has to be answered
+            await self._stream(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         pump: asyncio.Task[None] | None = None
         watchers: list[asyncio.Task[None]] = []
         # One event at a time crosses here, so a slow client slows the producer and nothing piles up.

@@ -286,3 +286,32 @@ async def test_a_pool_with_a_json_codec_is_fine_too(postgres_url: str) -> None:
         loaded = await store.load(key(1))
         assert loaded is not None
         assert loaded.data == {"a": 1, "b": 2}
+
+
+async def test_the_kits_own_pool_and_a_database_that_goes_away(postgres_url: str) -> None:
+    from prodkit import UnavailableError
+    from prodkit.postgres import Pool
+    from prodkit.testing import Proxy
+
+    with Proxy(postgres_url) as proxy:
+        async with Pool(proxy.url_for(postgres_url), min_size=1, max_size=2) as db:
+            store = PostgresStore(db)
+            await store.create_table()
+            accounts = Sessions(store, secret=SECRET)
+            session = await accounts.open([])
+            session.login("7")
+            cookie = str(await accounts.save(session)).split(";")[0].encode()
+            assert (await accounts.open([cookie])).user_id == "7"
+            proxy.refuse()
+            with pytest.raises((UnavailableError, TimeoutError)):
+                for _ in range(3):
+                    await accounts.open([cookie])
+            assert (await accounts.open([b"__Host-session=made-up"])).user_id is None
+            proxy.heal()
+            async with asyncio.timeout(20):
+                while True:
+                    try:
+                        assert (await accounts.open([cookie])).user_id == "7"
+                        break
+                    except (UnavailableError, TimeoutError):
+                        await asyncio.sleep(0.1)

@@ -150,9 +150,9 @@ def hostile_documents() -> Iterator[Sample]:
         )
     for title, body in payloads().items():
         yield Sample(f"document:pdf-then-{title}", pdf(tail=body), "a.pdf", PDF_TYPE)
-        yield Sample(f"document:{title}-then-pdf", body + pdf(), "a.pdf", PDF_TYPE)
+        yield Sample(f"document:{title}-before-pdf", body + pdf(), "a.pdf", PDF_TYPE)
         yield Sample(f"document:docx-then-{title}", archive(office()) + body, "a.docx")
-        yield Sample(f"document:{title}-then-docx", body + archive(office()), "a.docx")
+        yield Sample(f"document:{title}-before-docx", body + archive(office()), "a.docx")
         if title not in ("asp", "jsp"):
             yield Sample(
                 f"document:{title}-as-txt",

@@ -1,0 +1,243 @@
+"""A form whose file is checked while its body still arrives: no temporary file, no second copy, no megabyte too many.
+
+As a dependency of FastAPI, or called with a request in Starlette::
+
+    photo = Upload(avatars, field="avatar", sanitise=True)
+
+    @app.post("/avatar")
+    async def avatar(form: Annotated[UploadForm, Depends(photo)]): ...      # FastAPI
+
+    form = await photo(request)                                            # Starlette
+"""
+
+# No `from __future__ import annotations`: FastAPI reads the annotation of __call__, and needs the class itself.
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field as default
+from typing import Any, Final
+
+from starlette.requests import Request
+
+from prodkit.errors import InvalidError, MissingExtraError
+from prodkit.files import CleanFile, Validator
+
+__all__ = ["Upload", "UploadForm"]
+
+_MAX_HEADER_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class UploadForm:
+    """The file that passed, None where the form brought none, and the other fields by name (the last of a name)."""
+
+    file: CleanFile | None
+    fields: dict[str, str] = default(default_factory=dict[str, str])
+
+
+class Upload:
+    """Reads a ``multipart/form-data`` body with one file in it.
+
+    The file goes to `validator` chunk by chunk: when it is refused, the rest of the body is never read. A second
+    file, a file under another name than `field`, more than `max_fields` other fields or one of more than
+    `max_field_bytes` raise :class:`~prodkit.InvalidError`, as does a body that is no form;
+    :class:`~prodkit.InvalidFileError` says why a file was refused. `required` refuses a form without a file.
+    """
+
+    def __init__(
+        self,
+        validator: Validator,
+        *,
+        field: str = "file",
+        sanitise: bool = False,
+        required: bool = True,
+        max_fields: int = 50,
+        max_field_bytes: int = 64 * 1024,
+    ) -> None:
+        if not field or max_fields < 0 or max_field_bytes < 1:
+            raise ValueError(
+                f"Upload needs a field name and positive limits, got {field!r}, {max_fields!r}, {max_field_bytes!r}"
+            )
+        self.validator = validator
+        self.field = field
+        self.sanitise = sanitise
+        self.required = required
+        self.max_fields = max_fields
+        self.max_field_bytes = max_field_bytes
+
+    async def __call__(self, request: Request) -> UploadForm:
+        """Reads the body of `request` to its end, or to the first reason to stop."""
+        form = _Form(self, _boundary(request), request.stream())
+        found: CleanFile | None = None
+        async for part in form.files():
+            if found is not None or part.name != self.field:
+                raise InvalidError("the form has a file where none is expected")
+            found = await self.validator.check(
+                part.content(),
+                filename=part.filename,
+                declared_type=part.declared_type,
+                sanitise=self.sanitise,
+            )
+        if found is None and self.required:
+            raise InvalidError(f"the form has no file in its field {self.field!r}")
+        return UploadForm(found, form.fields)
+
+    def __repr__(self) -> str:
+        return f"Upload({self.validator!r}, field={self.field!r}, sanitise={self.sanitise})"
+
+
+class _Form:
+    """One body on its way in: the parser's events, taken in the order of the body."""
+
+    def __init__(self, upload: Upload, boundary: bytes, stream: AsyncIterator[bytes]) -> None:
+        try:
+            from python_multipart import multipart
+            from python_multipart.exceptions import MultipartParseError
+        except ImportError:
+            raise MissingExtraError.named("python-multipart", "web") from None
+        self.upload = upload
+        self.stream = stream
+        self.fields: dict[str, str] = {}
+        self.events: list[tuple[str, bytes]] = []
+        self.read = 0
+        self.complete = False
+        self._error = MultipartParseError
+        self._options = multipart.parse_options_header
+        self._parser = multipart.MultipartParser(
+            boundary,
+            {
+                "on_part_begin": lambda: self.events.append(("part", b"")),
+                "on_header_field": lambda data, start, end: self.events.append(("name", data[start:end])),
+                "on_header_value": lambda data, start, end: self.events.append(("value", data[start:end])),
+                "on_header_end": lambda: self.events.append(("header", b"")),
+                "on_headers_finished": lambda: self.events.append(("headers", b"")),
+                "on_part_data": lambda data, start, end: self.events.append(("data", data[start:end])),
+                "on_part_end": lambda: self.events.append(("end", b"")),
+                "on_end": lambda: self.events.append(("over", b"")),
+            },
+            max_header_size=_MAX_HEADER_BYTES,
+        )
+
+    async def next(self) -> tuple[str, bytes]:
+        """The next event; "over" once the form is complete."""
+        while self.read >= len(self.events):
+            self.events.clear()
+            self.read = 0
+            if self.complete:
+                return "over", b""
+            chunk = await anext(self.stream, None)
+            if chunk is None:
+                raise InvalidError("the form ends too soon")
+            if chunk:
+                try:
+                    self._parser.write(chunk)
+                except self._error as error:
+                    raise InvalidError("the form is damaged") from error
+        self.read += 1
+        found = self.events[self.read - 1]
+        self.complete = self.complete or found[0] == "over"
+        return found
+
+    async def files(self) -> "AsyncIterator[_Part]":
+        """Each part that is a file; the fields between them are put away."""
+        count = 0
+        while True:
+            kind, _ = await self.next()
+            if kind == "over":
+                return
+            if kind != "part":
+                raise InvalidError("the form is damaged")
+            part = await self._headers()
+            if part.filename is None:
+                count += 1
+                if count > self.upload.max_fields:
+                    raise InvalidError(f"the form has more than {self.upload.max_fields} fields")
+                self.fields[part.name] = await part.text(self.upload.max_field_bytes)
+            elif not part.filename and await part.empty():
+                continue  # a file input that the user left alone
+            else:
+                yield part
+                async for _ in part.content():  # whatever the reader left
+                    pass
+
+    async def _headers(self) -> "_Part":
+        headers: dict[bytes, bytes] = {}
+        name = value = b""
+        while True:
+            kind, data = await self.next()
+            if kind == "name":
+                name += data
+            elif kind == "value":
+                value += data
+            elif kind == "header":
+                headers[name.strip().lower()] = value
+                name = value = b""
+            elif kind == "headers":
+                break
+            else:
+                raise InvalidError("the form is damaged")
+        disposition, options = self._options(headers.get(b"content-disposition", b""))
+        if disposition != b"form-data" or b"name" not in options:
+            raise InvalidError("the form has a part without a name")
+        filename = options.get(b"filename")
+        return _Part(
+            self,
+            _text(options[b"name"]),
+            None if filename is None else _text(filename),
+            _text(headers.get(b"content-type", b"")),
+        )
+
+
+class _Part:
+    """One part of the form."""
+
+    def __init__(self, form: _Form, name: str, filename: str | None, declared_type: str) -> None:
+        self.form = form
+        self.name = name
+        self.filename = filename
+        self.declared_type = declared_type
+        self._ended = False
+        self._peeked = b""
+
+    async def content(self) -> AsyncIterator[bytes]:
+        if self._peeked:
+            peeked, self._peeked = self._peeked, b""
+            yield peeked
+        while not self._ended:
+            kind, data = await self.form.next()
+            if kind == "data":
+                yield data
+            elif kind == "end":
+                self._ended = True
+            else:
+                raise InvalidError("the form is damaged")
+
+    async def text(self, max_bytes: int) -> str:
+        value = bytearray()
+        async for data in self.content():
+            value += data
+            if len(value) > max_bytes:
+                raise InvalidError(f"a field of the form has more than {max_bytes} bytes")
+        return _text(bytes(value))
+
+    async def empty(self) -> bool:
+        async for data in self.content():
+            self._peeked = data
+            return False
+        return True
+
+
+def _boundary(request: Request) -> bytes:
+    kind, _, parameters = request.headers.get("content-type", "").partition(";")
+    for part in parameters.split(";"):
+        key, _, value = part.partition("=")
+        if (
+            kind.strip().lower() == "multipart/form-data"
+            and key.strip().lower() == "boundary"
+            and value.strip()
+        ):
+            return value.strip().strip('"').encode("latin-1", "replace")
+    raise InvalidError("the request is no multipart/form-data form")
+
+
+def _text(raw: Any) -> str:
+    return bytes(raw).decode("utf-8", "replace")
