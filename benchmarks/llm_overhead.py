@@ -19,11 +19,16 @@ import anthropic
 from prodkit import llm
 from prodkit.testing.anthropic import Simulator
 
-PARAMS = {"max_tokens": 4096, "messages": [{"role": "user", "content": "Vale a pena abrir uma segunda loja?"}]}
+PARAMS = {
+    "max_tokens": 4096,
+    "messages": [{"role": "user", "content": "Vale a pena abrir uma segunda loja?"}],
+}
 MODEL = "claude-sonnet-5-5"
 
 
-async def measure(sides: dict[str, Callable[[], Awaitable[object]]], rounds: int, calls: int) -> dict[str, float]:
+async def measure(
+    sides: dict[str, Callable[[], Awaitable[object]]], rounds: int, calls: int
+) -> dict[str, float]:
     """The median CPU time of one call, in microseconds, for each side."""
     spent: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
@@ -74,7 +79,9 @@ async def main(rounds: int) -> None:
             )
         await bare.close()
     print(f"create                      SDK {create['sdk']:8.0f} us   prodkit {create['ours']:8.0f} us")
-    print(f"  ratio {create['ours'] / create['sdk']:.2f} (goal 1.06);  with .raw {create['raw'] / create['sdk']:.2f}")
+    print(
+        f"  ratio {create['ours'] / create['sdk']:.2f} (goal 1.06);  with .raw {create['raw'] / create['sdk']:.2f}"
+    )
     print(
         f"stream of 200 deltas   stream=True {stream['events']:8.0f} us   .stream() {stream['helper']:8.0f} us   "
         f"prodkit {stream['ours']:8.0f} us"

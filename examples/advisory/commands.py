@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from typing import Any
 
 from advisory.settings import Settings
@@ -77,6 +78,6 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    async with running(db, claude, worker):
+    async with running(db, aclosing(claude), worker):
         await stop.wait()
     return 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from importlib import import_module
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from loguru import logger
@@ -49,25 +49,17 @@ def create_app(services: Services) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    parts = [services.redis, services.db, services.wakeups]
+    # Not started here: the SDK takes seconds to load, which the worker does in the background.
+    claude = aclosing(services.claude)
+    parts: list[Any] = [services.redis, services.db, services.wakeups, claude, aclosing(services.avatars)]
     if services.settings.worker:
         parts.append(services.worker)
     async with pk.running(*parts):
-        warming = asyncio.create_task(_warm(services), name="warm-up")
+        warming = asyncio.create_task(services.avatars.start(), name="warm-up")
         try:
             with services.drain.on_signals():
                 yield
         finally:
             warming.cancel()
-            with suppress(asyncio.CancelledError):
-                await warming
-            await services.claude.aclose()
-            await services.avatars.aclose()
+            await asyncio.gather(warming, return_exceptions=True)
             services.passwords.close()
-
-
-async def _warm(services: Services) -> None:
-    """What the first visitor need not wait for: the SDK takes seconds to import, in a thread here."""
-    await asyncio.to_thread(import_module, "anthropic")
-    await services.claude.start()
-    await services.avatars.start()

@@ -92,8 +92,8 @@ _HOME = {
 
 _MODULES = frozenset(
     {
-        "backup", "cache", "env", "errors", "files", "health", "http", "llm", "logs", "policies", "postgres",
-        "progress", "ratelimit", "redis", "sessions", "telemetry", "testing", "web",
+        "cache", "env", "errors", "files", "health", "http", "llm", "logs", "policies", "postgres", "progress",
+        "ratelimit", "redis", "sessions", "testing", "web",
     }
 )  # fmt: skip
 

@@ -6,8 +6,7 @@ import math
 import random
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, event, settings, target
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, event, settings, strategies as st, target
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from prodkit.policies.circuit import Change, Circuit, Lease, Rules

@@ -3,8 +3,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from prodkit.policies import Backoff, constant, decorrelated, equal_jitter, exponential, full_jitter, upward
 

@@ -103,7 +103,11 @@ def test_nonsense_is_refused_together_with_the_values_seen() -> None:
         Prices(error=-1, timeout=math.nan)
     with pytest.raises(ValueError, match="ratio"):
         RetryBudget(10.5)
-    RetryBudget(0, floor=0)
+    with pytest.raises(ValueError, match="hedge=inf"):
+        Prices(hedge=math.inf)
+    with pytest.raises(ValueError, match="capacity=inf"):
+        RetryBudget(capacity=math.inf)
+    RetryBudget(0, floor=0, capacity=0.5)
     RetryBudget(10)
     Prices(error=0)
 

@@ -9,7 +9,13 @@ SOURCE = str(Path(__file__).parents[2] / "src")
 def run(tmp_path: Path, test: str, *options: str, conftest: str = "") -> subprocess.CompletedProcess[str]:
     (tmp_path / "test_it.py").write_text(test)
     (tmp_path / "conftest.py").write_text(conftest)
-    environment = {**os.environ, "PYTHONPATH": SOURCE, "PYTEST_ADDOPTS": ""}
+    # Named here and nowhere else: where prodkit is installed its entry point would name it a second time.
+    environment = {
+        **os.environ,
+        "PYTHONPATH": SOURCE,
+        "PYTEST_ADDOPTS": "",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     command = [
         sys.executable,
         "-m",

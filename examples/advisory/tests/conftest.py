@@ -10,6 +10,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -169,6 +170,25 @@ def make_settings(postgres_server: Any, redis_server: Any, simulator: Simulator)
         return Settings(**{**values, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def running() -> type[Running]:
+    """For an app of a module's own."""
+    return Running
+
+
+@pytest.fixture
+def a_visitor() -> Callable[[str], Any]:
+    """For visitors of such an app, each with an account."""
+
+    @contextmanager
+    def visiting(url: str) -> Iterator[Visitor]:
+        visitor = Visitor(url)
+        with visitor.http:
+            yield visitor.register()
+
+    return visiting
 
 
 @pytest.fixture(scope="session")

@@ -164,7 +164,5 @@ def test_the_session_cookie_is_for_the_browser_alone_and_changes_at_login(visito
 @pytest.mark.parametrize("path", ["https://mau.exemplo/", "//mau.exemplo", "/\\mau.exemplo", "/a\r\nb"])
 def test_signing_in_leads_nowhere_else(ana, path):
     ana.post("/sair")
-    answer = ana.post(
-        "/entrar", {"email": ana.email, "password": PASSWORD, "next": path}, page="/entrar"
-    )
+    answer = ana.post("/entrar", {"email": ana.email, "password": PASSWORD, "next": path}, page="/entrar")
     assert answer.headers["location"] == "/"

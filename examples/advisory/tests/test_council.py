@@ -96,7 +96,10 @@ def test_when_the_chairman_fails_the_opinions_stay_and_the_synthesis_can_be_had_
     simulator.script("ok", "ok", "ok", "status-400")
     path = ana.ask()
     page = ana.finished(path).text
-    assert "Síntese pendente: o serviço de IA não aceitou o pedido. Os pareceres (3 de 3) estão guardados." in page
+    assert (
+        "Síntese pendente: o serviço de IA não aceitou o pedido. Os pareceres (3 de 3) estão guardados."
+        in page
+    )
     assert page.count("Ler o parecer") == 3
     before = simulator.counters.requests
     ana.post(f"{path}/retomar", page=path)
@@ -128,7 +131,10 @@ def test_stop_takes_effect_at_once_keeps_what_is_finished_and_calls_no_more(ana,
         ({"question": "curta", "experts": ["1"]}, "precisa de pelo menos 10 caracteres; tem 5."),
         ({"question": "x" * 2001, "experts": ["1"]}, "pode ter no máximo 2000 caracteres; tem 2001."),
         ({"question": "Uma boa pergunta?"}, "Escolha pelo menos um especialista."),
-        ({"question": "Uma boa pergunta?", "experts": ["999999", "-1", "x", "9" * 30]}, "Escolha pelo menos um"),
+        (
+            {"question": "Uma boa pergunta?", "experts": ["999999", "-1", "x", "9" * 30]},
+            "Escolha pelo menos um",
+        ),
     ],
 )
 def test_a_wrong_question_is_told_and_kept(ana, simulator, data, text):

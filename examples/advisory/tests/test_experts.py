@@ -68,7 +68,12 @@ def test_an_expert_needs_no_photo(ana):
     [
         (b"MZ" + bytes(5000), "eu.png", "image/png", "tipo aceito"),
         (b"", "eu.png", "image/png", "vazio"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "eu.svg", "image/svg+xml", ""),
+        (
+            b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+            "eu.svg",
+            "image/svg+xml",
+            "",
+        ),
         (photo(size=(2049, 10)), "eu.png", "image/png", "2048 x 2048"),
         (photo()[:-30], "eu.png", "image/png", "incompleto"),
         (photo("JPEG"), "eu.png", "image/png", "não corresponde"),

@@ -28,8 +28,19 @@ def test_every_response_has_the_security_headers(ana, simulator):
     path = ana.ask(experts=1)
     ana.finished(path)
     answers = {
-        200: [ana.get("/"), ana.get(path), ana.get("/api/health"), ana.get("/healthz"), ana.get("/static/style.css")],
-        404: [ana.get("/nada"), ana.get("/static/nada.css"), ana.get("/avatares/7"), ana.get(f"/avatares/{uuid4()}")],
+        200: [
+            ana.get("/"),
+            ana.get(path),
+            ana.get("/api/health"),
+            ana.get("/healthz"),
+            ana.get("/static/style.css"),
+        ],
+        404: [
+            ana.get("/nada"),
+            ana.get("/static/nada.css"),
+            ana.get("/avatares/7"),
+            ana.get(f"/avatares/{uuid4()}"),
+        ],
         405: [ana.http.put("/historico", headers={"x-csrf-token": ana.token("/")})],
         403: [ana.http.post("/sair")],
         422: [ana.post("/conselhos", {"question": ""})],

@@ -151,8 +151,16 @@ def test_markdown_of_a_model_runs_nothing_and_loads_nothing(text):
 
 
 def test_markdown_of_a_model_is_readable():
-    html = str(markdown.render("## A\n\n1. um\n2. **dois**\n\n|a|b|\n|-|-|\n|1|2|\n\n[site](https://exemplo.com.br)"))
-    for part in ("<h2>A</h2>", "<ol>", "<strong>dois</strong>", "<table>", 'rel="noopener noreferrer nofollow"'):
+    html = str(
+        markdown.render("## A\n\n1. um\n2. **dois**\n\n|a|b|\n|-|-|\n|1|2|\n\n[site](https://exemplo.com.br)")
+    )
+    for part in (
+        "<h2>A</h2>",
+        "<ol>",
+        "<strong>dois</strong>",
+        "<table>",
+        'rel="noopener noreferrer nofollow"',
+    ):
         assert part in html
 
 
@@ -173,7 +181,9 @@ def test_an_export_is_markdown_with_a_plain_name():
     assert export_name(run("done")) == "conselho-2026-11-23-00000000.md"
 
 
-@pytest.mark.parametrize("path", ["https://a.b/", "//a.b", "/\\a.b", "\\/a", "", "a", "/x\ny", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "path", ["https://a.b/", "//a.b", "/\\a.b", "\\/a", "", "a", "/x\ny", "javascript:alert(1)"]
+)
 def test_only_paths_of_ours_are_next(path):
     assert safe_next(path) == "/"
 

@@ -14,6 +14,7 @@ from pgqueuer.models import Context, Job
 
 from advisory.store.jobs import ENTRYPOINT, requeue_lost
 from advisory.worker.council import Council
+from advisory.worker.warm import imported
 from prodkit import postgres
 from prodkit.core.lifespan import Managed
 from prodkit.core.secret import Revealable, reveal
@@ -52,9 +53,9 @@ class Worker(Managed):
         task, self._task = self._task, None
         if task is None:
             return
-        done, _ = await asyncio.wait({task}, timeout=5.0)
-        if not done:
-            task.cancel()
+        if self._queue is not None:
+            await asyncio.wait({task}, timeout=5.0)
+        task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
@@ -63,11 +64,16 @@ class Worker(Managed):
         await self._leaving.wait()
 
     async def _work(self) -> None:
+        await imported("anthropic")
+        told = ""
         while not self._leaving.is_set():
             try:
                 await self._connected()
+                told = ""
             except Exception as error:  # noqa: BLE001 - whatever it was, the next connection may be better
-                logger.warning("the queue was lost ({}); connecting again", type(error).__name__)
+                if type(error).__name__ != told:
+                    told = type(error).__name__
+                    logger.warning("the queue was lost ({}); connecting again until it is back", told)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._leaving.wait(), _RECONNECT)
 
@@ -83,6 +89,7 @@ class Worker(Managed):
         try:
             self._queue = queue = PgQueuer.from_asyncpg_pool(pool)
             queue.entrypoint(ENTRYPOINT)(self._job)
+            logger.info("the council worker takes jobs")
             sweep = asyncio.create_task(self._sweep(), name="council sweep")
             try:
                 await queue.run(

@@ -114,8 +114,9 @@ async def _start(resource: Startable) -> None:
 
 async def _close(resource: Startable, close_timeout: float) -> None:
     name = type(resource).__name__
+    limit = asyncio.timeout(close_timeout)
     try:
-        async with asyncio.timeout(close_timeout) as limit:
+        async with limit:
             if isinstance(resource, Resource):
                 await resource.aclose()
             else:

@@ -80,22 +80,26 @@ def animation(
 
 
 def _gif(frames: Iterable[tuple[PilImage.Image, int]], loop: int | None) -> bytes:
-    out = bytearray()
+    out, flags, free = bytearray(), 0, 256
     for picture, delay in frames:
-        indexed, clear = _indexed(picture)
-        indexed, palette, clear = _shuffled(indexed, clear)
-        encoded = _encode(indexed, "GIF", optimize=False, interlace=0)
+        indexed, palette, clear = _shuffled(*_indexed(picture))
         if not out:
             out += b"GIF89a" + struct.pack("<HHBBB", *picture.size, 0x70, 0, 0)
             if loop is not None:
                 out += b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", min(loop, _MAX_DELAY)) + b"\0"
-        # Each frame is whole, so the canvas is cleared before the next one where anything shows through.
-        disposal = 2 if clear is not None else 1
+        if clear is not None and flags:
+            # Every frame is whole: clear the one before where this one lets it show through. To some decoders
+            # "clear" means the background colour, unless that frame names a transparent one of its own.
+            out[flags] |= 2 << 2
+            if free < 256 and not out[flags] & 1:
+                out[flags] |= 1
+                out[flags + 3] = free
+        flags, free = len(out) + 3, _used(indexed)
         out += b"\x21\xf9\x04" + struct.pack(
-            "<BHB", disposal << 2 | (clear is not None), min(delay // 10, _MAX_DELAY), clear or 0
+            "<BHB", clear is not None, min(delay // 10, _MAX_DELAY), clear or 0
         )
         out += b"\0\x2c" + struct.pack("<HHHHB", 0, 0, *picture.size, 0x80 | (_bits(len(palette) // 3) - 1))
-        out += palette + _gif_pixels(encoded)
+        out += palette + _gif_pixels(_encode(indexed, "GIF", optimize=False, interlace=0))
     return bytes(out + b"\x3b")
 
 
@@ -133,6 +137,11 @@ def _shuffled(indexed: PilImage.Image, clear: int | None) -> tuple[PilImage.Imag
     size = 3 * 2 ** _bits(len(order))
     moved = indexed.point(places)
     return moved, table.ljust(size, b"\0"), places[clear] if clear in colours else None
+
+
+def _used(indexed: PilImage.Image) -> int:
+    """How many colours the picture uses; they come first, so that is the first free index."""
+    return len(indexed.getcolors(256) or ())
 
 
 def _bits(colours: int) -> int:

@@ -31,17 +31,14 @@ def libmagic(head: bytes) -> str:
 
 @functools.cache
 def _libmagic() -> Callable[[bytes], Any] | None:
-    try:
-        found = _load(None)
-    except (ImportError, OSError, AttributeError):
-        found = None
-    if found is None:
-        wheel = _wheel()
+    for home in (None, _wheel()):
         try:
-            found = _load(wheel) if wheel is not None else None
-        except (ImportError, OSError, AttributeError):
-            found = None
-    return found
+            found = _load(home)
+        except Exception:  # noqa: BLE001, S112 - absent, or a library and a database that do not fit: no opinion
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def _load(home: Path | None) -> Callable[[bytes], Any] | None:

@@ -214,6 +214,7 @@ class _Check:
         owner = self.validator
         if not data:
             self.say("empty")
+            self._names(None)
             return None
         found: Found | None = None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prodkit.policies.adaptive import AdaptiveLimit
 from prodkit.policies.backoff import (
     Backoff,
     constant,
@@ -14,18 +15,25 @@ from prodkit.policies.backoff import (
 from prodkit.policies.base import Policy
 from prodkit.policies.breaker import CircuitBreaker, Permit, SharedState
 from prodkit.policies.budget import Prices, RetryBudget
+from prodkit.policies.bulkhead import Bulkhead
+from prodkit.policies.fallback import Fallback
 from prodkit.policies.gate import RetryAfterGate, retry_after_of
+from prodkit.policies.hedge import Hedge
 from prodkit.policies.pipeline import CostlyOrderWarning, Pipeline
 from prodkit.policies.registry import BreakerRegistry
 from prodkit.policies.retry import Budget, Retry, non_idempotent
 from prodkit.policies.timeout import Timeout
 
 __all__ = [
+    "AdaptiveLimit",
     "Backoff",
     "BreakerRegistry",
     "Budget",
+    "Bulkhead",
     "CircuitBreaker",
     "CostlyOrderWarning",
+    "Fallback",
+    "Hedge",
     "Permit",
     "Pipeline",
     "Policy",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from itertools import pairwise
-from typing import Any, TypeVar
+from itertools import combinations
+from typing import Any, Final, TypeVar
 
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
@@ -14,6 +14,24 @@ from prodkit.policies.timeout import bounded, minds_deadline, until_deadline
 __all__ = ["CostlyOrderWarning", "Pipeline"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_HIDES: Final = "it answers before the other has seen the error"
+_HOLDS: Final = "a place is held while the other waits for the next attempt"
+_COSTS: Final = {
+    ("CircuitBreaker", "Retry"): "it counts calls instead of attempts, and cannot stop them half-way",
+    ("RetryAfterGate", "Retry"): "only the first attempt asks the gate",
+    ("Bulkhead", "Retry"): _HOLDS,
+    ("AdaptiveLimit", "Retry"): _HOLDS,
+    ("Bulkhead", "CircuitBreaker"): "calls that an open circuit refuses stand in line first",
+    ("AdaptiveLimit", "CircuitBreaker"): "calls that an open circuit refuses stand in line first",
+    ("Bulkhead", "RetryAfterGate"): "places are held by calls that may not go yet",
+    ("AdaptiveLimit", "RetryAfterGate"): "what the gate makes a call wait looks like a slow dependency",
+    ("Retry", "Fallback"): _HIDES,
+    ("Hedge", "Fallback"): _HIDES,
+    ("CircuitBreaker", "Fallback"): _HIDES,
+    ("Retry", "Retry"): "only the outer one repeats",
+}
+"""What it costs when the first of two kinds of policy stands outside the second."""
 
 
 class CostlyOrderWarning(UserWarning):
@@ -27,18 +45,24 @@ class Pipeline(Policy):
 
         await Pipeline(Retry(attempts=3), breaker, Timeout(5), runtime=rt).run(research, topic)
 
-    The order to prefer: fallback, hedge, retry, breaker, limits, timeout. The composed callable is built
-    once.
+    The order to prefer: fallback, a timeout for everything, retry or hedge, breaker, gate, limit, a timeout for
+    the attempt. One that defeats a policy is warned of (:class:`CostlyOrderWarning`). Policies without a state of
+    their own take `runtime` from here. The composed callable is built once, at decoration or at the first
+    ``run``; a pipeline is a policy itself and may stand in another.
     """
 
     def __init__(self, *policies: Policy, runtime: Runtime = SYSTEM) -> None:
-        for policy in policies:
-            if not isinstance(policy, Policy):
-                raise TypeError(f"Pipeline takes policies, got {policy!r}")
+        given: tuple[object, ...] = policies
+        wrong = [each for each in given if not isinstance(each, Policy)]
+        if wrong:
+            raise TypeError(f"Pipeline takes policies, got {', '.join(map(repr, wrong))}")
         self.runtime = runtime
-        self.policies = policies if runtime is SYSTEM else tuple(policy.adopt(runtime) for policy in policies)
+        self.policies = policies if runtime is SYSTEM else tuple(each.adopt(runtime) for each in policies)
         for problem in _costly(self.policies):
             warnings.warn(problem, CostlyOrderWarning, stacklevel=2)
+
+    def adopt(self, runtime: Runtime) -> Pipeline:
+        return self if self.runtime is not SYSTEM else Pipeline(*self.policies, runtime=runtime)
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
         composed = self._compose(fn, "wrap")
@@ -58,18 +82,32 @@ class Pipeline(Policy):
         return fn
 
     def describe(self) -> str:
-        """The policies, one a line, outermost first."""
-        return "\n".join("  " * depth + repr(policy) for depth, policy in enumerate(self.policies))
+        """The policies, one a line, outermost first: for a log line at start-up, or a person who wonders."""
+        return "\n".join("  " * depth + repr(policy) for depth, policy in enumerate(self._flat()))
+
+    def _flat(self) -> list[Policy]:
+        flat: list[Policy] = []
+        for policy in self.policies:
+            flat.extend(policy._flat() if isinstance(policy, Pipeline) else (policy,))
+        return flat
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join(map(repr, self.policies))})"
 
 
 def _costly(policies: tuple[Policy, ...]) -> list[str]:
-    """What is wrong with the order: each policy has a rank, and ranks should not fall."""
-    ranked = [policy for policy in policies if policy.rank]
-    return [
-        f"{type(inner).__name__} stands inside {type(outer).__name__}: put it outside"
-        for outer, inner in pairwise(ranked)
-        if inner.rank < outer.rank
-    ]
+    """What is wrong with the order of `policies`."""
+    problems: list[str] = []
+    for outer, inner in combinations(policies, 2):
+        pair = type(outer).__name__, type(inner).__name__
+        why = _COSTS.get(pair)
+        if why is None and outer.rank > inner.rank > 0:
+            why = "the order to prefer is the other way round"
+        if getattr(inner, "nested", False):
+            continue  # it insists
+        if why is not None and pair[0] == pair[1]:
+            problems.append(f"two {pair[0]} in one pipeline: {why}")
+        elif why is not None:
+            culprit = pair[1] if why is _HIDES else pair[0]
+            problems.append(f"{pair[1]} stands inside {pair[0]}: {why} ({culprit} is out of place)")
+    return problems

@@ -39,7 +39,7 @@ class Timeout(Policy):
         ... async def research(topic: str) -> str: ...
     """
 
-    rank = 70
+    rank = 0  # outside it bounds everything, inside the attempt: both make sense
 
     def __init__(self, seconds: float | None, *, runtime: Runtime = SYSTEM) -> None:
         if seconds is not None and not (0 < seconds < math.inf):

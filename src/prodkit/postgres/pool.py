@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -32,6 +33,12 @@ __all__ = ["Pool"]
 
 T = TypeVar("T")
 _IDLE_LIFETIME = 300.0
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """An outage is told once an attempt by our events; asyncpg's page of traceback for each says no more."""
+    record.exc_info = record.exc_text = None
+    return True
 
 
 class Pool(Managed):
@@ -137,6 +144,7 @@ class Pool(Managed):
             if error.name != "asyncpg":
                 raise
             raise MissingExtraError.named("asyncpg", "postgres") from None
+        logging.getLogger("asyncpg.pool").addFilter(_without_traceback)
 
         async def fill() -> Any:
             return await asyncpg.create_pool(

@@ -6,18 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prodkit.redis.breaker_state import SharedBreakers as SharedBreakers
     from prodkit.redis.events import RedisLost as RedisLost, RedisRecovered as RedisRecovered
     from prodkit.redis.link import RedisLink as RedisLink
     from prodkit.redis.scripts import Script as Script
 
 _HOME = {
     "RedisLink": "link",
+    "SharedBreakers": "breaker_state",
     "RedisLost": "events",
     "RedisRecovered": "events",
     "Script": "scripts",
 }
 
-__all__ = ["RedisLink", "RedisLost", "RedisRecovered", "Script"]
+__all__ = ["RedisLink", "RedisLost", "RedisRecovered", "Script", "SharedBreakers"]
 
 
 def __getattr__(name: str) -> Any:

@@ -172,6 +172,17 @@ class RedisLink(Managed):
         self._on_down.append(callback)
         return lambda: _discard(self._on_down, callback)
 
+    def dedicated(self) -> Redis:
+        """A client with a single connection of its own, for subscriptions. Whoever asks for it closes it.
+
+        It has none of the link's limits; its errors are redis-py's. Raises RedisError without a Redis.
+        """
+        if self._url is None or self._closed:
+            raise self._refusal()
+        from prodkit.redis.pool import open_client
+
+        return open_client(reveal(self._url), 1)
+
     async def check(self) -> CheckResult:
         """Up; degraded while Redis is away, because every user of the link goes on in memory."""
         if not self.configured:

@@ -20,9 +20,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from prodkit.core.deadline import Deadline
 from prodkit.testing.loop import virtual_time
@@ -33,8 +33,10 @@ __all__ = [
     "Phase",
     "PhaseReport",
     "Report",
+    "Tally",
     "Upstream",
     "UpstreamError",
+    "drive",
     "replay",
     "run_trace",
 ]
@@ -85,6 +87,15 @@ class UpstreamError(Exception):
         super().__init__(status, retry_after)
         self.status = status
         self.retry_after = retry_after
+
+
+class Tally(Protocol):
+    """What an upstream counts while the trace runs."""
+
+    requests: Counter[str]
+    """By the name of the phase in which they were sent."""
+    violations: int
+    wasted: int
 
 
 class Upstream:
@@ -220,7 +231,18 @@ async def replay(
     :class:`Deadline` of three seconds.
     """
     upstream = Upstream(trace, seed=seed, strict_quota=strict_quota)
-    calls = [stack(client, upstream) for client in range(CLIENTS)]
+    return await drive(
+        [stack(client, upstream) for client in range(CLIENTS)], upstream, trace=trace, seed=seed
+    )
+
+
+async def drive(
+    calls: Sequence[Call], upstream: Tally, *, trace: tuple[Phase, ...] = TRACE, seed: int = 1
+) -> Report:
+    """What :func:`replay` does, for an upstream of your own that keeps a :class:`Tally`.
+
+    The trace begins now; `calls` holds one call for each client.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     outcomes: list[_Outcome] = []
@@ -260,7 +282,7 @@ def _wishes(seconds: float, seed: int) -> Iterator[tuple[float, int]]:
 
 
 def _report(
-    upstream: Upstream, trace: tuple[Phase, ...], wishes: list[tuple[float, int]], outcomes: list[_Outcome]
+    upstream: Tally, trace: tuple[Phase, ...], wishes: list[tuple[float, int]], outcomes: list[_Outcome]
 ) -> Report:
     phases: dict[str, PhaseReport] = {}
     start = 0.0

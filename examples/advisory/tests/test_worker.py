@@ -1,0 +1,87 @@
+"""Workers that die, and workers that leave: the council goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+import advisory
+import prodkit
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+PATHS = os.pathsep.join(str(Path(each.__file__).parent.parent) for each in (advisory, prodkit))
+
+
+@contextmanager
+def worker(settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process that takes jobs."""
+    variables = {
+        "DATABASE_URL": settings.database_url.reveal(),
+        "ANTHROPIC_API_KEY": settings.anthropic_api_key.reveal(),
+        "ANTHROPIC_BASE_URL": settings.anthropic_base_url,
+        "SESSION_SECRET": settings.session_secret.reveal(),
+        "ENVIRONMENT": "test",
+        "PYTHONPATH": PATHS,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": os.environ["PATH"],
+    }
+    with log.open("wb") as stderr:
+        process = subprocess.Popen([sys.executable, "-m", "advisory", "worker"], env=variables, stderr=stderr)
+    try:
+        deadline = time.monotonic() + 40
+        while b"takes jobs" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "the worker did not start"
+            time.sleep(0.05)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def pages(make_settings, running):
+    """The app without a worker."""
+    app = running(make_settings(worker=False)).start()
+    yield app
+    app.stop()
+
+
+def test_another_worker_goes_on_with_what_is_missing(pages, a_visitor, simulator, tmp_path):
+    with ExitStack() as stack:
+        workers = [stack.enter_context(worker(pages.settings, tmp_path / "0.log"))]
+        ana = stack.enter_context(a_visitor(pages.url))
+        for farewell, limit in ((signal.SIGKILL, 10.0), (signal.SIGTERM, 8.0)):
+            simulator.reset()
+            simulator.script("ok", "ok", *["slow-90"] * 3)
+            path = ana.ask(experts=5)
+            seen = ana.events(path, until=lambda step: step.get("settled") == 2)
+            workers.append(stack.enter_context(worker(pages.settings, tmp_path / f"{len(workers)}.log")))
+            simulator.always("ok")
+            began = time.monotonic()
+            workers[-2].send_signal(farewell)
+            taken = ana.events(path, after=seen[-1]["seq"], until=lambda step: step["kind"] == "run.started")
+            seconds = time.monotonic() - began
+            rest = ana.events(path, after=taken[-1]["seq"])
+            print(f"{farewell.name}: taken over after {seconds:.2f} s")
+            assert taken[-1]["message"] == "Retomando de onde parou…"
+            assert seconds < limit
+            code = workers[-2].wait(20)
+            assert code == (0 if farewell is signal.SIGTERM else -farewell)
+            everything = seen + taken + rest
+            assert [step["seq"] for step in everything] == list(range(1, len(everything) + 1))
+            kinds = [step["kind"] for step in everything]
+            assert kinds.count("seat.done") == 5
+            assert kinds.count("run.finished") == kinds.count("chair.started") == 1
+            assert "Síntese pronta, com 5 especialistas." in rest[-1]["message"]
+            # Five at first, the three that were under way once more, the chairman: nobody who had finished.
+            assert simulator.counters.requests == 9

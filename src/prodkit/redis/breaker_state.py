@@ -1,0 +1,247 @@
+"""SharedBreakers: what processes tell each other about a dependency, by way of Redis.
+
+While a circuit is closed nothing is asked and nothing is sent. When it opens in one process the others hear
+of it and open too; when its time is over, one of them all gets the lease to probe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from prodkit.core.check import CheckResult
+from prodkit.core.deadline import Deadline
+from prodkit.core.lifespan import Managed
+from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.errors import DeadlineExceededError, PoolExhaustedError, RedisError
+from prodkit.redis.link import RedisLink
+from prodkit.redis.scripts import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+__all__ = ["SharedBreakers"]
+
+_HEARTBEAT: Final = 5.0
+_PAUSE: Final = 0.5
+
+# KEYS: open, lease. ARGV: milliseconds, channel, message. An opening only ever lasts longer, and ends the
+# probe.
+_OPEN: Final = Script("""
+local left = redis.call('PTTL', KEYS[1])
+if left < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '', 'PX', ARGV[1]) end
+redis.call('DEL', KEYS[2])
+redis.call('PUBLISH', ARGV[2], ARGV[3])
+""")
+
+_CLOSE: Final = Script("""
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+""")
+
+# KEYS: open, lease. ARGV: who, milliseconds. Returns 0 when the probe is ours, else the milliseconds to wait.
+_CLAIM: Final = Script("""
+local left = redis.call('PTTL', KEYS[1])
+if left > 0 then return left end
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
+if redis.call('GET', KEYS[2]) == ARGV[1] then
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+  return 0
+end
+return math.max(1, redis.call('PTTL', KEYS[2]))
+""")
+
+
+class SharedBreakers(Managed):
+    """The ``shared=`` of circuit breakers whose processes share a fate.
+
+    ::
+
+        shared = SharedBreakers(redis)
+        perplexity = CircuitBreaker("perplexity", open_for=300, shared=shared)
+        async with redis, shared: ...
+
+    Breakers of one name and `namespace` belong together. Without Redis, and while it is away, each process
+    decides alone, as it would without this; an opening that the others could not be told is told when Redis
+    is back, for what is left of it.
+    """
+
+    def __init__(self, redis: RedisLink, *, namespace: str = "breaker", runtime: Runtime = SYSTEM) -> None:
+        self.name = "breakers"
+        self._link = redis
+        self._clock = runtime.clock
+        self._prefix = namespace
+        self._channel = f"{namespace}:news"
+        self._me = secrets.token_hex(8)
+        self._heard: dict[str, list[tuple[Callable[[float], None], Callable[[], None]]]] = {}
+        self._news: dict[str, float | None] = {}  # by breaker: open until this instant, or None for closed
+        self._lock = threading.Lock()  # breakers are used from threads too
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._listening = False
+        self._off: Callable[[], None] | None = None
+
+    # -- what a breaker asks --
+    def listen(self, breaker: str, opened: Callable[[float], None], closed: Callable[[], None]) -> None:
+        """Calls ``opened(seconds)`` and ``closed()`` when another process opened or closed `breaker`."""
+        self._heard.setdefault(breaker, []).append((opened, closed))
+
+    def opened(self, breaker: str, seconds: float) -> None:
+        """Tells the others, in the background."""
+        self._tell(breaker, self._clock.monotonic() + seconds)
+
+    def closed(self, breaker: str) -> None:
+        """Tells the others, in the background."""
+        self._tell(breaker, None)
+
+    async def claim(self, breaker: str, seconds: float) -> float | None:
+        """None when this process is to probe, also when Redis cannot be asked; else the seconds to wait."""
+        if not self._link.up:
+            return None
+        keys = self._keys(breaker)
+        try:
+            left: int = await _CLAIM(self._link, keys=keys, args=[self._me, max(1, int(seconds * 1000))])
+        except (RedisError, PoolExhaustedError, DeadlineExceededError):
+            return None
+        return left / 1000 if left else None
+
+    # -- lifespan --
+    async def start(self) -> None:
+        """Subscribes in the background; a Redis that is down delays nothing."""
+        if not self._link.configured or self._listener is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        self._off = self._link.on_up(self._after_an_outage)
+        with Deadline.detached():
+            self._listener = asyncio.ensure_future(self._listen())
+        self._wake()
+
+    async def aclose(self) -> None:
+        """Sends what has still to be told, and ends the subscription."""
+        self._loop = None
+        if self._off is not None:
+            self._off()
+        sender, listener = self._sender, self._listener
+        self._sender = self._listener = self._off = None
+        if sender is not None:
+            await sender
+        if listener is not None:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+
+    async def check(self) -> CheckResult:
+        """Degraded while this process hears nothing from the others."""
+        if not self._link.configured:
+            return CheckResult("up", "not configured: each process decides alone")
+        if not self._listening:
+            return CheckResult("degraded", "not subscribed: each process decides alone")
+        return CheckResult("up")
+
+    # -- telling --
+    def _keys(self, breaker: str) -> tuple[str, str]:
+        return f"{self._prefix}:open:{breaker}", f"{self._prefix}:probe:{breaker}"
+
+    def _tell(self, breaker: str, until: float | None) -> None:
+        with self._lock:
+            self._news[breaker] = until
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # the loop has closed meanwhile
+                loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if self._loop is not None and self._sender is None and self._news and self._link.up:
+            with Deadline.detached():
+                self._sender = asyncio.ensure_future(self._send())
+
+    async def _send(self) -> None:
+        try:
+            with suppress(RedisError, PoolExhaustedError):  # kept, and told when Redis is back
+                await self._send_all()
+        finally:
+            self._sender = None
+
+    async def _send_all(self) -> None:
+        while self._news:
+            with self._lock:
+                breaker, until = next(iter(self._news.items()))
+            keys = self._keys(breaker)
+            if until is None:
+                await _CLOSE(self._link, keys=keys, args=[self._channel, f"{self._me} 0 {breaker}"])
+            elif (left := int((until - self._clock.monotonic()) * 1000)) > 0:
+                message = f"{self._me} {left} {breaker}"
+                await _OPEN(self._link, keys=keys, args=[left, self._channel, message])
+            with self._lock:
+                if self._news.get(breaker, ...) == until:
+                    del self._news[breaker]
+
+    async def _after_an_outage(self) -> None:
+        """Openings are told for what is left of them. That something closed back then is no news any more."""
+        with self._lock:
+            for breaker in [each for each, until in self._news.items() if until is None]:
+                del self._news[breaker]
+        await self._send_all()
+
+    # -- hearing --
+    async def _listen(self) -> None:
+        while True:
+            if self._link.up:
+                client = self._link.dedicated()
+                try:
+                    await self._hear(client)
+                except Exception:  # noqa: BLE001, S110 - whatever ends a subscription, the answer is another one
+                    pass
+                finally:
+                    self._listening = False
+                    await client.aclose()
+            await self._clock.sleep(_PAUSE)
+
+    async def _hear(self, client: Redis) -> None:
+        """Until the connection is lost, or silent for two heartbeats."""
+        async with client.pubsub() as news:
+            async with asyncio.timeout(_HEARTBEAT):
+                await news.subscribe(self._channel)
+                await news.get_message(timeout=_HEARTBEAT)  # the confirmation: from here on nothing is missed
+            await self._ask_for_what_is_open()
+            self._listening = True
+            silent = 0
+            while silent < 2:
+                message: Any = await news.get_message(timeout=_HEARTBEAT)
+                if message is None:
+                    silent += 1
+                    await news.ping()
+                else:
+                    silent = 0
+                    if message["type"] == "message":
+                        self._told(message["data"])
+
+    async def _ask_for_what_is_open(self) -> None:
+        names = tuple(self._heard)
+
+        async def ask(client: Redis) -> list[int]:
+            return [int(await client.pttl(self._keys(name)[0])) for name in names]
+
+        for name, left in zip(names, await self._link.run(ask), strict=True):
+            if left > 0:
+                self._say(name, left / 1000)
+
+    def _told(self, data: bytes) -> None:
+        with suppress(ValueError):  # somebody else's message
+            who, left, breaker = data.decode().split(" ", 2)
+            if who != self._me:
+                self._say(breaker, int(left) / 1000)
+
+    def _say(self, breaker: str, left: float) -> None:
+        for opened, closed in self._heard.get(breaker, ()):
+            if left > 0:
+                opened(left)
+            else:
+                closed()
+
+    def __repr__(self) -> str:
+        return f"SharedBreakers({self._link.address!r}, breakers={sorted(self._heard)}, listening={self._listening})"
