@@ -353,6 +353,21 @@ async def test_the_decorator() -> None:
     assert len(calls) == 5
 
 
+@virtual_time
+async def test_the_decorator_tells_types_apart() -> None:
+    cache = Cache(namespace="t")
+
+    @cache.cached(ttl=60)
+    async def kind(value: object, *rest: object, **named: object) -> str:
+        return repr((value, rest, named))
+
+    for _ in range(2):
+        for value in (1, True, "1", b"1", None, 1.0, (1,), (True,), [1]):
+            assert await kind(value) == repr((value, (), {}))
+            assert await kind(0, value) == repr((0, (value,), {}))
+            assert await kind(0, a=value) == repr((0, (), {"a": value}))
+
+
 def test_what_the_decorator_refuses() -> None:
     cache = Cache(namespace="t")
     with pytest.raises(TypeError, match="async function"):

@@ -7,6 +7,7 @@ that what they bring is not kept: it may be older than the change.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class Tiers:
             value if immutable(value) else MISSING,
             soft=now + fresh,
             hard=now + whole,
-            trusted=now + self._max_staleness,
+            trusted=now + self._max_staleness if self.link is not None else math.inf,
             cost=cost,
             tags=frozenset(tags),
         )

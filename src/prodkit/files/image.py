@@ -78,8 +78,8 @@ def _decode(
         found = {"width": picture.width, "height": picture.height, "frames": frames}
         if frames <= 1:
             picture.load()
-            if kind == "jpeg" and _looks_cut(picture) and _is_cut(codec, picture, data):
-                raise Undecodable("the picture ends before its last row")
+            if kind == "jpeg" and _may_be_cut(picture) and _is_cut(codec, picture, data):
+                raise Undecodable("the picture ends before its last scan does")
             if not sanitise:
                 return found, b""
             still = _upright(picture)
@@ -177,8 +177,13 @@ def _in_srgb(picture: PilImage.Image, profile: bytes) -> PilImage.Image:
     return changed
 
 
-def _looks_cut(picture: ImageFile.ImageFile) -> bool:
-    """Whether the last pixel is the grey that libjpeg paints where the data ended too soon."""
+def _may_be_cut(picture: ImageFile.ImageFile) -> bool:
+    """Whether the data of a JPEG may have ended too soon, with an end of image put after it.
+
+    libjpeg only warns, and paints grey where a sequential picture lacks data; a progressive one just lacks detail.
+    """
+    if picture.info.get("progressive"):
+        return True
     last = picture.getpixel((picture.width - 1, picture.height - 1))
     values = last if isinstance(last, tuple) else (last,)
     return all(isinstance(value, (int, float)) and abs(value - _PADDING_GREY) <= 1 for value in values[:3])

@@ -20,6 +20,7 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn
 from prodkit.policies.bulkhead import Limiter
 from prodkit.policies.slots import Slots
+from prodkit.policies.timeout import bounded, deadline_for, within_deadline
 
 __all__ = ["AdaptiveLimit", "Gradient", "LimitChanged"]
 
@@ -87,7 +88,9 @@ class Gradient:
         self._busiest = max(self._busiest, inflight)
         if now - self._moved < self.interval:
             return False
-        gradient = min(1.0, max(0.5, self.tolerance * self.baseline / self.latency))
+        # An answer that took no time (on virtual time, or by a coarse clock) says that nothing queues.
+        ratio = self.tolerance * self.baseline / self.latency if self.latency else 1.0
+        gradient = min(1.0, max(0.5, ratio))
         wanted = gradient * self.limit + self.headroom
         if wanted > self.limit and self._busiest * 2 < self.limit:
             wanted = self.limit  # unused: no reason to grow
@@ -142,7 +145,10 @@ class AdaptiveLimit(Limiter):
                     f"initial must lie between min_limit and max_limit, got {initial!r}",
                 ),
                 (max_queue < 0, f"max_queue must not be negative, got {max_queue!r}"),
-                (max_wait is not None and max_wait < 0, f"max_wait must not be negative, got {max_wait!r}"),
+                (
+                    max_wait is not None and not max_wait >= 0,
+                    f"max_wait must not be negative, got {max_wait!r}",
+                ),
                 (not tolerance > 1, f"tolerance must be above 1, got {tolerance!r}"),
                 (not headroom > 0, f"headroom must be positive, got {headroom!r}"),
             )
@@ -165,6 +171,7 @@ class AdaptiveLimit(Limiter):
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
         slots, enter, leave, queue = self._slots, self._slots.enter, self._slots.leave, self._queue
+        deadline = deadline_for(fn)
 
         async def adaptive(*args: Any, **kwargs: Any) -> Any:
             if not enter():
@@ -172,7 +179,10 @@ class AdaptiveLimit(Limiter):
             time = asyncio.get_running_loop().time
             began = time()
             try:
-                result = await fn(*args, **kwargs)
+                if deadline() == math.inf:
+                    result = await fn(*args, **kwargs)
+                else:
+                    result = await within_deadline(fn, args, kwargs)
                 now = time()
                 if self.gradient.answered(now, now - began, slots.inflight):
                     self._changed()
@@ -185,7 +195,7 @@ class AdaptiveLimit(Limiter):
             finally:
                 leave()
 
-        return adaptive
+        return bounded(adaptive)
 
     def _latest(self, now: float) -> float:
         latency = self.gradient.latency

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any
 
 from prodkit.core.deadline import Deadline
 from prodkit.core.events import Event
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import BulkheadFullError
-from prodkit.policies.base import AsyncFn, Policy, SyncFn
+from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
 from prodkit.policies.slots import Order, Refusal, Slots
+from prodkit.policies.timeout import bounded, deadline_for, within_deadline
 
 __all__ = ["Bulkhead", "BulkheadRejected", "Limiter"]
 
@@ -98,7 +101,8 @@ class Bulkhead(Limiter):
     Nobody waits beyond the caller's Deadline. `order` is ``"adaptive"`` (oldest first, newest first once the line
     stands still), ``"fifo"`` or ``"lifo"``. A cancelled waiter leaves the line; its place, if it had just got one,
     goes to the next. Async calls of one event loop share the places; synchronous calls (``call``) have as many
-    places of their own, which threads share, and no line: they are refused when none is free.
+    places of their own, which threads share, and no line: they are refused when none is free. A stream holds its
+    place until its end.
 
     Raises:
         BulkheadFullError: the call was not started.
@@ -119,7 +123,10 @@ class Bulkhead(Limiter):
             for wrong, text in (
                 (limit < 1, f"limit must be at least 1, got {limit!r}"),
                 (max_queue < 0, f"max_queue must not be negative, got {max_queue!r}"),
-                (max_wait is not None and max_wait < 0, f"max_wait must not be negative, got {max_wait!r}"),
+                (
+                    max_wait is not None and not max_wait >= 0,
+                    f"max_wait must not be negative, got {max_wait!r}",
+                ),
                 (
                     order not in ("fifo", "lifo", "adaptive"),
                     f"order is fifo, lifo or adaptive, got {order!r}",
@@ -136,16 +143,19 @@ class Bulkhead(Limiter):
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
         enter, leave, queue = self._slots.enter, self._slots.leave, self._queue
+        deadline = deadline_for(fn)
 
         async def bulkhead(*args: Any, **kwargs: Any) -> Any:
             if not enter():
                 await queue()
             try:
-                return await fn(*args, **kwargs)
+                if deadline() == math.inf:
+                    return await fn(*args, **kwargs)
+                return await within_deadline(fn, args, kwargs)
             finally:
                 leave()
 
-        return bulkhead
+        return bounded(bulkhead)
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
         places = self._threads
@@ -154,9 +164,18 @@ class Bulkhead(Limiter):
             if not places.acquire(blocking=False):
                 raise self._refused("full")
             try:
-                return fn(*args, **kwargs)
+                result = fn(*args, **kwargs)
             finally:
                 places.release()
+            return self.resume(fn, result, args, kwargs) if type(result) is CoroutineType else result
+
+        return bulkhead
+
+    def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        async def bulkhead(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            async with self.hold(), aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
+                async for item in items:
+                    yield item
 
         return bulkhead
 

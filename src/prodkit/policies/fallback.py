@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any, TypeAlias
 
 from prodkit.core.events import Event
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy, SyncFn, name_of
+from prodkit.policies.timeout import deadline_for, within_deadline
 
 __all__ = ["Fallback", "FallbackUsed"]
 
@@ -49,10 +52,13 @@ class Fallback(Policy):
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
         on = self.on
+        deadline = deadline_for(fn)
 
         async def fallback(*args: Any, **kwargs: Any) -> Any:
             try:
-                return await fn(*args, **kwargs)
+                if deadline() == math.inf:
+                    return await fn(*args, **kwargs)
+                return await within_deadline(fn, args, kwargs)
             except on as error:
                 self._tell(error)
                 answer = self.instead(error) if callable(self.instead) else self.instead
@@ -61,14 +67,17 @@ class Fallback(Policy):
         return fallback
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        if inspect.iscoroutinefunction(self.instead):
+            raise TypeError(f"{name_of(self.instead)} is async and cannot answer for the plain {name_of(fn)}")
         on = self.on
 
         def fallback(*args: Any, **kwargs: Any) -> Any:
             try:
-                return fn(*args, **kwargs)
+                result = fn(*args, **kwargs)
             except on as error:
                 self._tell(error)
                 return self.instead(error) if callable(self.instead) else self.instead
+            return self.resume(fn, result, args, kwargs) if type(result) is CoroutineType else result
 
         return fallback
 

@@ -20,10 +20,11 @@ from typing import Any, ClassVar
 from prodkit.core.deadline import Deadline
 from prodkit.core.events import Event
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.errors import RateLimitedError
+from prodkit.errors import RateLimitedError, RejectedError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
 from prodkit.policies.pace import Pace
 from prodkit.policies.slots import Line
+from prodkit.policies.timeout import bounded, deadline_for, within_deadline
 
 __all__ = ["GateClosed", "GatePassed", "RetryAfterGate", "retry_after_of"]
 
@@ -72,9 +73,13 @@ def seconds_of(hint: object, now: datetime) -> float | None:
         hint = hint.total_seconds()
     elif isinstance(hint, str):
         hint = _parsed(hint.strip(), now)
-    if isinstance(hint, bool) or not isinstance(hint, (int, float)) or not math.isfinite(hint):
+    if isinstance(hint, bool) or not isinstance(hint, (int, float)):
         return None
-    return max(0.0, float(hint))
+    try:
+        seconds = float(hint)
+    except OverflowError:  # an int beyond any float
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _parsed(text: str, now: datetime) -> float | None:
@@ -84,9 +89,9 @@ def _parsed(text: str, now: datetime) -> float | None:
         pass
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+        return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
+    except (ValueError, OverflowError):  # no date, or one that no calendar has
         return None
-    return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
 
 
 class RetryAfterGate(Policy):
@@ -98,9 +103,10 @@ class RetryAfterGate(Policy):
         await Pipeline(Retry(attempts=4), gate, Timeout(5)).run(research, topic)
 
     An error that says when to come back (see :func:`retry_after_of`) closes the gate for all its callers, plus
-    `margin` of that time. A caller waits; when its turn would come after more than `max_wait`, or too near its
-    :class:`~prodkit.Deadline` for an answer, or when `max_queue` others wait, it gets :class:`RateLimitedError`
-    with ``retry_after`` at once. Waiters go in the order in which they came; a cancelled one gives up its place.
+    `margin` of that time; a refusal by a policy further in does not, for the dependency did not say it. A caller
+    waits; when its turn would come after more than `max_wait`, or too near its :class:`~prodkit.Deadline` for an
+    answer, or when `max_queue` others wait, it gets :class:`RateLimitedError` with ``retry_after`` at once. Waiters
+    go in the order in which they came; a cancelled one gives up its place.
     Share one gate between all callers of a quota.
     """
 
@@ -120,6 +126,7 @@ class RetryAfterGate(Policy):
             f"{option}={value!r} must be {must}"
             for option, value, must, holds in (
                 ("max_wait", max_wait, "0 or more seconds", max_wait >= 0),
+                ("max_queue", max_queue, "0 or more", max_queue >= 0),
                 ("margin", margin, "between 0 and 1", 0 <= margin <= 1),
             )
             if not holds
@@ -134,6 +141,7 @@ class RetryAfterGate(Policy):
         self._pace = Pace()
         self._line = Line(max_waiting=max_queue, order="fifo", lost=self._lost)
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_loop: asyncio.AbstractEventLoop | None = None
         self._latency = 0.0  # of good answers, averaged: a turn that leaves less than that is of no use
 
     @property
@@ -155,12 +163,16 @@ class RetryAfterGate(Policy):
         if not self._line and pace.next(now) <= now:
             pace.reserve(now)
             return
+        self._line.meet(asyncio.get_running_loop())
         of_use = Deadline.instant() - 1.5 * self._latency
         turn = pace.turn(now, len(self._line))
         if turn >= of_use or turn > now + self._max_wait:
             raise self._refused(now)
         self._arm(pace.next(now))
-        refusal = await self._line.wait(min(of_use, now + self._max_wait))
+        try:
+            refusal = await self._line.wait(min(of_use, now + self._max_wait))
+        finally:
+            self._disarm()
         waited = self.runtime.clock.monotonic() - now
         if refusal is not None:
             raise self._refused(now + waited)
@@ -169,11 +181,20 @@ class RetryAfterGate(Policy):
 
     def _arm(self, at: float) -> None:
         """The next turn comes at `at`: one timer for the whole line."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_at(at, self._turn)
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer_loop is not loop:
+            self._timer, self._timer_loop = loop.call_at(at, self._turn), loop
+
+    def _disarm(self) -> None:
+        """Nobody waits any more: no timer outlives its loop, or keeps one busy."""
+        if self._timer is not None and not self._line:
+            self._timer.cancel()
+            self._timer = None
 
     def _turn(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         now, pace = self.runtime.clock.monotonic(), self._pace
         while (at := pace.next(now)) <= now and self._line.call():
             pace.reserve(now)
@@ -183,7 +204,7 @@ class RetryAfterGate(Policy):
     def _lost(self) -> None:
         """The caller whose turn it was has gone: the next one gets it."""
         self._pace.give_back()
-        if self._timer is None and self._line:
+        if self._line:
             self._turn()
 
     def succeeded(self) -> None:
@@ -193,6 +214,8 @@ class RetryAfterGate(Policy):
 
     def failed(self, error: BaseException) -> None:
         """The call failed; if `error` says when to come back, the gate closes."""
+        if isinstance(error, RejectedError):
+            return
         seconds = self._hint(error, self.runtime.clock.now())
         if seconds is not None and seconds > 0:
             self.close(seconds)
@@ -206,13 +229,16 @@ class RetryAfterGate(Policy):
         )
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        now = self.runtime.clock.monotonic
+        now, deadline = self.runtime.clock.monotonic, deadline_for(fn)
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             await self.enter()
             began = now()
             try:
-                result = await fn(*args, **kwargs)
+                if deadline() == math.inf:
+                    result = await fn(*args, **kwargs)
+                else:
+                    result = await within_deadline(fn, args, kwargs)
             except Exception as error:
                 self.failed(error)
                 raise
@@ -220,7 +246,7 @@ class RetryAfterGate(Policy):
             self.succeeded()
             return result
 
-        return guarded
+        return bounded(guarded)
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
         raise TypeError("RetryAfterGate queues tasks, not threads: use it with async functions")

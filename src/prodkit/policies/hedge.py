@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from prodkit.core.events import Event
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy
+from prodkit.policies.timeout import bounded, until_deadline
 
 __all__ = ["Hedge", "HedgeStarted", "HedgeWon"]
 
@@ -94,6 +95,9 @@ class Hedge(Policy):
         return ordered[min(len(ordered) - 1, int(self.quantile * len(ordered)))]
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        if not getattr(fn, "_prodkit_bounded", False):
+            fn = until_deadline(fn)
+
         async def hedge(*args: Any, **kwargs: Any) -> Any:
             time = asyncio.get_running_loop().time
             began = time()
@@ -105,7 +109,7 @@ class Hedge(Policy):
             self._latencies.append(time() - began)
             return result
 
-        return hedge
+        return bounded(hedge)
 
     async def _race(self, fn: AsyncFn, args: Any, kwargs: Any, delay: float) -> Any:
         async def attempt() -> Any:
@@ -131,8 +135,8 @@ class Hedge(Policy):
                         self._tell(HedgeStarted(after=delay, number=len(tries)))
                     else:
                         may_start = 0
-        except asyncio.CancelledError:
-            await self._cancel(tries)
+        except asyncio.CancelledError as cancelled:
+            await self._cancel(tries, *cancelled.args[:1])
             raise
         finally:
             self._abandon(tries)
@@ -144,9 +148,10 @@ class Hedge(Policy):
         return task.result()
 
     @staticmethod
-    async def _cancel(tries: list[asyncio.Task[Any]]) -> None:
+    async def _cancel(tries: list[asyncio.Task[Any]], message: Any = None) -> None:
+        """Cancels with the caller's own message: by it policies further in know a timer of ours."""
         for task in tries:
-            task.cancel()
+            task.cancel(message)
         await asyncio.wait(tries)
 
     def _abandon(self, tries: list[asyncio.Task[Any]]) -> None:

@@ -1,6 +1,6 @@
 """The line in front of a limit, and limited places: what Bulkhead, AdaptiveLimit and RetryAfterGate share.
 
-Belongs to one event loop; no lock, because no stretch that reads and then writes holds an ``await``.
+Belongs to one event loop at a time; no lock, because no stretch that reads and then writes holds an ``await``.
 """
 
 from __future__ import annotations
@@ -51,14 +51,15 @@ class Line:
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
+        self.meet(loop)
         if latest <= now:
             return "late"
         if len(self._waiters) >= self.max_waiting:
+            self._waiters = deque(each for each in self._waiters if not each.turn.cancelled())
+        if len(self._waiters) >= self.max_waiting:
             if self.max_waiting == 0 or not self._newest_first(now):
                 return "full"
-            oldest = self._waiters.popleft()
-            if not oldest.turn.cancelled():
-                oldest.settle("displaced")
+            self._waiters.popleft().settle("displaced")
         waiter = _Waiter(loop.create_future(), now)
         if latest != math.inf:
             waiter.timer = loop.call_at(latest, self._expire, waiter)
@@ -80,12 +81,26 @@ class Line:
     def call(self) -> bool:
         """It is the next one's turn; False when nobody waits."""
         while self._waiters:
-            now = asyncio.get_running_loop().time()
-            waiter = self._waiters.pop() if self._newest_first(now) else self._waiters.popleft()
+            loop = self._waiters[0].turn.get_loop()  # theirs: a place may come back where no loop runs
+            if loop.is_closed():
+                self._waiters.clear()
+                return False
+            waiter = self._waiters.pop() if self._newest_first(loop.time()) else self._waiters.popleft()
             if not waiter.turn.cancelled():  # cancelled this very moment, it has not left the line yet
                 waiter.settle(None)
                 return True
         return False
+
+    def meet(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The line is about to be used on `loop`: callers of a loop that is no more are forgotten.
+
+        Raises:
+            RuntimeError: others wait on another event loop that still lives.
+        """
+        if self._waiters and (other := self._waiters[0].turn.get_loop()) is not loop:
+            if not other.is_closed():
+                raise RuntimeError("this limit is waited for on another event loop: make one for each loop")
+            self._waiters.clear()  # a loop that was closed with its tasks unfinished
 
     def _newest_first(self, now: float) -> bool:
         if self.order == "adaptive":
@@ -115,12 +130,13 @@ class _Waiter:
 class Slots:
     """At most `limit` holders at once, with a :class:`Line` in front."""
 
-    __slots__ = ("inflight", "limit", "line")
+    __slots__ = ("_waiters", "inflight", "limit", "line")
 
     def __init__(self, limit: int, *, max_queue: int, order: Order) -> None:
         self.limit = limit
         self.inflight = 0
         self.line = Line(max_waiting=max_queue, order=order, lost=self.leave)
+        self._waiters = self.line._waiters  # asked on every call: a deque answers faster than a method
 
     @property
     def waiting(self) -> int:
@@ -133,7 +149,7 @@ class Slots:
 
     def enter(self) -> bool:
         """Takes a place if one is free and nobody waits for it."""
-        if self.inflight < self.limit and not self.line:
+        if self.inflight < self.limit and not self._waiters:
             self.inflight += 1
             return True
         return False
@@ -141,7 +157,7 @@ class Slots:
     def leave(self) -> None:
         """Gives a place back."""
         self.inflight -= 1
-        if self.line:
+        if self._waiters:
             self.admit()
 
     def admit(self) -> None:

@@ -49,12 +49,15 @@ class MemoryStore:
             if log is None and self._size >= self._max_keys:
                 log = self._log(limit, key, now)  # perhaps the shared one
             outlook = look(log or _NOTHING, now, limit.share, limit.window_us, cost)
-            fits = fits and outlook.wait == 0
+            fits = fits and not outlook[1]
             looks.append(outlook)
         if not fits or cost == 0:
             return looks, []
         grants = [self.record(limit, key, cost, now) for limit, key in asks]
-        return [_after(outlook, limit, cost) for outlook, (limit, _) in zip(looks, asks, strict=True)], grants
+        for at, (limit, _) in enumerate(asks):
+            window, before = limit.window_us, looks[at]
+            looks[at] = Outlook(max(0, before[0] - cost), 0, before[2] or window, window)
+        return looks, grants
 
     def record(self, limit: Limit, key: Key, cost: int, now: int, stamp: int = 0) -> Grant:
         """Writes down what was admitted, here or by Redis (`stamp`)."""
@@ -118,8 +121,3 @@ class MemoryStore:
 
 _OVERFLOW: Final = object()
 _NOTHING: Final = Log()
-
-
-def _after(outlook: Outlook, limit: Limit, cost: int) -> Outlook:
-    full = limit.window_us
-    return Outlook(max(0, outlook.remaining - cost), 0, outlook.more or full, full)
