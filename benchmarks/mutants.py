@@ -52,6 +52,11 @@ CORES: dict[str, list[str]] = {
     "gate": [f"{TESTS}/test_gate.py", f"{TESTS}/test_pace.py"],
     "pace": [f"{TESTS}/test_pace.py", f"{TESTS}/test_gate.py"],
     "adaptive": [f"{TESTS}/test_adaptive.py"],
+    "slots": [
+        f"{TESTS}/test_bulkhead.py",
+        f"{TESTS}/traps/test_limit_traps.py",
+        "tests/models/test_slots_model.py",
+    ],
 }
 
 SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
