@@ -44,18 +44,16 @@ async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    watching: list[asyncio.Task[None]] = []
     if options.parent:
         sys.stdout.write(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
         loop.add_reader(sys.stdin.fileno(), _read_to_the_end, stop)
-        parent = asyncio.create_task(_watch_parent(stop, options.parent))
+        watching.append(asyncio.create_task(_watch_parent(stop, options.parent)))
     else:
         sys.stdout.write(f"Messages API simulator on {url} (Ctrl-C ends it)\n")
-        parent = None
     sys.stdout.flush()
     await stop.wait()
-    if parent is not None:
-        parent.cancel()
-    listening.close()
+    os._exit(0)  # nothing to save, and answers under way would complain about being cut short
 
 
 def _read_to_the_end(stop: asyncio.Event) -> None:

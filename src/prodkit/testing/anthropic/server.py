@@ -76,8 +76,6 @@ class Server:
             BrokenError,
         ):
             pass  # the client went away, sent nonsense, or the behaviour cut the line
-        except asyncio.CancelledError:
-            return  # the process ends; asyncio 3.11 would complain about a handler that says so
         finally:
             if counted:
                 self.state.socket(-1)
