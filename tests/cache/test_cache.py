@@ -75,6 +75,12 @@ async def test_a_ttl_that_means_nothing_is_refused(ttl: Any) -> None:
 
 
 @virtual_time
+async def test_staleness_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="stale"):
+        await Cache(namespace="t").set("k", 1, ttl=1, stale=FOREVER)  # type: ignore[arg-type]
+
+
+@virtual_time
 async def test_jitter_only_shortens() -> None:
     cache = Cache(namespace="t", runtime=Runtime(rng=Random(5)))
     for number in range(200):
@@ -351,6 +357,21 @@ async def test_the_decorator() -> None:
     await cache.invalidate_tags("u:1")
     await answer("a")
     assert len(calls) == 5
+
+
+@virtual_time
+async def test_the_decorator_tells_types_apart() -> None:
+    cache = Cache(namespace="t")
+
+    @cache.cached(ttl=60)
+    async def kind(value: object, *rest: object, **named: object) -> str:
+        return repr((value, rest, named))
+
+    for _ in range(2):
+        for value in (1, True, "1", b"1", None, 1.0, (1,), (True,), [1]):
+            assert await kind(value) == repr((value, (), {}))
+            assert await kind(0, value) == repr((0, (value,), {}))
+            assert await kind(0, a=value) == repr((0, (), {"a": value}))
 
 
 def test_what_the_decorator_refuses() -> None:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from advisory.demo.data import PREPARED_QUESTION
+from advisory.pages.visitor import session_of
 from advisory.store.users import User
 
 __all__ = ["DemoMode"]
@@ -46,7 +47,7 @@ class DemoMode:
 
     def sign_in(self, request: Request) -> None:
         assert self.user is not None
-        request.session.login(str(self.user.id))
+        session_of(request).login(str(self.user.id))
 
     def remember_leaving(self, response: Response) -> None:
         response.set_cookie(_LEFT, "1", httponly=True, samesite="lax")

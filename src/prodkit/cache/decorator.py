@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
+from prodkit.cache.entry import MISSING
 from prodkit.cache.keys import make_cache_key
 
 if TYPE_CHECKING:
     from prodkit.cache.cache import Cache
 
 __all__ = ["Cached"]
+
+_PLAIN: Final = frozenset((str, int, bool, bytes, type(None)))
+_KNOWN: Final = 4096
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,23 +54,45 @@ class Cached(Generic[P, T]):
             self._tags = lambda *_, **__: fixed
         self._options = options
         self._signature = inspect.signature(fn)
+        self._known: dict[Any, str] = {}
+        self._eager = options["eager"]
+        self._peek = cache.peek
         self._name = f"{fn.__module__}.{fn.__qualname__}"
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = self.key_for(*args, **kwargs)
+        if not self._eager:
+            value = self._peek(key)
+            if value is not MISSING:
+                return value  # type: ignore[no-any-return]
         return await self._cache.get_or_set(
-            self.key_for(*args, **kwargs),
-            lambda: self._fn(*args, **kwargs),
-            tags=self._tags(*args, **kwargs),
-            **self._options,
+            key, lambda: self._fn(*args, **kwargs), tags=self._tags(*args, **kwargs), **self._options
         )
 
     def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key under which the result for these arguments is cached."""
         if self._own_key is not None:
             return self._own_key(*args, **kwargs)
+        # Making a key costs more than a hit: it is kept for arguments that are plain. The types are part of
+        # what it is kept under, as 1 and True are equal.
+        types = tuple(map(type, args))
+        seen: Any = (args, types)
+        if kwargs:
+            types += tuple(map(type, kwargs.values()))
+            seen = (args, types, tuple(kwargs.items()))
+        plain = _PLAIN.issuperset(types)
+        if plain:
+            known = self._known.get(seen)
+            if known is not None:
+                return known
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return make_cache_key(self._name, *bound.arguments.items())
+        key = make_cache_key(self._name, *bound.arguments.items())
+        if plain:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[seen] = key
+        return key
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Forgets the result for these arguments. Tells whether there was one."""

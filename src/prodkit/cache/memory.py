@@ -15,7 +15,7 @@ _OVERHEAD = 400  # bytes of an entry beside key and payload: the object, its slo
 class MemoryTier:
     """Entries by key. Not locked: it belongs to one loop and never waits."""
 
-    __slots__ = ("_entries", "_max_bytes", "_max_entries", "bytes", "evictions", "get")
+    __slots__ = ("_entries", "_max_bytes", "_max_entries", "bytes", "evictions", "get", "touch")
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
@@ -24,16 +24,13 @@ class MemoryTier:
         self.bytes = 0
         self.evictions = 0
         self.get = self._entries.get
+        self.touch = self._entries.move_to_end  # of a key that is there: it was just used
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[tuple[str, Entry]]:
         return iter(tuple(self._entries.items()))
-
-    def touch(self, key: str) -> None:
-        """Marks `key`, which is there, as just used."""
-        self._entries.move_to_end(key)
 
     def put(self, key: str, entry: Entry) -> None:
         """Stores or replaces. A payload too large for the whole tier is not kept."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from prodkit.redis.link import RedisLink
 from prodkit.redis.scripts import Script
@@ -44,18 +44,20 @@ local function versions_of(value)
 end
 """
 
-# KEYS: value, generation, epoch, fence. ARGV: prefix of tags, whether to capture, tags to capture.
+# KEYS: value. ARGV: namespace, key, and for a load the tags to capture after a '1'. The other names follow
+# from these: fewer arguments are fewer microseconds, and a cluster is not served anyway.
 _READ: Final = Script(
     _COMMON
     + """
 local value = redis.pcall('GET', KEYS[1])
+local generation, tag = ARGV[1] .. ':g', ARGV[1] .. ':t:'
 local list, body = versions_of(value)
-local reply = {false, 0, {}, '', '', '', ''}
+local reply = {false, 0, {}, ''}
 if list then
   reply[4] = list[1]
-  local holds = list[2] == redis.call('GET', KEYS[2])
+  local holds = list[2] == redis.call('GET', generation)
   for i = 3, #list, 2 do
-    holds = holds and redis.call('GET', ARGV[1] .. list[i]) == list[i + 1]
+    holds = holds and redis.call('GET', tag .. list[i]) == list[i + 1]
   end
   if holds then
     reply[1] = string.sub(value, body)
@@ -63,10 +65,10 @@ if list then
     for i = 3, #list, 2 do reply[3][#reply[3] + 1] = list[i] end
   end
 end
-if ARGV[2] == '1' then
-  reply[5], reply[6] = version(KEYS[2]), version(KEYS[3])
-  reply[7] = redis.call('GET', KEYS[4]) or ''
-  for i = 3, #ARGV do reply[#reply + 1] = version(ARGV[1] .. ARGV[i], 86400000) end
+if ARGV[3] then
+  reply[5], reply[6] = version(generation), version(ARGV[1] .. ':e')
+  reply[7] = redis.call('GET', ARGV[1] .. ':f:' .. ARGV[2]) or ''
+  for i = 4, #ARGV do reply[#reply + 1] = version(tag .. ARGV[i], 86400000) end
 end
 return reply
 """
@@ -103,7 +105,8 @@ for i = 1, count do
   if life == 0 then
     redis.call('PERSIST', tag)
   elseif left >= 0 and left < life then
-    redis.call('PEXPIRE', tag, life)
+    -- twice as long: each change of a tag is news for all who keep what depends on it
+    redis.call('PEXPIRE', tag, 2 * life)
   end
 end
 return 1
@@ -135,8 +138,7 @@ class Capture:
     versions: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A value that holds. `left` is its remaining life in seconds, ``math.inf`` for one without end."""
 
     payload: bytes
@@ -151,6 +153,7 @@ class SharedTier:
 
     def __init__(self, link: RedisLink, namespace: str, codec: str) -> None:
         self._link = link
+        self._namespace = namespace
         self._values = f"{namespace}:v:"
         self._fences = f"{namespace}:f:"
         self._tags = f"{namespace}:t:"
@@ -165,8 +168,8 @@ class SharedTier:
         self, key: str, tags: Sequence[str] | None = None
     ) -> tuple[Found | None, Capture | None, bool]:
         """The value, what a load has to know (when `tags` is given), and whether the value was unreadable."""
-        args = [self._tags, "0" if tags is None else "1", *(tags or ())]
-        reply: list[Any] = await _READ(self._link, keys=self._keys(key), args=args)
+        args = [self._namespace, key] if tags is None else [self._namespace, key, "1", *tags]
+        reply: list[Any] = await _READ(self._link, keys=(self._values + key,), args=args)
         capture = None if tags is None else Capture(tuple(reply[3:]))
         if reply[0] is None:
             return None, capture, False

@@ -7,10 +7,11 @@ that what they bring is not kept: it may be older than the change.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from prodkit.cache.codec import Codec, immutable
 from prodkit.cache.entry import MISSING, Entry
@@ -24,6 +25,8 @@ from prodkit.redis.link import RedisLink
 __all__ = ["Stats", "Tiers"]
 
 T = TypeVar("T")
+
+_OURS: Final = 0.25
 
 
 @dataclass(slots=True)
@@ -70,7 +73,14 @@ class Tiers:
         self._max_staleness = max_staleness
         self._shared = None if self.link is None else SharedTier(self.link, namespace, codec.name)
         self._reading: dict[str, _Reading] = {}
+        self._eras = 0
+        self.era = -1
         self._replaying = asyncio.Lock()
+
+    @property
+    def coherent(self) -> bool:
+        """Whether every change by others is heard."""
+        return self.era > 0
 
     @property
     def linked(self) -> bool:
@@ -89,7 +99,7 @@ class Tiers:
             value if immutable(value) else MISSING,
             soft=now + fresh,
             hard=now + whole,
-            trusted=now + self._max_staleness,
+            trusted=now + self._max_staleness if self.link is not None else math.inf,
             cost=cost,
             tags=frozenset(tags),
         )
@@ -108,7 +118,7 @@ class Tiers:
         if now >= entry.hard:
             self.memory.remove(key)
             return None
-        if now >= entry.trusted and self.linked:
+        if now >= entry.trusted and entry.era != self.era and self.linked:
             return None
         self.memory.touch(key)
         return entry
@@ -124,6 +134,7 @@ class Tiers:
         if reading is None:
             reading = self._reading[key] = _Reading()
         reading.count += 1
+        era = self.era
         try:
             if len(self.journal):
                 await self.replay()
@@ -140,6 +151,7 @@ class Tiers:
             try:
                 fresh = found.left - found.stale
                 entry = self.entry(found.payload, fresh, found.left, cost=found.cost, tags=found.tags)
+                entry.era = max(era, 0)
             except Exception:  # noqa: BLE001 - whatever a foreign payload makes a codec raise, it is a miss
                 corrupt = True
         self.stats.corrupt += corrupt
@@ -204,12 +216,54 @@ class Tiers:
         self.journal.add(keys=keys, tags=tags, pattern=pattern, everything=everything)
         return None, True
 
+    # -- what others change (Hears) --
+    def armed(self) -> None:
+        """What is read from here on is heard of when it changes; what was read before is asked for anew."""
+        self._eras += 1
+        self.era = self._eras
+
+    def lost(self) -> None:
+        self.era = -1
+
+    def flushed(self) -> None:
+        self.overtake_all()
+        self.memory.clear()
+
+    def changed(self, name: str) -> None:
+        kind, _, key = name.partition(":")
+        if kind == "v":
+            self.overtake(key)
+            entry = self.memory.get(key)
+            if entry is not None and self._now() < entry.ours_until:
+                entry.trusted, entry.era = 0.0, 0
+            else:
+                self.memory.remove(key)
+        elif kind == "t":
+            self.overtake_all()
+            self.drop_tags(frozenset((key,)))
+        elif kind == "g":
+            self.flushed()
+
+    def written(self, entry: Entry, later: bool = False) -> None:
+        """Redis has `entry`. Who changed it since may have been heard already, so the next reader asks Redis.
+
+        It stays for the case that Redis goes away. News of the next moment may be of this very writing.
+        """
+        entry.ours_until = 0.0 if later else self._now() + _OURS
+        if self.coherent and not later:
+            entry.trusted, entry.era = 0.0, 0
+
+    def drop_tags(self, tags: frozenset[str]) -> None:
+        for key, entry in self.memory:
+            if not tags.isdisjoint(entry.tags):
+                self.memory.remove(key)
+
     # -- after an outage --
     async def recover(self) -> None:
         """Called by the link before anybody reads again."""
         await self.replay()
         for _, entry in self.memory:
-            entry.trusted = 0.0  # others may have changed it meanwhile
+            entry.trusted, entry.era = 0.0, 0  # others may have changed it meanwhile
 
     async def replay(self) -> None:
         """Tells Redis what was invalidated without it. What fails is kept and raises."""

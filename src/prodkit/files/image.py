@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Undecodable", "decode", "load_codecs"]
 
 _PADDING_GREY: Final = 128
+_PILLOW: Final = 13
 
 
 class Undecodable(Exception):  # noqa: N818 - it is an answer, not a fault
@@ -28,9 +29,17 @@ class Undecodable(Exception):  # noqa: N818 - it is an answer, not a fault
 def load_codecs() -> dict[str, Any]:
     """The decoder classes of this machine by kind."""
     try:
+        import PIL
         from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin, features
     except ImportError as error:
         raise MissingExtraError.named("pillow", "files") from error
+    if int(PIL.__version__.partition(".")[0]) < _PILLOW:
+        raise MissingExtraError(
+            f"Pillow {_PILLOW} or newer is needed, its predecessors have known holes: "
+            "run `pip install 'prodkit[files]'`",
+            extra="files",
+            package="pillow",
+        )
     codecs: dict[str, Any] = {
         "jpeg": JpegImagePlugin.JpegImageFile,
         "png": PngImagePlugin.PngImageFile,
@@ -78,8 +87,8 @@ def _decode(
         found = {"width": picture.width, "height": picture.height, "frames": frames}
         if frames <= 1:
             picture.load()
-            if kind == "jpeg" and _looks_cut(picture) and _is_cut(codec, picture, data):
-                raise Undecodable("the picture ends before its last row")
+            if kind == "jpeg" and _may_be_cut(picture) and _is_cut(codec, picture, data):
+                raise Undecodable("the picture ends before its last scan does")
             if not sanitise:
                 return found, b""
             still = _upright(picture)
@@ -177,8 +186,13 @@ def _in_srgb(picture: PilImage.Image, profile: bytes) -> PilImage.Image:
     return changed
 
 
-def _looks_cut(picture: ImageFile.ImageFile) -> bool:
-    """Whether the last pixel is the grey that libjpeg paints where the data ended too soon."""
+def _may_be_cut(picture: ImageFile.ImageFile) -> bool:
+    """Whether the data of a JPEG may have ended too soon, with an end of image put after it.
+
+    libjpeg only warns, and paints grey where a sequential picture lacks data; a progressive one just lacks detail.
+    """
+    if picture.info.get("progressive"):
+        return True
     last = picture.getpixel((picture.width - 1, picture.height - 1))
     values = last if isinstance(last, tuple) else (last,)
     return all(isinstance(value, (int, float)) and abs(value - _PADDING_GREY) <= 1 for value in values[:3])

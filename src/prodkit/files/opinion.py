@@ -34,7 +34,7 @@ def _libmagic() -> Callable[[bytes], Any] | None:
     for home in (None, _wheel()):
         try:
             found = _load(home)
-        except Exception:  # noqa: BLE001 - absent, or a library and a database that do not fit: no opinion
+        except Exception:  # noqa: BLE001, S112 - absent, or a library and a database that do not fit: no opinion
             continue
         if found is not None:
             return found

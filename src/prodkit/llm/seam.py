@@ -14,7 +14,7 @@ __all__ = ["Seam", "anchor_of", "continued", "resumable"]
 
 _ANCHOR: Final = 40
 _LONGEST: Final = 400
-_QUOTES: Final = " \t\n\"'«“”…`>"
+_QUOTES: Final = " \t\n\"'«“”….`>"
 _ASK: Final = (
     "The connection broke while you were answering; the text above is all that arrived. Go on with your answer from "
     "exactly there, in the same language and form: first repeat, letter by letter, the last words that arrived (they "
@@ -38,12 +38,14 @@ def anchor_of(text: str) -> str:
     """
     if len(text) <= _ANCHOR:
         return text
-    start = text.rfind(" ", 0, len(text) - _ANCHOR) + 1
-    start = max(start, len(text) - 2 * _ANCHOR)
+    begin = text.rfind(" ", 0, len(text) - _ANCHOR) + 1
+    begin = max(begin, len(text) - 2 * _ANCHOR)
     lowest = max(0, len(text) - _LONGEST)
-    while start > lowest and (text.find(text[start:]) < start or _repeats(text[start:])):
-        start -= 1
-    return text[start:]
+    for start in (*range(begin, lowest - 1, -1), *range(begin + 1, len(text) - _ANCHOR // 2)):
+        anchor = text[start:]
+        if text.find(anchor) == start and not _repeats(anchor):
+            return anchor
+    return text[begin:]
 
 
 def _repeats(text: str) -> bool:
@@ -72,8 +74,10 @@ class Seam:
 
     def __init__(self, text: str) -> None:
         """`text` is what has been delivered."""
-        whole = text if len(text) >= 4 and not _repeats(text) else ""
-        self._candidates = [c for c in dict.fromkeys((whole, anchor_of(text))) if c]
+        anchor = anchor_of(text)
+        # Beginning again is told from repeating the anchor by how both begin.
+        whole = "" if text.startswith(anchor) or _repeats(text) else text
+        self._candidates = [c for c in (whole, anchor) if c]
         self._held = ""
         self._open = bool(self._candidates)
 
@@ -82,42 +86,44 @@ class Seam:
         if not self._open:
             return text
         self._held += text
-        for candidate in self._candidates:  # the longest first: the anchor may also be how the text begins
-            match = _overlap(self._held, candidate)
-            if match is None:
-                return ""
-            if match:
-                return self._release(match)
-        return self._release(0)
+        overlap = self._overlap()
+        return "" if overlap is None else self._release(overlap)
 
     def close(self) -> str:
         """The end of the continuation: what was held and is new after all."""
         if not self._open:
             return ""
-        for candidate in self._candidates:
-            match = _overlap(self._held, candidate)
-            if match:
-                return self._release(match)
-            bare = self._held.strip(_QUOTES)
-            if match is None and len(bare) >= _ANCHOR // 2:
-                return self._release(len(self._held))  # it repeated a part of what was there and stopped
-        return self._release(0)
+        overlap = self._overlap()
+        if overlap is None:  # it began to repeat and stopped: a long piece of that is no new text
+            repeated = len(self._held.strip(_QUOTES)) >= _ANCHOR // 2
+            overlap = len(self._held) if repeated else 0
+        return self._release(overlap)
 
     def _release(self, skip: int) -> str:
         self._open = False
         new, self._held = self._held[skip:], ""
         return new
 
+    def _overlap(self) -> int | None:
+        """How many characters of what is held repeat what was there: 0 for none, None where it is too early to say.
 
-def _overlap(held: str, candidate: str) -> int | None:
-    """How many characters of `held` repeat `candidate`: 0 for none, None where more is needed to tell."""
-    if held.startswith(candidate):
-        return len(candidate)
-    if candidate.startswith(held):
-        return None
-    bare, wanted = held.lstrip(_QUOTES), candidate.lstrip(_QUOTES)
-    if not wanted:
+        The very same letters come before those with a quotation mark in front, the longer candidate before the
+        shorter one.
+        """
+        held = self._held
+        for candidate in self._candidates:
+            if held.startswith(candidate):
+                return len(candidate)
+            if candidate.startswith(held):
+                return None
+        bare = held.lstrip(_QUOTES)
+        quotes = len(held) - len(bare)
+        if not held[:quotes].strip(" "):  # a space alone is how a next word begins
+            return None if not bare and quotes < 2 else 0
+        for candidate in self._candidates:
+            wanted = candidate.lstrip(_QUOTES)
+            if wanted and bare.startswith(wanted):
+                return quotes + len(wanted)
+            if wanted.startswith(bare) and wanted:
+                return None
         return 0
-    if bare.startswith(wanted):
-        return len(held) - len(bare) + len(wanted)
-    return None if wanted.startswith(bare) else 0

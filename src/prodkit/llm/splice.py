@@ -99,6 +99,7 @@ class Splice:
         self._seam = Seam(self.text) if self._texts else None
         self._message = self._block = None
         self._blocks, self._stop, self.usage, self._attempt_text = [], {}, {}, 0
+        self.done = False
 
     def _own_text(self) -> str:
         before = sum(len(part["text"]) for part in self._parts if part["type"] == "text")

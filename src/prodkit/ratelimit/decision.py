@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from prodkit.errors import RateLimitedError
-from prodkit.ratelimit.algorithms import Entry, Log
+from prodkit.ratelimit.algorithms import Entry, Log, Outlook
 from prodkit.ratelimit.limit import Key, Limit
 
 __all__ = ["Decision", "Grant", "LimitState", "Source"]
@@ -39,27 +40,62 @@ class Grant(NamedTuple):
     cost: int
 
 
-@dataclass(frozen=True, slots=True)
 class Decision:
     """Whether the caller may go on.
 
-    `remaining` and `reset_after` are those of the tightest limit, `retry_after` the time until all limits
-    would let the same call through (0.0 when it was allowed). `violated` are the limits that refused.
-    `source` says who
-    counted: ``redis``; ``memory`` (no Redis configured); ``local`` (Redis is away, this process counts
-        alone);
-    ``outage`` (Redis is away, and a limit says deny or allow).
+    `source` says who counted: ``redis``; ``memory`` (no Redis configured); ``local`` (Redis is away, this
+    process counts alone); ``outage`` (Redis is away, and a limit says deny or allow).
     """
 
-    allowed: bool
-    remaining: int
-    retry_after: float
-    reset_after: float
-    violated: tuple[Limit, ...]
-    states: tuple[LimitState, ...]
-    source: Source
-    cost: int = 1
-    grants: list[Grant] = field(default_factory=list[Grant], repr=False, compare=False)
+    __slots__ = ("_limits", "_outlooks", "allowed", "cost", "grants", "source")
+
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        outlooks: Sequence[Outlook],
+        source: Source,
+        cost: int,
+        grants: list[Grant],
+    ) -> None:
+        self._limits = limits
+        self._outlooks = outlooks
+        self.source = source
+        self.cost = cost
+        self.grants = grants
+        self.allowed = True
+        for outlook in outlooks:
+            if outlook[1]:
+                self.allowed = False
+
+    @property
+    def states(self) -> tuple[LimitState, ...]:
+        """How each limit stands, in the order in which they were given."""
+        return tuple(
+            LimitState(limit, remaining, wait / 1e6, more / 1e6, full / 1e6)
+            for limit, (remaining, wait, more, full) in zip(self._limits, self._outlooks, strict=True)
+        )
+
+    @property
+    def remaining(self) -> int:
+        """What is left of the tightest limit."""
+        return min(outlook.remaining for outlook in self._outlooks)
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until all limits would let the same call through; 0.0 when it was allowed."""
+        return max(outlook.wait for outlook in self._outlooks) / 1e6
+
+    @property
+    def reset_after(self) -> float:
+        """Seconds until the tightest limit is whole again."""
+        return min(self._outlooks, key=lambda outlook: (outlook.remaining, -outlook.full)).full / 1e6
+
+    @property
+    def violated(self) -> tuple[Limit, ...]:
+        """The limits that refused."""
+        return tuple(
+            limit for limit, outlook in zip(self._limits, self._outlooks, strict=True) if outlook.wait
+        )
 
     @property
     def unavailable(self) -> bool:
@@ -69,7 +105,7 @@ class Decision:
     def raise_if_denied(self) -> None:
         """Raises :class:`~prodkit.RateLimitedError` when the call was refused."""
         if not self.allowed:
-            name = self.violated[0].name if self.violated else ""
+            name = self.violated[0].name
             raise RateLimitedError(
                 f"rate limit {name!r} reached: try again in {self.retry_after:.3f} s",
                 retry_after=self.retry_after,
@@ -79,19 +115,8 @@ class Decision:
     def __bool__(self) -> bool:
         raise TypeError("ask decision.allowed: a Decision itself is neither true nor false")
 
-
-def decide(states: tuple[LimitState, ...], source: Source, cost: int, grants: list[Grant]) -> Decision:
-    """The sum of what the limits say."""
-    violated = tuple(state.limit for state in states if state.retry_after > 0)
-    tightest = min(states, key=lambda state: (state.remaining, -state.reset_after))
-    return Decision(
-        allowed=not violated,
-        remaining=tightest.remaining,
-        retry_after=max(state.retry_after for state in states),
-        reset_after=tightest.reset_after,
-        violated=violated,
-        states=states,
-        source=source,
-        cost=cost,
-        grants=grants,
-    )
+    def __repr__(self) -> str:
+        return (
+            f"Decision(allowed={self.allowed}, remaining={self.remaining}, retry_after={self.retry_after:.3f}, "
+            f"violated={[limit.name for limit in self.violated]}, source={self.source!r})"
+        )

@@ -28,7 +28,8 @@ def headers(decision: Decision) -> dict[str, str]:
 
     ``Retry-After`` is rounded up, so that who keeps to it is never early.
     """
-    fields = {"RateLimit-Policy": ", ".join(_policy(state.limit) for state in decision.states)}
+    states = decision.states
+    fields = {"RateLimit-Policy": ", ".join(_policy(state.limit) for state in states)}
     if not decision.unavailable:
         ordered = sorted(
             decision.states, key=lambda each: (-each.retry_after, each.remaining, -each.more_after)

@@ -13,7 +13,7 @@ from prodkit.core.secret import Revealable, reveal
 from prodkit.errors import PoolExhaustedError, RedisError
 from prodkit.ratelimit import shared
 from prodkit.ratelimit.algorithms import Entry, Outlook
-from prodkit.ratelimit.decision import Decision, Grant, LimitState, Source, decide
+from prodkit.ratelimit.decision import Decision, Grant
 from prodkit.ratelimit.events import RateLimitDenied, RateLimitUnchecked
 from prodkit.ratelimit.limit import Key, Limit
 from prodkit.ratelimit.memory import MemoryStore
@@ -22,6 +22,7 @@ from prodkit.redis.link import RedisLink
 __all__ = ["RateLimiter"]
 
 _KEYS: Final = frozenset((str, int, bytes, UUID, type(None)))
+_CLOSED: Final = Outlook(0, 1_000_000, 1_000_000, 1_000_000)
 _SENDING: Final = -1  # the stamp of an entry on its way to Redis: nothing is added to it any more
 
 
@@ -72,6 +73,8 @@ class RateLimiter:
         self._unmerged: dict[tuple[str, Key], tuple[Limit, Key, bool]] = {}
         self._owed: list[tuple[str, int, int]] = []
         self._merging = asyncio.Lock()
+        self._namespace = namespace
+        self._mark: bytes | None = None
         if self._link is not None:
             self._link.on_up(self._merge)
 
@@ -90,10 +93,11 @@ class RateLimiter:
         _validate(asks, cost)
         link = self._link
         if link is None:
-            return self._settled(self._alone(asks, cost, "memory"))
+            outlooks, grants = self._memory.take(asks, cost)
+            return self._settled(Decision([ask[0] for ask in asks], outlooks, "memory", cost, grants))
         if link.up:
             try:
-                if self._unmerged or self._owed:
+                if self._unmerged or self._owed or self._mark is None:
                     await self._merge()
                 return self._settled(await self._together(link, asks, cost))
             except (RedisError, PoolExhaustedError):
@@ -135,31 +139,25 @@ class RateLimiter:
                 self._memory.record(limit, key, cost, now, stamp)
                 for (limit, key), stamp in zip(asks, stamps, strict=True)
             ]
-        return decide(_states(limits, outlooks), "redis", cost, grants)
-
-    def _alone(self, asks: Sequence[tuple[Limit, Key]], cost: int, source: Source) -> Decision:
-        outlooks, grants = self._memory.take(asks, cost)
-        return decide(_states([limit for limit, _ in asks], outlooks), source, cost, grants)
+        return Decision(limits, outlooks, "redis", cost, grants)
 
     def _without_redis(self, asks: Sequence[tuple[Limit, Key]], cost: int) -> Decision:
         denying = [limit for limit, _ in asks if limit.on_outage == "deny"]
         if denying:
-            wait = 1.0
-            states = tuple(LimitState(limit, 0, wait, wait, wait) for limit in denying)
-            return decide(states, "outage", cost, [])
+            return Decision(denying, [_CLOSED] * len(denying), "outage", cost, [])
         local = [(limit, key) for limit, key in asks if limit.on_outage == "local"]
         free = [limit for limit, _ in asks if limit.on_outage == "allow"]
-        open_states = tuple(LimitState(limit, limit.amount, 0.0, 0.0, 0.0) for limit in free)
-        if not local:
-            decision = decide(open_states, "outage", cost, [])
-        else:
-            decision = self._alone(local, cost, "local")
-            for grant in decision.grants:
-                name = (grant.limit.series, grant.key)
-                if name not in self._unmerged:  # else it may say "begin afresh", which still holds
-                    self._unmerged[name] = (grant.limit, grant.key, False)
-            if free:
-                decision = decide((*decision.states, *open_states), "local", cost, decision.grants)
+        outlooks, grants = self._memory.take(local, cost)
+        for limit, key, *_ in grants:
+            # Where it is there already it may say "begin afresh", which still holds.
+            self._unmerged.setdefault((limit.series, key), (limit, key, False))
+        decision = Decision(
+            [*(limit for limit, _ in local), *free],
+            [*outlooks, *(Outlook(limit.amount, 0, 0, 0) for limit in free)],
+            "local" if local else "outage",
+            cost,
+            grants,
+        )
         if decision.allowed and self._runtime.events.listened:
             for limit in free:
                 self._runtime.events.emit(RateLimitUnchecked(limit=limit.name))
@@ -184,6 +182,12 @@ class RateLimiter:
     async def _merge(self) -> None:
         assert self._link is not None
         async with self._merging:
+            mark = await shared.mark(self._link, self._namespace)
+            if self._mark is not None and mark != self._mark:
+                for limit, key in self._memory.disown():
+                    self._unmerged.setdefault((limit.series, key), (limit, key, False))
+                self._owed.clear()
+            self._mark = mark
             while self._unmerged:
                 name = next(iter(self._unmerged))
                 limit, key, afresh = self._unmerged.pop(name)
@@ -223,13 +227,6 @@ class RateLimiter:
         return f"RateLimiter({where!r}, keys={len(self._memory)}, unmerged={len(self._unmerged)})"
 
 
-def _states(limits: Sequence[Limit], outlooks: Sequence[Outlook]) -> tuple[LimitState, ...]:
-    return tuple(
-        LimitState(limit, remaining, wait / 1e6, more / 1e6, full / 1e6)
-        for limit, (remaining, wait, more, full) in zip(limits, outlooks, strict=True)
-    )
-
-
 def _validate(asks: Sequence[tuple[Limit, Key]], cost: int) -> None:
     if not asks:
         raise ValueError("check needs at least one (limit, key)")
@@ -238,12 +235,12 @@ def _validate(asks: Sequence[tuple[Limit, Key]], cost: int) -> None:
     for ask in asks:
         try:
             limit, key = ask
-            series = limit.series
+            amount = limit.amount
         except (TypeError, ValueError, AttributeError):
             raise TypeError(f"each ask is a pair (Limit, key), got {type(ask).__name__}") from None
         if type(key) not in _KEYS:
             raise TypeError(f"a key is a str, int, bytes, UUID or None, got {type(key).__name__}")
-        if cost > limit.amount:
-            raise ValueError(f"cost {cost} can never fit into limit {series!r} of {limit.amount}")
+        if cost > amount:
+            raise ValueError(f"cost {cost} can never fit into limit {limit.name!r} of {amount}")
     if len(asks) > 1 and len({(limit.series, key) for limit, key in asks}) < len(asks):
         raise ValueError("the same limit and key appear twice in one check")

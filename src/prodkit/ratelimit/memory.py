@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from prodkit.core.clock import Clock
 from prodkit.ratelimit.algorithms import Entry, Log, Outlook, admit, look, prune
@@ -28,7 +28,8 @@ class MemoryStore:
     def __init__(self, clock: Clock, max_keys: int) -> None:
         self._clock = clock
         self._max_keys = max_keys
-        self._tables: dict[int, OrderedDict[object, Log]] = {}
+        self._tables: dict[int, OrderedDict[tuple[str, object], Log]] = {}
+        self._limits: dict[str, Limit] = {}
         self._size = 0
 
     def __len__(self) -> int:
@@ -49,12 +50,15 @@ class MemoryStore:
             if log is None and self._size >= self._max_keys:
                 log = self._log(limit, key, now)  # perhaps the shared one
             outlook = look(log or _NOTHING, now, limit.share, limit.window_us, cost)
-            fits = fits and outlook.wait == 0
+            fits = fits and not outlook[1]
             looks.append(outlook)
         if not fits or cost == 0:
             return looks, []
         grants = [self.record(limit, key, cost, now) for limit, key in asks]
-        return [_after(outlook, limit, cost) for outlook, (limit, _) in zip(looks, asks, strict=True)], grants
+        for at, (limit, _) in enumerate(asks):
+            window, before = limit.window_us, looks[at]
+            looks[at] = Outlook(max(0, before[0] - cost), 0, before[2] or window, window)
+        return looks, grants
 
     def record(self, limit: Limit, key: Key, cost: int, now: int, stamp: int = 0) -> Grant:
         """Writes down what was admitted, here or by Redis (`stamp`)."""
@@ -84,6 +88,19 @@ class MemoryStore:
         prune(log, self.now(), limit.window_us)
         return [entry for entry in log.entries if entry.stamp == 0]
 
+    def disown(self) -> list[Ask]:
+        """Redis has lost what it knew: everything that still counts here is unknown to it. Returns whose it is."""
+        now, found = self.now(), list[Ask]()
+        for table in self._tables.values():
+            for (series, key), log in table.items():
+                limit = self._limits[series]
+                prune(log, now, limit.window_us)
+                for entry in log.entries:
+                    entry.stamp = 0
+                if log.entries and key is not _OVERFLOW:
+                    found.append((limit, cast("Key", key)))
+        return found
+
     def _log(self, limit: Limit, key: Key, now: int) -> Log:
         """The log of `key`, made if need be and moved to the end of its table."""
         window = limit.window_us
@@ -101,6 +118,7 @@ class MemoryStore:
             if log is None:
                 log = table[name] = Log()
                 self._size += 1
+                self._limits[limit.series] = limit
         table.move_to_end(name)
         return log
 
@@ -118,8 +136,3 @@ class MemoryStore:
 
 _OVERFLOW: Final = object()
 _NOTHING: Final = Log()
-
-
-def _after(outlook: Outlook, limit: Limit, cost: int) -> Outlook:
-    full = limit.window_us
-    return Outlook(max(0, outlook.remaining - cost), 0, outlook.more or full, full)

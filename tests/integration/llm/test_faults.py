@@ -1,4 +1,4 @@
-"""Every fault of the simulator, through create, stream and the middleware: what the caller gets, what the server saw."""
+"""Every fault of the simulator, through create, stream and the middleware."""
 
 import asyncio
 import time

@@ -48,10 +48,9 @@ async def test_500_streams_of_which_30_percent_break_all_end_whole(
                 assert stream.answer.text == got
                 assert stream.answer.stop_reason == "end_turn"
                 outcomes.append(got == want)
-            except LlmError as error:
-                assert error.partial is None or want.startswith(error.partial["content"][0]["text"])
-                assert want.startswith(got), "a failed stream must not have delivered anything wrong"
+            except LlmError:
                 outcomes.append(False)
+            assert want.startswith(got), "a failed stream must not have delivered anything wrong"
 
     async with make(stall_timeout=0.4, failures=1000) as client:
         await asyncio.gather(*(one(client, number) for number in range(500)))

@@ -12,8 +12,7 @@ __all__ = ["walk_jpeg"]
 # The next marker inside entropy-coded data: FF followed by anything but a stuffed zero, a restart or more
 # fill.
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_FRAMES: Final = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))  # what libjpeg-turbo decodes, arithmetic included
-_PROGRESSIVE: Final = frozenset((0xC2, 0xCA))
+_FRAMES: Final = frozenset((0xC0, 0xC1, 0xC2))  # what every browser decodes: baseline, extended, progressive
 _ALL_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -21,11 +20,25 @@ def walk_jpeg(data: bytes, limits: ImageLimits, start: int = 0) -> ImageFacts:
     """Walks the JPEG that begins at `start`, up to and including its end-of-image marker."""
     if data[start : start + 3] != b"\xff\xd8\xff":
         raise RefusedError("malformed", "no start of image")
+    if data[start + 4 : start + 6] == b"/*":  # a length that opens a comment of JavaScript
+        raise RefusedError("active_content", "a script that looks like a JPEG")
     return _Walk(data, limits, start).run()
 
 
 class _Walk:
-    __slots__ = ("components", "data", "facts", "limits", "meta", "pos", "progressive", "scans", "segments")
+    __slots__ = (
+        "bands",
+        "components",
+        "data",
+        "facts",
+        "limits",
+        "meta",
+        "pos",
+        "progressive",
+        "scans",
+        "segments",
+        "shown",
+    )
 
     def __init__(self, data: bytes, limits: ImageLimits, start: int) -> None:
         self.data = data
@@ -34,7 +47,9 @@ class _Walk:
         self.facts = ImageFacts("jpeg")
         self.components: frozenset[int] = frozenset()
         self.progressive = False
+        self.bands: dict[int, list[int]] = {}
         self.scans = 0
+        self.shown: set[int] = set()
         self.segments = 0
         self.meta = 0
 
@@ -54,6 +69,8 @@ class _Walk:
                 self._table(marker, body, end)
         if not self.scans:
             raise RefusedError("malformed", "no picture before the end of image")
+        if self.shown != self.components or any(max(bits) for bits in self.bands.values()):
+            raise RefusedError("truncated", "scans are missing")
         self.facts.end = self.pos
         return self.facts
 
@@ -141,7 +158,7 @@ class _Walk:
         self.components = frozenset(data[body + 6 : end : 3])
         if len(self.components) != count:
             raise RefusedError("malformed", "two components of one name")
-        self.progressive = marker in _PROGRESSIVE
+        self.progressive = marker == 0xC2
 
     def _scan(self, body: int, end: int) -> None:
         data = self.data
@@ -156,10 +173,21 @@ class _Walk:
         limit = self.limits.max_scans if self.progressive else len(self.components)
         if self.scans > limit:
             raise RefusedError("too_many_scans", f"more than {limit} scans")
+        self.shown |= set(names)
+        if self.progressive:
+            self._band(names, *data[end - 3 : end])
         found = _MARKER.search(data, end)
         if found is None:
             raise RefusedError("truncated", "no end of image")
         self.pos = found.start()
+
+    def _band(self, names: bytes, first: int, last: int, bits: int) -> None:
+        """Notes how many low bits each coefficient still lacks: a whole picture ends with none."""
+        if first > last or last > 63 or (first == 0) != (last == 0) or (first and len(names) > 1):
+            raise RefusedError("malformed", "spectral band")
+        for name in names:
+            lacking = self.bands.setdefault(name, [16] * 64)
+            lacking[first : last + 1] = [bits & 15] * (last + 1 - first)
 
 
 def _huffman(data: bytes, body: int, end: int) -> int:

@@ -23,7 +23,6 @@ _ADAM7: Final = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-_PIXEL_CHUNKS: Final = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"fdAT", b"fcTL", b"acTL", b"tRNS"))
 _TEXT_LIMIT: Final = 2**20  # of one compressed text or profile, the limit that Pillow keeps as well
 _PROFILE_LIMIT: Final = 4 * 2**20
 _INFLATE_LIMIT: Final = 256 * 2**20  # larger pictures are counted by the decoder, under its own time limit

@@ -136,7 +136,7 @@ def _video(data: bytes, pos: int) -> int:
             raise RefusedError("trailing_data", "damaged video after the picture")
         seen.add(data[pos + 4 : pos + 8])
         pos += length
-    if len(seen) < 2:
+    if len(seen) < 2 and (pos == size or data[pos:].strip(b"\0")):
         raise RefusedError("trailing_data", "video without content")
     return pos
 

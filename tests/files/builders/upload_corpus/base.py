@@ -39,7 +39,12 @@ def sample(name: str, data: bytes, extension: str, **more: Any) -> Sample:
 
 @functools.cache
 def drawing(width: int = 96, height: int = 64, mode: str = "RGB", seed: int = 0) -> Image.Image:
-    picture = Image.effect_mandelbrot((width, height), (-2.2 + seed / 50, -1.2, 0.8, 1.2), 60).convert("RGB")
+    drawn = (min(width, 256), min(height, 256))
+    picture = (
+        Image.effect_mandelbrot(drawn, (-2.2 + seed / 50, -1.2, 0.8, 1.2), 60)
+        .convert("RGB")
+        .resize((width, height))
+    )
     tint = Image.linear_gradient("L").resize((width, height)).rotate(90 * (seed % 4), expand=False)
     picture = Image.merge("RGB", (picture.getchannel(0), tint, tint.transpose(Image.Transpose.ROTATE_180)))
     pen = ImageDraw.Draw(picture)

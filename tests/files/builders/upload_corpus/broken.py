@@ -39,6 +39,22 @@ def truncated() -> Iterator[Sample]:
                 data[: len(data) * share // 100].rstrip(b"\xff") + b"\xff\xd9",
                 "jpg",
             )
+    data = bases()["progressive"][1]
+    for share in (30, 60, 75, 90):
+        yield sample(
+            f"mended:progressive-{share}%",
+            data[: len(data) * share // 100].rstrip(b"\xff") + b"\xff\xd9",
+            "jpg",
+        )
+    moving = webp_chunks(bases()["moving-webp"][1])
+    for share in (40, 80):
+        cut = [
+            (n, b[: 24 + (len(b) - 24) * share // 100 & ~1]) if n == b"ANMF" else (n, b) for n, b in moving
+        ]
+        cut = [
+            (n, b[:20] + struct.pack("<I", len(b) - 24) + b[24:]) if n == b"ANMF" else (n, b) for n, b in cut
+        ]
+        yield sample(f"mended:moving-webp-{share}%", webp(cut), "webp")
     for base in ("webp", "lossless-webp", "alpha-webp"):
         data = bases()[base][1]
         for share in (30, 60, 90):

@@ -121,8 +121,9 @@ def active() -> Iterator[Sample]:
 
 def inert() -> Iterator[Sample]:
     """A marker that means nothing: it may pass, and must be gone after sanitising."""
-    for place, extension, data in [*places(MARKER), *palettes(MARKER)]:
-        yield sample(f"marker:{place}", data, extension)
+    for title, body in (("marker", MARKER), ("long-marker", b"A" * 300 + MARKER + bytes(300))):
+        for place, extension, data in [*places(body), *palettes(body)]:
+            yield sample(f"{title}:{place}", data, extension)
     spelled = drawing(24, 1, "L")
     spelled.frombytes(MARKER.ljust(24, b"."))
     yield sample("marker:pixels-png", encoded("PNG", spelled, compress_level=0), "png")

@@ -149,12 +149,15 @@ def _phones() -> Iterator[Sample]:
         "mpo": jpeg,
         "mpo-padded": b"\0" * 512 + jpeg + b"\0" * 100,
         "gain-map": other,
+        "video-head": box(b"ftyp", b"mp42\0\0\0\0mp42isom") + b"\0" * 200,
         "samsung": samsung((0x0A01, b"Image_UTC_Data", b"1700000000000"), (0x0AA1, b"MCC_Data", b"724")),
         "samsung-motion": samsung((0x0A30, b"MotionPhoto_Data", video())),
         "motion-photo": video(),
         "gain-map-and-motion": other + video(),
     }.items():
         yield sample(f"honest:trailer-{title}", jpeg + tail, "jpg")
+    two = encoded("MPO", drawing(), save_all=True, append_images=[drawing(seed=3)])
+    yield sample("honest:multi-picture", two, "jpg")
     ultra = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp('hdrgm:Version="1.0"'))
     yield sample("honest:ultra-hdr", into_jpeg(jpeg, ultra) + other, "jpg")
     motion = segment(

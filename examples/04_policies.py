@@ -1,0 +1,50 @@
+"""A dependency fails, is spared, and comes back: an afternoon of it in a few milliseconds of virtual time."""
+
+import asyncio
+
+import prodkit as pk
+from prodkit import policies
+from prodkit.testing import virtual_time
+
+rt = pk.Runtime()
+breaker = pk.CircuitBreaker("perplexity", failures=5, open_for=300, runtime=rt)
+guarded = pk.Pipeline(
+    policies.Fallback("no facts today", on=(ConnectionError, pk.RejectedError)),
+    pk.Retry(attempts=3, budget=policies.RetryBudget(runtime=rt)),
+    breaker,
+    pk.Timeout(5),
+    runtime=rt,
+)
+down = False
+reached = 0
+
+
+async def research(topic: str) -> str:
+    global reached
+    reached += 1
+    if down:
+        raise ConnectionError("refused")
+    return f"three facts about {topic}"
+
+
+async def main() -> None:
+    global down
+    rt.events.subscribe(
+        lambda event: print(f"   {event.name}: {event.reason}"), policies.breaker.BreakerChanged
+    )
+    print(guarded.describe())
+    print(await guarded.run(research, "bread"))
+
+    down = True
+    for _ in range(100):
+        assert await guarded.run(research, "bread") == "no facts today"
+    print(f"100 calls while it was down sent {reached - 1} requests; the circuit is {breaker.state}")
+
+    down = False
+    await asyncio.sleep(300)
+    print(await guarded.run(research, "bread"))
+    assert breaker.state == "closed"
+    assert reached == 1 + 5 + 1
+
+
+virtual_time(main())

@@ -1,0 +1,222 @@
+"""The whole purpose, in a real browser: nothing on the console, nothing against the policy, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+
+pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.slow]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+_people = itertools.count(1)
+WATCH = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => {
+  window.violations.push(event.violatedDirective + " " + event.blockedURI);
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    missing = "Chromium is not installed (apt-get install chromium)" if CHROMIUM is None else ""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing = "playwright is not installed"
+    if missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"{missing}, and CI runs no build without the browser tests")
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Tab:
+    """A page that notes everything that should not happen."""
+
+    def __init__(self, page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.problems: list[str] = []
+        page.add_init_script(WATCH)
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on("request", self._request)
+
+    def _console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.problems.append(f"{message.type}: {message.text}")
+
+    def _request(self, request) -> None:
+        if not request.url.startswith((self.url, "data:")):
+            self.problems.append(f"elsewhere: {request.url}")
+
+    def go(self, path: str):
+        self.page.goto(self.url + path)
+        return self.page
+
+    def check(self) -> None:
+        assert self.page.evaluate("window.violations ?? []") == []
+        assert self.problems == []
+
+    def register(self) -> None:
+        page = self.go("/cadastro")
+        page.get_by_label("Nome").fill("Beatriz Rocha")
+        page.get_by_label("E-mail").fill(f"navegador{next(_people)}@exemplo.com.br")
+        page.get_by_label("Senha").fill("uma frase bem comprida")
+        page.get_by_role("button", name="Criar conta").click()
+        page.get_by_text("Boas-vindas, Beatriz Rocha!").wait_for()
+
+
+@contextmanager
+def tab(browser, app, **options) -> Iterator[Tab]:
+    headers = {"x-forwarded-for": f"10.9.0.{next(_people)}"}
+    settings = {"locale": "pt-BR", "viewport": {"width": 1000, "height": 800}, **options}
+    context = browser.new_context(extra_http_headers=headers, **settings)
+    context.set_default_timeout(20_000)
+    try:
+        found = Tab(context.new_page(), app.url)
+        found.register()
+        yield found
+        if options.get("java_script_enabled", True):
+            found.check()
+    finally:
+        context.close()
+
+
+def photo() -> dict[str, object]:
+    buffer = io.BytesIO()
+    Image.new("RGB", (300, 300), (190, 120, 60)).save(buffer, "JPEG")
+    return {"name": "minha foto.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()}
+
+
+def test_register_create_ask_watch_read_and_find_again(browser, app, simulator):
+    simulator.script("slow-0.4", "slow-1.2", "slow-2.0", "slow-0.8")
+    with tab(browser, app) as ours:
+        page = ours.page
+        page.get_by_role("link", name="Criar um especialista").click()
+        page.get_by_label("Nome").fill("Clara Nunes")
+        page.get_by_label("Papel").fill("engenheira de produção")
+        page.get_by_label("Foto").set_input_files(photo())
+        page.get_by_role("button", name="Criar especialista").click()
+        page.get_by_text("Clara Nunes agora faz parte").wait_for()
+        picture = page.locator("article", has_text="Clara Nunes").locator("img")
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 300
+
+        page.get_by_role("link", name="Perguntar", exact=True).click()
+        question = "Devo trocar a máquina antiga por duas menores?"
+        page.get_by_label("Sua pergunta").fill(question)
+        assert page.locator("input[name=experts]:checked").count() == 3
+        assert page.get_by_role("checkbox", name="Clara Nunes").is_checked()
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.wait_for_url("**/conselhos/*")
+
+        page.evaluate(
+            """() => { window.spoken = []; const status = document.querySelector("[role=status]");
+            new MutationObserver(() => window.spoken.push(status.textContent))
+              .observe(status, {childList: true, characterData: true, subtree: true}); }"""
+        )
+        status = page.get_by_role("status")
+        status.get_by_text("Especialista 2 de 3").wait_for()
+        bar = page.get_by_role("progressbar")
+        assert bar.evaluate("bar => [bar.value, bar.max]") == [2, 3]
+        assert page.locator(".seat.done").count() == 2
+        assert page.locator(".seat.running").get_by_text("analisando").is_visible()
+        page.get_by_role("heading", name="Síntese", exact=True).wait_for()
+        status.get_by_text("Síntese pronta, com 3 especialistas.").wait_for()
+        assert page.locator(".synthesis").get_by_text("Onde concordam").is_visible()
+        assert len(page.evaluate("window.spoken")) <= 10
+        assert page.get_by_role("button", name="Parar").count() == 0
+        opinion = page.locator(".seat", has_text="Clara Nunes")
+        opinion.locator("summary").click()
+        assert opinion.get_by_text("como Clara Nunes").is_visible()
+        address = page.url
+
+        page.get_by_role("link", name="Histórico").click()
+        page.get_by_role("link", name=question).click()
+        assert page.url == address
+        assert page.locator(".synthesis").is_visible()
+
+
+def test_a_reload_in_between_loses_nothing_and_repeats_nothing(browser, app, simulator):
+    simulator.script("slow-0.2", "slow-1.5", "slow-2.5", "slow-0.2")
+    with tab(browser, app) as ours:
+        page = ours.page
+        page.get_by_label("Sua pergunta").fill("O que acontece se eu recarregar?")
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.get_by_role("status").get_by_text("Especialista 1 de 3").wait_for()
+        page.reload()
+        assert page.locator(".seat").count() == 3
+        assert page.locator(".seat.done").count() >= 1
+        page.get_by_role("heading", name="Síntese", exact=True).wait_for()
+        assert page.locator(".seat").count() == page.locator(".seat.done").count() == 3
+        assert page.locator(".synthesis").count() == 1
+
+
+def test_with_the_keyboard_alone_one_asks_and_stops(browser, app, simulator):
+    simulator.script("slow-0.2", "slow-60", "slow-60")
+    with tab(browser, app) as ours:
+        page = ours.page
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Ir para o conteúdo"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == "question"
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+        page.keyboard.type("Dá para fazer tudo sem o mouse?")
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.type("Tudo mesmo?")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/conselhos/*")
+        page.get_by_role("status").get_by_text("Especialista 1 de 3").wait_for()
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent") == "Parar":
+                break
+        page.keyboard.press("Enter")
+        page.get_by_text("Você interrompeu o conselho. Pareceres guardados: 1 de 3.").wait_for()
+        assert page.locator(".seat.stopped").count() == 2
+
+
+def test_without_scripts_it_works_too(browser, app, simulator):
+    simulator.always("ok")
+    with tab(browser, app, java_script_enabled=False) as ours:
+        page = ours.page
+        page.get_by_label("Sua pergunta").fill("Funciona também sem JavaScript?")
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.get_by_role("heading", name="Síntese", exact=True).wait_for()  # the page reloads itself
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_screen_needs_no_sideways_scrolling(browser, app, simulator, scheme):
+    with tab(browser, app, viewport={"width": 320, "height": 640}, color_scheme=scheme) as ours:
+        page = ours.page
+        page.get_by_label("Sua pergunta").fill("Palavracompridasemespaçoalgumnomeio" * 4 + "?")
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.get_by_role("heading", name="Síntese", exact=True).wait_for()
+        council = re.sub(r"^https?://[^/]+", "", page.url)
+        for path in (council, "/", "/especialistas", "/especialistas/novo", "/historico", "/saude"):
+            ours.go(path)
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= 320, f"{path} is {width} px wide"
