@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Undecodable", "decode", "load_codecs"]
 
 _PADDING_GREY: Final = 128
+_PILLOW: Final = 13
 
 
 class Undecodable(Exception):  # noqa: N818 - it is an answer, not a fault
@@ -28,9 +29,17 @@ class Undecodable(Exception):  # noqa: N818 - it is an answer, not a fault
 def load_codecs() -> dict[str, Any]:
     """The decoder classes of this machine by kind."""
     try:
+        import PIL
         from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin, features
     except ImportError as error:
         raise MissingExtraError.named("pillow", "files") from error
+    if int(PIL.__version__.partition(".")[0]) < _PILLOW:
+        raise MissingExtraError(
+            f"Pillow {_PILLOW} or newer is needed, its predecessors have known holes: "
+            "run `pip install 'prodkit[files]'`",
+            extra="files",
+            package="pillow",
+        )
     codecs: dict[str, Any] = {
         "jpeg": JpegImagePlugin.JpegImageFile,
         "png": PngImagePlugin.PngImageFile,
