@@ -21,6 +21,20 @@ _ANYWHERE: Final = (
     re.compile(rb"#!/(?:bin|usr)/"),
 )
 _ANYWHERE_LITERAL: Final = (b"__halt_compiler", b"__HALT_COMPILER", b"his program cannot be run")
+# Between the last pixel and the end mark of a picture, decoders skip whatever stands there: long signatures of
+# programs and archives, looked for at the end of the file.
+_TAIL: Final = 2**19
+_IN_TAIL: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rb"PK\x03\x04[\x0a\x14\x2d\x3f]\x00",
+        rb"MZ\x90\x00\x03\x00\x00\x00",
+        rb"\x7fELF[\x01\x02][\x01\x02]\x01",
+        rb"Rar!\x1a\x07[\x00\x01]",
+        rb"7z\xbc\xaf\x27\x1c",
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    )
+)
 # Short ones, looked for in metadata only: pixels are large enough to spell four bytes by chance. A literal is found
 # many times faster than a pattern, so each pattern is tried only where its literal stands.
 _BINARY: Final = (
@@ -89,6 +103,9 @@ def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: It
         raise RefusedError("active_content", found)
     if find_archive(data):
         raise RefusedError("embedded_file", "ZIP archive")
+    tail = max(0, len(data) - _TAIL)
+    if any(pattern.search(data, tail) for pattern in _IN_TAIL):
+        raise RefusedError("embedded_file", "archive or program before the end of the picture")
     for start, end in metadata:
         found = _in_metadata(data, start, end)
         if found:
