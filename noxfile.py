@@ -34,7 +34,15 @@ CHECKS = {
     "types": [["mypy"], ["mypy", "-p", "advisory"], ["pyright"]],
     "layers": [["lint-imports"]],
 }
-BENCHMARKS = "benchmarks"
+BENCHMARKS = (
+    "overhead",
+    "goodput",
+    "goodput_http",
+    "cache_ratelimit",
+    "files",
+    "llm_overhead",
+    "sessions_postgres",
+)
 
 
 class SetUpError(Exception):
@@ -204,10 +212,31 @@ def examples(rest: list[str]) -> None:
 
 
 def bench(rest: list[str]) -> None:
-    """Runs the benchmarks (all, or those named) and prints ratios."""
+    """Runs the benchmarks (all, or those named) and prints ratios; with --peers, beside the peers."""
     prepare("dev")
-    for name in rest or sorted(each.stem for each in (ROOT / BENCHMARKS).glob("[!_]*.py")):
-        in_venv("python", "-m", f"{BENCHMARKS}.{name}")
+    python = PYTHON
+    if "--peers" in rest:
+        python = peers()
+        rest = [each for each in rest if each != "--peers"]
+    for name in rest or BENCHMARKS:
+        code = subprocess.run(
+            [str(python), "-m", f"benchmarks.{name}"], cwd=ROOT, env=environment()
+        ).returncode
+        if code:
+            raise SystemExit(code)
+
+
+def peers() -> Path:
+    """The interpreter of an environment that holds prodkit and what it is compared with."""
+    venv, wanted = HOME / "peers", ROOT / "benchmarks" / "peers.txt"
+    python = venv / PYTHON.relative_to(VENV)
+    with LOG.open("w") as log:
+        if not python.exists():
+            run_set_up([str(PYTHON), "-m", "virtualenv", "-q", str(venv)], log)
+        run_set_up(
+            [str(python), "-m", "pip", "install", "-q", "-e", f"{ROOT}[all,testing]", "-r", str(wanted)], log
+        )
+    return python
 
 
 def package(rest: list[str]) -> None:

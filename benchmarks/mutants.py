@@ -5,8 +5,8 @@
     python benchmarks/mutants.py --jobs 4
 
 Each mutant is one node of the module's syntax tree replaced: a comparison shifted, an operator swapped, a number
-moved by one, a condition fixed, a statement dropped. It runs in a forked process that imports the changed module
-and then the tests named here, up to the first failure. Survivors have to be explained in ``mutants.txt``, next to
+moved by one, a condition fixed, a statement dropped. It meets the tests named here in a forked process of its own,
+up to the first failure. Survivors have to be explained in ``mutants.txt``, next to
 this file; the exit status is 1 when one is not, or when fewer than 96 % are killed.
 """
 
@@ -14,25 +14,30 @@ from __future__ import annotations
 
 import argparse
 import ast
-import asyncio
+import contextlib
 import copy
+import functools
 import importlib.abc
 import importlib.util
+import io
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = Path(__file__).with_name("mutants.txt")
 GOAL = 0.96
 PATIENCE = 60  # real seconds a mutant may take before it counts as noticed: it hangs
 
-QUIETLY = "-x -q --no-header -W ignore::pytest.PytestAssertRewriteWarning".split()
+QUIETLY = ["-x", "-q", "--no-header", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 QUIETLY += ["-p", "pytest_asyncio.plugin", "-p", "pytest_timeout"]
 TESTS = "tests/policies"
 CORES: dict[str, list[str]] = {
@@ -47,6 +52,11 @@ CORES: dict[str, list[str]] = {
     "gate": [f"{TESTS}/test_gate.py", f"{TESTS}/test_pace.py"],
     "pace": [f"{TESTS}/test_pace.py", f"{TESTS}/test_gate.py"],
     "adaptive": [f"{TESTS}/test_adaptive.py"],
+    "slots": [
+        f"{TESTS}/test_bulkhead.py",
+        f"{TESTS}/traps/test_limit_traps.py",
+        "tests/models/test_slots_model.py",
+    ],
 }
 
 SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
@@ -119,6 +129,8 @@ def walk(node: ast.AST, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ..
     if isinstance(node, ast.FunctionDef) and node.name == "__repr__":
         return
     if isinstance(node, ast.Assign) and text(node).startswith(("__all__", "__slots__")):
+        return
+    if isinstance(node, ast.Raise) and text(node) == "raise NotImplementedError":
         return
     yield path, node
     for name, value in ast.iter_fields(node):
@@ -211,39 +223,109 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.tree, self.path, "exec"), module.__dict__)
 
 
-def run_in_child(mutant: Mutant | None, core: str) -> int:
-    """Forks; the child runs the tests of `core` and ends with 0 when all passed. Returns its process id."""
-    if child := os.fork():
-        return child
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    signal.alarm(PATIENCE)
-    status = 2
-    try:
-        import pytest
-
-        if mutant is not None:
-            sys.meta_path.insert(0, Changed(core, mutant.tree))
-        status = int(pytest.main([*QUIETLY, *CORES[core]]))
-    finally:
-        os._exit(status)
+def codes(code: CodeType) -> Iterator[CodeType]:
+    """All code objects in `code`, itself included."""
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from codes(const)
 
 
-def judge(every: Sequence[Mutant], jobs: int) -> list[Mutant]:
-    """The mutants that no test noticed."""
-    running: dict[int, Mutant] = {}
-    survivors: list[Mutant] = []
-    waiting = list(reversed(every))
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            mutant = waiting.pop()
-            running[run_in_child(mutant, mutant.core)] = mutant
-        child, status = os.waitpid(-1, 0)
-        mutant = running.pop(child)
-        if os.waitstatus_to_exitcode(status) == 0:
-            survivors.append(mutant)
-    return survivors
+def functions(module: ModuleType) -> Iterator[FunctionType]:
+    """The functions and methods written in `module`."""
+    for value in vars(module).values():
+        members = vars(value).values() if isinstance(value, type) else (value,)
+        for member in members:
+            member = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+            if isinstance(member, FunctionType) and member.__code__.co_filename == module.__file__:
+                yield member
+
+
+class Judge:
+    """A pytest plugin: once the tests are collected, each mutant runs them in a process of its own.
+
+    What changes inside a function is put into the functions that the tests have imported already, which spares
+    most of the time. What changes elsewhere (a default, a constant of a class) needs a fresh import: `slow`.
+    """
+
+    def __init__(self, core: str, jobs: int) -> None:
+        self.core = core
+        self.jobs = jobs
+        self.every = list(mutants(core))
+        self.survivors: list[Mutant] = []
+        self.healthy = False
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        if session.testsfailed or not session.items:
+            return True
+        module = sys.modules[f"prodkit.policies.{self.core}"]
+        mine = {function.__code__.co_qualname: function for function in functions(module)}
+        original = {code.co_qualname: code for code in codes(compiled(self.core, None))}
+        self.healthy = os.waitstatus_to_exitcode(os.waitpid(self.fork(lambda: run(session)), 0)[1]) == 0
+        running: dict[int, Mutant] = {}
+        waiting = list(reversed(self.every)) if self.healthy else []
+        while waiting or running:
+            while waiting and len(running) < self.jobs:
+                mutant = waiting.pop()
+                running[self.fork(functools.partial(self.attempt, mutant, session, mine, original))] = mutant
+            child, status = os.waitpid(-1, 0)
+            mutant = running.pop(child)
+            if os.waitstatus_to_exitcode(status) == 0:
+                self.survivors.append(mutant)
+        return True
+
+    def attempt(
+        self, mutant: Mutant, session: Any, mine: dict[str, FunctionType], original: dict[str, CodeType]
+    ) -> int:
+        changed_codes = {code.co_qualname: code for code in codes(compiled(self.core, mutant.tree))}
+        differing = [name for name, code in changed_codes.items() if code != original.get(name)]
+        outer = {name.split(".<locals>")[0] for name in differing if name in mine or "<locals>" in name}
+        if not outer or not outer <= mine.keys() or not all(covers(outer, name) for name in differing):
+            sys.meta_path.insert(0, Changed(self.core, mutant.tree))
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", None)).startswith(str(ROOT)):
+                    del sys.modules[name]
+            return int(pytest.main([*QUIETLY, *CORES[self.core]]))
+        for name in outer:
+            mine[name].__code__ = changed_codes[name]
+        return run(session)
+
+    @staticmethod
+    def fork(work: Callable[[], int]) -> int:
+        """Does `work` in a process of its own, which ends with what it returns."""
+        if child := os.fork():
+            return child
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        signal.alarm(PATIENCE)
+        status = 2
+        try:
+            status = work()
+        finally:
+            os._exit(status)
+
+
+def covers(outer: set[str], name: str) -> bool:
+    """Whether a difference in the code `name` is inside one of `outer`, or around it only because of it."""
+    return any(
+        each == name or name.startswith(f"{each}.<locals>") or each.startswith(f"{name}.") for each in outer
+    ) or (name == "<module>")
+
+
+def compiled(core: str, tree: ast.Module | None) -> CodeType:
+    path = source_of(core)
+    return compile(tree if tree is not None else ast.parse(path.read_text()), str(path), "exec")
+
+
+def run(session: Any) -> int:
+    """Runs the collected tests up to the first failure; 0 when all passed."""
+    items = session.items
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return 1
+    return 0
 
 
 def explained() -> dict[str, str]:
@@ -272,37 +354,35 @@ def main() -> int:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the two that are needed are named: it is faster
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(ROOT / "src"))
-    # Loaded once, so that each child starts with them; nothing of prodkit is.
-    import hypothesis.stateful
-    import pytest
-    import pytest_asyncio.plugin
-    import tenacity
-
-    assert asyncio and hypothesis.stateful and pytest and pytest_asyncio.plugin and tenacity
     reasons = explained()
     good = True
     for core in options.cores or CORES:
         started = time.monotonic()
-        _, status = os.waitpid(run_in_child(None, core), 0)
-        if os.waitstatus_to_exitcode(status) != 0:
-            print(f"{core}: its tests fail without any change")
-            return 1
-        every = list(mutants(core))
-        survivors = judge(every, options.jobs)
-        killed = len(every) - len(survivors)
-        share = killed / len(every)
-        unexplained = [each for each in survivors if not reasons.get(each.key)]
-        good = good and share >= GOAL and not unexplained
-        took = time.monotonic() - started
-        print(
-            f"{core}: {killed} of {len(every)} killed, {share:.1%}, {len(unexplained)} unexplained ({took:.0f} s)"
-        )
-        for each in sorted(survivors, key=lambda mutant: mutant.line):
-            print(
-                f"  {'explained' if each.key in reasons else 'SURVIVED '} {each.line:4d}  {each.key}",
-                flush=True,
-            )
+        judge = Judge(core, options.jobs)
+        if child := os.fork():  # a process for each core: pytest runs once in each
+            good = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and good
+            continue
+        with contextlib.redirect_stdout(io.StringIO()):
+            pytest.main([*QUIETLY, *CORES[core]], plugins=[judge])
+        os._exit(0 if reported(judge, reasons, time.monotonic() - started) else 1)
     return 0 if good else 1
+
+
+def reported(judge: Judge, reasons: dict[str, str], took: float) -> bool:
+    """Prints what became of the mutants of one core; whether the goal is met."""
+    core, survivors = judge.core, judge.survivors
+    if not judge.healthy:
+        print(f"{core}: its tests fail without any change", flush=True)
+        return False
+    total = len(judge.every)
+    killed = total - len(survivors)
+    unexplained = [each for each in survivors if not reasons.get(each.key)]
+    share = f"{killed} of {total} killed, {killed / total:.1%}"
+    print(f"{core}: {share}, {len(unexplained)} unexplained ({took:.0f} s)")
+    for each in sorted(survivors, key=lambda mutant: mutant.line):
+        print(f"  {'explained' if reasons.get(each.key) else 'SURVIVED '} {each.line:4d}  {each.key}")
+    sys.stdout.flush()
+    return killed / total >= GOAL and not unexplained
 
 
 if __name__ == "__main__":

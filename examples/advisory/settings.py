@@ -14,21 +14,31 @@ __all__ = ["Settings"]
 class Settings(env.Settings):
     """What `python -m advisory serve` needs; `ENV_VARIABLES.md` of a deployment is made from this class."""
 
-    environment: env.Environment = Field("production", description="where it runs; production asks for https")
+    environment: env.Environment = Field(
+        default="production", description="where it runs; production asks for https"
+    )
     database_url: env.PostgresUrl = Field(description="PostgreSQL 14 or newer")
-    redis_url: env.RedisUrl | None = Field(None, description="shares limits between processes; may be absent")
+    redis_url: env.RedisUrl | None = Field(
+        default=None, description="shares limits between processes; may be absent"
+    )
     anthropic_api_key: env.Secret = Field(description="key of the Messages API")
     anthropic_base_url: str | None = Field(
-        None, pattern=r"^https?://", description="another Messages API, such as the simulator"
+        default=None, pattern=r"^https?://", description="another Messages API, such as the simulator"
     )
     models: list[str] = Field(
-        ["claude-sonnet-5-5", "claude-haiku-5-5"], min_length=1, description="first choice, then fallbacks"
+        default=["claude-sonnet-5-5", "claude-haiku-5-5"],
+        min_length=1,
+        description="first choice, then fallbacks",
     )
     session_secret: env.Secret = env.secret(min_length=32, description="signs session cookies")
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="port to listen on")
-    worker: bool = Field(True, description="run councils in this process too; false with `advisory worker`")
-    forwarded_allow_ips: str = Field("127.0.0.1", description="proxies whose X-Forwarded-For is believed")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8000, description="port to listen on")
+    worker: bool = Field(
+        default=True, description="run councils in this process too; false with `advisory worker`"
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1", description="proxies whose X-Forwarded-For is believed"
+    )
     graceful_seconds: Annotated[int, Field(ge=1, le=60)] = Field(
-        4, description="wait for requests at shutdown"
+        default=4, description="wait for requests at shutdown"
     )

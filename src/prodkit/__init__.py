@@ -42,7 +42,13 @@ if TYPE_CHECKING:
         UnavailableError as UnavailableError,
     )
     from prodkit.health.health import Health as Health
+    from prodkit.policies.adaptive import AdaptiveLimit as AdaptiveLimit
     from prodkit.policies.breaker import CircuitBreaker as CircuitBreaker
+    from prodkit.policies.budget import RetryBudget as RetryBudget
+    from prodkit.policies.bulkhead import Bulkhead as Bulkhead
+    from prodkit.policies.fallback import Fallback as Fallback
+    from prodkit.policies.gate import RetryAfterGate as RetryAfterGate
+    from prodkit.policies.hedge import Hedge as Hedge
     from prodkit.policies.pipeline import Pipeline as Pipeline
     from prodkit.policies.retry import Retry as Retry
     from prodkit.policies.timeout import Timeout as Timeout
@@ -57,9 +63,15 @@ _HOME = {
     **dict.fromkeys(("Resource", "running"), "core.lifespan"),
     **dict.fromkeys(("SYSTEM", "Runtime"), "core.runtime"),
     "Health": "health.health",
+    "AdaptiveLimit": "policies.adaptive",
+    "Bulkhead": "policies.bulkhead",
     "CircuitBreaker": "policies.breaker",
+    "Fallback": "policies.fallback",
+    "Hedge": "policies.hedge",
     "Pipeline": "policies.pipeline",
     "Retry": "policies.retry",
+    "RetryAfterGate": "policies.gate",
+    "RetryBudget": "policies.budget",
     "Timeout": "policies.timeout",
     **dict.fromkeys(
         (

@@ -75,6 +75,12 @@ async def test_a_ttl_that_means_nothing_is_refused(ttl: Any) -> None:
 
 
 @virtual_time
+async def test_staleness_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="stale"):
+        await Cache(namespace="t").set("k", 1, ttl=1, stale=FOREVER)  # type: ignore[arg-type]
+
+
+@virtual_time
 async def test_jitter_only_shortens() -> None:
     cache = Cache(namespace="t", runtime=Runtime(rng=Random(5)))
     for number in range(200):

@@ -24,7 +24,7 @@ from prodkit.files.sandbox import (
 
 # A worker whose decoder has the faults that a real one must not show us on demand.
 FAULTY = """
-import sys; sys.path[:0] = sys.argv[3:]
+import sys; sys.path += sys.argv[3:]
 import ctypes, json, os, resource, socket
 from prodkit.files import image, worker
 def faulty(kind, data, **options):

@@ -253,3 +253,14 @@ def test_importing_it_loads_no_third_party_and_changes_no_environment() -> None:
     )
     source = str(Path(files.__file__ or "").parents[2])
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": source}, check=True, timeout=30)
+
+
+@pytest.mark.parametrize("written", [b"<html>", JPEG + payloads()["zip"], bases()["png"][1], b""])
+async def test_a_decoder_that_was_taken_over_cannot_smuggle_anything_out(written: bytes) -> None:
+    class Captured(files.Sandbox):
+        async def decode(self, *_: object, **__: object) -> tuple[dict[str, int], bytes]:
+            return {"width": 96, "height": 64, "frames": 1}, written
+
+    validator = files.Validator(files.ImagePolicy(), sandbox=Captured())
+    with pytest.raises(files.InvalidFileError):
+        await validator.check(JPEG, filename="a.jpg", declared_type=None, sanitise=True)

@@ -81,6 +81,26 @@ async def test_a_hung_part_is_down_after_its_timeout_and_nobody_queues_behind_it
 
 
 @virtual_time
+async def test_a_thousand_concurrent_probes_of_a_hung_part_wait_for_nobody() -> None:
+    part = Part("db")
+    health = Health(part, timeout=2, ttl=1)
+    await health.report()
+    part.takes = 30
+    await asyncio.sleep(1.5)
+    loop = asyncio.get_running_loop()
+    looks = part.looks
+
+    async def probe() -> float:
+        began = loop.time()
+        await health.report()
+        return loop.time() - began
+
+    waits = await asyncio.gather(*(probe() for _ in range(1000)))
+    assert max(waits) < 0.1
+    assert part.looks == looks + 1
+
+
+@virtual_time
 async def test_a_part_that_was_never_seen_is_waited_for() -> None:
     report = await Health(Part("slow", takes=1.0), timeout=2, patience=0.05).report()
     assert report.status == "up"

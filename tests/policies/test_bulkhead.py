@@ -1,11 +1,12 @@
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from prodkit import BulkheadFullError, Deadline
-from prodkit.policies.bulkhead import Bulkhead
+from prodkit import BulkheadFullError, Deadline, DeadlineExceededError, Runtime
+from prodkit.policies.bulkhead import Bulkhead, BulkheadRejected
 from prodkit.testing import virtual_time
 
 
@@ -129,3 +130,132 @@ async def test_a_place_can_be_held_for_a_block() -> None:
 def test_nonsense_is_refused_together() -> None:
     with pytest.raises(ValueError, match=r"limit must be at least 1, got 0.*max_queue.*-1.*max_wait.*-2"):
         Bulkhead(0, max_queue=-1, max_wait=-2)
+
+
+@virtual_time
+async def test_a_cancelled_waiter_takes_up_no_room_in_the_line() -> None:
+    bulkhead = Bulkhead(1, max_queue=1, order="fifo")
+    holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 1))
+    await asyncio.sleep(0)
+    waiter = asyncio.create_task(bulkhead.run(asyncio.sleep, 1))
+    await asyncio.sleep(0)
+    newcomer = asyncio.create_task(bulkhead.run(asyncio.sleep, 1, "served"))
+    waiter.cancel()  # it leaves the line only after the newcomer has looked at it
+    assert await newcomer == "served"
+    await asyncio.wait([holder, waiter])
+
+
+@virtual_time
+async def test_the_deadline_ends_a_call_that_holds_a_place() -> None:
+    bulkhead = Bulkhead(1)
+    with Deadline.after(2), pytest.raises(DeadlineExceededError):
+        await bulkhead.run(asyncio.sleep, 100)
+    assert (asyncio.get_running_loop().time(), bulkhead.inflight) == (2, 0)
+
+
+@virtual_time
+async def test_a_stream_holds_its_place_until_its_end() -> None:
+    bulkhead = Bulkhead(1, max_queue=0)
+
+    @bulkhead
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        assert bulkhead.inflight == 1
+        yield 2
+
+    assert [n async for n in numbers()] == [1, 2]
+    stream = numbers()
+    assert await anext(stream) == 1
+    with pytest.raises(BulkheadFullError):
+        await bulkhead.run(asyncio.sleep, 0)
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert bulkhead.inflight == 0
+
+
+@virtual_time
+async def test_a_plain_function_that_turns_out_async_is_guarded() -> None:
+    bulkhead = Bulkhead(1, max_queue=0)
+    guarded: Any = bulkhead(lambda: asyncio.sleep(1, "done"))
+    first = asyncio.ensure_future(guarded())
+    await asyncio.sleep(0)
+    assert bulkhead.inflight == 1
+    with pytest.raises(BulkheadFullError):
+        await guarded()
+    assert await first == "done"
+
+
+def test_a_loop_that_died_with_waiters_in_line_does_not_block_the_next_one() -> None:
+    bulkhead = Bulkhead(1, max_queue=1)
+    dead = asyncio.new_event_loop()
+    tasks = [dead.create_task(bulkhead.run(asyncio.sleep, 100)) for _ in range(2)]
+    dead.run_until_complete(asyncio.sleep(0))
+    dead.run_until_complete(asyncio.sleep(0))
+    assert (bulkhead.inflight, bulkhead.waiting) == (1, 1)
+    dead.close()  # nobody cancelled what ran on it
+    for task in tasks:
+        task.get_coro().close()  # the holder's place comes back where no loop runs  # type: ignore[union-attr]
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+    assert (bulkhead.inflight, bulkhead.waiting) == (0, 0)
+    assert asyncio.run(bulkhead.run(asyncio.sleep, 0, "served")) == "served"
+
+
+def test_two_loops_at_once_are_refused() -> None:
+    bulkhead, seen = Bulkhead(1), []
+
+    async def here() -> None:
+        tasks = [asyncio.create_task(bulkhead.run(asyncio.sleep, 10)) for _ in range(2)]
+        await asyncio.sleep(0)
+        thread = threading.Thread(target=there)
+        thread.start()
+        thread.join(5)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    def there() -> None:
+        try:
+            asyncio.run(bulkhead.run(asyncio.sleep, 0))
+        except RuntimeError as error:
+            seen.append(str(error))
+
+    asyncio.run(here())
+    assert seen == ["this limit is waited for on another event loop: make one for each loop"]
+
+
+@virtual_time
+async def test_refusals_are_told() -> None:
+    runtime, seen = Runtime(), []
+    runtime.events.subscribe(seen.append)
+    bulkhead = Bulkhead(1, name="pdf", max_queue=0, runtime=runtime)
+    async with bulkhead.hold():
+        with pytest.raises(BulkheadFullError):
+            await bulkhead.run(asyncio.sleep, 0)
+    assert seen == [BulkheadRejected(bulkhead="pdf", reason="full", inflight=1, waiting=0)]
+    assert repr(bulkhead) == "Bulkhead(1, name='pdf', max_queue=0, max_wait=None, order='adaptive')"
+
+
+@virtual_time
+async def test_when_the_line_stands_still_and_is_full_the_oldest_makes_room() -> None:
+    bulkhead = Bulkhead(1, max_queue=1, name="pdf")
+    holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 1))
+    await asyncio.sleep(0)
+    oldest = asyncio.create_task(bulkhead.run(asyncio.sleep, 0))
+    await asyncio.sleep(0.1)
+    newest = asyncio.create_task(bulkhead.run(asyncio.sleep, 0, "served"))
+    with pytest.raises(BulkheadFullError, match="newer calls took the line"):
+        await oldest
+    assert await newest == "served"
+    await holder
+
+
+@virtual_time
+async def test_a_line_that_moves_keeps_its_oldest() -> None:
+    bulkhead = Bulkhead(1, max_queue=1)
+    holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 1))
+    await asyncio.sleep(0)
+    oldest = asyncio.create_task(bulkhead.run(asyncio.sleep, 0, "served"))
+    await asyncio.sleep(0.09)
+    with pytest.raises(BulkheadFullError, match="its line is full"):
+        await bulkhead.run(asyncio.sleep, 0)
+    assert await oldest == "served"
+    await holder

@@ -1,8 +1,9 @@
 import asyncio
+from typing import Any
 
 import pytest
 
-from prodkit import Runtime
+from prodkit import Deadline, Runtime
 from prodkit.policies.fallback import Fallback, FallbackUsed
 from prodkit.testing import virtual_time
 
@@ -63,3 +64,30 @@ def test_it_serves_plain_functions_and_tells() -> None:
 def test_only_exceptions_can_be_named(on: object) -> None:
     with pytest.raises(TypeError, match="exception classes"):
         Fallback(0, on=on)  # type: ignore[arg-type]
+
+
+def test_an_async_answer_for_a_plain_function_is_refused() -> None:
+    async def cached(error: Exception) -> int:
+        return 1
+
+    with pytest.raises(TypeError, match="is async and cannot answer for the plain len"):
+        Fallback(cached, on=ValueError)(len)
+
+
+@virtual_time
+async def test_a_plain_function_that_turns_out_async_is_guarded() -> None:
+    guarded: Any = Fallback("nothing", on=ConnectionError)(lambda: broken("a"))
+    assert await guarded() == "nothing"
+
+
+@virtual_time
+async def test_a_deadline_is_answered_for_when_it_is_named() -> None:
+    with Deadline.after(1):
+        assert await Fallback("late", on=TimeoutError).run(asyncio.sleep, 9) == "late"
+    assert asyncio.get_running_loop().time() == 1
+
+
+def test_options_are_shown_and_an_empty_list_refused() -> None:
+    assert repr(Fallback([], on=(ValueError, KeyError))) == "Fallback(list, on=(ValueError, KeyError,))"
+    with pytest.raises(ValueError, match="never answer"):
+        Fallback(0, on=())

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given, strategies as st
 
-from prodkit import Deadline, RateLimitedError, Runtime
+from prodkit import CircuitOpenError, Deadline, DeadlineExceededError, RateLimitedError, Runtime
 from prodkit.policies import RetryAfterGate, retry_after_of
 from prodkit.policies.gate import GateClosed, GatePassed
 from prodkit.testing import virtual_time
@@ -192,8 +193,95 @@ async def test_errors_without_a_hint_leave_it_open() -> None:
 
 
 def test_wrong_use() -> None:
-    with pytest.raises(ValueError, match=r"max_wait=-1.*margin=2"):
-        RetryAfterGate(max_wait=-1, margin=2)
+    with pytest.raises(ValueError, match=r"max_wait=-1.*max_queue=-1.*margin=2"):
+        RetryAfterGate(max_wait=-1, max_queue=-1, margin=2)
     with pytest.raises(TypeError, match="queues tasks"):
         RetryAfterGate()(len)
     assert repr(RetryAfterGate("q")) == "RetryAfterGate('q')"
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [10**400, "9" * 5000, "Sun, 01 Mar 99999 12:00:10 GMT", "Mon, 99 Jan 2026 99:99:99 GMT", "\x00", "nan"],
+)
+def test_absurd_hints_are_none(hint: object) -> None:
+    assert retry_after_of(Throttled(hint), NOW) is None
+
+
+@given(st.one_of(st.text(), st.integers(), st.floats(), st.timedeltas(), st.dates(), st.binary()))
+def test_no_hint_breaks_it(hint: object) -> None:
+    seconds = retry_after_of(Throttled(hint), NOW)
+    assert seconds is None or 0 <= seconds < float("inf")
+
+
+@virtual_time
+async def test_a_refusal_by_a_policy_further_in_does_not_close_the_gate() -> None:
+    gate = RetryAfterGate()
+
+    async def refused() -> None:
+        raise CircuitOpenError("open", retry_after=300)
+
+    with pytest.raises(CircuitOpenError):
+        await gate.run(refused)
+    assert gate.not_before == -float("inf")
+
+
+@virtual_time
+async def test_nobody_left_no_timer_left() -> None:
+    gate, loop = RetryAfterGate(margin=0), asyncio.get_running_loop()
+    gate.close(50)
+    task = asyncio.ensure_future(gate.run(asyncio.sleep, 0))
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert not [each for each in loop._scheduled if not each.cancelled()]  # type: ignore[attr-defined]
+    await gate.run(asyncio.sleep, 0)
+    assert loop.time() == 50
+
+
+def test_a_gate_outlives_the_loop_on_which_it_was_waited_for() -> None:
+    """Under pytest, or several asyncio.run, a gate of a module meets one loop after another."""
+    gate = RetryAfterGate(margin=0)
+    dead = asyncio.new_event_loop()
+    gate.close(0.3)
+    task = dead.create_task(gate.run(asyncio.sleep, 0))
+    dead.run_until_complete(asyncio.sleep(0))
+    dead.close()  # nobody cancelled what ran on it
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    assert asyncio.run(asyncio.wait_for(gate.run(asyncio.sleep, 0, "served"), 5)) == "served"
+
+
+@virtual_time
+async def test_the_deadline_ends_a_call_that_passed() -> None:
+    with Deadline.after(1), pytest.raises(DeadlineExceededError):
+        await RetryAfterGate().run(asyncio.sleep, 50)
+    assert asyncio.get_running_loop().time() == 1
+
+
+@virtual_time
+async def test_a_full_line_and_who_could_not_use_its_turn() -> None:
+    gate = RetryAfterGate("q", margin=0, max_queue=1, max_wait=100)
+    await gate.run(asyncio.sleep, 10)  # it answers in ten seconds: one tenth of that is remembered, times 1.5
+    gate.close(20)
+    waiting = asyncio.ensure_future(gate.run(asyncio.sleep, 0))
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimitedError):
+        await gate.run(asyncio.sleep, 0)
+    with Deadline.after(21.4), pytest.raises(RateLimitedError):
+        await gate.run(asyncio.sleep, 0)
+    await waiting
+    assert asyncio.get_running_loop().time() == 30
+
+
+@virtual_time
+async def test_a_turn_given_to_one_who_is_cancelled_goes_to_the_next() -> None:
+    gate, quota = RetryAfterGate(margin=0), Quota(opens=10)
+    with pytest.raises(Throttled):
+        await gate.run(quota)
+    first, second = (asyncio.ensure_future(gate.run(quota)) for _ in range(2))
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(1)
+    loop.call_at(10, first.cancel)  # after the gate's own timer of the same instant: the turn has just come
+    await asyncio.wait((first, second))
+    assert first.cancelled()
+    assert quota.came == [0, pytest.approx(10)]

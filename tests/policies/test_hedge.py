@@ -3,7 +3,16 @@ import gc
 
 import pytest
 
-from prodkit.policies.hedge import Hedge
+from prodkit import (
+    CallTimeoutError,
+    CircuitBreaker,
+    Deadline,
+    DeadlineExceededError,
+    Pipeline,
+    Runtime,
+    Timeout,
+)
+from prodkit.policies.hedge import Hedge, HedgeStarted, HedgeWon
 from prodkit.testing import virtual_time
 
 
@@ -118,3 +127,66 @@ async def test_the_delay_is_learned_as_a_quantile() -> None:
 def test_nonsense_is_refused_together() -> None:
     with pytest.raises(ValueError, match=r"after.*0.*quantile.*2.*extra.*0"):
         Hedge(0, quantile=2, extra=0)
+
+
+@virtual_time
+async def test_the_deadline_ends_all_tries() -> None:
+    slow = Slow(None, None)
+    with Deadline.after(1), pytest.raises(DeadlineExceededError):
+        await Hedge(0.1).run(slow)
+    assert asyncio.get_running_loop().time() == 1
+    assert slow.ended == ["cancelled", "cancelled"]
+
+
+@virtual_time
+async def test_a_timer_outside_counts_against_a_breaker_inside() -> None:
+    """A cancel that a prodkit timer sent is a failure of the dependency, also when it comes through the tries."""
+    breaker = CircuitBreaker("x", failures=1, open_for=9)
+    pipeline = Pipeline(Timeout(1), Hedge(0.1), breaker)
+    with pytest.raises(CallTimeoutError):
+        await pipeline.run(asyncio.sleep, 50)
+    assert breaker.state == "open"
+
+
+@virtual_time
+async def test_events_and_options() -> None:
+    runtime, seen = Runtime(), []
+    runtime.events.subscribe(seen.append)
+    hedge = Hedge(0.1, extra=2, runtime=runtime)
+    assert await hedge.run(Slow(None, None, 0.05)) == 2
+    await hedge.aclose()
+    assert seen == [
+        HedgeStarted(after=0.1, number=2),
+        HedgeStarted(after=0.1, number=3),
+        HedgeWon(number=3),
+    ]
+    assert repr(hedge) == "Hedge(after=0.1, extra=2, budget=None)"
+    assert repr(Hedge()) == "Hedge(quantile=0.95, extra=1, budget=None)"
+
+
+@virtual_time
+async def test_a_listener_or_budget_that_raises_leaves_no_try_behind() -> None:
+    class Broken:
+        def withdraw(self, error: BaseException | None) -> bool:
+            raise LookupError("no such account")
+
+    slow = Slow(None)
+    hedge = Hedge(0.1, budget=Broken())
+    with pytest.raises(LookupError):
+        await hedge.run(slow)
+    await hedge.aclose()
+    assert slow.ended == ["cancelled"]
+
+
+@virtual_time
+async def test_a_second_cancel_does_not_lose_the_tries() -> None:
+    slow, hedge = Slow(None, None, cleanup=5), Hedge(0.1)
+    task = asyncio.create_task(hedge.run(slow))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    await asyncio.sleep(1)
+    task.cancel()  # impatient: the caller goes, the tries are still awaited at the end
+    await asyncio.wait([task])
+    assert task.cancelled()
+    await hedge.aclose()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

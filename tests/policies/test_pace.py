@@ -95,3 +95,66 @@ def test_the_turn_of_a_waiter_counts_those_before_it() -> None:
     assert pace.turn(2.0, 7) == 2.0
     pace.throttled(2.0, 1.0)
     assert pace.turn(2.0, 7) == pytest.approx(3.0 + 7 / 5)
+
+
+def test_the_rate_spans_two_windows_when_both_were_asked_in() -> None:
+    pace = Pace()
+    for step in range(70):  # ten a second from 20 to 26.9; the second window begins at 25.1
+        pace.reserve(20 + step / 10)
+    pace.throttled(27.0, 1.0)
+    assert pace.rate == pytest.approx(0.5 * 70 / (1.9 + 5), rel=0.01)
+
+
+def test_a_window_ends_after_five_seconds_and_not_before() -> None:
+    pace = Pace()
+    for at in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0):
+        pace.reserve(at)
+    pace.reserve(5.0)
+    pace.throttled(5.0, 1.0)
+    assert pace.rate == max(1.0, 0.5 * 7 / 5)
+    pace = Pace()
+    for step in range(10):
+        pace.reserve(step / 2)
+    for step in range(20):
+        pace.reserve(5.5 + step / 40)  # half a second later a window of its own
+    pace.throttled(6.0, 1.0)
+    assert pace.rate == pytest.approx(0.5 * 30 / 6)
+
+
+def test_what_was_asked_long_ago_does_not_count() -> None:
+    pace = Pace()
+    for step in range(100):
+        pace.reserve(step / 100)
+    for step in range(4):
+        pace.reserve(10.0 + step / 2)  # exactly two windows after the first: the last that still counts
+    pace.throttled(12.0, 1.0)
+    assert pace.rate == pytest.approx(0.5 * 104 / (2 + 5))
+    pace = Pace()
+    for step in range(100):
+        pace.reserve(step / 100)
+    for step in range(8):
+        pace.reserve(10.1 + step / 4)
+    pace.throttled(12.1, 1.0)
+    assert pace.rate == pytest.approx(0.5 * 8 / 2)
+
+
+def test_a_first_second_that_is_not_over_counts_as_one() -> None:
+    pace = Pace()
+    for step in range(10):
+        pace.reserve(step / 20)
+    pace.throttled(0.5, 1.0)
+    assert pace.rate == 5
+
+
+@pytest.mark.parametrize(("rate", "after"), [(0, 5.65), (10, 9.65)])
+def test_it_is_free_again_at_three_times_what_was_asked_and_at_two_a_second_at_least(
+    rate: float, after: float
+) -> None:
+    pace = asked(rate) if rate else Pace()
+    pace.throttled(2.0, 1.0)
+    pace.succeeded(3.0 + after - 0.1)
+    assert pace.rate is not None
+    pace.reserve(3.0 + after)
+    pace.succeeded(3.0 + after + 0.1)
+    assert pace.rate is None
+    assert pace.next(3.0 + after) == 3.0 + after, "free at once: the last slot does not matter any more"

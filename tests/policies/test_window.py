@@ -115,3 +115,17 @@ def test_cleared_it_begins_anew() -> None:
     assert window.boundary() == 12.5
     window.add(15.5, 0)
     assert totals(window) == (1, 0, 0)
+
+
+def test_slices_of_any_length() -> None:
+    window = TimeWindow(20.0, buckets=4)
+    window.add(100.0, FAILED)
+    window.add(104.9, FAILED)
+    window.add(105.0, SLOW)
+    assert window.boundary() == 110.0
+    window.add(119.9, 0)
+    assert totals(window) == (4, 2, 1)
+    window.add(120.0, 0)
+    assert totals(window) == (3, 0, 1)
+    window.add(125.0, 0)
+    assert totals(window) == (3, 0, 0)

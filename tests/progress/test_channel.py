@@ -165,6 +165,15 @@ async def test_topics_are_forgotten_and_bounded() -> None:
 
 
 @virtual_time
+async def test_ids_given_by_somebody_else_only_grow() -> None:
+    log = MemoryLog()
+    for number in (1, 3, 2):
+        log.put("t", number, "x", None)
+    assert [event.id for event in (await log.read("t", 0, 10)).events] == [1, 3]
+    assert log.newest("t") == 3
+
+
+@virtual_time
 async def test_what_is_published_is_history() -> None:
     channel = Channel()
     data = {"list": [1]}

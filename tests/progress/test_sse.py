@@ -71,7 +71,7 @@ def test_a_name_that_would_be_a_field_is_refused(name: str) -> None:
 
 
 def test_comments_and_retry_are_no_events() -> None:
-    assert parse(comment("ping") + comment("a\ndata: x\n\n") + retry(2.5)) == []
+    assert parse(comment("ping") + comment("a\ndata: x\n\n") + comment("b\rdata: y\r\r") + retry(2.5)) == []
     assert retry(2.5) == b"retry: 2500\n\n"
 
 

@@ -188,14 +188,6 @@ def test_each_token_differs_and_none_is_predictable_from_another() -> None:
     assert len({tokens().issue(b"a") for _ in range(100)}) == 100
 
 
-def test_nonce_and_binding_cannot_be_shifted_into_each_other() -> None:
-    from base64 import urlsafe_b64decode, urlsafe_b64encode
-
-    raw = urlsafe_b64decode(tokens().issue(b"A" + b"x" * 16))
-    moved = urlsafe_b64encode(b"x" * 16 + raw[16:]).decode()
-    assert not tokens().valid(moved, [b"A" + raw[:16], b"A"])
-
-
 def test_a_replaced_secret_still_verifies_tokens() -> None:
     issued = tokens("the-old-made-up-secret-0123456789abcdef").issue(b"a")
     assert tokens(SECRET, "the-old-made-up-secret-0123456789abcdef").valid(issued, [b"a"])

@@ -347,3 +347,39 @@ def test_bad_options_are_all_told_at_once_and_no_secret_with_them() -> None:
     assert "max_bytes" in str(caught.value)
     assert "32 are needed" in str(caught.value)
     assert "too-short" not in str(caught.value)
+
+
+@virtual_time
+async def test_a_rotation_does_not_prolong_the_lifetime() -> None:
+    accounts = Sessions(MemoryStore(), secret=SECRET, idle=3600, lifetime=7200)
+    cookie = await logged_in(accounts)
+    await asyncio.sleep(3000)
+    session = await accounts.open(cookie)
+    session.rotate()
+    cookie = sent(await accounts.save(session))
+    await asyncio.sleep(3500)
+    session = await accounts.open(cookie)
+    assert session.user_id == "7"
+    await accounts.save(session)
+    await asyncio.sleep(750)
+    assert (await accounts.open(cookie)).user_id is None
+
+
+@virtual_time
+async def test_several_wishes_in_one_request() -> None:
+    accounts = Sessions(MemoryStore(), secret=SECRET)
+    first = await logged_in(accounts, "7", a=1)
+    session = await accounts.open(first)
+    session.login("7")
+    session.rotate()
+    second = sent(await accounts.save(session))
+    assert (await accounts.open(first)).id is None
+    assert (await accounts.open(second))["a"] == 1
+    assert len(await accounts.list_for("7")) == 1
+
+    session = await accounts.open(second)
+    session.login("7")
+    session.logout()
+    await accounts.save(session)
+    assert (await accounts.open(second)).id is None
+    assert await accounts.list_for("7") == []

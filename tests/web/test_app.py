@@ -221,6 +221,40 @@ def test_a_visitor_without_session_needs_a_token_of_theirs_to_log_in(client: Tes
     assert client.post("/login", data={"user": "7", "csrf_token": planted}).status_code == 403
 
 
+def test_a_visitor_keeps_one_cookie_over_many_forms(client: TestClient) -> None:
+    first = client.get("/form")
+    second = client.get("/form")
+    assert "set-cookie" in first.headers
+    assert "set-cookie" not in second.headers
+    assert client.post("/login", data={"user": "7", "csrf_token": first.text}).status_code == 200
+
+
+def test_what_a_failed_request_wrote_is_not_kept_but_its_logout_is() -> None:
+    async def count(request: Request) -> Response:
+        session = web.session_of(request)
+        session["n"] = session.get("n", 0) + 1
+        return Response(str(session["n"]), int(request.query_params.get("status", 200)))
+
+    async def leave(request: Request) -> Response:
+        web.session_of(request).logout()
+        raise RuntimeError("after the logout")
+
+    app = make()
+    app.router.routes += [Route("/count", count), Route("/leave", leave)]
+    with TestClient(app, base_url="https://kit.example", raise_server_exceptions=False) as client:
+        sign_in(client)
+        assert [client.get(f"/count?status={s}").text for s in (200, 500, 503, 404, 200)] == [
+            "1",
+            "2",
+            "2",
+            "2",
+            "3",
+        ]
+        cookie = client.cookies["__Host-session"]
+        assert client.get("/leave").status_code == 500
+        assert client.get("/me", headers={"cookie": f"__Host-session={cookie}"}).json() == {"user": None}
+
+
 def test_exempt_paths_take_what_carries_its_own_proof(client: TestClient) -> None:
     assert client.post("/hook", json={"a": 1}).json() == {"a": 1}
 

@@ -140,7 +140,8 @@ async def test_draining_ends_streams_cleanly() -> None:
     assert all(client.ended for client in clients)  # a proper end, so that browsers reconnect at once
     assert all(producer.closed_at is not None for producer in producers)
     late = Client()
-    await late.open(EventStream(Producer(1, 50).__aiter__(), drain=drain))
+    async with asyncio.timeout(1):
+        await late.open(EventStream(Producer(1, 50).__aiter__(), drain=drain))
     assert late.ended
 
 

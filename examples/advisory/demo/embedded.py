@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from advisory.settings import Settings
 from prodkit import env
@@ -29,7 +30,10 @@ class Embedded:
     def start(self) -> None:
         """All at once; when one cannot start, none is left."""
         with ThreadPoolExecutor(3, thread_name_prefix="demo-servers") as threads:
-            starting = [threads.submit(self.postgres.start), threads.submit(self._simulator)]
+            starting: list[Future[Any]] = [
+                threads.submit(self.postgres.start),
+                threads.submit(self._simulator),
+            ]
             if self.redis is not None:
                 starting.append(threads.submit(self.redis.start))
             import_module("advisory.main")  # takes as long as the servers do

@@ -9,18 +9,34 @@ from starlette.responses import RedirectResponse
 
 from advisory.services import services
 from advisory.store.users import User
+from prodkit.sessions import Session
 
-__all__ = ["SignInNeeded", "client_address", "current_user", "redirect", "safe_next", "signed_in"]
+__all__ = [
+    "SignInNeeded",
+    "client_address",
+    "current_user",
+    "redirect",
+    "safe_next",
+    "session_of",
+    "signed_in",
+]
 
 
 class SignInNeeded(Exception):  # noqa: N818 - not a failure: the handler shows the way
     """The page is for somebody who is signed in."""
 
 
+def session_of(request: Request) -> Session:
+    """The visitor's session, empty for a new one."""
+    found = request.scope["session"]
+    assert isinstance(found, Session)
+    return found
+
+
 async def current_user(request: Request) -> User | None:
     """The account behind the session; looked up once a request, and not at all for visitors without one."""
     if not hasattr(request.state, "user"):
-        user_id = request.session.user_id
+        user_id = session_of(request).user_id
         request.state.user = await services(request).users.get(int(user_id)) if user_id else None
     found: User | None = request.state.user
     return found

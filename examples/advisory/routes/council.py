@@ -12,7 +12,7 @@ from advisory.council.plan import MAX_EXPERTS, MAX_QUESTION, MIN_QUESTION
 from advisory.council.texts import standing
 from advisory.pages.forms import read_form
 from advisory.pages.limits import take
-from advisory.pages.visitor import redirect, signed_in
+from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.routes.home import ask_page
 from advisory.services import services
 from prodkit.ratelimit import COUNCIL
@@ -73,7 +73,7 @@ async def delete(request: Request, run_id: UUID) -> Response:
     app, user = services(request), await signed_in(request)
     if not await app.runs.delete(user.id, run_id):
         raise HTTPException(404)
-    request.session["notice"] = "Conselho apagado. Ele fica na lixeira por 90 dias."
+    session_of(request)["notice"] = "Conselho apagado. Ele fica na lixeira por 90 dias."
     return redirect("/historico")
 
 
@@ -82,7 +82,7 @@ async def restore(request: Request, run_id: UUID) -> Response:
     app, user = services(request), await signed_in(request)
     if not await app.runs.restore(user.id, run_id):
         raise HTTPException(404)
-    request.session["notice"] = "Conselho restaurado."
+    session_of(request)["notice"] = "Conselho restaurado."
     return redirect(f"/conselhos/{run_id}")
 
 

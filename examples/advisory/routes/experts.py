@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from advisory.pages.forms import Form, read_form
 from advisory.pages.limits import take
-from advisory.pages.visitor import redirect, signed_in
+from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.services import services
 from prodkit import files
 from prodkit.ratelimit import UPLOAD
@@ -53,7 +53,7 @@ async def create(request: Request) -> Response:
     if form.errors:
         return app.pages.page(request, "expert_new.html", status=422, form=form)
     await app.experts.add(owner_id=user.id, name=name, role=role, goals=goals, style=style, avatar=avatar)
-    request.session["notice"] = f"{name} agora faz parte dos seus especialistas."
+    session_of(request)["notice"] = f"{name} agora faz parte dos seus especialistas."
     return redirect("/especialistas")
 
 
@@ -62,7 +62,7 @@ async def remove(request: Request, expert_id: int) -> Response:
     app, user = services(request), await signed_in(request)
     if not await app.experts.remove(user.id, expert_id):
         raise HTTPException(404)
-    request.session["notice"] = (
+    session_of(request)["notice"] = (
         "Especialista removido. Os conselhos de que participou continuam no histórico."
     )
     return redirect("/especialistas")

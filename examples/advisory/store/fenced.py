@@ -91,12 +91,14 @@ class FencedRuns:
 
     async def seat_started(self, run: Taken, seat: Seat) -> None:
         async with self._held(run) as tx:
-            await tx.execute(
-                "update seats set status = 'running', started_at = now() where run_id = $1 and position = $2",
+            changed = await tx.execute(
+                """update seats set status = 'running', started_at = now()
+                   where run_id = $1 and position = $2 and status = 'waiting'""",
                 run.id,
                 seat.position,
             )
-            await append(tx, run.id, "seat.started", {"position": seat.position, "name": seat.name})
+            if changed != "UPDATE 0":
+                await append(tx, run.id, "seat.started", {"position": seat.position, "name": seat.name})
 
     async def seat_done(self, run: Taken, seat: Seat, *, text: str, model: str) -> None:
         async with self._held(run) as tx:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 from pgqueuer.core.tm import TaskManager
@@ -58,7 +58,7 @@ class _OneConnection(Driver):
     def tm(self) -> TaskManager:
         return TaskManager()
 
-    async def __aenter__(self) -> _OneConnection:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None: ...

@@ -63,6 +63,7 @@ class Wakeups(Managed):
             del self._waiting[str(run_id)]
 
     async def _listen(self) -> None:
+        told = False
         while True:
             try:
                 connection = await asyncpg.connect(
@@ -71,13 +72,16 @@ class Wakeups(Managed):
                 try:
                     await connection.add_listener(CHANNEL, self._notice)
                     self.wake_all()  # what was announced while we were away
+                    told = False
                     while True:
                         await asyncio.sleep(_PROBE)
                         await connection.fetchval("select 1", timeout=3.0)
                 finally:
                     connection.terminate()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                logger.info("not listening for wakeups: {}", type(error).__name__)
+                if not told:  # once an outage, not twice a second
+                    logger.warning("not listening for wakeups: {}", type(error).__name__)
+                    told = True
                 await asyncio.sleep(_RECONNECT)
 
     def _notice(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:

@@ -56,33 +56,32 @@ def pages(make_settings, running):
     app.stop()
 
 
-@pytest.mark.parametrize(("farewell", "limit"), [(signal.SIGKILL, 10.0), (signal.SIGTERM, 8.0)])
-def test_another_worker_goes_on_with_what_is_missing(pages, a_visitor, simulator, tmp_path, farewell, limit):
-    simulator.reset()
+def test_another_worker_goes_on_with_what_is_missing(pages, a_visitor, simulator, tmp_path):
     with ExitStack() as stack:
-        first = stack.enter_context(worker(pages.settings, tmp_path / "first.log"))
+        workers = [stack.enter_context(worker(pages.settings, tmp_path / "0.log"))]
         ana = stack.enter_context(a_visitor(pages.url))
-        simulator.script("ok", "ok", *["slow-60"] * 3)
-        path = ana.ask(experts=5)
-        seen = ana.events(path, until=lambda step: step.get("settled") == 2)
-        stack.enter_context(worker(pages.settings, tmp_path / "second.log"))
-        simulator.always("ok")
-        began = time.monotonic()
-        first.send_signal(farewell)
-        taken = ana.events(path, after=seen[-1]["seq"], until=lambda step: step["kind"] == "run.started")
-        seconds = time.monotonic() - began
-        rest = ana.events(path, after=taken[-1]["seq"])
-        print(f"taken over after {seconds:.2f} s")
-        assert taken[-1]["message"] == "Retomando de onde parou…"
-        assert seconds < limit
-        first.wait(20)
-        if farewell is signal.SIGTERM:
-            assert first.returncode == 0
-    everything = seen + taken + rest
-    assert [step["seq"] for step in everything] == list(range(1, len(everything) + 1))
-    kinds = [step["kind"] for step in everything]
-    assert kinds.count("seat.done") == 5
-    assert kinds.count("run.finished") == kinds.count("chair.started") == 1
-    assert "Síntese pronta, com 5 especialistas." in rest[-1]["message"]
-    # Five at first, the three that were under way once more, and the chairman: nobody who had finished.
-    assert simulator.counters.requests == 9
+        for farewell, limit in ((signal.SIGKILL, 10.0), (signal.SIGTERM, 8.0)):
+            simulator.reset()
+            simulator.script("ok", "ok", *["slow-90"] * 3)
+            path = ana.ask(experts=5)
+            seen = ana.events(path, until=lambda step: step.get("settled") == 2)
+            workers.append(stack.enter_context(worker(pages.settings, tmp_path / f"{len(workers)}.log")))
+            simulator.always("ok")
+            began = time.monotonic()
+            workers[-2].send_signal(farewell)
+            taken = ana.events(path, after=seen[-1]["seq"], until=lambda step: step["kind"] == "run.started")
+            seconds = time.monotonic() - began
+            rest = ana.events(path, after=taken[-1]["seq"])
+            print(f"{farewell.name}: taken over after {seconds:.2f} s")
+            assert taken[-1]["message"] == "Retomando de onde parou…"
+            assert seconds < limit
+            code = workers[-2].wait(20)
+            assert code == (0 if farewell is signal.SIGTERM else -farewell)
+            everything = seen + taken + rest
+            assert [step["seq"] for step in everything] == list(range(1, len(everything) + 1))
+            kinds = [step["kind"] for step in everything]
+            assert kinds.count("seat.done") == 5
+            assert kinds.count("run.finished") == kinds.count("chair.started") == 1
+            assert "Síntese pronta, com 5 especialistas." in rest[-1]["message"]
+            # Five at first, the three that were under way once more, the chairman: nobody who had finished.
+            assert simulator.counters.requests == 9

@@ -14,8 +14,8 @@ from advisory.council.plan import has_quorum, outcome, to_ask
 from advisory.council.prompts import chairman_messages, chairman_system, expert_messages
 from advisory.council.texts import reason_for
 from advisory.store.fenced import FencedRuns, StaleFenceError, Taken
-from prodkit import Deadline
-from prodkit.errors import ProdkitError
+from prodkit import Deadline, Retry
+from prodkit.errors import DatabaseError, PoolExhaustedError, ProdkitError
 
 __all__ = ["CHAIR_LIMIT", "EXPERT_LIMIT", "Answerer", "Council"]
 
@@ -46,6 +46,8 @@ class Council:
     def __init__(self, runs: FencedRuns, claude: Answerer) -> None:
         self._runs = runs
         self._claude = claude
+        self._record = Retry(attempts=10, on=(DatabaseError, PoolExhaustedError), wait=1.0)
+        """An answer that was paid for is not lost to a restart of PostgreSQL: each record may be made again."""
 
     async def hold(self, run_id: UUID) -> None:
         """Brings a run to its end. Called again after a crash, it does what is missing.
@@ -78,7 +80,7 @@ class Council:
                     raise StaleFenceError(f"run {run.id} is no longer ours")
 
     async def _ask(self, run: Taken, seat: Seat) -> None:
-        await self._runs.seat_started(run, seat)
+        await self._record.run(self._runs.seat_started, run, seat)
         try:
             with Deadline.after(EXPERT_LIMIT):
                 reply = await self._claude.create(
@@ -86,19 +88,19 @@ class Council:
                 )
         except ProdkitError as error:
             logger.warning("council {}: {} gave no opinion ({})", run.id, seat.name, type(error).__name__)
-            await self._runs.seat_failed(run, seat, reason=reason_for(error))
+            await self._record.run(self._runs.seat_failed, run, seat, reason=reason_for(error))
         except Exception as error:  # noqa: BLE001 - one expert's failure is not the council's
             logger.exception("council {}: {} failed unexpectedly", run.id, seat.name)
-            await self._runs.seat_failed(run, seat, reason=reason_for(error))
+            await self._record.run(self._runs.seat_failed, run, seat, reason=reason_for(error))
         else:
-            await self._runs.seat_done(run, seat, text=reply.text, model=reply.model)
+            await self._record.run(self._runs.seat_done, run, seat, text=reply.text, model=reply.model)
 
     async def _conclude(self, run: Taken) -> None:
-        seats = await self._runs.seats(run)
+        seats = await self._record.run(self._runs.seats, run)
         if not has_quorum(seats):
-            await self._runs.finish(run, outcome(seats, synthesised=False))
+            await self._record.run(self._runs.finish, run, outcome(seats, synthesised=False))
             return
-        await self._runs.chair_started(run)
+        await self._record.run(self._runs.chair_started, run)
         try:
             with Deadline.after(CHAIR_LIMIT):
                 reply = await self._claude.create(
@@ -106,11 +108,19 @@ class Council:
                 )
         except ProdkitError as error:
             logger.warning("council {}: no synthesis ({})", run.id, type(error).__name__)
-            await self._runs.finish(run, outcome(seats, synthesised=False), reason=reason_for(error))
+            await self._record.run(
+                self._runs.finish, run, outcome(seats, synthesised=False), reason=reason_for(error)
+            )
         except Exception as error:  # noqa: BLE001 - the opinions are kept, and the user may ask again
             logger.exception("council {}: the synthesis failed unexpectedly", run.id)
-            await self._runs.finish(run, outcome(seats, synthesised=False), reason=reason_for(error))
+            await self._record.run(
+                self._runs.finish, run, outcome(seats, synthesised=False), reason=reason_for(error)
+            )
         else:
-            await self._runs.finish(
-                run, outcome(seats, synthesised=True), synthesis=reply.text, model=reply.model
+            await self._record.run(
+                self._runs.finish,
+                run,
+                outcome(seats, synthesised=True),
+                synthesis=reply.text,
+                model=reply.model,
             )

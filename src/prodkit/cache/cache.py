@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import timedelta
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from prodkit.cache import events as told
 from prodkit.cache.codec import Codec, JsonCodec
+from prodkit.cache.coherence import Coherence
 from prodkit.cache.decorator import Cached
 from prodkit.cache.entry import MISSING, Entry, Missing, Ttl, lifetime
 from prodkit.cache.flight import Flight, Flights
@@ -45,8 +48,11 @@ class Cache(Managed):
     Args:
         redis: the link, or None for a cache of this process alone.
         namespace: a plain word; caches of one namespace share their values.
-        max_staleness: seconds for which a value that *another* process has changed may still be served from
-            the memory of this one. 0 asks Redis every time.
+        coherence: hear from Redis what other processes change (one connection more), once the cache is
+            started.
+        max_staleness: seconds for which memory may serve what another process has changed, where that is
+            not heard: without `coherence`, before :meth:`start`, while that connection is lost. 0 then asks
+            Redis every time.
         l1_entries, l1_bytes: bounds of the memory tier.
         codec: ``"json"`` or a :class:`Codec` of your own.
         journal: invalidations kept during an outage; past that, the whole namespace is invalidated
@@ -59,6 +65,7 @@ class Cache(Managed):
         *,
         namespace: str,
         runtime: Runtime = SYSTEM,
+        coherence: bool = True,
         max_staleness: float = 1.0,
         l1_entries: int = 10_000,
         l1_bytes: int = 64 * 2**20,
@@ -95,6 +102,9 @@ class Cache(Managed):
         self._loader = Loader(self._tiers, self._flights, self._codec, namespace, runtime)
         self._off: Callable[[], None] | None = None
         self._listen()
+        self._coherence: Coherence | None = None
+        if coherence and self._tiers.link is not None:
+            self._coherence = Coherence(self._tiers.link, namespace, runtime.clock, self._tiers)
 
     # -- one value
     # ----------------------------------------------------------------------------------------------
@@ -122,7 +132,9 @@ class Cache(Managed):
         if entry is None or entry.value is MISSING or self._runtime.events.listened:
             return MISSING
         now = self._now()
-        if now >= entry.soft or (now >= entry.trusted and self._tiers.linked):
+        if now >= entry.soft:
+            return MISSING
+        if now >= entry.trusted and entry.era != self._tiers.era and self._tiers.linked:
             return MISSING
         self._memory.touch(key)
         self.stats.memory_hits += 1
@@ -134,7 +146,7 @@ class Cache(Managed):
         value: Any,
         *,
         ttl: Ttl,
-        stale: Ttl | Literal[0] = 0,
+        stale: float | timedelta = 0,
         tags: Iterable[str] = (),
         jitter: float = 0.0,
     ) -> None:
@@ -151,9 +163,14 @@ class Cache(Managed):
         fresh, whole = lifetime(ttl, stale, jitter, self._runtime.rng)
         entry = self._tiers.entry(self._codec.encode(value), fresh, whole, tags=_names(tags))
         self._overtake(key)
+        entry.ours_until = math.inf  # the news of this writing may come before its answer
         self._memory.put(key, entry)
-        await self._tiers.tell(lambda _: self._tiers.write(key, entry), keys=(key,))
-        self._overtake(key)  # reads that began before Redis knew
+        later = True
+        try:
+            _, later = await self._tiers.tell(lambda _: self._tiers.write(key, entry), keys=(key,))
+        finally:
+            self._overtake(key)  # reads that began before Redis knew
+            self._tiers.written(entry, later)
 
     async def get_or_set(
         self,
@@ -161,7 +178,7 @@ class Cache(Managed):
         load: Callable[[], Awaitable[T] | T],
         *,
         ttl: Ttl,
-        stale: Ttl | Literal[0] = 0,
+        stale: float | timedelta = 0,
         tags: Iterable[str] = (),
         jitter: float = 0.0,
         eager: float = 0.0,
@@ -244,9 +261,7 @@ class Cache(Managed):
 
         def drop() -> None:
             self._overtake_all(lambda _, flight: not chosen.isdisjoint(flight.tags))
-            for key, entry in self._memory:
-                if not chosen.isdisjoint(entry.tags):
-                    self._memory.remove(key)
+            self._tiers.drop_tags(chosen)
 
         drop()
         _, later = await self._tiers.tell(lambda shared: shared.move_tags(chosen), tags=tuple(chosen))
@@ -271,7 +286,7 @@ class Cache(Managed):
         self,
         *,
         ttl: Ttl,
-        stale: Ttl | Literal[0] = 0,
+        stale: float | timedelta = 0,
         tags: Iterable[str] | Callable[P, Iterable[str]] = (),
         jitter: float = 0.0,
         eager: float = 0.0,
@@ -300,12 +315,16 @@ class Cache(Managed):
     # -- lifespan
     # -----------------------------------------------------------------------------------------------
     async def start(self) -> None:
-        """Nothing has to be opened: the link is a resource of its own."""
+        """Begins to hear what other processes change. Without it, `max_staleness` alone holds."""
         self._listen()
+        if self._coherence is not None:
+            self._coherence.start()
 
     async def aclose(self) -> None:
         """Cancels the loads under way. What Redis could not be told by now is lost with the process."""
         await self._flights.aclose()
+        if self._coherence is not None:
+            await self._coherence.aclose()
         if self._off is not None:
             self._off()
             self._off = None
@@ -318,6 +337,7 @@ class Cache(Managed):
             "loading": len(self._flights),
             "journal": len(self._journal),
             "evictions": self._memory.evictions,
+            "coherent": self._tiers.coherent,
         }
         if self._tiers.link is None:
             return CheckResult("up", "in the memory of this process only", details)

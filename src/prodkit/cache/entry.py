@@ -49,7 +49,9 @@ class Entry:
 
     __slots__ = (
         "cost",
+        "era",
         "hard",
+        "ours_until",
         "payload",
         "retries",
         "retry_at",
@@ -57,7 +59,6 @@ class Entry:
         "tags",
         "trusted",
         "value",
-        "write_id",
     )
 
     def __init__(
@@ -70,7 +71,6 @@ class Entry:
         trusted: float = math.inf,
         cost: float = 0.0,
         tags: frozenset[str] = frozenset(),
-        write_id: bytes = b"",
     ) -> None:
         self.payload = payload
         self.value = value  # MISSING where every reader gets a copy of its own
@@ -79,7 +79,8 @@ class Entry:
         self.trusted = trusted
         self.cost = cost
         self.tags = tags
-        self.write_id = write_id
+        self.ours_until = 0.0  # news about the key before this instant may be of our own writing
+        self.era = 0  # in which it was read from Redis with every change being heard
         self.retry_at = 0.0
         self.retries = 0
 
@@ -98,12 +99,14 @@ def seconds(name: str, value: Ttl) -> float:
     return float(number)
 
 
-def lifetime(ttl: Ttl, stale: Ttl | Literal[0], jitter: float, rng: Random) -> tuple[float, float]:
+def lifetime(ttl: Ttl, stale: float | timedelta, jitter: float, rng: Random) -> tuple[float, float]:
     """Seconds until soft and hard expiry. Jitter only shortens, so that no value outlives its ttl."""
     fresh = seconds("ttl", ttl)
     if not 0 <= jitter < 1:
         raise ValueError(f"jitter must be at least 0 and below 1, got {jitter!r}")
     extra = 0.0 if stale == 0 and not isinstance(stale, bool) else seconds("stale", stale)
+    if extra == math.inf:
+        raise ValueError("stale must have an end: what may be served for ever needs no ttl")
     if jitter and fresh != math.inf:
         fresh *= 1 - jitter * rng.random()
     return fresh, fresh + extra

@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from datetime import timedelta
+from typing import Any, Final
 
 from prodkit.cache import events as told
 from prodkit.cache.codec import Codec
@@ -30,7 +32,7 @@ class Load:
 
     fn: Callable[[], Any]
     ttl: Ttl
-    stale: Ttl | Literal[0]
+    stale: float | timedelta
     jitter: float
     timeout: float | None
     tags: tuple[str, ...]
@@ -92,18 +94,25 @@ class Loader:
 
     async def _store(self, flight: Flight[Entry], key: str, entry: Entry, capture: Capture | None) -> bool:
         """Keeps what was loaded, unless something was invalidated since the load began, here or elsewhere."""
-        if capture is not None and not flight.overtaken and self._tiers.linked:
-            try:
-                if not await self._tiers.write(key, entry, capture):
-                    return False
-            except (RedisError, PoolExhaustedError):
-                entry.trusted = 0.0
-        elif self._tiers.link is not None:
-            entry.trusted = 0.0  # good while Redis is away; nobody knows what others did meanwhile
         if flight.overtaken:
             return False
-        self._tiers.memory.put(key, entry)
-        return True
+        tiers = self._tiers
+        if capture is not None and tiers.linked:
+            with suppress(RedisError, PoolExhaustedError):  # else kept here, like what may have changed
+                if not await tiers.write(key, entry, capture):
+                    return False
+                tiers.overtake(key)
+                tiers.written(entry)
+        elif tiers.link is not None:
+            entry.trusted = 0.0  # good while Redis is away; nobody knows what others did meanwhile
+        stored = not self._overtaken(flight)
+        if stored:
+            tiers.memory.put(key, entry)
+        return stored
+
+    @staticmethod
+    def _overtaken(flight: Flight[Entry]) -> bool:
+        return flight.overtaken  # asked again after a wait
 
     def is_due(self, entry: Entry, eager: float) -> bool:
         """Whether to refresh now: the value is stale, or about to be (XFetch: Vattani and others, VLDB

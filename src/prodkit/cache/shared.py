@@ -105,7 +105,8 @@ for i = 1, count do
   if life == 0 then
     redis.call('PERSIST', tag)
   elseif left >= 0 and left < life then
-    redis.call('PEXPIRE', tag, life)
+    -- twice as long: each change of a tag is news for all who keep what depends on it
+    redis.call('PEXPIRE', tag, 2 * life)
   end
 end
 return 1

@@ -11,7 +11,7 @@ import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from prodkit.cache.codec import Codec, immutable
 from prodkit.cache.entry import MISSING, Entry
@@ -25,6 +25,8 @@ from prodkit.redis.link import RedisLink
 __all__ = ["Stats", "Tiers"]
 
 T = TypeVar("T")
+
+_OURS: Final = 0.25
 
 
 @dataclass(slots=True)
@@ -71,7 +73,14 @@ class Tiers:
         self._max_staleness = max_staleness
         self._shared = None if self.link is None else SharedTier(self.link, namespace, codec.name)
         self._reading: dict[str, _Reading] = {}
+        self._eras = 0
+        self.era = -1
         self._replaying = asyncio.Lock()
+
+    @property
+    def coherent(self) -> bool:
+        """Whether every change by others is heard."""
+        return self.era > 0
 
     @property
     def linked(self) -> bool:
@@ -109,7 +118,7 @@ class Tiers:
         if now >= entry.hard:
             self.memory.remove(key)
             return None
-        if now >= entry.trusted and self.linked:
+        if now >= entry.trusted and entry.era != self.era and self.linked:
             return None
         self.memory.touch(key)
         return entry
@@ -125,8 +134,9 @@ class Tiers:
         if reading is None:
             reading = self._reading[key] = _Reading()
         reading.count += 1
+        era = self.era
         try:
-            if len(self.journal):
+            if len(self.journal) or self._replaying.locked():
                 await self.replay()
             found, capture, corrupt = await shared.read(key, tags)
         except (RedisError, PoolExhaustedError):
@@ -141,6 +151,7 @@ class Tiers:
             try:
                 fresh = found.left - found.stale
                 entry = self.entry(found.payload, fresh, found.left, cost=found.cost, tags=found.tags)
+                entry.era = max(era, 0)
             except Exception:  # noqa: BLE001 - whatever a foreign payload makes a codec raise, it is a miss
                 corrupt = True
         self.stats.corrupt += corrupt
@@ -194,7 +205,7 @@ class Tiers:
             return None, False
         if self.linked:
             try:
-                if len(self.journal):
+                if len(self.journal) or self._replaying.locked():
                     await self.replay()
                 return await change(self._shared), False
             except (RedisError, PoolExhaustedError):
@@ -205,36 +216,74 @@ class Tiers:
         self.journal.add(keys=keys, tags=tags, pattern=pattern, everything=everything)
         return None, True
 
+    # -- what others change (Hears) --
+    def armed(self) -> None:
+        """What is read from here on is heard of when it changes; what was read before is asked for anew."""
+        self._eras += 1
+        self.era = self._eras
+
+    def lost(self) -> None:
+        self.era = -1
+
+    def flushed(self) -> None:
+        self.overtake_all()
+        self.memory.clear()
+
+    def changed(self, name: str) -> None:
+        kind, _, key = name.partition(":")
+        if kind == "v":
+            self.overtake(key)
+            entry = self.memory.get(key)
+            if entry is not None and self._now() < entry.ours_until:
+                entry.trusted, entry.era = 0.0, 0
+            else:
+                self.memory.remove(key)
+        elif kind == "t":
+            self.overtake_all()
+            self.drop_tags(frozenset((key,)))
+        elif kind == "g":
+            self.flushed()
+
+    def written(self, entry: Entry, later: bool = False) -> None:
+        """Redis has `entry`. Who changed it since may have been heard already, so the next reader asks Redis.
+
+        It stays for the case that Redis goes away. News of the next moment may be of this very writing.
+        """
+        entry.ours_until = 0.0 if later else self._now() + _OURS
+        if self.coherent and not later:
+            entry.trusted, entry.era = 0.0, 0
+
+    def drop_tags(self, tags: frozenset[str]) -> None:
+        for key, entry in self.memory:
+            if not tags.isdisjoint(entry.tags):
+                self.memory.remove(key)
+
     # -- after an outage --
     async def recover(self) -> None:
         """Called by the link before anybody reads again."""
         await self.replay()
         for _, entry in self.memory:
-            entry.trusted = 0.0  # others may have changed it meanwhile
+            entry.trusted, entry.era = 0.0, 0  # others may have changed it meanwhile
 
     async def replay(self) -> None:
         """Tells Redis what was invalidated without it. What fails is kept and raises."""
         shared, journal = self._shared, self.journal
         assert shared is not None
         async with self._replaying:
-            if journal.everything:
-                journal.everything = False
+            # Each is taken out before it is sent: what is written down meanwhile is newer, and must stay.
+            while len(journal):
+                everything, keys, tags, patterns = journal.take(500)
                 try:
-                    await shared.clear()
+                    if everything:
+                        await shared.clear()
+                    if keys:
+                        await shared.delete(keys, secrets.token_hex(8))
+                    if tags:
+                        await shared.move_tags(tags)
+                    for pattern in patterns:
+                        await shared.delete_matching(pattern)
                 except BaseException:
-                    journal.add(everything=True)
+                    journal.add(keys=keys, tags=tags, everything=everything)
+                    for pattern in patterns:
+                        journal.add(pattern=pattern)
                     raise
-            while journal.keys:
-                keys = tuple(journal.keys)[:500]
-                await shared.delete(keys, secrets.token_hex(8))
-                for key in keys:
-                    journal.keys.pop(key, None)
-            while journal.tags:
-                tags = tuple(journal.tags)[:500]
-                await shared.move_tags(tags)
-                for tag in tags:
-                    journal.tags.pop(tag, None)
-            while journal.patterns:
-                pattern = next(iter(journal.patterns))
-                await shared.delete_matching(pattern)
-                journal.patterns.pop(pattern, None)

@@ -21,6 +21,7 @@ __all__ = ["Undecodable", "decode", "load_codecs"]
 
 _PADDING_GREY: Final = 128
 _BITSTREAM: Final = re.compile(rb"VP8[ L]")
+_PILLOW: Final = 13
 
 
 class Undecodable(Exception):  # noqa: N818 - it is an answer, not a fault
@@ -30,9 +31,17 @@ class Undecodable(Exception):  # noqa: N818 - it is an answer, not a fault
 def load_codecs() -> dict[str, Any]:
     """The decoder classes of this machine by kind."""
     try:
+        import PIL
         from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin, features
     except ImportError as error:
         raise MissingExtraError.named("pillow", "files") from error
+    if int(PIL.__version__.partition(".")[0]) < _PILLOW:
+        raise MissingExtraError(
+            f"Pillow {_PILLOW} or newer is needed, its predecessors have known holes: "
+            "run `pip install 'prodkit[files]'`",
+            extra="files",
+            package="pillow",
+        )
     codecs: dict[str, Any] = {
         "jpeg": JpegImagePlugin.JpegImageFile,
         "png": PngImagePlugin.PngImageFile,

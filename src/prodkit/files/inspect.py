@@ -21,7 +21,7 @@ from prodkit.files.walk.text import walk_text
 from prodkit.files.walk.trailer import check_trailer
 from prodkit.files.walk.webp import walk_webp
 
-__all__ = ["Found", "inspect"]
+__all__ = ["Found", "inspect", "reinspect"]
 
 SinglePolicy: TypeAlias = ImagePolicy | PdfPolicy | TextPolicy | OfficePolicy
 _IMAGE_WALKERS: Final[dict[str, Callable[[bytes, ImageLimits], ImageFacts]]] = {
@@ -63,6 +63,17 @@ def inspect(data: bytes, policies: tuple[SinglePolicy, ...], extension: str = ""
     if kind and kind != "zip":
         raise RefusedError("type_not_allowed", kind, kind=kind)
     raise RefusedError("unknown_type", disguise(data[:512]) or "unknown")
+
+
+def reinspect(kind: str, data: bytes, policy: ImagePolicy) -> ImageFacts:
+    """The facts of a picture that was written anew: of the same kind, and with nothing beside its pixels."""
+    if sniff(data[:256]) != kind:
+        raise RefusedError("undecodable", "another kind than before")
+    facts = _IMAGE_WALKERS[kind](data, policy.limits)
+    if facts.end != len(data):
+        raise RefusedError("undecodable", "bytes after the end")
+    refuse_active(data, facts.metadata, facts.inflated)
+    return facts
 
 
 def _sized(data: bytes, policy: SinglePolicy) -> bytes:

@@ -98,7 +98,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def problem(code: str, language: Language = "en", **facts: object) -> FileProblem:
+def problem(code: str, language: Language = "pt-BR", **facts: object) -> FileProblem:
     """The problem `code` with its text. `facts` fill the text and never hold what the client sent."""
     return FileProblem(code, TEXTS[code][LANGUAGES.index(language)].format(**facts))
 

@@ -37,9 +37,11 @@ __all__ = [
 
 T = TypeVar("T")
 _BOOT: Final = (
-    "import sys; sys.path[:0] = sys.argv[3:]; from prodkit.files.worker import main; main(*sys.argv[1:3])"
+    "import sys; sys.path += sys.argv[3:]; from prodkit.files.worker import main; main(*sys.argv[1:3])"
 )
+_FACTS: Final = ("width", "height", "frames")
 _START_TIMEOUT: Final = 20.0
+_WALKERS: Final = 2  # more would only wait for the interpreter, and the event loop with them
 
 
 class UndecodableError(Exception):
@@ -89,6 +91,7 @@ class Sandbox(Managed):
         self._idle: list[_Worker] = []
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
+        self._walkers: ThreadPoolExecutor | None = None
         self._finalizer: Callable[[], object] = weakref.finalize(self, _end_all, self._idle)
         self.restarts = 0
         _sandboxes.add(self)
@@ -99,9 +102,10 @@ class Sandbox(Managed):
 
     async def aclose(self) -> None:
         """Ends the workers. The sandbox may be used again: the next call starts a new one."""
-        threads, self._threads = self._threads, None
-        if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._walkers):
+            if threads is not None:
+                threads.shutdown(wait=False, cancel_futures=True)
+        self._threads = self._walkers = None
         with self._lock:
             idle, self._idle[:] = list(self._idle), []
         for worker in idle:
@@ -133,8 +137,10 @@ class Sandbox(Managed):
             raise
 
     async def in_thread(self, fn: Callable[..., T], *args: Any) -> T:
-        """Runs pure Python work beside the loop, on as many threads as there are workers."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool(), functools.partial(fn, *args))
+        """Runs pure Python work beside the loop, on two threads that never wait for a decoder."""
+        if self._walkers is None:
+            self._walkers = ThreadPoolExecutor(_WALKERS, thread_name_prefix="prodkit-files-walk")
+        return await asyncio.get_running_loop().run_in_executor(self._walkers, functools.partial(fn, *args))
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
@@ -175,11 +181,15 @@ class Sandbox(Managed):
         finally:
             job.done()
         if "error" in reply:
-            problem = str(reply["error"])
+            problem = str(reply["error"])[:200]
             self._give(worker)
             raise (DecodeMemoryError if problem == "memory" else UndecodableError)(problem)
+        size = {name: value for name in _FACTS if isinstance(value := reply.get(name), int)}
+        if len(size) != len(_FACTS):
+            worker.end()
+            raise DecodeCrashedError("the worker answered nonsense")
         self._give(worker)
-        return {name: int(reply[name]) for name in ("width", "height", "frames")}, body
+        return size, body
 
     def __repr__(self) -> str:
         return f"Sandbox(workers={self.workers}, timeout={self.timeout}, memory_bytes={self.memory_bytes})"
@@ -326,7 +336,7 @@ def _after_fork() -> None:
         idle, sandbox._idle[:] = list(sandbox._idle), []
         for worker in idle:
             worker.abandon()
-        sandbox._threads = None
+        sandbox._threads = sandbox._walkers = None
         sandbox._lock = threading.Lock()
 
 

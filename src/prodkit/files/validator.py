@@ -15,7 +15,7 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import DeadlineExceededError, FileProblem, InvalidFileError
 from prodkit.files import intake, names, sniff
 from prodkit.files.clean import CleanFile
-from prodkit.files.inspect import Found, inspect
+from prodkit.files.inspect import Found, inspect, reinspect
 from prodkit.files.messages import LANGUAGES, Language, mebibytes, problem
 from prodkit.files.policies import AnyOf, ImagePolicy, OfficePolicy, PdfPolicy, Policy, TextPolicy
 from prodkit.files.sandbox import Sandbox, UndecodableError, shared
@@ -66,7 +66,7 @@ class Validator(Managed):
         avatars = files.Validator(files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048))
         avatar = await avatars.check(upload, filename="eu.png", declared_type="image/png", sanitise=True)
 
-    `language` ("en" or "pt-BR") is that of the problems' texts. `sandbox` decodes; without one, all
+    `language` ("pt-BR" or "en") is that of the problems' texts. `sandbox` decodes; without one, all
     validators of the process share one with two workers. `scanner` looks for malware (see
     :class:`~prodkit.files.Clamd`), `quarantine` is handed each
     refused file. `opinion` names, for the event, what a file of no accepted type is, and ``files.libmagic`` does
@@ -78,7 +78,7 @@ class Validator(Managed):
         self,
         policy: Policy,
         *,
-        language: Language = "en",
+        language: Language = "pt-BR",
         sandbox: Sandbox | None = None,
         scanner: Scanner | None = None,
         quarantine: Quarantine | None = None,
@@ -280,7 +280,13 @@ class _Check:
         if not self.sanitise and not _agree(size, facts):
             self.say("malformed", detail="decoder and container disagree on the size")
         if self.sanitise:
-            return rewritten, size
+            # Written by a process that had hostile bytes in its hands: looked at like any other upload.
+            try:
+                again = await self.validator._sandbox.in_thread(reinspect, found.kind, rewritten, policy)
+            except RefusedError as why:
+                self.say(why.code, detail=f"written anew: {why.detail}", **why.facts)
+                return data, {}
+            return rewritten, {"width": again.width, "height": again.height, "frames": again.frames}
         return (own if policy.trailers == "strip" else data), size
 
     def say(self, code: str, *, detail: str = "", **facts: object) -> None:

@@ -53,6 +53,8 @@ def estimate_input(params: Mapping[str, Any]) -> int:
 
 
 def _measure(value: Any, counted: list[int]) -> None:
+    if hasattr(value, "model_dump"):  # blocks of an earlier answer, as the SDK gives them
+        value = value.model_dump()
     if isinstance(value, str):
         counted[0] += len(value)
     elif isinstance(value, Mapping):

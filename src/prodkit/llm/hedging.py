@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from prodkit.llm.call import FaultError
 from prodkit.llm.classify import Failure
 from prodkit.llm.source import Source
+from prodkit.llm.ticket import FaultError
 from prodkit.llm.wire import Send
 
 __all__ = ["race"]

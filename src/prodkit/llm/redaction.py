@@ -36,6 +36,8 @@ def clean(detail: str, params: Mapping[str, Any], key: str = "") -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
+    if hasattr(value, "model_dump"):  # blocks of an earlier answer, as the SDK gives them
+        value = value.model_dump()
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

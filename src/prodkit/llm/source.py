@@ -9,11 +9,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from prodkit.llm.call import FaultError, Ticket
 from prodkit.llm.classify import Failure, of_error_object, of_exception, of_response
 from prodkit.llm.records import Usage
 from prodkit.llm.splice import CONTENT
 from prodkit.llm.sse import Decoder
+from prodkit.llm.ticket import FaultError, Ticket
 from prodkit.llm.wire import Reply, Send
 
 __all__ = ["Source"]

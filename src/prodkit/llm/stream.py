@@ -9,13 +9,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from prodkit.errors import LlmError
-from prodkit.llm.call import Call, FaultError
+from prodkit.llm.call import Call
 from prodkit.llm.classify import Failure
 from prodkit.llm.hedging import race
 from prodkit.llm.records import Answer, Attempt
 from prodkit.llm.seam import continued, resumable
 from prodkit.llm.source import Source
 from prodkit.llm.splice import MalformedError, Splice
+from prodkit.llm.ticket import FaultError
 from prodkit.llm.whole import answer_of
 from prodkit.llm.wire import Send
 

@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from prodkit.llm.call import Call, FaultError, Ticket
+from prodkit.llm.call import Call
 from prodkit.llm.classify import Failure, of_error_object, of_exception, of_response
 from prodkit.llm.records import Answer, Usage
+from prodkit.llm.ticket import FaultError, Ticket
 from prodkit.llm.wire import Reply, Send
 
 __all__ = ["answer_of", "count_of", "message_of", "run_whole"]

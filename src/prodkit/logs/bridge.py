@@ -25,7 +25,7 @@ _WARNINGS_WORDS = """
 """
 _WARNINGS = frozenset(_WARNINGS_WORDS.split())
 _INFOS_WORDS = """
-    closed recovered up reset started stopped purged scheduled half_opened
+    closed recovered up reset started stopped purged scheduled half_opened attempt finished denied
 """
 _INFOS = frozenset(_INFOS_WORDS.split())
 # Loggers that bring handlers of their own and keep their lines to themselves.
@@ -37,6 +37,8 @@ _OWN_HANDLERS = (
     "gunicorn.error",
     "gunicorn.access",
 )
+# They say of each request what our events say better, and with its address.
+_TALKATIVE = ("httpx", "httpx2", "httpcore", "httpcore2")
 _STANDARD = ((50, "CRITICAL"), (40, "ERROR"), (30, "WARNING"), (20, "INFO"))
 
 
@@ -107,6 +109,8 @@ class Bridge:
         self._undo.append(put_back)
         for name in _OWN_HANDLERS:
             self._free(logging.getLogger(name))
+        for name in _TALKATIVE:
+            self._quieten(logging.getLogger(name))
         logging.captureWarnings(True)
         self._undo.append(lambda: logging.captureWarnings(False))
 
@@ -120,6 +124,11 @@ class Bridge:
             logger.propagate = propagate
 
         self._undo.append(put_back)
+
+    def _quieten(self, logger: logging.Logger) -> None:
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.WARNING)
+            self._undo.append(lambda: logger.setLevel(logging.NOTSET))
 
     def _hooks(self) -> None:
         before, thread_before = sys.excepthook, threading.excepthook

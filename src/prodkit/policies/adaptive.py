@@ -88,7 +88,9 @@ class Gradient:
         self._busiest = max(self._busiest, inflight)
         if now - self._moved < self.interval:
             return False
-        gradient = min(1.0, max(0.5, self.tolerance * self.baseline / self.latency))
+        # An answer that took no time (on virtual time, or by a coarse clock) says that nothing queues.
+        ratio = self.tolerance * self.baseline / self.latency if self.latency else 1.0
+        gradient = min(1.0, max(0.5, ratio))
         wanted = gradient * self.limit + self.headroom
         if wanted > self.limit and self._busiest * 2 < self.limit:
             wanted = self.limit  # unused: no reason to grow

@@ -17,7 +17,7 @@ from typing import Any, Literal, ParamSpec, Self, TypeAlias, TypeVar
 
 from prodkit.core.runtime import SYSTEM, Runtime
 
-__all__ = ["AsyncFn", "Policy", "StreamFn", "SyncFn", "kind_of"]
+__all__ = ["AsyncFn", "MisuseError", "Policy", "StreamFn", "SyncFn", "kind_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,6 +26,10 @@ AsyncFn: TypeAlias = Callable[..., Awaitable[Any]]
 SyncFn: TypeAlias = Callable[..., Any]
 StreamFn: TypeAlias = Callable[..., AsyncIterator[Any]]
 Kind: TypeAlias = Literal["async", "sync", "stream"]
+
+
+class MisuseError(TypeError):
+    """A callable cannot be guarded the way it was handed over: a mistake that no policy counts or repeats."""
 
 
 class Policy:
@@ -74,10 +78,7 @@ class Policy:
         """Calls the plain function `fn` under this policy, in this thread."""
         if not callable(fn):
             raise _not_callable(fn)
-        try:
-            return self._call(fn, *args, **kwargs)  # type: ignore[no-any-return]
-        except _AwaitableReturned as surprise:
-            raise surprise.refused() from None
+        return self._call(fn, *args, **kwargs)  # type: ignore[no-any-return]
 
     def stream(
         self, fn: Callable[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs
@@ -141,8 +142,8 @@ def invoke(fn: AsyncFn, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
     if type(result) is CoroutineType or hasattr(result, "__await__"):
         return result
     if hasattr(result, "__aiter__"):
-        raise TypeError(f"{name_of(fn)} is an async generator: use policy.stream(fn, …) and iterate it")
-    raise TypeError(
+        raise MisuseError(f"{name_of(fn)} is an async generator: use policy.stream(fn, …) and iterate it")
+    raise MisuseError(
         f"{name_of(fn)} returned {type(result).__name__}, which cannot be awaited: use policy.call(fn, …)"
     )
 
@@ -150,7 +151,8 @@ def invoke(fn: AsyncFn, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
 def _invoke_sync(fn: SyncFn, /, *args: Any, **kwargs: Any) -> Any:
     result = fn(*args, **kwargs)
     if type(result) is CoroutineType or hasattr(result, "__await__"):
-        raise _AwaitableReturned(fn, result)
+        _close(result)
+        raise MisuseError(f"{name_of(fn)} returned an awaitable: use `await policy.run(fn, …)`")
     return result
 
 
@@ -159,26 +161,13 @@ def _invoke_stream(fn: StreamFn, /, *args: Any, **kwargs: Any) -> AsyncIterator[
     if hasattr(result, "__anext__"):
         return result
     _close(result)
-    raise TypeError(
+    raise MisuseError(
         f"{name_of(fn)} returned {type(result).__name__}, not an async iterator: use policy.run(fn, …)"
     )
 
 
 INVOKERS = (invoke, _invoke_sync, _invoke_stream)
 """What ``run``, ``call`` and ``stream`` guard: the callable that is meant is their first argument."""
-
-
-class _AwaitableReturned(BaseException):
-    """A plain callable returned an awaitable. Not an Exception, so that no policy retries or counts it."""
-
-    def __init__(self, fn: object, result: Awaitable[Any]) -> None:
-        super().__init__()
-        self._fn = fn
-        self._result = result
-
-    def refused(self) -> TypeError:
-        _close(self._result)
-        return TypeError(f"{name_of(self._fn)} returned an awaitable: use `await policy.run(fn, …)`")
 
 
 def kind_of(fn: object) -> Kind:

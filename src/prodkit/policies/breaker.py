@@ -16,7 +16,7 @@ from prodkit.core.check import CheckResult
 from prodkit.core.events import Event
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import CircuitOpenError, DeadlineExceededError, RejectedError
-from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
+from prodkit.policies.base import AsyncFn, MisuseError, Policy, StreamFn, SyncFn
 from prodkit.policies.circuit import Change, Circuit, Lease, Rules, State
 from prodkit.policies.ticks import ticks_of
 from prodkit.policies.timeout import bounded, deadline_for, ended_by_timer, within_deadline
@@ -484,7 +484,7 @@ class CircuitBreaker(Policy):
     def _is_failure(self, error: BaseException) -> bool:
         if not isinstance(error, Exception):
             return isinstance(error, asyncio.CancelledError) and ended_by_timer(error)
-        if isinstance(error, RejectedError):
+        if isinstance(error, (RejectedError, MisuseError)):
             return False
         if (
             isinstance(error, DeadlineExceededError)

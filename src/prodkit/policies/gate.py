@@ -163,6 +163,7 @@ class RetryAfterGate(Policy):
         if not self._line and pace.next(now) <= now:
             pace.reserve(now)
             return
+        self._line.meet(asyncio.get_running_loop())
         of_use = Deadline.instant() - 1.5 * self._latency
         turn = pace.turn(now, len(self._line))
         if turn >= of_use or turn > now + self._max_wait:
@@ -181,7 +182,7 @@ class RetryAfterGate(Policy):
     def _arm(self, at: float) -> None:
         """The next turn comes at `at`: one timer for the whole line."""
         loop = asyncio.get_running_loop()
-        if self._timer is None or (self._timer_loop is not loop and not self._line):
+        if self._timer is None or self._timer_loop is not loop:
             self._timer, self._timer_loop = loop.call_at(at, self._turn), loop
 
     def _disarm(self) -> None:
@@ -191,7 +192,9 @@ class RetryAfterGate(Policy):
             self._timer = None
 
     def _turn(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         now, pace = self.runtime.clock.monotonic(), self._pace
         while (at := pace.next(now)) <= now and self._line.call():
             pace.reserve(now)
@@ -201,7 +204,7 @@ class RetryAfterGate(Policy):
     def _lost(self) -> None:
         """The caller whose turn it was has gone: the next one gets it."""
         self._pace.give_back()
-        if self._timer is None and self._line:
+        if self._line:
             self._turn()
 
     def succeeded(self) -> None:

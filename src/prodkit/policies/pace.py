@@ -31,13 +31,15 @@ class Pace:
     plateau = 3.0
     span = 5.0  # seconds over which the rate asked is counted
 
+    _ceiling: float  # these three begin with the first refusal
+    _epoch: float
+    _target: float
+
     def __init__(self) -> None:
         self.not_before = -math.inf
         self.rate: float | None = None
         self._slot = -math.inf
-        self._ceiling = math.inf
         self._cut_at = -math.inf
-        self._epoch = self._target = 0.0
         self._since = -math.inf
         self._asked = self._asked_before = 0
 

@@ -52,7 +52,8 @@ class Pipeline(Policy):
     """
 
     def __init__(self, *policies: Policy, runtime: Runtime = SYSTEM) -> None:
-        wrong = [policy for policy in policies if not isinstance(policy, Policy)]
+        given: tuple[object, ...] = policies
+        wrong = [each for each in given if not isinstance(each, Policy)]
         if wrong:
             raise TypeError(f"Pipeline takes policies, got {', '.join(map(repr, wrong))}")
         self.runtime = runtime
@@ -60,7 +61,7 @@ class Pipeline(Policy):
         for problem in _costly(self.policies):
             warnings.warn(problem, CostlyOrderWarning, stacklevel=2)
 
-    def adopt(self, runtime: Runtime) -> Pipeline:  # type: ignore[override]
+    def adopt(self, runtime: Runtime) -> Pipeline:
         return self if self.runtime is not SYSTEM else Pipeline(*self.policies, runtime=runtime)
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
@@ -102,6 +103,8 @@ def _costly(policies: tuple[Policy, ...]) -> list[str]:
         why = _COSTS.get(pair)
         if why is None and outer.rank > inner.rank > 0:
             why = "the order to prefer is the other way round"
+        if getattr(inner, "nested", False):
+            continue  # it insists
         if why is not None and pair[0] == pair[1]:
             problems.append(f"two {pair[0]} in one pipeline: {why}")
         elif why is not None:

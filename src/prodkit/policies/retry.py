@@ -18,7 +18,7 @@ from prodkit.core.events import Event
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import DeadlineExceededError, InvalidError, MissingExtraError, RejectedError
 from prodkit.policies.backoff import Backoff, full_jitter
-from prodkit.policies.base import INVOKERS, AsyncFn, Policy, StreamFn, SyncFn, name_of
+from prodkit.policies.base import INVOKERS, AsyncFn, MisuseError, Policy, StreamFn, SyncFn, name_of
 from prodkit.policies.breaker import Errors, matcher
 from prodkit.policies.gate import retry_after_of
 from prodkit.policies.ticks import ticks_of
@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _NEVER: Final = math.inf
 
-NEVER_RETRIED = (RejectedError, DeadlineExceededError, InvalidError, MissingExtraError)
+NEVER_RETRIED = (RejectedError, DeadlineExceededError, InvalidError, MissingExtraError, MisuseError)
 """Trying again cannot help, or is not wanted: unless `on` names one of them."""
 
 NEVER_SENT = (RejectedError, ConnectionRefusedError, socket.gaierror)

@@ -48,13 +48,10 @@ class Line:
         """Waits for the caller's turn until the loop's instant `latest`; None means that it has come.
 
         A caller that is cancelled while it waits leaves nothing behind, also when its turn had just come.
-
-        Raises:
-            RuntimeError: others wait on another event loop that still lives.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._own(loop)
+        self.meet(loop)
         if latest <= now:
             return "late"
         if len(self._waiters) >= self.max_waiting:
@@ -94,7 +91,12 @@ class Line:
                 return True
         return False
 
-    def _own(self, loop: asyncio.AbstractEventLoop) -> None:
+    def meet(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The line is about to be used on `loop`: callers of a loop that is no more are forgotten.
+
+        Raises:
+            RuntimeError: others wait on another event loop that still lives.
+        """
         if self._waiters and (other := self._waiters[0].turn.get_loop()) is not loop:
             if not other.is_closed():
                 raise RuntimeError("this limit is waited for on another event loop: make one for each loop")
@@ -128,12 +130,13 @@ class _Waiter:
 class Slots:
     """At most `limit` holders at once, with a :class:`Line` in front."""
 
-    __slots__ = ("inflight", "limit", "line")
+    __slots__ = ("_waiters", "inflight", "limit", "line")
 
     def __init__(self, limit: int, *, max_queue: int, order: Order) -> None:
         self.limit = limit
         self.inflight = 0
         self.line = Line(max_waiting=max_queue, order=order, lost=self.leave)
+        self._waiters = self.line._waiters  # asked on every call: a deque answers faster than a method
 
     @property
     def waiting(self) -> int:
@@ -146,7 +149,7 @@ class Slots:
 
     def enter(self) -> bool:
         """Takes a place if one is free and nobody waits for it."""
-        if self.inflight < self.limit and not self.line:
+        if self.inflight < self.limit and not self._waiters:
             self.inflight += 1
             return True
         return False
@@ -154,7 +157,7 @@ class Slots:
     def leave(self) -> None:
         """Gives a place back."""
         self.inflight -= 1
-        if self.line:
+        if self._waiters:
             self.admit()
 
     def admit(self) -> None:

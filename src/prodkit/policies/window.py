@@ -67,13 +67,8 @@ class CallWindow(Window):
         self._next = place + 1 if place + 1 < size else 0
 
     def add_successes(self, count: int) -> None:
-        size = len(self._ring)
-        if count >= size:
-            self.clear()
-            self.calls = size
-        else:
-            for _ in range(count):
-                self.add(0.0, 0)
+        for _ in range(min(count, len(self._ring))):  # what is older falls out anyhow
+            self.add(0.0, 0)
 
     def clear(self) -> None:
         self._ring = bytearray(len(self._ring))
@@ -86,11 +81,10 @@ class TimeWindow(Window):
     __slots__ = ("_buckets", "_place", "_slice", "_until")
 
     def __init__(self, seconds: float, buckets: int = 10) -> None:
-        super().__init__()
         self._slice = seconds / buckets
-        self._buckets = [[0, 0, 0] for _ in range(buckets)]
+        self._buckets: list[list[int]] = [[] for _ in range(buckets)]
         self._place = 0
-        self._until = -math.inf
+        self.clear()
 
     def add(self, now: float, outcome: int) -> None:
         if now >= self._until:

@@ -1,7 +1,8 @@
 """The wire format of server-sent events (WHATWG HTML, 9.2). Pure.
 
 What a browser would drop or misread is refused or changed here: an id with NUL is ignored by browsers, so ids are
-numbers; a bare CR ends a line, so lines are split on all three endings; a name with a line break would be a field.
+numbers; a bare CR ends a line too, so comments are split on all three endings; a name with a line break would be
+another field.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def encode(event: Progress) -> bytes:
     """One event as a block of lines. Data is JSON; a string is sent as JSON too, so that it can be read back."""
     check_name(event.name)
     text = json.dumps(event.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    lines = "".join(f"data: {line}\n" for line in _LINES.split(text))
-    return f"id: {event.id}\nevent: {event.name}\n{lines}\n".encode("utf-8", "replace")
+    # JSON escapes CR and LF, the only line ends of this format, so the data is always one line.
+    return f"id: {event.id}\nevent: {event.name}\ndata: {text}\n\n".encode("utf-8", "replace")
 
 
 def comment(text: str = "") -> bytes:

@@ -73,6 +73,8 @@ class RateLimiter:
         self._unmerged: dict[tuple[str, Key], tuple[Limit, Key, bool]] = {}
         self._owed: list[tuple[str, int, int]] = []
         self._merging = asyncio.Lock()
+        self._namespace = namespace
+        self._mark: bytes | None = None
         if self._link is not None:
             self._link.on_up(self._merge)
 
@@ -95,7 +97,7 @@ class RateLimiter:
             return self._settled(Decision([ask[0] for ask in asks], outlooks, "memory", cost, grants))
         if link.up:
             try:
-                if self._unmerged or self._owed:
+                if self._unmerged or self._owed or self._mark is None:
                     await self._merge()
                 return self._settled(await self._together(link, asks, cost))
             except (RedisError, PoolExhaustedError):
@@ -180,6 +182,12 @@ class RateLimiter:
     async def _merge(self) -> None:
         assert self._link is not None
         async with self._merging:
+            mark = await shared.mark(self._link, self._namespace)
+            if self._mark is not None and mark != self._mark:
+                for limit, key in self._memory.disown():
+                    self._unmerged.setdefault((limit.series, key), (limit, key, False))
+                self._owed.clear()
+            self._mark = mark
             while self._unmerged:
                 name = next(iter(self._unmerged))
                 limit, key, afresh = self._unmerged.pop(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from prodkit.core.clock import Clock
 from prodkit.ratelimit.algorithms import Entry, Log, Outlook, admit, look, prune
@@ -28,7 +28,8 @@ class MemoryStore:
     def __init__(self, clock: Clock, max_keys: int) -> None:
         self._clock = clock
         self._max_keys = max_keys
-        self._tables: dict[int, OrderedDict[object, Log]] = {}
+        self._tables: dict[int, OrderedDict[tuple[str, object], Log]] = {}
+        self._limits: dict[str, Limit] = {}
         self._size = 0
 
     def __len__(self) -> int:
@@ -87,6 +88,19 @@ class MemoryStore:
         prune(log, self.now(), limit.window_us)
         return [entry for entry in log.entries if entry.stamp == 0]
 
+    def disown(self) -> list[Ask]:
+        """Redis has lost what it knew: everything that still counts here is unknown to it. Returns whose it is."""
+        now, found = self.now(), list[Ask]()
+        for table in self._tables.values():
+            for (series, key), log in table.items():
+                limit = self._limits[series]
+                prune(log, now, limit.window_us)
+                for entry in log.entries:
+                    entry.stamp = 0
+                if log.entries and key is not _OVERFLOW:
+                    found.append((limit, cast("Key", key)))
+        return found
+
     def _log(self, limit: Limit, key: Key, now: int) -> Log:
         """The log of `key`, made if need be and moved to the end of its table."""
         window = limit.window_us
@@ -104,6 +118,7 @@ class MemoryStore:
             if log is None:
                 log = table[name] = Log()
                 self._size += 1
+                self._limits[limit.series] = limit
         table.move_to_end(name)
         return log
 

@@ -7,6 +7,7 @@ order. Stamps in a log are unique, so that a refund removes exactly what its che
 from __future__ import annotations
 
 import hashlib
+import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Any, Final
@@ -17,7 +18,7 @@ from prodkit.ratelimit.limit import Key, Limit
 from prodkit.redis.link import RedisLink
 from prodkit.redis.scripts import Script
 
-__all__ = ["Sealer", "merge", "refund", "short", "take"]
+__all__ = ["Sealer", "mark", "merge", "refund", "short", "take"]
 
 _TAKE: Final = Script("""
 local time = redis.call('TIME')
@@ -137,6 +138,19 @@ return stamps
 """)
 
 
+# KEYS[1]; ARGV: a new mark, its life in milliseconds. The mark lives as long as what Redis knows of the limits.
+_MARK: Final = Script("""
+local found = redis.call('GET', KEYS[1])
+if not found then
+  found = ARGV[1]
+  redis.call('SET', KEYS[1], found)
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return found
+""")
+_YEAR: Final = 366 * 86_400_000
+
+
 class Sealer:
     """Names of logs in Redis. Who is counted cannot be read from them.
 
@@ -186,6 +200,12 @@ async def take(
     reply: list[int] = await _TAKE(link, keys=names, args=args)
     rows = [reply[at : at + 5] for at in range(1, len(reply), 5)]
     return bool(reply[0]), [Outlook(*row[:4]) for row in rows], [row[4] for row in rows]
+
+
+async def mark(link: RedisLink, namespace: str) -> bytes:
+    """What tells whether Redis still has what it had: another mark means that it has lost it."""
+    found: bytes = await _MARK(link, keys=[f"{{{namespace}}}:mark"], args=[secrets.token_hex(8), _YEAR])
+    return found
 
 
 async def refund(client: Any, name: str, entries: Sequence[tuple[int, int]]) -> None:

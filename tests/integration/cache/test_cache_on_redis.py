@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -15,17 +16,26 @@ from prodkit.testing.proxy import Proxy
 pytestmark = pytest.mark.integration
 
 
+async def until(condition: Any, limit: float = 5.0) -> None:
+    async with asyncio.timeout(limit):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
 @pytest.fixture
 async def link(redis_url: str) -> AsyncIterator[RedisLink]:
     async with RedisLink(redis_url, timeout=2) as link:
         yield link
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "coherent"])
 async def cache(request: pytest.FixtureRequest, link: RedisLink) -> AsyncIterator[Cache]:
-    """One suite for a cache that asks memory and one that asks Redis every time."""
-    link_or_none = link if request.param == "redis" else None
-    async with Cache(link_or_none, namespace="t", max_staleness=0) as cache:
+    """One suite for a cache in memory, one that asks Redis every time, and one that hears of changes."""
+    link_or_none = None if request.param == "memory" else link
+    coherent = request.param == "coherent"
+    async with Cache(link_or_none, namespace="t", max_staleness=0, coherence=coherent) as cache:
+        if coherent:
+            await until(lambda: cache._tiers.coherent)
         yield cache
 
 
@@ -39,12 +49,6 @@ class Source:
         call = self.calls
         await asyncio.sleep(self.seconds)
         return call
-
-
-async def until(condition: Any, limit: float = 5.0) -> None:
-    async with asyncio.timeout(limit):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 # -- what memory and Redis have in common --
@@ -151,6 +155,84 @@ async def test_what_is_invalidated_here_by_tag_was_stored_elsewhere(link: RedisL
     assert await here.get("k") is MISSING
 
 
+# -- memory that hears of changes --
+@pytest.mark.parametrize("how", ["set", "delete", "pattern", "tags", "clear", "expiry", "flush"])
+async def test_changes_elsewhere_are_heard(link: RedisLink, how: str) -> None:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(Cache(link, namespace="t"))
+        there = await stack.enter_async_context(Cache(link, namespace="t"))
+        await until(lambda: here._tiers.coherent and there._tiers.coherent)
+        await there.set("k:1", "old", ttl=0.3 if how == "expiry" else 60, tags=["t"])
+        await asyncio.sleep(0.3 if how != "expiry" else 0)
+        assert await here.get("k:1") == "old"
+        assert here.peek("k:1") == "old"  # from memory, without asking
+        match how:
+            case "set":
+                await there.set("k:1", "new", ttl=60)
+            case "delete":
+                await there.delete("k:1")
+            case "pattern":
+                await there.invalidate("k:*")
+            case "tags":
+                await there.invalidate_tags("t")
+            case "clear":
+                await there.clear()
+            case "expiry":
+                await asyncio.sleep(0.31)
+            case _:
+                await link.run(lambda client: client.flushdb())
+        await until(lambda: here.peek("k:1") is MISSING, 0.5)
+        assert await here.get("k:1") == ("new" if how == "set" else MISSING)
+
+
+async def test_memory_is_believed_only_while_changes_are_heard(
+    proxy: Proxy, proxied_url: str, link: RedisLink
+) -> None:
+    async with RedisLink(proxied_url) as lossy, Cache(lossy, namespace="t", max_staleness=0.1) as here:
+        there = Cache(link, namespace="t")
+        await until(lambda: here._tiers.coherent)
+        await there.set("k", "old", ttl=60)
+        await asyncio.sleep(0.2)  # until that has been heard
+        assert await here.get("k") == "old"
+        await asyncio.sleep(0.2)
+        assert here.peek("k") == "old"
+        proxy.drop()
+        await until(lambda: not here._tiers.coherent)
+        await there.set("k", "new", ttl=60)  # not heard
+        await until(lambda: here._tiers.coherent)
+        assert await here.get("k") == "new"
+
+
+@pytest.mark.parametrize("writers", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+async def test_nothing_stale_is_left_when_it_is_quiet(link: RedisLink, writers: int, seed: int) -> None:
+    rng = random.Random(seed)
+    async with AsyncExitStack() as stack:
+        nodes = [
+            await stack.enter_async_context(Cache(link, namespace="t", max_staleness=60)) for _ in range(2)
+        ]
+        await until(lambda: all(node._tiers.coherent for node in nodes))
+
+        async def work(node: Cache, writes: bool) -> None:
+            for _ in range(600):
+                key = f"k:{rng.randrange(150)}"
+                if writes and rng.random() < 0.5:
+                    await node.set(key, rng.random(), ttl=60)
+                else:
+                    await node.get(key)
+
+        await asyncio.gather(*(work(node, at < writers) for at, node in enumerate(nodes) for _ in range(4)))
+        await asyncio.sleep(0.5)
+        truth = Cache(link, namespace="t", max_staleness=0)
+        stale = [
+            key
+            for key in (f"k:{number}" for number in range(150))
+            for node in nodes
+            if await node.get(key) != await truth.get(key)
+        ]
+        assert stale == []
+
+
 # -- what may lie in Redis --
 @pytest.mark.parametrize(
     "junk", [b"", b"junk", b"pk1\xff\xff\xff\xff", b"pk1\x00\x00\x00\x02[]json;0;0;jnull", b"pk1\x00\x00"]
@@ -177,7 +259,7 @@ async def test_a_damaged_payload_is_a_miss(link: RedisLink) -> None:
 
 
 async def test_losing_a_version_brings_nothing_back(link: RedisLink) -> None:
-    cache = Cache(link, namespace="t", max_staleness=0)
+    cache = Cache(link, namespace="t", max_staleness=0, coherence=False)
     await cache.set("k", 1, ttl=5, tags=["a"])
     await cache.set("l", 1, ttl=5)
     await link.run(lambda client: client.delete("t:t:a"))

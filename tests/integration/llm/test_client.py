@@ -318,6 +318,36 @@ async def test_the_same_question_is_answered_from_the_cache(
     assert "Vale a pena" not in repr(list(shelf.kept))
 
 
+async def test_the_kits_own_cache_is_such_a_shelf(
+    simulator: Simulator, make: Any, params: dict[str, Any]
+) -> None:
+    from prodkit.cache import Cache
+    from prodkit.redis import RedisLink
+
+    link = RedisLink(None)
+    shelf = Cache(link, namespace="answers")
+    async with link, shelf, make(cache=shelf) as client:
+        assert not (await client.create(**params)).cached
+        assert (await client.create(**params)).cached
+
+
+async def test_an_earlier_answer_of_the_sdk_may_be_part_of_the_conversation(
+    simulator: Simulator, make: Any, params: dict[str, Any]
+) -> None:
+    async with make(models=(SONNET,), prices={SONNET: llm.Price(3, 15)}, budget=1.0) as client:
+        first = await client.create(**params)
+        messages = [
+            *params["messages"],
+            {"role": "assistant", "content": first.raw.content},
+            *params["messages"],
+        ]
+        simulator.script("midrst")
+        async with client.stream(max_tokens=400, messages=messages) as stream:
+            answer = await stream.final()
+    assert answer.text
+    assert simulator.requests[1].body["messages"][1]["content"][0]["text"] == first.text
+
+
 async def test_a_broken_cache_is_passed_over(simulator: Simulator, make: Any, params: dict[str, Any]) -> None:
     async with make(cache=Shelf(broken=True)) as client:
         assert (await client.create(**params)).text

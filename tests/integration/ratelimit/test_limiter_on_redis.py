@@ -103,7 +103,7 @@ async def test_refund_and_reset(link: RedisLink) -> None:
     state = await limiter.check((THREE, "a"), (TEN, "a"), cost=0)
     assert [each.remaining for each in state.states] == [2, 9]
     await limiter.refund(first)
-    assert await link.run(lambda client: client.keys("*")) == []
+    assert await link.run(lambda client: client.keys("*")) == [b"{rl}:mark"]
     await limiter.check((THREE, "a"))
     await limiter.reset(THREE, "a")
     assert (await limiter.check((THREE, "a"), cost=0)).remaining == 3
@@ -123,7 +123,7 @@ async def test_what_lies_in_redis(link: RedisLink) -> None:
         await limiter.check((TEN, "ana@example.com"))
 
     async def look_at(client: Any) -> Any:
-        (name,) = await client.keys("*")
+        (name,) = await client.keys("*ten*")
         return name, await client.pttl(name), await client.memory_usage(name)
 
     name, ttl, size = await link.run(look_at)
@@ -158,6 +158,30 @@ async def test_an_outage_gives_nobody_a_new_quota(proxy: Proxy, proxied_url: str
             assert state.remaining == 10 - allowed
         assert allowed == 10
         assert not (await limiter.check((TEN, "a"))).allowed
+
+
+async def test_a_redis_that_comes_back_empty_gives_nobody_a_new_quota(
+    proxy: Proxy, proxied_url: str, redis_url: str
+) -> None:
+    many = Limit("1000/min", name="many")
+    async with RedisLink(proxied_url) as link, RedisLink(redis_url) as direct:
+        limiter = RateLimiter(link)
+        kept = await limiter.check((many, "refund"), cost=300)
+        await limiter.check((many, "refund"), cost=400)
+        allowed = 0
+        for _ in range(3):
+            for _ in range(4):
+                allowed += (await limiter.check((TEN, "a"))).allowed
+            proxy.refuse()
+            assert (await limiter.check((TEN, "a"), cost=0)).source == "local"
+            await direct.run(lambda client: client.flushall())
+            proxy.heal()
+            await until(lambda: link.up)
+        assert allowed == 10
+        decision = await limiter.check((TEN, "a"))
+        assert (decision.allowed, decision.source) == (False, "redis")
+        await limiter.refund(kept)
+        assert (await limiter.check((many, "refund"), cost=0)).remaining == 600
 
 
 async def test_refunds_and_resets_during_an_outage_are_told_later(

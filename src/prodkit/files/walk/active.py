@@ -22,6 +22,23 @@ _ANYWHERE: Final = (
     re.compile(rb"#!/(?:bin|usr)/"),
 )
 _ANYWHERE_LITERAL: Final = (b"__halt_compiler", b"__HALT_COMPILER", b"his program cannot be run")
+# Between the last pixel and the end mark of a picture, decoders skip whatever stands there: long signatures of
+# programs and archives, looked for at the end of the file.
+_TAIL: Final = 2**19
+_IN_TAIL: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rb"PK\x03\x04[\x0a\x14\x2d\x3f]\x00",
+        rb"MZ\x90\x00\x03\x00\x00\x00",
+        rb"\x7fELF[\x01\x02][\x01\x02]\x01",
+        rb"Rar!\x1a\x07[\x00\x01]",
+        rb"7z\xbc\xaf\x27\x1c",
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        rb"\xca\xfe\xba\xbe\x00\x00\x00",
+        rb"\xcf\xfa\xed\xfe[\x07\x0c]\x00\x00\x01",
+        rb"\x00asm\x01\x00\x00\x00",
+    )
+)
 # Short ones, looked for in metadata only: pixels are large enough to spell four bytes by chance. A literal is found
 # many times faster than a pattern, so each pattern is tried only where its literal stands.
 _BINARY: Final = (
@@ -45,19 +62,6 @@ _BINARY: Final = (
     b"%!PS-Adobe",
     b"ftypisom",
     b"ftypmp4",
-)
-# Programs and archives by more bytes than pixels spell by chance: looked for at the end of the file, where bytes that
-# no pixel needs can follow the compressed ones without any length giving them away.
-_AT_THE_END: Final = (
-    b"\x7fELF\x01\x01\x01",
-    b"\x7fELF\x02\x01\x01",
-    b"\xca\xfe\xba\xbe\x00\x00\x00",
-    b"\xcf\xfa\xed\xfe\x07\x00\x00\x01",
-    b"\xcf\xfa\xed\xfe\x0c\x00\x00\x01",
-    b"\x00asm\x01\x00\x00\x00",
-    b"Rar!\x1a\x07",
-    b"7z\xbc\xaf\x27\x1c",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
 )
 _MARKUP: Final = tuple(
     (literal, re.compile(pattern))
@@ -118,7 +122,6 @@ _MARKUP: Final = tuple(
 )
 _WINDOW: Final = 2**18  # one search holds the interpreter: keep each of them short
 _OVERLAP: Final = 64
-_END: Final = 2**15
 
 
 def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: Iterable[bytes]) -> None:
@@ -128,6 +131,9 @@ def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: It
         raise RefusedError("active_content", found)
     if find_archive(data):
         raise RefusedError("embedded_file", "ZIP archive")
+    tail = max(0, len(data) - _TAIL)
+    if any(pattern.search(data, tail) for pattern in _IN_TAIL):
+        raise RefusedError("embedded_file", "archive or program before the end of the picture")
     for start, end in metadata:
         found = _in_metadata(data, start, end)
         if found:
@@ -149,9 +155,6 @@ def find_active(data: bytes) -> str:
         for literal in _ANYWHERE_LITERAL:
             if data.find(literal, at, end) >= 0:
                 return literal.decode("ascii").lower()
-    for signature in _AT_THE_END:
-        if data.find(signature, max(0, len(data) - _END)) >= 0:
-            return ascii(signature)[2:-1]
     return ""
 
 

@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--always", default="ok", help="the behaviour of every request, such as 529 or midrst"
     )
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--parent", type=int, default=0, help=argparse.SUPPRESS)
     return parser
 
 
@@ -44,18 +44,16 @@ async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    if options.child:
+    watching: list[asyncio.Task[None]] = []
+    if options.parent:
         sys.stdout.write(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
         loop.add_reader(sys.stdin.fileno(), _read_to_the_end, stop)
-        parent = asyncio.create_task(_watch_parent(stop, os.getppid()))
+        watching.append(asyncio.create_task(_watch_parent(stop, options.parent)))
     else:
         sys.stdout.write(f"Messages API simulator on {url} (Ctrl-C ends it)\n")
-        parent = None
     sys.stdout.flush()
     await stop.wait()
-    if parent is not None:
-        parent.cancel()
-    listening.close()
+    os._exit(0)  # nothing to save, and answers under way would complain about being cut short
 
 
 def _read_to_the_end(stop: asyncio.Event) -> None:
@@ -67,7 +65,7 @@ def _read_to_the_end(stop: asyncio.Event) -> None:
 async def _watch_parent(stop: asyncio.Event, parent: int) -> None:
     """A fork of the parent may keep our stdin open; the parent's id tells the truth."""
     while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
     stop.set()
 
 

@@ -143,13 +143,15 @@ def _content(
         said = text_of(messages[-2]["content"])
         before = _blocks({**body, "messages": messages[:-2]}, behaviour, answers)
         whole = "".join(block["text"] for block in before if block["type"] == "text")
-        if said and whole.startswith(said):
+        quoted = _quoted(said, text_of(messages[-1]["content"]))
+        cut = said != whole or len(quoted) >= min(len(said), 8)  # else a whole answer, and a new question
+        if said and whole.startswith(said) and cut:
             after = [block for block in before if block["type"] != "text" and block["type"] != "thinking"]
             rest = whole[len(said) :]
             if seam == "restart":
                 rest = whole
             elif seam == "anchor":
-                rest = _quoted(said, text_of(messages[-1]["content"])) + rest
+                rest = quoted + rest
             return [{"type": "text", "text": rest}, *after] if rest else after
     return _blocks(body, behaviour, answers)
 

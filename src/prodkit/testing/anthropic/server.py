@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,9 +14,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from prodkit.testing.anthropic.answers import AnswerFunction, words
-from prodkit.testing.anthropic.behaviour import ERROR_TYPES, Behaviour
-from prodkit.testing.anthropic.reply import Reply, ReplyError, compose, count_input, events, sse, validate
+from prodkit.testing.anthropic.behaviour import Behaviour
+from prodkit.testing.anthropic.reply import Reply, ReplyError, compose, count_input, validate
 from prodkit.testing.anthropic.state import Received, State
+from prodkit.testing.anthropic.steps import error_body, steps
+from prodkit.testing.anthropic.wire import BrokenError, Chunks, head, reset
 
 __all__ = ["MODELS", "Server"]
 
@@ -32,10 +33,6 @@ _HTML: Final = b"<!doctype html><title>Bad gateway</title><h1>The page is not he
 _JSON: Final = "application/json"
 _NEVER: Final = 3600.0
 _MAX_BODY: Final = 32 * 2**20
-
-
-class _BrokenError(Exception):
-    """The behaviour has ended the connection."""
 
 
 @dataclass(slots=True)
@@ -76,7 +73,7 @@ class Server:
             asyncio.IncompleteReadError,
             asyncio.LimitOverrunError,
             ValueError,
-            _BrokenError,
+            BrokenError,
         ):
             pass  # the client went away, sent nonsense, or the behaviour cut the line
         finally:
@@ -113,7 +110,7 @@ class Server:
         claimed: int | None = None,
     ) -> None:
         told = {"content-type": _JSON, **headers, "content-length": str(claimed or len(content))}
-        writer.write(_head(status, told) + content)
+        writer.write(head(status, told) + content)
         await writer.drain()
 
     async def _answer(
@@ -138,7 +135,7 @@ class Server:
                 self.state.finish(entry, "done")
                 return
             self.state.finish(entry, "aborted")
-        except _BrokenError:
+        except BrokenError:
             self.state.finish(entry, "broken")
             raise
         except ConnectionError:
@@ -149,7 +146,7 @@ class Server:
             for task in (work, gone):
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
-        raise _BrokenError
+        raise BrokenError
 
     @staticmethod
     async def _gone(reader: asyncio.StreamReader) -> None:
@@ -182,13 +179,13 @@ class Server:
             if wait := self._throttled():
                 headers |= {"retry-after": str(max(1, round(wait + 0.5))), **self._limit_headers()}
                 await self._finish(
-                    writer, entry, 429, _error(429, "This request would exceed your rate limit"), headers
+                    writer, entry, 429, error_body(429, "This request would exceed your rate limit"), headers
                 )
                 return
             headers |= self._limit_headers()
             reply = compose(entry.body, behaviour, self.answers, number=entry.number, seam=self.seam)
         except ReplyError as error:
-            await self._finish(writer, entry, error.status, _error(error.status, str(error)), headers)
+            await self._finish(writer, entry, error.status, error_body(error.status, str(error)), headers)
             return
         if entry.stream and behaviour.kind != "json_stream":
             await self._stream(reply, entry, behaviour, writer, headers)
@@ -247,13 +244,13 @@ class Server:
         if kind == "hang":
             await asyncio.sleep(_NEVER)
         if kind == "reset":
-            _reset(writer)
+            reset(writer)
         headers |= behaviour.headers
         if kind == "status":
             entry.status = behaviour.status
             if behaviour.retry_after:
                 headers["retry-after"] = behaviour.retry_after
-            body = _error(behaviour.status, behaviour.message, behaviour.error_type, behaviour.error_code)
+            body = error_body(behaviour.status, behaviour.message, behaviour.error_type, behaviour.error_code)
             await self._finish(writer, entry, behaviour.status, body, headers)
         elif kind == "html":
             entry.status = behaviour.status
@@ -262,7 +259,7 @@ class Server:
             entry.status = 200
             await self._send(writer, 200, b'{"id": "msg_sim", "content": [{"ty', headers)
         elif kind == "error_200":
-            body = _error(529, behaviour.message, behaviour.error_type, behaviour.error_code)
+            body = error_body(529, behaviour.message, behaviour.error_type, behaviour.error_code)
             await self._finish(writer, entry, 200, body, headers)
         else:
             return False
@@ -285,16 +282,16 @@ class Server:
         entry.status = 200
         if behaviour.kind == "short_body":
             await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
-            raise _BrokenError
+            raise BrokenError
         if behaviour.kind == "mid_reset":
             await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
             await asyncio.sleep(0.05)
-            _reset(writer)
+            reset(writer)
         if behaviour.kind == "mid_stall":
             await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
             await asyncio.sleep(_NEVER)
         if behaviour.kind == "drip":
-            writer.write(_head(200, {"content-type": _JSON, **headers, "content-length": str(len(told))}))
+            writer.write(head(200, {"content-type": _JSON, **headers, "content-length": str(len(told))}))
             for at in range(len(told)):
                 writer.write(told[at : at + 1])
                 await writer.drain()
@@ -312,11 +309,11 @@ class Server:
     ) -> None:
         entry.status = 200
         told = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", **headers}
-        writer.write(_head(200, {**told, "transfer-encoding": "chunked"}))
+        writer.write(head(200, {**told, "transfer-encoding": "chunked"}))
         await writer.drain()
         delay = self.delay if behaviour.delay is None else behaviour.delay
-        sending = _Chunks(writer)
-        for step, data in _plan(reply, behaviour):
+        sending = Chunks(writer)
+        for step, data in steps(reply, behaviour):
             match step:
                 case "send":
                     await sending.send(data)
@@ -335,9 +332,9 @@ class Server:
                     await asyncio.sleep(behaviour.delay or 0.02)
                 case "reset":
                     await asyncio.sleep(0.02)  # what was sent before must not be lost to the reset
-                    _reset(writer)
+                    reset(writer)
                 case _:
-                    raise _BrokenError
+                    raise BrokenError
         await sending.end()
 
     # ---------------------------------------------------------------- control
@@ -367,92 +364,6 @@ class Server:
         return 200, {}
 
 
-class _Chunks:
-    """A chunked body."""
-
-    __slots__ = ("_writer",)
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))
-        await self._writer.drain()
-
-    async def end(self) -> None:
-        self._writer.write(b"0\r\n\r\n")
-        await self._writer.drain()
-
-
-def _plan(reply: Reply, behaviour: Behaviour) -> Iterator[tuple[str, bytes]]:
-    """The steps of a stream under `behaviour`: what to send, and where to break."""
-    kind = behaviour.kind
-    if kind == "empty_stream":
-        return
-    if kind == "comment_only":
-        while True:
-            yield "tick", b": still here\n\n"
-    if kind == "sse_error" and behaviour.after == 0:
-        yield "send", _sse_error(behaviour)
-        return
-    all_events = list(events(reply))
-    deltas = sum(event == "content_block_delta" for event, _ in all_events)
-    after = deltas // 2 if behaviour.after is None else min(behaviour.after, deltas)
-    sent = 0
-    breaks = kind.startswith("mid_") or kind in ("sse_error", "ping_only")
-    for event, data in all_events:
-        if kind == "ping_only" and event != "message_start":
-            break
-        if breaks and sent >= after and event in ("content_block_delta", "content_block_stop"):
-            break
-        if event == "message_stop" and kind == "no_stop":
-            return
-        if event == "message_start" and kind == "no_usage":
-            data["message"].pop("usage")
-        told = sse(event, data)
-        if kind == "data_only":
-            told = told.partition(b"\n")[2]
-        sent += event == "content_block_delta"
-        yield ("drip" if kind == "drip" else "delta" if event == "content_block_delta" else "send"), told
-    else:
-        if not breaks:
-            return
-    yield from _break(kind, behaviour)
-
-
-def _break(kind: str, behaviour: Behaviour) -> Iterator[tuple[str, bytes]]:
-    match kind:
-        case "sse_error":
-            yield "send", _sse_error(behaviour)
-        case "mid_reset":
-            yield "reset", b""
-        case "mid_cut":
-            yield "cut", b""
-        case "mid_bad_json":
-            yield "send", b'event: content_block_delta\ndata: {"type": "content_block_delta", "ind\n\n'
-        case "mid_stall":
-            yield "silence", b""
-        case "mid_stall_pings" | "ping_only":
-            while True:
-                yield "tick", sse("ping", {"type": "ping"})
-        case _:
-            return  # mid_eof: the body ends as if all were well
-
-
-def _sse_error(behaviour: Behaviour) -> bytes:
-    return sse("error", _error(529, behaviour.message, behaviour.error_type, behaviour.error_code))
-
-
-def _error(status: int, message: str, error_type: str = "", code: str = "") -> dict[str, Any]:
-    error: dict[str, Any] = {
-        "type": error_type or ERROR_TYPES.get(status, "api_error"),
-        "message": message or {529: "Overloaded", 429: "Rate limited"}.get(status, "The simulator says no"),
-    }
-    if code:
-        error["details"] = {"error_code": code}
-    return {"type": "error", "error": error, "request_id": "req_sim"}
-
-
 def _models() -> dict[str, Any]:
     data = [
         {
@@ -466,18 +377,3 @@ def _models() -> dict[str, Any]:
         for name, shown, line in MODELS
     ]
     return {"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
-
-
-def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} Simulated\r\n{told}\r\n".encode("latin-1")
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """Closes with RST instead of FIN."""
-    with suppress(OSError):
-        writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
-    writer.transport.abort()
-    raise _BrokenError

@@ -67,7 +67,7 @@ class Simulator:
             raise RuntimeError("this Simulator is already running")
         options = [f"--{name}={value}" for name, value in self._options.items()]
         self._process = process = subprocess.Popen(  # noqa: S603 - our own module, our own options
-            [sys.executable, "-m", "prodkit.testing.anthropic", "--child", *options],
+            [sys.executable, "-m", "prodkit.testing.anthropic", f"--parent={os.getpid()}", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
