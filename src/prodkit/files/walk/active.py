@@ -13,7 +13,9 @@ __all__ = ["find_active", "find_archive", "refuse_active"]
 # Long enough that compressed pixels never spell it: looked for in the whole file, in any case. A pattern that begins
 # with one literal byte is what makes it fast: this one costs less than hashing the file.
 _ANYWHERE: Final = re.compile(
-    rb"<(?:\?[pP][hH][pP]|[sS][cC][rR][iI][pP][tT]|[hH][tT][mM][lL]|[iI][fF][rR][aA][mM][eE]"
+    rb"<(?:\?[pP][hH][pP]|\?=\s?(?:\$_|`\$|[a-z_]{4,20}\()|%@?\s?(?:eval|page|import|execute)\b"
+    rb"|[sS][cC][rR][iI][pP][tT]|[hH][tT][mM][lL]|[iI][fF][rR][aA][mM][eE]"
+    rb"|[sS][vV][gG][\s/](?:xmlns|onload)|[iI][mM][gG][\s/](?:src|on)"
     rb"|![eE][nN][tT][iI][tT][yY]|![dD][oO][cC][tT][yY][pP][eE]\s{1,9}(?:[hH][tT][mM][lL]|[sS][vV][gG]))"
 )
 # Between the last pixel and the end mark of a picture, decoders skip whatever stands there: long signatures of
@@ -28,6 +30,9 @@ _IN_TAIL: Final = tuple(
         rb"Rar!\x1a\x07[\x00\x01]",
         rb"7z\xbc\xaf\x27\x1c",
         rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        rb"\xca\xfe\xba\xbe\x00\x00\x00",
+        rb"\xcf\xfa\xed\xfe[\x07\x0c]\x00\x00\x01",
+        rb"\x00asm\x01\x00\x00\x00",
         rb"%[pP][dD][fF]-[12]",
         rb"#!/(?:bin|usr)/",
         rb"__(?:halt_compiler|HALT_COMPILER)",
@@ -52,9 +57,11 @@ _BINARY: Final = (
     b"\xd0\xcf\x11\xe0\xa1\xb1",
     b"\xcf\xfa\xed\xfe",
     b"\x00asm\x01",
-    b"\x1f\x8b\x08\x00\x00",
+    b"\x1f\x8b\x08\x00",
     b"\x1f\x8b\x08\x08",
     b"%!PS-Adobe",
+    b"ftypisom",
+    b"ftypmp4",
 )
 _MARKUP: Final = tuple(
     (literal, re.compile(pattern))
@@ -76,7 +83,7 @@ _MARKUP: Final = tuple(
         (b"<form", rb"<form[\s>]"),
         (b"<meta", rb"<meta\s+http"),
         (b"<?=", rb"<\?=\s*[$`'\"a-z_(]"),
-        (b"<? ", rb"<\? +(?:echo|eval|system|include|require|print|passthru|exec|\$)"),
+        (b"<?", rb"<\?\s+(?:echo|eval|system|include|require|print|passthru|exec|\$)"),
         (b"<%", rb"<%[@=!]?\s{0,16}[a-z_]{3,32}[\s(.=]"),
         (b"<jsp:", rb"<jsp:"),
         (b"<cf", rb"<cf(?:set|execute)"),
@@ -89,6 +96,28 @@ _MARKUP: Final = tuple(
         (b"$_", rb"\$_(?:get|post|request|cookie|server|files)\b"),
         (b"powershell", rb"powershell(?:\.exe)?\s+-"),
         (b"cmd", rb"\bcmd(?:\.exe)?\s+/c"),
+        (b"<%=", rb"<%=[\s\w+*`'\"().]{1,80}%>"),
+        (b"<!--#", rb"<!--#(?:exec|include|echo|config)\s"),
+        (b"<!doctype", rb"<!doctype\s+\w+\s+(?:system\b|\[)"),
+        (b"<xsl:", rb"<xsl:(?:stylesheet|transform)"),
+        (b"<?xml-stylesheet", rb"<\?xml-stylesheet"),
+        (b"<xi:include", rb"<xi:include"),
+        (b"<hta:", rb"<hta:application"),
+        (b"<applet", rb"<applet\s"),
+        (b"<base", rb"<base\s+href"),
+        (b"<link", rb"<link\s+(?:rel|href)"),
+        (b"<frame", rb"<frame(?:set)?[\s>]"),
+        (b"<style", rb"<style[\s>]"),
+        (b"@echo off", rb"@echo off\s"),
+        (b"createobject(", rb"createobject\(\s*[\"']"),
+        (b"downloadstring(", rb"\.downloadstring\("),
+        (b"os.execute(", rb"os\.execute\("),
+        (b"__import__(", rb"__import__\("),
+        (b"wget", rb"[;|&`]\s*wget\s+(?:-|http)"),
+        (b"#!", rb"#!\s?/(?:bin|usr|system|data)/"),
+        (b"%!ps", rb"%!ps[\s-]"),
+        (b"push graphic-context", rb"push graphic-context"),
+        (b':"', rb"\bo:\d+:\"[a-z_\\]+\":\d+:\{"),
     )
 )
 _WINDOW: Final = 2**18  # one search holds the interpreter: keep each of them short
