@@ -80,6 +80,8 @@ class TimeWindow(Window):
 
     __slots__ = ("_buckets", "_place", "_slice", "_until")
 
+    _until: float
+
     def __init__(self, seconds: float, buckets: int = 10) -> None:
         self._slice = seconds / buckets
         self._buckets: list[list[int]] = [[] for _ in range(buckets)]
