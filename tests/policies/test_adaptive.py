@@ -62,38 +62,6 @@ def test_overload_cuts_at_most_once_an_interval() -> None:
 
 
 @virtual_time
-async def test_it_finds_the_capacity_of_a_dependency() -> None:
-    """Ten workers of 0.1 s behind a queue, asked 200 times a second: twice what they can do."""
-    rng, workers, limit = random.Random(3), asyncio.Semaphore(10), AdaptiveLimit(initial=50)
-    latencies: list[float] = []
-    time = asyncio.get_running_loop().time
-
-    async def upstream() -> None:
-        began = time()
-        async with workers:
-            await asyncio.sleep(0.1)
-        latencies.append(time() - began)
-
-    async def user() -> bool:
-        with Deadline.after(1):
-            try:
-                await limit.run(upstream)
-            except BulkheadFullError:
-                return False
-            return True
-
-    users = []
-    for _ in range(4000):
-        await asyncio.sleep(rng.expovariate(200))
-        users.append(asyncio.create_task(user()))
-    answered = sum(await asyncio.gather(*users))
-    assert answered > 0.9 * 2000
-    latencies.sort()
-    assert latencies[len(latencies) // 2] < 0.25, "the queue is kept in front, not inside"
-    assert (limit.inflight, limit.waiting) == (0, 0)
-
-
-@virtual_time
 async def test_errors_and_cancellations_teach_nothing_timeouts_do() -> None:
     limit = AdaptiveLimit(initial=10)
 
@@ -180,6 +148,20 @@ def test_half_used_is_used() -> None:
         assert gradient.limit == pytest.approx(limit)
 
 
+def test_a_limit_that_nobody_uses_stays() -> None:
+    gradient = Gradient(initial=2)
+    gradient.answered(0.0, 0.1, 0)
+    gradient.answered(1.0, 0.1, 0)
+    assert gradient.limit == 2
+
+
+def test_answers_in_no_time_at_all_are_health() -> None:
+    gradient = Gradient(initial=10)
+    gradient.answered(0.0, 0.0, 10)
+    gradient.answered(1.0, 0.0, 10)
+    assert gradient.limit == pytest.approx(11.2)
+
+
 def test_the_busiest_moment_since_the_last_move_counts() -> None:
     gradient = Gradient(initial=10)
     gradient.answered(0.0, 0.1, 0)
@@ -227,15 +209,15 @@ async def test_a_grown_limit_lets_the_waiting_in_and_tells() -> None:
 
 @virtual_time
 async def test_nobody_waits_for_a_place_that_leaves_no_time_for_an_answer() -> None:
-    """Answers take a second, so a place is of no use 1.5 s before the deadline."""
+    """Answers take two seconds, so a place is of no use three seconds before the deadline."""
     limit, loop = AdaptiveLimit(initial=1, max_limit=1), asyncio.get_running_loop()
-    await limit.run(asyncio.sleep, 1)
+    assert await limit.run(asyncio.sleep, 2, "answer") == "answer"
     holder = asyncio.create_task(limit.run(asyncio.sleep, 10))
     await asyncio.sleep(0)
     began = loop.time()
     with Deadline.after(4), pytest.raises(BulkheadFullError, match="no place became free in time"):
         await limit.run(asyncio.sleep, 1)
-    assert loop.time() - began == pytest.approx(2.5)
+    assert loop.time() - began == pytest.approx(1)
     holder.cancel()
     await asyncio.wait([holder])
 
@@ -320,3 +302,35 @@ def test_the_edges_are_allowed(fine: dict[str, float]) -> None:
 def test_each_nonsense_is_named(wrong: dict[str, float], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         AdaptiveLimit(**wrong)  # type: ignore[arg-type]
+
+
+@virtual_time
+async def test_it_finds_the_capacity_of_a_dependency() -> None:
+    """Ten workers of 0.1 s behind a queue, asked 200 times a second: twice what they can do."""
+    rng, workers, limit = random.Random(3), asyncio.Semaphore(10), AdaptiveLimit(initial=50)
+    latencies: list[float] = []
+    time = asyncio.get_running_loop().time
+
+    async def upstream() -> None:
+        began = time()
+        async with workers:
+            await asyncio.sleep(0.1)
+        latencies.append(time() - began)
+
+    async def user() -> bool:
+        with Deadline.after(1):
+            try:
+                await limit.run(upstream)
+            except BulkheadFullError:
+                return False
+            return True
+
+    users = []
+    for _ in range(4000):
+        await asyncio.sleep(rng.expovariate(200))
+        users.append(asyncio.create_task(user()))
+    answered = sum(await asyncio.gather(*users))
+    assert answered > 0.9 * 2000
+    latencies.sort()
+    assert latencies[len(latencies) // 2] < 0.25, "the queue is kept in front, not inside"
+    assert (limit.inflight, limit.waiting) == (0, 0)

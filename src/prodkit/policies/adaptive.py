@@ -49,6 +49,8 @@ class Gradient:
         "max_limit", "min_limit", "smoothing", "tolerance",
     )  # fmt: skip
 
+    _heard: float  # begins with the first answer
+
     def __init__(
         self,
         *,
@@ -71,7 +73,6 @@ class Gradient:
         self.baseline_seconds = baseline_seconds
         self.baseline = math.nan
         self.latency = math.nan
-        self._heard = 0.0
         self._moved = -math.inf
         self._busiest = 0
 

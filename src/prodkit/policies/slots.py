@@ -39,7 +39,7 @@ class Line:
         self.order = order
         self.patience = patience
         self._lost = lost
-        self._waiters: deque[_Waiter] = deque()  # oldest first
+        self._waiters: deque[_Waiter] = deque()  # oldest first; never replaced, Slots looks at it too
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -55,7 +55,8 @@ class Line:
         if latest <= now:
             return "late"
         if len(self._waiters) >= self.max_waiting:
-            self._waiters = deque(each for each in self._waiters if not each.turn.cancelled())
+            for each in [each for each in self._waiters if each.turn.cancelled()]:
+                self._waiters.remove(each)
         if len(self._waiters) >= self.max_waiting:
             if self.max_waiting == 0 or not self._newest_first(now):
                 return "full"
