@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from advisory.demo.embedded import Embedded
 
@@ -26,17 +27,24 @@ def faults_of(embedded: Embedded, models: list[str]) -> dict[str, Fault]:
     """The faults that these servers can have."""
     simulator, postgres, redis = embedded.simulator, embedded.postgres, embedded.redis
 
-    def storm() -> None:
-        for model in models:
+    def storm(*where: str) -> None:
+        for model in where:
             simulator.script(*["overloaded"] * _STORM, model=model)
 
     found = [
         Fault(
             "storm",
-            "Tempestade 529",
-            "Os próximos pedidos ao modelo são recusados por sobrecarga. Faça uma pergunta: cada pedido é tentado "
-            "de novo, depois com o modelo alternativo; se nada ajuda, o resultado é parcial, com o motivo.",
-            storm,
+            "Sobrecarregar o modelo principal",
+            "Os próximos pedidos a ele recebem 529. Faça uma pergunta: cada um é tentado de novo e depois vai para o "
+            "modelo alternativo. As respostas chegam, e cada parecer diz quem o escreveu.",
+            partial(storm, models[0]),
+        ),
+        Fault(
+            "storm-all",
+            "Sobrecarregar todos os modelos",
+            "Agora ninguém responde: o conselho diz o que faltou e por quê, o disjuntor abre e poupa o serviço. "
+            "Vinte segundos depois, um único pedido verifica se ele voltou.",
+            partial(storm, *models),
         ),
         Fault(
             "postgres",

@@ -236,8 +236,12 @@ class _Check:
             self._filename(self.filename, policy, kind)
         if kind and self.declared and policy.match_declared_type:
             said = sniff.kind_of_media_type(self.declared)
-            active = said is None and self.declared.partition(";")[0].strip().lower() in _ACTIVE_TYPES
-            if active or (said and said.name != "text" and not _same(said, kind)):
+            another = (
+                _names_another(self.declared)
+                if said is None
+                else said.name != "text" and not _same(said, kind)
+            )
+            if another:
                 self.say("declared_type_mismatch", kind=kind.name)
 
     def _filename(self, filename: str, policy: SinglePolicy, kind: sniff.Kind | None) -> None:
@@ -352,6 +356,25 @@ _ACTIVE_TYPES: Final = frozenset(
         "text/x-perl",
     )
 )
+_OTHER_PICTURES: Final = frozenset(
+    f"image/{name}"
+    for name in """
+        bmp tiff x-icon vnd.microsoft.icon jp2 jpx jxl x-tga x-pcx qoi x-ms-bmp
+        vnd.adobe.photoshop x-photoshop x-xcf x-eps vnd.djvu emf wmf x-portable-pixmap x-xpixmap
+    """.split()  # noqa: SIM905
+)
+_OTHER_FAMILIES: Final = ("video/", "audio/", "font/", "model/", "message/", "chemical/")
+_OTHERS: Final = frozenset(
+    ("application/json", "text/css", "application/msword", "application/rtf", "text/rtf")
+)
+
+
+def _names_another(declared: str) -> bool:
+    """Whether `declared` names a type that no policy knows, rather than none: "image/*" and such say nothing."""
+    said = declared.partition(";")[0].strip().lower()
+    return said in _ACTIVE_TYPES | _OTHER_PICTURES | _OTHERS or said.startswith(_OTHER_FAMILIES)
+
+
 _TEXTS: Final = frozenset(("text", "csv"))
 
 
