@@ -140,3 +140,17 @@ def test_nonsense_is_refused() -> None:
         with pytest.raises(ValueError, match=f"positive number of seconds or None, got {wrong}"):
             pk.Timeout(wrong)
     assert repr(pk.Timeout(1.5)) == "Timeout(1.5)"
+
+
+@virtual_time
+async def test_the_deadline_ends_a_stream_under_any_policy() -> None:
+    async def endless() -> AsyncIterator[int]:
+        while True:
+            await asyncio.sleep(1)
+            yield 1
+
+    for policy in (pk.Retry(), pk.CircuitBreaker("b"), pk.Pipeline(), pk.Pipeline(pk.Retry(), pk.Timeout(9))):
+        start = now()
+        with pk.Deadline.after(2.5), pytest.raises(pk.DeadlineExceededError):
+            [item async for item in policy.stream(endless)]
+        assert now() == start + 2.5

@@ -204,8 +204,7 @@ class AdaptiveLimit(Limiter):
 
     def _changed(self) -> None:
         gradient = self.gradient
-        self._slots.limit = int(gradient.limit)
-        self._slots.admit()
+        self._slots.limit = int(gradient.limit)  # who waits gets in as this call leaves
         if self.runtime.events.listened:
             self.runtime.events.emit(
                 LimitChanged(

@@ -87,6 +87,11 @@ def until_deadline(fn: AsyncFn) -> AsyncFn:
     return bounded(attempt)
 
 
+def stream_until_deadline(fn: StreamFn) -> StreamFn:
+    """The stream `fn`, ended at the caller's deadline where there is one."""
+    return fn if minds_deadline(fn) else Timeout(None).wrap_stream(fn)
+
+
 def deadline_for(fn: object) -> Callable[[], float]:
     """How a policy around `fn` reads the deadline it must enforce: infinity where something inside does."""
     return _unlimited.get if minds_deadline(fn) else _current.get
