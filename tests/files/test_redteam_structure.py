@@ -40,11 +40,14 @@ def gif(extension: bytes = b"", *, size: int = 8, x: int = 0) -> bytes:
     return screen + extension + b"\x2c" + struct.pack("<H", x) + picture[at + 3 :]
 
 
-async def test_a_gif_frame_stays_on_its_screen(avatars: files.Validator) -> None:
+async def test_a_gif_frame_may_stick_out_of_its_screen_but_not_of_the_limits(
+    avatars: files.Validator,
+) -> None:
     assert await codes(avatars, gif(), "a.gif") == set()
     assert await codes(avatars, gif(size=20, x=12), "a.gif") == set()
-    assert await codes(avatars, gif(x=1), "a.gif") == {"malformed"}
-    assert await codes(avatars, gif(size=7), "a.gif") == {"malformed"}
+    assert await codes(avatars, gif(x=1), "a.gif") == set()
+    assert await codes(avatars, gif(size=7), "a.gif") == set()
+    assert await codes(avatars, gif(x=2041), "a.gif") == {"dimensions_too_large"}
 
 
 async def test_slow_ways_to_say_nothing_are_cut_short(avatars: files.Validator) -> None:

@@ -13,7 +13,7 @@ from prodkit.core.events import Event
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import DeadlineExceededError, FileProblem, InvalidFileError
-from prodkit.files import intake, names, sniff
+from prodkit.files import declared as declared_types, intake, names, sniff
 from prodkit.files.clean import CleanFile
 from prodkit.files.inspect import Found, inspect, reinspect
 from prodkit.files.messages import LANGUAGES, Language, mebibytes, problem
@@ -237,7 +237,7 @@ class _Check:
         if kind and self.declared and policy.match_declared_type:
             said = sniff.kind_of_media_type(self.declared)
             another = (
-                _names_another(self.declared)
+                declared_types.names_another(self.declared)
                 if said is None
                 else said.name != "text" and not _same(said, kind)
             )
@@ -325,54 +325,6 @@ def _look(data: bytes, policies: tuple[SinglePolicy, ...], filename: str | None)
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-_ACTIVE_TYPES: Final = frozenset(
-    (
-        "text/html",
-        "application/xhtml+xml",
-        "image/svg+xml",
-        "text/xml",
-        "application/xml",
-        "text/javascript",
-        "application/javascript",
-        "application/x-javascript",
-        "application/x-php",
-        "application/x-httpd-php",
-        "text/x-php",
-        "application/x-sh",
-        "text/x-shellscript",
-        "application/x-msdownload",
-        "application/x-msdos-program",
-        "application/vnd.microsoft.portable-executable",
-        "application/x-dosexec",
-        "application/x-executable",
-        "application/java-archive",
-        "application/x-shockwave-flash",
-        "application/zip",
-        "application/x-zip-compressed",
-        "application/hta",
-        "text/x-python",
-        "text/x-perl",
-    )
-)
-_OTHER_PICTURES: Final = frozenset(
-    f"image/{name}"
-    for name in """
-        bmp tiff x-icon vnd.microsoft.icon jp2 jpx jxl x-tga x-pcx qoi x-ms-bmp
-        vnd.adobe.photoshop x-photoshop x-xcf x-eps vnd.djvu emf wmf x-portable-pixmap x-xpixmap
-    """.split()  # noqa: SIM905
-)
-_OTHER_FAMILIES: Final = ("video/", "audio/", "font/", "model/", "message/", "chemical/")
-_OTHERS: Final = frozenset(
-    ("application/json", "text/css", "application/msword", "application/rtf", "text/rtf")
-)
-
-
-def _names_another(declared: str) -> bool:
-    """Whether `declared` names a type that no policy knows, rather than none: "image/*" and such say nothing."""
-    said = declared.partition(";")[0].strip().lower()
-    return said in _ACTIVE_TYPES | _OTHER_PICTURES | _OTHERS or said.startswith(_OTHER_FAMILIES)
 
 
 _TEXTS: Final = frozenset(("text", "csv"))

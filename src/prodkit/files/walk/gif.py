@@ -70,9 +70,10 @@ class _Walk:
         x, y, width, height = (int.from_bytes(data[pos + at : pos + at + 2], "little") for at in (1, 3, 5, 7))
         if not width or not height:
             raise RefusedError("malformed", "empty frame")
-        # Browsers clip such a frame, decoders enlarge the canvas for it: nobody could say what was checked.
-        if x + width > self.width or y + height > self.height:
-            raise RefusedError("malformed", "frame outside the screen")
+        # Frames that stick out of the screen exist in honest files: browsers clip them, some decoders enlarge the
+        # canvas for them, so the enlarged one is what has to keep the limits.
+        self.width, self.height = max(self.width, x + width), max(self.height, y + height)
+        limits.size(self.width, self.height)
         facts.frames += 1
         limits.animation(facts.frames, self.width, self.height)
         pos = self._palette(pos + 9, pos + 10)
