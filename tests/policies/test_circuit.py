@@ -304,3 +304,8 @@ class TestRules:
             ValueError, match=r"^one of failures, failure_rate and slow_call_rate must be given"
         ):
             Rules(failures=None, failure_rate=None)
+
+
+def test_a_quick_failure_is_not_slow() -> None:
+    circuit = made(failures=None, slow_after=2.0, slow_call_rate=1.0, window_calls=10, min_calls=2)
+    assert failed(circuit, 1.0, 5) is None

@@ -71,7 +71,6 @@ class CallWindow(Window):
             self.add(0.0, 0)
 
     def clear(self) -> None:
-        self._ring = bytearray(len(self._ring))
         self._next = self.calls = self.failures = self.slow = 0
 
 
