@@ -28,14 +28,14 @@ class Places(RuleBasedStateMachine):
         self.now = 0.0
         self.next = 0
 
-    @initialize(
-        limit=st.integers(1, 3),
-        room=st.integers(0, 4),
-        order=st.sampled_from(["fifo", "lifo", "adaptive"]),
-    )
-    def begin(self, limit: int, room: int, order: Any) -> None:
-        self.limit, self.room, self.order = limit, room, order
-        self.slots = Slots(limit, max_queue=room, order=order)
+    order: Any
+
+    @initialize(limit=st.integers(1, 3), room=st.integers(0, 4), crowd=st.integers(0, 8))
+    def begin(self, limit: int, room: int, crowd: int) -> None:
+        self.limit, self.room = limit, room
+        self.slots = Slots(limit, max_queue=room, order=self.order)
+        for _ in range(crowd):
+            self.arrive(math.inf)
 
     # -- the real thing ---------------------------------------------------------------------------------------
 
@@ -90,7 +90,10 @@ class Places(RuleBasedStateMachine):
 
     # -- what happens -------------------------------------------------------------------------------------------
 
-    @rule(patience=st.sampled_from([0.0, 0.05, 0.15, 1.0, math.inf]))
+    @rule(patience=st.sampled_from([math.inf, 1.0, 0.15, 0.05, 0.0]))
+    def come(self, patience: float) -> None:
+        self.arrive(patience)
+
     def arrive(self, patience: float) -> None:
         name, self.next = self.next, self.next + 1
         latest = self.now + patience
@@ -225,7 +228,19 @@ class Places(RuleBasedStateMachine):
         self.runner.close()
 
 
-TestPlaces = Places.TestCase
-TestPlaces.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+class Fifo(Places):
+    order = "fifo"
+
+
+class Lifo(Places):
+    order = "lifo"
+
+
+class Adaptive(Places):
+    order = "adaptive"
+
+
+TestFifo, TestLifo, TestAdaptive = Fifo.TestCase, Lifo.TestCase, Adaptive.TestCase
+TestFifo.settings = TestLifo.settings = TestAdaptive.settings = settings(
+    max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

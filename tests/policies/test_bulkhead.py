@@ -1,4 +1,5 @@
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 
 from prodkit import BulkheadFullError, Deadline, DeadlineExceededError, Runtime
 from prodkit.policies.bulkhead import Bulkhead, BulkheadRejected
+from prodkit.policies.slots import Slots
 from prodkit.testing import virtual_time
 
 
@@ -251,6 +253,7 @@ async def test_when_the_line_stands_still_and_is_full_the_oldest_makes_room() ->
 @virtual_time
 async def test_a_line_that_moves_keeps_its_oldest() -> None:
     bulkhead = Bulkhead(1, max_queue=1)
+    await asyncio.sleep(100)
     holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 1))
     await asyncio.sleep(0)
     oldest = asyncio.create_task(bulkhead.run(asyncio.sleep, 0, "served"))
@@ -259,3 +262,73 @@ async def test_a_line_that_moves_keeps_its_oldest() -> None:
         await bulkhead.run(asyncio.sleep, 0)
     assert await oldest == "served"
     await holder
+
+
+@virtual_time
+async def test_lifo_serves_the_newest_and_lets_the_oldest_go() -> None:
+    work, bulkhead = Work(), Bulkhead(1, order="lifo", max_queue=3)
+    tasks = [asyncio.create_task(bulkhead.run(work, n)) for n in range(5)]
+    await asyncio.wait(tasks)
+    assert work.started == [0, 4, 3, 2]
+    assert isinstance(tasks[1].exception(), BulkheadFullError)
+
+
+@virtual_time
+async def test_one_who_is_refused_and_cancelled_in_the_same_moment_gives_back_what_it_never_had() -> None:
+    bulkhead = Bulkhead(1, order="lifo", max_queue=1)
+    holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 9))
+    await asyncio.sleep(0)
+    oldest = asyncio.create_task(bulkhead.run(asyncio.sleep, 0))
+    await asyncio.sleep(0)
+    newest = asyncio.create_task(bulkhead.run(asyncio.sleep, 0))
+    asyncio.get_running_loop().call_soon(oldest.cancel)  # after the newest has displaced it, before it knows
+    await asyncio.wait([oldest])
+    assert bulkhead.inflight == 1
+    await asyncio.wait([holder, newest])
+    assert bulkhead.inflight == 0
+
+
+def test_waiters_of_a_dead_loop_are_forgotten_when_the_next_one_waits() -> None:
+    bulkhead = Bulkhead(1, max_queue=9)
+    dead = asyncio.new_event_loop()
+    tasks = [dead.create_task(bulkhead.run(asyncio.sleep, 100)) for _ in range(2)]
+    dead.run_until_complete(asyncio.sleep(0))
+    dead.run_until_complete(asyncio.sleep(0))
+    dead.close()
+
+    async def again() -> None:
+        with Deadline.after(0.02), pytest.raises(BulkheadFullError, match="no place became free in time"):
+            await bulkhead.run(asyncio.sleep, 0)
+
+    asyncio.run(again())
+    assert (bulkhead.inflight, bulkhead.waiting) == (1, 0), "the holder's place is its own to give back"
+    for task in tasks:
+        task.get_coro().close()  # type: ignore[union-attr]
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+@virtual_time
+async def test_one_whose_time_ran_out_and_who_is_cancelled_in_the_same_moment() -> None:
+    bulkhead, loop = Bulkhead(1, max_wait=1), asyncio.get_running_loop()
+    holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 9))
+    await asyncio.sleep(0)
+    waiter = asyncio.create_task(bulkhead.run(asyncio.sleep, 0))
+    loop.call_at(1, waiter.cancel)  # set first, it runs before the timer of the line
+    await asyncio.wait([waiter])
+    assert waiter.cancelled()
+    assert (bulkhead.inflight, bulkhead.waiting) == (1, 0)
+    await holder
+
+
+@virtual_time
+async def test_slots_count_and_wait_for_others_too() -> None:
+    slots = Slots(1, max_queue=2, order="fifo")
+    assert slots.enter()
+    waiting = asyncio.create_task(slots.wait(math.inf))
+    late = asyncio.create_task(slots.wait(3))
+    await asyncio.sleep(1)
+    assert slots.waiting == 2
+    assert await late == "late"
+    slots.leave()
+    assert await waiting is None
+    assert (slots.inflight, slots.waiting) == (1, 0)

@@ -6,7 +6,15 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given, strategies as st
 
-from prodkit import CircuitOpenError, Deadline, DeadlineExceededError, RateLimitedError, Runtime
+from prodkit import (
+    Bulkhead,
+    CircuitBreaker,
+    CircuitOpenError,
+    Deadline,
+    DeadlineExceededError,
+    RateLimitedError,
+    Runtime,
+)
 from prodkit.policies import RetryAfterGate, retry_after_of
 from prodkit.policies.gate import GateClosed, GatePassed
 from prodkit.testing import virtual_time
@@ -344,3 +352,123 @@ def test_options_at_their_edges() -> None:
     for options in ({"max_wait": -0.1}, {"max_queue": -1}, {"margin": -0.1}, {"margin": 1.1}):
         with pytest.raises(ValueError, match=next(iter(options))):
             RetryAfterGate(**options)  # type: ignore[arg-type]
+
+
+@virtual_time
+async def test_a_turn_too_near_the_deadline_for_the_usual_answer_is_refused() -> None:
+    gate, loop = RetryAfterGate(margin=0), asyncio.get_running_loop()
+    await asyncio.sleep(100)
+    for _ in range(2):
+        await gate.run(asyncio.sleep, 10)  # remembered: 1.0 s, then 1.9 s; times 1.5 that is 2.85 s
+    gate.close(20)
+    with Deadline.after(22.8), pytest.raises(RateLimitedError) as refused:
+        await gate.run(asyncio.sleep, 0)
+    assert refused.value.retry_after == 20
+    assert loop.time() == 120
+    with Deadline.after(22.9):
+        await gate.run(asyncio.sleep, 0)
+    assert loop.time() == 140
+
+
+@virtual_time
+async def test_who_waited_in_vain_is_told_what_is_left() -> None:
+    runtime, seen = Runtime(), []
+    gate, loop = RetryAfterGate("q", margin=0, runtime=runtime), asyncio.get_running_loop()
+    await asyncio.sleep(100)
+    gate.close(5)
+    waiting = asyncio.ensure_future(gate.run(asyncio.sleep, 0))
+    await asyncio.sleep(1)
+    gate.close(1000)
+    with pytest.raises(RateLimitedError) as refused:
+        await waiting
+    assert loop.time() == 160, "max_wait"
+    assert refused.value.retry_after == pytest.approx(941)
+    runtime.events.subscribe(seen.append)
+    gate = RetryAfterGate("q", margin=0, runtime=runtime)
+    gate.close(3)
+    await gate.run(asyncio.sleep, 0)
+    assert seen == [GateClosed(gate="q", seconds=3), GatePassed(gate="q", waited=3)]
+
+
+@virtual_time
+async def test_what_was_asked_before_sets_the_pace_after() -> None:
+    gate, came, loop = RetryAfterGate(margin=0), [], asyncio.get_running_loop()
+
+    async def call() -> None:
+        came.append(loop.time())
+        await asyncio.sleep(0)
+
+    for _ in range(20):
+        await gate.run(call)
+        await asyncio.sleep(0.1)
+    gate.close(1)
+    came.clear()
+    await asyncio.gather(*(gate.run(call) for _ in range(3)))
+    assert came == pytest.approx([3.0, 3.2, 3.4], abs=0.02), "ten a second before, five after"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@virtual_time
+async def test_good_answers_set_it_free_again(stream: bool) -> None:
+    gate = RetryAfterGate(margin=0)
+
+    async def items() -> AsyncIterator[int]:
+        yield 1
+
+    gate.close(1)
+    for _ in range(40):
+        if stream:
+            assert [item async for item in gate.stream(items)] == [1]
+        else:
+            await gate.run(asyncio.sleep, 0)
+    assert 5 < asyncio.get_running_loop().time() < 10, "at one a second it would be forty"
+
+
+@virtual_time
+async def test_half_a_second_is_a_hint_and_what_the_error_says_itself_comes_first() -> None:
+    gate = RetryAfterGate(margin=0)
+
+    class Both(HttpError):
+        retry_after = 0.5
+
+    async def call() -> None:
+        raise Both(Response(retry_after="7"))
+
+    with pytest.raises(Both):
+        await gate.run(call)
+    assert gate.not_before == 0.5
+
+
+@virtual_time
+async def test_one_timer_serves_the_whole_line() -> None:
+    gate, loop = RetryAfterGate(margin=0, max_wait=1e6), asyncio.get_running_loop()
+    gate.close(50)
+
+    def timers() -> int:
+        return len([each for each in loop._scheduled if not each.cancelled()])  # type: ignore[attr-defined]
+
+    tasks = [asyncio.ensure_future(gate.run(asyncio.sleep, 0)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert timers() == 3 + 1, "one a caller for its own patience, and one for the turns"
+    loop.call_at(50, tasks[0].cancel)
+    await asyncio.wait(tasks)
+    assert timers() == 0
+
+
+def test_waiters_of_a_dead_loop_are_not_counted_as_being_ahead() -> None:
+    gate = RetryAfterGate(margin=0, max_wait=2)
+    dead = asyncio.new_event_loop()
+    gate.close(0.2)
+    tasks = [dead.create_task(gate.run(asyncio.sleep, 0)) for _ in range(2)]
+    dead.run_until_complete(asyncio.sleep(0))
+    dead.close()
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+    assert asyncio.run(asyncio.wait_for(gate.run(asyncio.sleep, 0, "served"), 5)) == "served"
+
+
+def test_edges_are_allowed_and_its_place_is_between_breaker_and_limits() -> None:
+    RetryAfterGate(max_wait=0, max_queue=0, margin=0)
+    RetryAfterGate(margin=1)
+    assert CircuitBreaker.rank < RetryAfterGate.rank < Bulkhead.rank
