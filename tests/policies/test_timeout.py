@@ -154,3 +154,14 @@ async def test_the_deadline_ends_a_stream_under_any_policy() -> None:
         with pk.Deadline.after(2.5), pytest.raises(pk.DeadlineExceededError):
             [item async for item in policy.stream(endless)]
         assert now() == start + 2.5
+
+
+@pytest.mark.parametrize("uptime", [0.0, 1e-3, 1_234.567, 86_399.1, 7_654_321.987])
+@virtual_time
+async def test_its_own_limit_is_never_taken_for_a_deadline_by_rounding(uptime: float) -> None:
+    await asyncio.sleep(uptime)
+    for seconds in (0.1, 0.3, 0.7, 1.1, 60.0):
+        with pytest.raises(pk.CallTimeoutError) as late:
+            await pk.Timeout(seconds).run(asyncio.sleep, 1000)
+        assert type(late.value) is pk.CallTimeoutError
+        assert late.value.timeout == seconds

@@ -151,7 +151,7 @@ async def _within(seconds: float, fn: AsyncFn, args: tuple[Any, ...], kwargs: di
         if expiry.fired:
             expiry.fired = False
             if task.uncancel() <= before:  # nobody else wants this task cancelled
-                raise _expired(seconds, when - now) from error
+                raise _expired(seconds, when - now, deadline < end) from error
         raise
     finally:
         timer.cancel()
@@ -159,8 +159,8 @@ async def _within(seconds: float, fn: AsyncFn, args: tuple[Any, ...], kwargs: di
             task.uncancel()
 
 
-def _expired(seconds: float, given: float) -> CallTimeoutError:
-    if given < seconds:
+def _expired(seconds: float, given: float, by_deadline: bool) -> CallTimeoutError:
+    if by_deadline:
         return DeadlineExceededError(f"the deadline passed {given:.3g} s into the call", timeout=given)
     return CallTimeoutError(f"no answer within {seconds:g} s", timeout=seconds)
 
