@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 import prodkit as pk
 from advisory.pages.body_limit import BodyLimit
 from advisory.pages.errors import handlers, problem_page
-from advisory.routes import accounts, council, experts, health, history, home, stream
+from advisory.routes import accounts, council, experts, faults, health, history, home, stream
 from advisory.services import Services
 from prodkit import web
 
@@ -41,7 +41,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
-    for subject in (health, accounts, home, experts, stream, council, history):
+    for subject in (faults, health, accounts, home, experts, stream, council, history):
         app.include_router(subject.router)
     return app
 

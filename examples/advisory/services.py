@@ -66,7 +66,7 @@ class Services:
             runtime=runtime,
         )
         redis = RedisLink(settings.redis_url, runtime=runtime)
-        claude = make_claude(settings, runtime)
+        claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0)
         return cls(
             settings=settings,
             runtime=runtime,
@@ -98,13 +98,14 @@ class Services:
         )
 
 
-def make_claude(settings: Settings, runtime: pk.Runtime) -> llm.Client:
+def make_claude(settings: Settings, runtime: pk.Runtime, *, open_for: float = 300.0) -> llm.Client:
     return llm.Client(
         settings.anthropic_api_key,
         base_url=settings.anthropic_base_url,
         models=tuple(settings.models),
         attempts=3,
         timeout=60,
+        open_for=open_for,
         runtime=runtime,
     )
 

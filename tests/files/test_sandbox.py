@@ -21,6 +21,7 @@ from prodkit.files.sandbox import (
     Sandbox,
     UndecodableError,
 )
+from prodkit.testing import virtual_time
 
 # A worker whose decoder has the faults that a real one must not show us on demand.
 FAULTY = """
@@ -217,3 +218,39 @@ def test_wrong_limits_are_refused_at_once() -> None:
         Sandbox(workers=0)
     with pytest.raises(ValueError, match="timeout > 0"):
         Sandbox(timeout=0)
+
+
+async def test_closing_one_validator_disturbs_no_other_that_shares_the_sandbox() -> None:
+    data = bases()["jpeg"][1]
+    first, second = files.Validator(files.ImagePolicy()), files.Validator(files.ImagePolicy())
+    running = [asyncio.create_task(second.check(data, filename=None, declared_type=None)) for _ in range(8)]
+    await first.start()
+    await first.aclose()
+    assert [clean.size for clean in await asyncio.gather(*running)] == [len(data)] * 8
+    await second.aclose()
+
+
+@virtual_time
+async def test_it_works_on_virtual_time() -> None:
+    clean = await files.Validator(files.ImagePolicy()).check(
+        bases()["png"][1], filename="a.png", declared_type=None, sanitise=True
+    )
+    assert clean.frames == 1
+
+
+def test_a_forked_process_starts_its_own_workers() -> None:
+    code = (
+        "import asyncio, os, sys\n"
+        "from prodkit.files.sandbox import shared\n"
+        "data = bytes.fromhex(sys.argv[1])\n"
+        "decode = lambda: asyncio.run(shared().decode('png', data))\n"
+        "decode()\n"
+        "first = shared()._idle[0].pid\n"
+        "child = os.fork()\n"
+        "decode()\n"
+        "assert (shared()._idle[0].pid == first) is bool(child)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else 0)\n"
+    )
+    command = [sys.executable, "-c", code, bases()["png"][1].hex()]
+    source = str(Path(files.__file__ or "").parents[2])
+    subprocess.run(command, env={"PYTHONPATH": source}, check=True, timeout=30)

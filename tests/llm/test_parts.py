@@ -16,7 +16,7 @@ from prodkit import (
 )
 from prodkit.llm.classify import Failure
 from prodkit.llm.cost import estimate_input, worst_case
-from prodkit.llm.limits import HedgeShare, RateLimits
+from prodkit.llm.limits import HedgeShare, RateLimits, Share
 from prodkit.llm.places import Places
 from prodkit.llm.plan import GiveUp, Go, Hold, Plan
 from prodkit.llm.redaction import clean
@@ -102,9 +102,20 @@ def _told(limit: int, remaining: int) -> dict[str, str]:
 
 
 def _go(limits: RateLimits, now: float) -> float:
+    return _sent(limits, now).wait
+
+
+def _sent(limits: RateLimits, now: float) -> Share:
     share = limits.take(NEED, now)
     limits.sent(share, now)
-    return share.wait
+    return share
+
+
+def _learn(limits: RateLimits, told: dict[str, str]) -> None:
+    """The answer to one request, the only one under way."""
+    share = _sent(limits, 0.0)
+    limits.landed(share)
+    limits.learn(told, share, 0.0)
 
 
 def test_nothing_is_held_back_before_the_limits_are_known() -> None:
@@ -114,9 +125,9 @@ def test_nothing_is_held_back_before_the_limits_are_known() -> None:
 
 def test_what_was_sent_blindly_is_counted_when_the_limit_is_known() -> None:
     limits = RateLimits()
-    for _ in range(50):
-        _go(limits, 0.0)
-    limits.learn(_told(60, 30), 0.0)
+    shares = [_sent(limits, 0.0) for _ in range(50)]
+    limits.landed(shares[0])
+    limits.learn(_told(60, 59), shares[0], 0.0)
     assert [_go(limits, 0.0) for _ in range(10)] == [0.0] * 10
     assert _go(limits, 0.0) == pytest.approx(1 / 0.98)
     assert _go(limits, 0.0) == pytest.approx(2 / 0.98), "one after the other"
@@ -124,9 +135,8 @@ def test_what_was_sent_blindly_is_counted_when_the_limit_is_known() -> None:
 
 def test_what_others_take_of_the_limit_is_learned() -> None:
     limits = RateLimits()
-    _go(limits, 0.0)
-    limits.learn(_told(60, 59), 0.0)
-    limits.learn(_told(60, 2), 0.0)
+    _learn(limits, _told(60, 59))
+    _learn(limits, _told(60, 2))
     assert _go(limits, 0.0) == 0
     assert _go(limits, 0.0) == 0
     assert _go(limits, 0.0) > 0
@@ -134,8 +144,7 @@ def test_what_others_take_of_the_limit_is_learned() -> None:
 
 def test_a_share_that_is_not_used_comes_back() -> None:
     limits = RateLimits()
-    _go(limits, 0.0)
-    limits.learn(_told(2, 1), 0.0)
+    _learn(limits, _told(2, 1))
     share = limits.take(NEED, 0.0)
     assert limits.wait(NEED, 0.0) > 0
     limits.give_back(share)
@@ -146,7 +155,7 @@ def test_a_share_taken_blindly_is_outdated_once_limits_are_known() -> None:
     limits = RateLimits()
     share = limits.take(NEED, 0.0)
     assert not limits.outdated(share)
-    limits.learn(_told(60, 59), 0.0)
+    _learn(limits, _told(60, 59))
     assert limits.outdated(share)
     limits.give_back(share)
     assert not limits.outdated(limits.take(NEED, 0.0))
@@ -154,12 +163,12 @@ def test_a_share_taken_blindly_is_outdated_once_limits_are_known() -> None:
 
 def test_the_limit_of_output_tokens_is_kept_too() -> None:
     limits = RateLimits()
-    limits.learn(
+    _learn(
+        limits,
         {
             "anthropic-ratelimit-output-tokens-limit": "250",
-            "anthropic-ratelimit-output-tokens-remaining": "250",
+            "anthropic-ratelimit-output-tokens-remaining": "200",
         },
-        0.0,
     )
     assert [_go(limits, 0.0), _go(limits, 0.0)] == [0.0, 0.0]
     assert _go(limits, 0.0) > 0
@@ -168,7 +177,7 @@ def test_the_limit_of_output_tokens_is_kept_too() -> None:
 @pytest.mark.parametrize("told", [_told(0, 0), {"anthropic-ratelimit-requests-limit": "many"}, {}])
 def test_headers_that_say_nothing_change_nothing(told: dict[str, str]) -> None:
     limits = RateLimits()
-    limits.learn(told, 0.0)
+    _learn(limits, told)
     assert _go(limits, 0.0) == 0
 
 
@@ -382,3 +391,34 @@ def test_an_error_is_both_things_and_travels(kind: type[LlmError], other: type[B
     assert isinstance(error, LlmError)
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.retry_after, again.attempts, again.code) == ("told", 3.0, (attempt,), "c")
+
+
+def test_a_cautious_estimate_does_not_slow_the_calls_down_for_ever() -> None:
+    """The server takes less than we reserve and says so; between requests we believe it."""
+    limits = RateLimits()
+    told = {
+        "anthropic-ratelimit-output-tokens-limit": "150",
+        "anthropic-ratelimit-output-tokens-remaining": "149",
+    }
+    for _ in range(20):
+        assert limits.wait(NEED, 0.0) == 0
+        _learn(limits, told)
+
+
+def test_what_is_under_way_is_not_believed_to_be_free() -> None:
+    limits = RateLimits()
+    _learn(limits, _told(10, 9))
+    shares = [_sent(limits, 0.0) for _ in range(9)]
+    limits.landed(shares[0])
+    limits.learn(_told(10, 8), shares[0], 0.0)  # the first of nine: the others have not arrived there
+    assert limits.wait(NEED, 0.0) > 0
+
+
+def test_an_old_answer_that_comes_late_is_not_believed_either() -> None:
+    limits = RateLimits()
+    _learn(limits, _told(10, 9))
+    shares = [_sent(limits, 0.0) for _ in range(9)]
+    for share, remaining in zip(reversed(shares), range(9), strict=True):
+        limits.landed(share)
+        limits.learn(_told(10, remaining), share, 0.0)
+    assert limits.wait(NEED, 0.0) > 0

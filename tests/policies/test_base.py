@@ -112,3 +112,21 @@ def test_every_form_gets_its_arguments(policy: pk.policies.Policy) -> None:
         assert await policy.run(lambda: future) == 3
 
     scenario()
+
+
+@virtual_time
+async def test_an_iterator_that_is_no_generator_is_streamed_too() -> None:
+    class Countdown:
+        left = 3
+
+        def __aiter__(self) -> "Countdown":
+            return self
+
+        async def __anext__(self) -> int:
+            self.left -= 1
+            if self.left < 0:
+                raise StopAsyncIteration
+            return self.left
+
+    for policy in (*POLICIES, pk.Timeout(5)):
+        assert [item async for item in policy.stream(Countdown)] == [2, 1, 0]

@@ -177,9 +177,57 @@ def test_the_growth_of_the_hold_ends_with_a_recovery_or_a_hand() -> None:
     assert change.hold == 10.0
 
 
+def test_a_recovery_forgets_what_was_counted_before() -> None:
+    circuit = made(failures=None, failure_rate=0.5, window_calls=10, min_calls=2)
+    assert failed(circuit, 0.0, 2) is not None
+    circuit.succeed(admitted(circuit, 10.0), 10.0)
+    assert circuit.state(10.0) == "closed"
+    assert failed(circuit, 11.0) is None
+    assert failed(circuit, 11.0) is not None
+    circuit = made(failures=None, failure_rate=0.5, window_seconds=10.0)
+    circuit.succeed(admitted(circuit, 0.0), 0.0)
+    assert circuit.boundary == 1.0
+    circuit.reset()
+    assert circuit.boundary == -math.inf
+
+
+def test_as_many_probes_as_asked_for_have_to_come_back() -> None:
+    circuit = made(successes=2)
+    failed(circuit, 0.0, 2)
+    assert circuit.succeed(admitted(circuit, 10.0), 11.0) is None
+    assert circuit.state(11.0) == "half_open"
+    assert circuit.succeed(admitted(circuit, 11.0), 12.0) is not None
+    circuit = made(successes=2)
+    failed(circuit, 0.0, 2)
+    circuit.succeed(admitted(circuit, 10.0), 10.0)
+    circuit.fail(admitted(circuit, 10.0), 10.0)
+    circuit.succeed(admitted(circuit, 20.0), 20.0)
+    assert circuit.state(20.0) == "half_open"  # what the last half-open phase had proven is gone
+
+
+def test_a_half_open_circuit_without_probes_promises_nothing() -> None:
+    circuit = made()
+    assert circuit.reason == ""
+    failed(circuit, 0.0, 2)
+    circuit.forget(admitted(circuit, 10.0))
+    assert circuit.state(10.0) == "half_open"
+    assert circuit.retry_after(10.0) is None
+
+
+def test_successes_between_failures_count_without_a_window_too() -> None:
+    circuit = made(failures=2)
+    for _ in range(3):
+        assert circuit.succeed(admitted(circuit, 0.0), 0.0) is None
+        assert circuit.ok == 1
+        assert failed(circuit, 0.0) is None
+        assert circuit.ok == 0
+    assert failed(circuit, 0.0) is not None
+
+
 class TestRules:
     def test_defaults(self) -> None:
         rules = Rules()
+        assert (rules.max_open_for, rules.open_growth, rules.open_jitter) == (3600.0, 1.0, 0.0)
         assert (rules.failures, rules.open_for, rules.failure_rate) == (5, 300.0, 0.6)
         assert (rules.window_calls, rules.min_calls, rules.probes, rules.successes) == (100, 20, 1, 1)
         assert rules.probe_patience == 300.0
@@ -187,7 +235,7 @@ class TestRules:
 
     def test_the_hold_grows_to_its_limit_and_jitters_upwards(self) -> None:
         rng = random.Random(3)
-        rules = Rules(open_for=10, open_growth=2, max_open_for=35)
+        rules = Rules(open_for=10, open_growth=2.0, max_open_for=35)
         assert [rules.hold(n, rng) for n in (1, 2, 3, 4, 5000)] == [10, 20, 35, 35, 35]
         assert Rules(open_for=10, max_open_for=5).hold(3, rng) == 10
         rules = Rules(open_for=10, open_jitter=0.5)
@@ -238,6 +286,7 @@ class TestRules:
             {"open_jitter": 0.0},
             {"open_jitter": 1.0},
             {"max_open_for": math.inf},
+            {"max_open_for": 0.5},
             {"slow_after": 0.1, "slow_call_rate": 1.0},
         ],
     )
@@ -255,3 +304,8 @@ class TestRules:
             ValueError, match=r"^one of failures, failure_rate and slow_call_rate must be given"
         ):
             Rules(failures=None, failure_rate=None)
+
+
+def test_a_quick_failure_is_not_slow() -> None:
+    circuit = made(failures=None, slow_after=2.0, slow_call_rate=1.0, window_calls=10, min_calls=2)
+    assert failed(circuit, 1.0, 5) is None

@@ -296,6 +296,65 @@ async def test_a_turn_given_to_one_who_is_cancelled_goes_to_the_next() -> None:
 
 
 @virtual_time
+async def test_what_a_call_returns_comes_through_and_raises_the_pace() -> None:
+    gate, quota = RetryAfterGate("q", margin=0), Quota(opens=10)
+    with pytest.raises(Throttled):
+        await gate.run(quota)
+    await asyncio.sleep(14)
+    before = gate._pace.rate
+    assert before is not None
+    assert await gate.run(quota) == 2
+    assert gate._pace.rate is not None
+    assert gate._pace.rate > before
+    raised = gate._pace.rate
+
+    async def items() -> AsyncIterator[int]:
+        await asyncio.sleep(1)
+        yield 1
+
+    assert [item async for item in gate.stream(items)] == [1]
+    assert gate._pace.rate is None or gate._pace.rate > raised
+
+
+@virtual_time
+async def test_a_turn_that_leaves_no_time_for_an_answer_is_not_waited_for() -> None:
+    gate = RetryAfterGate(margin=0)
+    for _ in range(60):
+        await gate.run(asyncio.sleep, 2.0)  # answers take two seconds: the average comes near that
+    assert gate._latency == pytest.approx(2.0, abs=0.01)
+    gate.close(5.0)
+    with Deadline.after(7.9), pytest.raises(RateLimitedError) as refused:
+        await gate.run(asyncio.sleep, 0)
+    assert refused.value.retry_after == pytest.approx(5.0)
+    with Deadline.after(8.1):
+        await gate.run(asyncio.sleep, 0)
+    assert gate._latency == pytest.approx(1.8, abs=0.01)
+
+
+@virtual_time
+async def test_times_are_counted_from_the_call() -> None:
+    runtime, seen = Runtime(), []
+    gate = RetryAfterGate("q", margin=0, max_wait=30, runtime=runtime)
+    runtime.events.subscribe(seen.append, GatePassed)
+    await asyncio.sleep(100)
+    gate.close(10)
+    await gate.run(asyncio.sleep, 0)
+    assert seen == [GatePassed(gate="q", waited=10)]
+    gate.close(31)
+    with pytest.raises(RateLimitedError) as refused:
+        await gate.run(asyncio.sleep, 0)
+    assert refused.value.retry_after == 31
+
+
+def test_options_at_their_edges() -> None:
+    RetryAfterGate(max_wait=0, max_queue=0, margin=0)
+    RetryAfterGate(margin=1)
+    for options in ({"max_wait": -0.1}, {"max_queue": -1}, {"margin": -0.1}, {"margin": 1.1}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            RetryAfterGate(**options)  # type: ignore[arg-type]
+
+
+@virtual_time
 async def test_a_turn_too_near_the_deadline_for_the_usual_answer_is_refused() -> None:
     gate, loop = RetryAfterGate(margin=0), asyncio.get_running_loop()
     await asyncio.sleep(100)

@@ -158,3 +158,59 @@ def test_it_is_free_again_at_three_times_what_was_asked_and_at_two_a_second_at_l
     pace.succeeded(3.0 + after + 0.1)
     assert pace.rate is None
     assert pace.next(3.0 + after) == 3.0 + after, "free at once: the last slot does not matter any more"
+
+
+def counted(*calls: tuple[float, int]) -> Pace:
+    pace = Pace()
+    for at, times in calls:
+        for _ in range(times):
+            pace.reserve(at)
+    return pace
+
+
+@pytest.mark.parametrize(
+    ("calls", "refused", "rate"),
+    [
+        (((0.0, 50), (5.1, 10)), 6.1, 5.0),  # sixty in this span and the one before it
+        (((0.0, 10), (5.0, 10)), 5.0, 2.0),  # five seconds are one span
+        (((0.0, 10), (10.0, 10)), 11.0, 20 / 6 / 2),  # ten seconds are two
+        (((0.0, 10), (10.1, 10)), 11.1, 5.0),  # what is older is forgotten
+        (((0.0, 50), (20.0, 8)), 22.0, 2.0),
+        (((0.0, 6),), 0.5, 3.0),  # less than a second counts as one
+    ],
+)
+def test_what_was_asked_is_counted_over_the_last_spans(
+    calls: tuple[tuple[float, int], ...], refused: float, rate: float
+) -> None:
+    pace = counted(*calls)
+    pace.throttled(refused, 1.0)
+    assert pace.rate == pytest.approx(rate)
+
+
+def test_after_the_first_refusal_it_begins_on_the_flat_part() -> None:
+    pace = asked(10)
+    pace.throttled(2.0, 1.0)
+    pace.succeeded(3.0)
+    assert pace.rate == 5
+    pace.succeeded(6.0)
+    assert pace.rate == pytest.approx(5.75)
+
+
+@pytest.mark.parametrize(("rate", "ceiling"), [(10.0, 30.0), (0.0, 2.0)])
+def test_it_is_free_above_three_times_what_was_asked(rate: float, ceiling: float) -> None:
+    pace = asked(rate)
+    pace.throttled(2.0, 1.0)
+    highest, now = 0.0, 3.0
+    while pace.rate is not None and now < 60:
+        highest = pace.rate
+        now += 0.005
+        pace.succeeded(now)
+    assert pace.rate is None
+    assert ceiling * 0.95 < highest <= ceiling
+
+
+def test_it_is_free_at_first() -> None:
+    pace = Pace()
+    assert (pace.rate, pace.next(5.0), pace.turn(5.0, 100)) == (None, 5.0, 5.0)
+    pace.give_back()
+    assert pace.next(5.0) == 5.0

@@ -140,3 +140,28 @@ def test_nonsense_is_refused() -> None:
         with pytest.raises(ValueError, match=f"positive number of seconds or None, got {wrong}"):
             pk.Timeout(wrong)
     assert repr(pk.Timeout(1.5)) == "Timeout(1.5)"
+
+
+@virtual_time
+async def test_the_deadline_ends_a_stream_under_any_policy() -> None:
+    async def endless() -> AsyncIterator[int]:
+        while True:
+            await asyncio.sleep(1)
+            yield 1
+
+    for policy in (pk.Retry(), pk.CircuitBreaker("b"), pk.Pipeline(), pk.Pipeline(pk.Retry(), pk.Timeout(9))):
+        start = now()
+        with pk.Deadline.after(2.5), pytest.raises(pk.DeadlineExceededError):
+            [item async for item in policy.stream(endless)]
+        assert now() == start + 2.5
+
+
+@pytest.mark.parametrize("uptime", [0.0, 1e-3, 1_234.567, 86_399.1, 7_654_321.987])
+@virtual_time
+async def test_its_own_limit_is_never_taken_for_a_deadline_by_rounding(uptime: float) -> None:
+    await asyncio.sleep(uptime)
+    for seconds in (0.1, 0.3, 0.7, 1.1, 60.0):
+        with pytest.raises(pk.CallTimeoutError) as late:
+            await pk.Timeout(seconds).run(asyncio.sleep, 1000)
+        assert type(late.value) is pk.CallTimeoutError
+        assert late.value.timeout == seconds

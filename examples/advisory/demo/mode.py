@@ -10,11 +10,13 @@ stays signed out, to see registration and sign-in, until the browser is closed.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from advisory.demo.data import PREPARED_QUESTION
+from advisory.demo.faults import Fault
 from advisory.pages.visitor import session_of
 from advisory.store.users import User
 
@@ -28,8 +30,9 @@ class DemoMode:
 
     prepared_question = PREPARED_QUESTION
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Mapping[str, Fault] | None = None) -> None:
         self.user: User | None = None
+        self.faults = faults or {}
 
     def is_demo_user(self, user: User) -> bool:
         return self.user is not None and user.id == self.user.id

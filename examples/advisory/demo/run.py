@@ -45,6 +45,7 @@ def run(*, port: int, directory: Path) -> int:
 
 
 async def _serve(embedded: Embedded, port: int, listener: socket.socket, runtime: Runtime) -> int:
+    from advisory.demo.faults import faults_of
     from advisory.demo.mode import DemoMode
     from advisory.demo.seed import seed
     from advisory.main import create_app
@@ -54,7 +55,7 @@ async def _serve(embedded: Embedded, port: int, listener: socket.socket, runtime
 
     settings = embedded.settings(host="127.0.0.1", port=port)
     await migrate(settings.database_url)
-    demo = DemoMode()
+    demo = DemoMode(faults_of(embedded, settings.models))
     services = Services.of(settings, runtime=runtime, demo=demo)
     async with services.db:
         demo.user = await seed(services)

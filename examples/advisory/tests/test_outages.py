@@ -14,8 +14,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def servers():
-    with Postgres() as postgres, Redis() as redis:
+def servers(tmp_path_factory):
+    # On a directory of its own PostgreSQL is durable: what was committed before a kill is there after it.
+    with Postgres(tmp_path_factory.mktemp("postgres")) as postgres, Redis() as redis:
         yield postgres, redis
 
 
@@ -107,6 +108,6 @@ def test_without_postgres_a_page_says_so_and_when_to_come_back(fragile, servers,
         finally:
             postgres.start()
         deadline = time.monotonic() + 20
-        while ana.get("/historico").status_code != 200:
-            assert time.monotonic() < deadline
+        while (answer := ana.get("/historico")).status_code != 200:
+            assert time.monotonic() < deadline, f"{answer.status_code}: {fragile.services.db.stats()}"
             time.sleep(0.2)

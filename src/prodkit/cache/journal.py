@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 __all__ = ["Journal"]
 
 
@@ -39,3 +41,15 @@ class Journal:
             self.keys.clear()
             self.tags.clear()
             self.patterns.clear()
+
+    def take(self, most: int) -> tuple[bool, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Takes out up to `most` of each: whether everything, keys, tags, patterns."""
+        everything, self.everything = self.everything, False
+        return everything, _take(self.keys, most), _take(self.tags, most), _take(self.patterns, most)
+
+
+def _take(names: dict[str, None], most: int) -> tuple[str, ...]:
+    taken = tuple(islice(names, most))
+    for name in taken:
+        del names[name]
+    return taken

@@ -136,7 +136,7 @@ class Tiers:
         reading.count += 1
         era = self.era
         try:
-            if len(self.journal):
+            if len(self.journal) or self._replaying.locked():
                 await self.replay()
             found, capture, corrupt = await shared.read(key, tags)
         except (RedisError, PoolExhaustedError):
@@ -205,7 +205,7 @@ class Tiers:
             return None, False
         if self.linked:
             try:
-                if len(self.journal):
+                if len(self.journal) or self._replaying.locked():
                     await self.replay()
                 return await change(self._shared), False
             except (RedisError, PoolExhaustedError):
@@ -270,24 +270,20 @@ class Tiers:
         shared, journal = self._shared, self.journal
         assert shared is not None
         async with self._replaying:
-            if journal.everything:
-                journal.everything = False
+            # Each is taken out before it is sent: what is written down meanwhile is newer, and must stay.
+            while len(journal):
+                everything, keys, tags, patterns = journal.take(500)
                 try:
-                    await shared.clear()
+                    if everything:
+                        await shared.clear()
+                    if keys:
+                        await shared.delete(keys, secrets.token_hex(8))
+                    if tags:
+                        await shared.move_tags(tags)
+                    for pattern in patterns:
+                        await shared.delete_matching(pattern)
                 except BaseException:
-                    journal.add(everything=True)
+                    journal.add(keys=keys, tags=tags, everything=everything)
+                    for pattern in patterns:
+                        journal.add(pattern=pattern)
                     raise
-            while journal.keys:
-                keys = tuple(journal.keys)[:500]
-                await shared.delete(keys, secrets.token_hex(8))
-                for key in keys:
-                    journal.keys.pop(key, None)
-            while journal.tags:
-                tags = tuple(journal.tags)[:500]
-                await shared.move_tags(tags)
-                for tag in tags:
-                    journal.tags.pop(tag, None)
-            while journal.patterns:
-                pattern = next(iter(journal.patterns))
-                await shared.delete_matching(pattern)
-                journal.patterns.pop(pattern, None)

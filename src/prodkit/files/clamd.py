@@ -82,7 +82,7 @@ class Clamd:
                 await writer.drain()
                 answer = await reader.readuntil(b"\0")
             finally:
-                writer.close()
+                writer.transport.abort()  # all is said: whatever is not sent yet need not be
         return answer.rstrip(b"\0\n").decode("utf-8", "replace")
 
     def __repr__(self) -> str:

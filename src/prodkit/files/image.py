@@ -7,6 +7,7 @@ decoder can be reached, whatever the bytes say.
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Undecodable", "decode", "load_codecs"]
 
 _PADDING_GREY: Final = 128
+_BITSTREAM: Final = re.compile(rb"VP8[ L]")
 _PILLOW: Final = 13
 
 
@@ -93,7 +95,7 @@ def _decode(
                 return found, b""
             still = _upright(picture)
             found["width"], found["height"] = still.size
-            return found, _write(kind, still, picture, quality)
+            return found, _write(kind, still, picture, quality, _as_exact(kind, picture, data))
         shown = getattr(picture, "n_frames", 1)
         if shown != frames:
             raise Undecodable(f"{shown} frames instead of {frames}")
@@ -156,13 +158,23 @@ def _plain(picture: PilImage.Image) -> PilImage.Image:
     return copy
 
 
-def _write(kind: str, still: PilImage.Image, original: ImageFile.ImageFile, quality: int) -> bytes:
+def _as_exact(kind: str, picture: ImageFile.ImageFile, data: bytes) -> bool:
+    """Whether the upload keeps every pixel (WebP) or the colour of every pixel (JPEG): then so does its copy."""
+    if kind == "webp":
+        found = _BITSTREAM.search(data, 12)
+        return found is not None and found.group() == b"VP8L"
+    layers = getattr(picture, "layer", ())
+    return len(layers) >= 3 and all(layer[1:3] == (1, 1) for layer in layers)
+
+
+def _write(
+    kind: str, still: PilImage.Image, original: ImageFile.ImageFile, quality: int, exact: bool
+) -> bytes:
     profile = original.info.get("icc_profile")
     picture = _plain(still)
     if profile:
         picture = _in_srgb(picture, profile)
-    lossless = bool(original.info.get("lossless"))
-    return mux.still(kind, picture, quality=quality, lossless=lossless)
+    return mux.still(kind, picture, quality=quality, exact=exact)
 
 
 def _in_srgb(picture: PilImage.Image, profile: bytes) -> PilImage.Image:

@@ -21,13 +21,13 @@ __all__ = ["animation", "still"]
 _MAX_DELAY: Final = 65_535
 
 
-def still(kind: str, picture: PilImage.Image, *, quality: int, lossless: bool = False) -> bytes:
-    """One picture as a file of `kind`."""
+def still(kind: str, picture: PilImage.Image, *, quality: int, exact: bool = False) -> bytes:
+    """One picture as a file of `kind`; `exact` keeps every pixel of a WebP, and every pixel's colour in a JPEG."""
     out = io.BytesIO()
     if kind == "jpeg":
         if picture.mode not in ("L", "RGB", "CMYK"):
             picture = picture.convert("RGB")
-        picture.save(out, "JPEG", quality=quality)
+        picture.save(out, "JPEG", quality=quality, subsampling=0 if exact else -1)
     elif kind == "png":
         if picture.mode == "CMYK":
             picture = picture.convert("RGB")
@@ -37,7 +37,10 @@ def still(kind: str, picture: PilImage.Image, *, quality: int, lossless: bool = 
     elif kind == "webp":
         if picture.mode not in ("RGB", "RGBA"):
             picture = picture.convert("RGBA" if "A" in picture.mode else "RGB")
-        picture.save(out, "WEBP", quality=quality, lossless=lossless, exact=False, method=2)
+        if exact:  # where nothing is lost, `quality` is an effort, and more of it takes seconds
+            picture.save(out, "WEBP", quality=20, lossless=True, method=0)
+        else:
+            picture.save(out, "WEBP", quality=quality, method=2)
     else:
         if picture.mode not in ("RGB", "RGBA"):
             picture = picture.convert("RGBA" if "A" in picture.mode else "RGB")

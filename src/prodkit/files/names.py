@@ -70,9 +70,9 @@ def _once(raw: str) -> str:
     stem = _defused(stem).strip(" .").lstrip("-. ")
     if extension.lower() in DANGEROUS:
         stem, extension = (f"{stem}_{extension}" if stem else extension), ""
-    if not stem.strip("_ "):
+    if not stem.strip("_-. "):
         stem = _FALLBACK
-    if _RESERVED.fullmatch(stem.split(".")[0]):
+    if _RESERVED.fullmatch(unicodedata.normalize("NFKC", stem).split(".")[0]):
         stem = f"_{stem}"
     tail = f".{extension}" if extension else ""
     stem = _cut(stem, MAX_BYTES - len(tail.encode())).rstrip(" .") or _FALLBACK
@@ -111,7 +111,12 @@ def _split(name: str) -> tuple[str, str]:
 
 def _defused(stem: str) -> str:
     first, *inner = stem.split(".")
-    return first + "".join(("_" if part.strip(" _").lower() in DANGEROUS else ".") + part for part in inner)
+    return first + "".join(("_" if _plain(part) in DANGEROUS else ".") + part for part in inner)
+
+
+def _plain(part: str) -> str:
+    """`part` as a server sees it that maps full-width letters to ASCII, as some code pages do."""
+    return unicodedata.normalize("NFKC", part).strip(" _").lower()
 
 
 def _cut(text: str, size: int) -> str:

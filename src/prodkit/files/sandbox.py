@@ -101,10 +101,10 @@ class Sandbox(Managed):
         await asyncio.get_running_loop().run_in_executor(self._pool(), self._warm)
 
     async def aclose(self) -> None:
-        """Ends the workers. The sandbox may be used again: the next call starts a new one."""
+        """Ends the workers, once what they have in hand is done. The next call starts a new one."""
         for threads in (self._threads, self._walkers):
             if threads is not None:
-                threads.shutdown(wait=False, cancel_futures=True)
+                threads.shutdown(wait=False)
         self._threads = self._walkers = None
         with self._lock:
             idle, self._idle[:] = list(self._idle), []

@@ -13,7 +13,7 @@ from prodkit.core.events import Event
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import DeadlineExceededError, FileProblem, InvalidFileError
-from prodkit.files import intake, names, sniff
+from prodkit.files import declared as declared_types, intake, names, sniff
 from prodkit.files.clean import CleanFile
 from prodkit.files.inspect import Found, inspect, reinspect
 from prodkit.files.messages import LANGUAGES, Language, mebibytes, problem
@@ -236,8 +236,12 @@ class _Check:
             self._filename(self.filename, policy, kind)
         if kind and self.declared and policy.match_declared_type:
             said = sniff.kind_of_media_type(self.declared)
-            active = said is None and self.declared.partition(";")[0].strip().lower() in _ACTIVE_TYPES
-            if active or (said and said.name != "text" and not _same(said, kind)):
+            another = (
+                declared_types.names_another(self.declared)
+                if said is None
+                else said.name != "text" and not _same(said, kind)
+            )
+            if another:
                 self.say("declared_type_mismatch", kind=kind.name)
 
     def _filename(self, filename: str, policy: SinglePolicy, kind: sniff.Kind | None) -> None:
@@ -323,35 +327,6 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-_ACTIVE_TYPES: Final = frozenset(
-    (
-        "text/html",
-        "application/xhtml+xml",
-        "image/svg+xml",
-        "text/xml",
-        "application/xml",
-        "text/javascript",
-        "application/javascript",
-        "application/x-javascript",
-        "application/x-php",
-        "application/x-httpd-php",
-        "text/x-php",
-        "application/x-sh",
-        "text/x-shellscript",
-        "application/x-msdownload",
-        "application/x-msdos-program",
-        "application/vnd.microsoft.portable-executable",
-        "application/x-dosexec",
-        "application/x-executable",
-        "application/java-archive",
-        "application/x-shockwave-flash",
-        "application/zip",
-        "application/x-zip-compressed",
-        "application/hta",
-        "text/x-python",
-        "text/x-perl",
-    )
-)
 _TEXTS: Final = frozenset(("text", "csv"))
 
 

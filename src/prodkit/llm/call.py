@@ -121,7 +121,8 @@ class Call:
                 if lane.gate.not_before > self.now() or lane.limits.outdated(share):
                     return None  # meanwhile somebody was told to wait, or what the limits are
                 ticket = await self._admitted(lane, params, asked, reason)
-                sent = ticket is not None
+                if ticket is not None:
+                    sent, ticket.share = True, share
                 return ticket
             finally:
                 if not sent:
@@ -173,7 +174,7 @@ class Call:
         if not self.hedges.take() or not self.slots.enter():
             return None
         permit = lane.breaker.acquire()
-        lane.limits.sent(lane.limits.take(self._needs[index], self.now()), self.now())
+        share = lane.limits.take(self._needs[index], self.now())
         ticket = Ticket(self, lane, permit, first.params, waited=0.0, wait_reason="hedge")
         ticket.hedge = True
         if (budget := self.options.budget) is not None:
@@ -182,8 +183,11 @@ class Call:
             except BudgetExceededError:
                 permit.cancel()
                 self.slots.leave()
+                lane.limits.give_back(share)
                 return None
             ticket.reserved = first.reserved
+        lane.limits.sent(share, self.now())
+        ticket.share = share
         return ticket
 
     def after(self, failure: Failure) -> None:

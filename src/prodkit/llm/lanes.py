@@ -65,11 +65,9 @@ class Lane:
             return Hold(math.inf if error.retry_after is None else error.retry_after, "open")
         return Hold()
 
-    def answered(self, headers: Mapping[str, str], failure: Failure | None, now: float) -> None:
-        """A response has come: its headers tell the rates, and a refusal how long to wait."""
-        self.limits.learn(headers, now)
-        if failure is not None:
-            if failure.retry_after:
-                self.gate.close(failure.retry_after)
-            if failure.code == "rate_limited":
-                self.limits.refused(now)
+    def refused(self, failure: Failure, now: float) -> None:
+        """A request has failed: the server may have said how long to wait."""
+        if failure.retry_after:
+            self.gate.close(failure.retry_after)
+        if failure.code == "rate_limited":
+            self.limits.refused(now)

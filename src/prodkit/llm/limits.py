@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 __all__ = ["HeaderBucket", "HedgeShare", "Need", "RateLimits", "Share"]
 
+_ARRIVAL: Final = 0.5  # how long the first request may take to arrive: until then the server's bucket is full
 _CAUTION: Final = 0.98  # clocks differ and a request takes time to arrive: stay a little below the rate
 
 
@@ -51,7 +52,7 @@ class HeaderBucket:
     def sent_blindly(self, amount: float, now: float) -> None:
         """`amount` goes out while the limit is not known; it will be counted when it is."""
         if not self._used:
-            self._at = now
+            self._at = now + _ARRIVAL
         self._used += amount
 
     def give_back(self, amount: float) -> None:
@@ -59,8 +60,13 @@ class HeaderBucket:
         if self.capacity is not None:
             self.level = min(self.capacity, self.level + min(amount, self.capacity))
 
-    def learn(self, limit: float, remaining: float | None, unsent: float, now: float) -> None:
-        """What a response says. `unsent` is what is reserved and has not been sent: the server cannot know it."""
+    def learn(
+        self, limit: float, remaining: float | None, unsent: float, uncounted: float, age: float, now: float
+    ) -> None:
+        """What a response says. `unsent` is reserved and has not been sent, so the server cannot know it;
+        `uncounted` is the most that it may have taken without having counted it when it said so, and `age` the
+        longest time ago that this may have been.
+        """
         if limit <= 0:
             return
         self.rate = limit / 60 * _CAUTION
@@ -74,8 +80,10 @@ class HeaderBucket:
         else:
             self._flow(now)
         # The header is rounded down; within one of it our own finer model is the better one.
-        if remaining is not None and self.level + unsent > remaining + 1:
-            self.level = remaining + 0.5 - unsent
+        if remaining is not None:
+            if self.level + unsent > remaining + 1 + age * self.rate:
+                self.level = remaining + 0.5 - unsent
+            self.level = max(self.level, remaining - uncounted - unsent)
 
     def empty(self, unsent: float, now: float) -> None:
         """The server has refused: nothing is left beyond what others will ask it for."""
@@ -98,16 +106,20 @@ class Share:
     need: Need
     known: tuple[bool, ...]
     wait: float = 0.0
+    mark: tuple[float, ...] = ()
+    at: float = 0.0
 
 
 class RateLimits:
     """The buckets of one model: requests, input tokens, output tokens (reserved from ``max_tokens``)."""
 
-    __slots__ = ("_buckets", "_unsent")
+    __slots__ = ("_buckets", "_landed", "_sent", "_unsent")
 
     def __init__(self) -> None:
         self._buckets: dict[str, HeaderBucket] = {kind: HeaderBucket() for kind in _KINDS}
         self._unsent: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
+        self._landed: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
+        self._sent: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
 
     def outdated(self, share: Share) -> bool:
         """Whether limits have become known since `share` was taken."""
@@ -132,12 +144,20 @@ class RateLimits:
         return share
 
     def sent(self, share: Share, now: float) -> None:
-        """The request goes out now."""
+        """The request goes out now. Then :meth:`landed`, when it is answered or given up."""
         for (kind, bucket), amount, known in zip(self._buckets.items(), share.need, share.known, strict=True):
+            self._sent[kind] += amount
             if known:
                 self._unsent[kind] -= amount
             else:
                 bucket.sent_blindly(amount, now)
+        share.at = now
+        share.mark = tuple(self._landed.values())
+
+    def landed(self, share: Share) -> None:
+        """The request is over."""
+        for kind, amount in zip(_KINDS, share.need, strict=True):
+            self._landed[kind] += amount
 
     def give_back(self, share: Share) -> None:
         """The request will not go out."""
@@ -146,13 +166,18 @@ class RateLimits:
                 bucket.give_back(amount)
                 self._unsent[kind] -= amount
 
-    def learn(self, headers: Mapping[str, str], now: float) -> None:
-        """Reads ``anthropic-ratelimit-*``; what is missing or no number is passed over."""
-        for kind, bucket in self._buckets.items():
+    def learn(self, headers: Mapping[str, str], share: Share, now: float) -> None:
+        """Reads ``anthropic-ratelimit-*`` of the answer to `share`'s request, which has landed.
+
+        What is missing or no number is passed over. Of the requests that were under way at the same time, before or
+        after it, the server may have counted none when it said so.
+        """
+        for (kind, bucket), mark, own in zip(self._buckets.items(), share.mark, share.need, strict=True):
             limit = _number(headers.get(f"anthropic-ratelimit-{kind}-limit"))
             if limit is not None:
                 remaining = _number(headers.get(f"anthropic-ratelimit-{kind}-remaining"))
-                bucket.learn(limit, remaining, self._unsent[kind], now)
+                uncounted = self._sent[kind] - mark - own
+                bucket.learn(limit, remaining, self._unsent[kind], uncounted, now - share.at, now)
 
     def refused(self, now: float) -> None:
         """A 429 has come."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prodkit.llm.classify import Failure
 from prodkit.llm.lanes import Lane
+from prodkit.llm.limits import Share
 from prodkit.llm.records import Usage
 from prodkit.policies.breaker import Permit
 
@@ -28,8 +29,8 @@ class Ticket:
     """The right to send one request, to be settled exactly once; what is settled twice counts once."""
 
     __slots__ = (
-        "_open", "_permit", "breaker", "call", "first_content", "headers", "hedge", "lane", "number", "params",
-        "request_id", "reserved", "resumed", "started", "status", "wait_reason", "waited",
+        "_landed", "_open", "_permit", "breaker", "call", "first_content", "hedge", "lane", "number", "params",
+        "request_id", "reserved", "resumed", "share", "started", "status", "wait_reason", "waited",
     )  # fmt: skip
 
     def __init__(
@@ -57,13 +58,22 @@ class Ticket:
         self.reserved = 0.0
         self.resumed = False
         self.hedge = False
+        self.share: Share | None = None
         self._open = True
+        self._landed = False
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """The headers of the response have come."""
         self.status = status
         self.request_id = headers.get("request-id", "")
-        self.headers = headers
+        if self.share is not None:  # now: what they say of the rates grows old while a stream is read
+            self._land(self.share)
+            self.lane.limits.learn(headers, self.share, self.call.now())
+
+    def _land(self, share: Share) -> None:
+        if not self._landed:
+            self._landed = True
+            self.lane.limits.landed(share)
 
     def settle(self, failure: Failure | None, usage: Usage, *, cancelled: bool = False) -> None:
         """The attempt is over: its place, permit and money are given back, it is recorded and told."""
@@ -79,8 +89,10 @@ class Ticket:
             self._permit.fail()
         else:
             self._permit.cancel()
-        if self.status is not None:
-            lane.answered(self.headers, failure, call.now())
+        if self.share is not None:
+            self._land(self.share)
+        if failure is not None:
+            lane.refused(failure, call.now())
         call.slots.leave()
         cost = None if lane.model.price is None else lane.model.price.of(usage)
         if call.options.budget is not None:

@@ -159,11 +159,17 @@ def _invoke_sync(fn: SyncFn, /, *args: Any, **kwargs: Any) -> Any:
 def _invoke_stream(fn: StreamFn, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
     result = fn(*args, **kwargs)
     if hasattr(result, "__anext__"):
-        return result
+        return result if hasattr(result, "aclose") else _closable(result)
     _close(result)
     raise MisuseError(
         f"{name_of(fn)} returned {type(result).__name__}, not an async iterator: use policy.run(fn, …)"
     )
+
+
+async def _closable(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """An iterator that is no generator, in the form of one: the guards close what they iterate."""
+    async for item in items:
+        yield item
 
 
 INVOKERS = (invoke, _invoke_sync, _invoke_stream)

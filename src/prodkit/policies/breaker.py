@@ -19,7 +19,13 @@ from prodkit.errors import CircuitOpenError, DeadlineExceededError, RejectedErro
 from prodkit.policies.base import AsyncFn, MisuseError, Policy, StreamFn, SyncFn
 from prodkit.policies.circuit import Change, Circuit, Lease, Rules, State
 from prodkit.policies.ticks import ticks_of
-from prodkit.policies.timeout import bounded, deadline_for, ended_by_timer, within_deadline
+from prodkit.policies.timeout import (
+    bounded,
+    deadline_for,
+    ended_by_timer,
+    stream_until_deadline,
+    within_deadline,
+)
 
 __all__ = [
     "BreakerChanged",
@@ -398,6 +404,8 @@ class CircuitBreaker(Policy):
         return result
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        fn = stream_until_deadline(fn)
+
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             permit = self.acquire()
             begun = False
@@ -417,7 +425,7 @@ class CircuitBreaker(Policy):
             finally:
                 permit.cancel()
 
-        return guarded
+        return bounded(guarded)
 
     # -- settling -------------------------------------------------------------------------------------------
     def _admit(self) -> Lease:

@@ -114,7 +114,7 @@ class Rules:
             grown = min(longest, self.open_for * self.open_growth ** (openings - 1))
         except OverflowError:
             grown = longest
-        return grown * (1 + self.open_jitter * rng.random()) if self.open_jitter else grown
+        return grown * (1 + self.open_jitter * rng.random())
 
     @property
     def probe_patience(self) -> float:
@@ -249,7 +249,6 @@ class Circuit:
         if lease.era != self.era:
             return None
         if self._state == HALF_OPEN:
-            self._probes.pop(lease, None)
             return self._open(now, "a probe failed")
         if self._state != CLOSED:
             return None

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
-from prodkit.policies.timeout import bounded, minds_deadline, until_deadline
+from prodkit.policies.timeout import bounded, minds_deadline, stream_until_deadline, until_deadline
 
 __all__ = ["CostlyOrderWarning", "Pipeline"]
 
@@ -72,7 +72,10 @@ class Pipeline(Policy):
         return self._compose(fn, "wrap_sync")
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
-        return self._compose(fn, "wrap_stream")
+        composed = self._compose(fn, "wrap_stream")
+        if minds_deadline(composed):
+            return composed
+        return self._compose(stream_until_deadline(fn), "wrap_stream")
 
     def _compose(self, fn: F, face: str) -> F:
         for policy in reversed(self.policies):

@@ -22,7 +22,7 @@ from prodkit.policies.base import INVOKERS, AsyncFn, MisuseError, Policy, Stream
 from prodkit.policies.breaker import Errors, matcher
 from prodkit.policies.gate import retry_after_of
 from prodkit.policies.ticks import ticks_of
-from prodkit.policies.timeout import bounded, deadline_for, within_deadline
+from prodkit.policies.timeout import bounded, deadline_for, stream_until_deadline, within_deadline
 
 __all__ = ["Budget", "Retry", "RetryGaveUp", "RetryScheduled", "non_idempotent"]
 
@@ -235,6 +235,8 @@ class Retry(Policy):
         return retried
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        fn = stream_until_deadline(fn)
+
         async def retried(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             course = None
             while True:
@@ -255,7 +257,7 @@ class Retry(Policy):
                 await course.rest(pause)
 
         _RETRYING.add(retried.__code__)
-        return retried
+        return bounded(retried)
 
     def __repr__(self) -> str:
         return f"Retry(attempts={self.attempts!r})"

@@ -87,6 +87,11 @@ def until_deadline(fn: AsyncFn) -> AsyncFn:
     return bounded(attempt)
 
 
+def stream_until_deadline(fn: StreamFn) -> StreamFn:
+    """The stream `fn`, ended at the caller's deadline where there is one."""
+    return fn if minds_deadline(fn) else Timeout(None).wrap_stream(fn)
+
+
 def deadline_for(fn: object) -> Callable[[], float]:
     """How a policy around `fn` reads the deadline it must enforce: infinity where something inside does."""
     return _unlimited.get if minds_deadline(fn) else _current.get
@@ -146,7 +151,7 @@ async def _within(seconds: float, fn: AsyncFn, args: tuple[Any, ...], kwargs: di
         if expiry.fired:
             expiry.fired = False
             if task.uncancel() <= before:  # nobody else wants this task cancelled
-                raise _expired(seconds, when - now) from error
+                raise _expired(seconds, when - now, deadline < end) from error
         raise
     finally:
         timer.cancel()
@@ -154,8 +159,8 @@ async def _within(seconds: float, fn: AsyncFn, args: tuple[Any, ...], kwargs: di
             task.uncancel()
 
 
-def _expired(seconds: float, given: float) -> CallTimeoutError:
-    if given < seconds:
+def _expired(seconds: float, given: float, by_deadline: bool) -> CallTimeoutError:
+    if by_deadline:
         return DeadlineExceededError(f"the deadline passed {given:.3g} s into the call", timeout=given)
     return CallTimeoutError(f"no answer within {seconds:g} s", timeout=seconds)
 

@@ -71,7 +71,6 @@ class CallWindow(Window):
             self.add(0.0, 0)
 
     def clear(self) -> None:
-        self._ring = bytearray(len(self._ring))
         self._next = self.calls = self.failures = self.slow = 0
 
 
@@ -79,6 +78,8 @@ class TimeWindow(Window):
     """The last `seconds`, in `buckets` slices: what is older falls out a slice at a time."""
 
     __slots__ = ("_buckets", "_place", "_slice", "_until")
+
+    _until: float
 
     def __init__(self, seconds: float, buckets: int = 10) -> None:
         self._slice = seconds / buckets

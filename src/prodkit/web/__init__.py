@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from prodkit.web.sessions import SessionMiddleware as SessionMiddleware, session_of as session_of
     from prodkit.web.sse import EventStream as EventStream, last_event_id as last_event_id
+    from prodkit.web.uploads import Upload as Upload, UploadForm as UploadForm
 
 _HOME = {
     "CsrfMiddleware": "csrf",
@@ -64,6 +65,8 @@ _HOME = {
     "session_of": "sessions",
     "EventStream": "sse",
     "last_event_id": "sse",
+    "Upload": "uploads",
+    "UploadForm": "uploads",
 }
 
 __all__ = sorted(_HOME)

@@ -65,7 +65,9 @@ async def test_cut_connections_are_replaced(proxy: Proxy, postgres_url: str) -> 
     async with postgres.Pool(proxy.url_for(postgres_url), min_size=2, max_size=2) as db:
         for how in REASONS:
             proxy.drop(how)
-            await asyncio.sleep(0.3)  # until the client has seen it: a statement sent before that is lost, rightly
+            await asyncio.sleep(
+                0.3
+            )  # until the client has seen it: a statement sent before that is lost, rightly
             assert await asyncio.gather(*(db.fetchval("select 1") for _ in range(6))) == [1] * 6
 
 

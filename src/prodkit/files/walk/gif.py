@@ -17,7 +17,7 @@ def walk_gif(data: bytes, limits: ImageLimits) -> ImageFacts:
 
 
 class _Walk:
-    __slots__ = ("blocks", "controls", "data", "facts", "height", "limits", "meta", "width")
+    __slots__ = ("blocks", "controls", "data", "facts", "height", "limits", "meta", "pieces", "width")
 
     def __init__(self, data: bytes, limits: ImageLimits) -> None:
         self.data = data
@@ -26,6 +26,7 @@ class _Walk:
         self.width = int.from_bytes(data[6:8], "little")
         self.height = int.from_bytes(data[8:10], "little")
         self.blocks = 0
+        self.pieces = 0
         self.meta = 0
 
     def run(self) -> ImageFacts:
@@ -69,8 +70,8 @@ class _Walk:
         x, y, width, height = (int.from_bytes(data[pos + at : pos + at + 2], "little") for at in (1, 3, 5, 7))
         if not width or not height:
             raise RefusedError("malformed", "empty frame")
-        # Frames that stick out of the screen exist in the wild: decoders enlarge the canvas, so that is what
-        # counts.
+        # Frames that stick out of the screen exist in honest files: browsers clip them, some decoders enlarge the
+        # canvas for them, so the enlarged one is what has to keep the limits.
         self.width, self.height = max(self.width, x + width), max(self.height, y + height)
         limits.size(self.width, self.height)
         facts.frames += 1
@@ -103,10 +104,13 @@ class _Walk:
         return end
 
     def _sub_blocks(self, pos: int) -> int:
-        data, size = self.data, len(self.data)
+        data, size, limit = self.data, len(self.data), 10 * self.limits.max_chunks
         while pos < size:
             length = data[pos]
             pos += 1 + length
             if not length:
                 return pos
+            self.pieces += 1
+            if self.pieces > limit:
+                raise RefusedError("too_many_chunks", f"more than {limit} sub-blocks")
         raise RefusedError("truncated", "inside a block")

@@ -12,7 +12,9 @@ __all__ = ["walk_jpeg"]
 # The next marker inside entropy-coded data: FF followed by anything but a stuffed zero, a restart or more
 # fill.
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_MARKER_OR_RESTART: Final = re.compile(rb"\xff[\x01-\xfe]")
 _FRAMES: Final = frozenset((0xC0, 0xC1, 0xC2))  # what every browser decodes: baseline, extended, progressive
+_MAX_FILL: Final = 4096
 _ALL_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -35,6 +37,7 @@ class _Walk:
         "meta",
         "pos",
         "progressive",
+        "restarts",
         "scans",
         "segments",
         "shown",
@@ -47,6 +50,7 @@ class _Walk:
         self.facts = ImageFacts("jpeg")
         self.components: frozenset[int] = frozenset()
         self.progressive = False
+        self.restarts = False
         self.bands: dict[int, list[int]] = {}
         self.scans = 0
         self.shown: set[int] = set()
@@ -80,10 +84,13 @@ class _Walk:
             raise RefusedError("truncated", "no end of image")
         if data[pos] != 0xFF:
             raise RefusedError("malformed", "bytes between segments")
-        while data[pos] == 0xFF:  # fill bytes are legal, libjpeg skips them; the file's size bounds them
+        began = pos
+        while data[pos] == 0xFF:  # fill bytes are legal, but decoders read them one by one
             pos += 1
             if pos >= len(data):
                 raise RefusedError("truncated", "no end of image")
+            if pos - began > _MAX_FILL:
+                raise RefusedError("malformed", f"more than {_MAX_FILL} fill bytes")
         self.pos = pos + 1
         return data[pos]
 
@@ -124,6 +131,7 @@ class _Walk:
         elif marker == 0xDD:
             if end - body != 2:
                 raise RefusedError("malformed", "restart interval")
+            self.restarts = any(data[body:end])
             body = end
         elif marker == 0xCC:
             if (end - body) % 2:
@@ -176,7 +184,7 @@ class _Walk:
         self.shown |= set(names)
         if self.progressive:
             self._band(names, *data[end - 3 : end])
-        found = _MARKER.search(data, end)
+        found = (_MARKER if self.restarts else _MARKER_OR_RESTART).search(data, end)
         if found is None:
             raise RefusedError("truncated", "no end of image")
         self.pos = found.start()

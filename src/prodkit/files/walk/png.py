@@ -177,7 +177,13 @@ class _Walk:
         self.stream.feed(memoryview(self.data)[body:end])
 
     def _plte(self, body: int, end: int) -> None:
-        if self.palette or self.idat or not 3 <= end - body <= 768 or (end - body) % 3:
+        if (
+            self.palette
+            or self.idat
+            or self.colour in (0, 4)
+            or not 3 <= end - body <= 768
+            or (end - body) % 3
+        ):
             raise RefusedError("malformed", "palette")
         self.palette = True
         self.facts.metadata.append((body, end))

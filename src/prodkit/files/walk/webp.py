@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from prodkit.files.walk.base import ImageFacts, ImageLimits, RefusedError
 
 __all__ = ["walk_webp"]
+
+_FLAGS: Final = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
 
 
 def walk_webp(data: bytes, limits: ImageLimits) -> ImageFacts:
@@ -23,7 +27,7 @@ def walk_webp(data: bytes, limits: ImageLimits) -> ImageFacts:
 
 
 class _Walk:
-    __slots__ = ("data", "end", "extended", "facts", "flags", "frames", "limits", "meta", "pictures")
+    __slots__ = ("data", "end", "extended", "facts", "flags", "frames", "limits", "meta", "pictures", "seen")
 
     def __init__(self, data: bytes, limits: ImageLimits, end: int) -> None:
         self.data = data
@@ -34,6 +38,7 @@ class _Walk:
         self.flags = 0
         self.pictures = 0
         self.frames = 0
+        self.seen: set[bytes] = set()
         self.meta = 0
 
     def run(self) -> ImageFacts:
@@ -47,12 +52,16 @@ class _Walk:
             raise RefusedError("truncated" if not self.pictures else "malformed", "one picture expected")
         if bool(self.flags & 2) != bool(frames):
             raise RefusedError("malformed", "animation flag")
+        for name, bit in _FLAGS.items():
+            if self.extended and bool(self.flags & bit) != (name in self.seen):
+                raise RefusedError("malformed", f"flag of {name.decode('ascii')}")
         facts.frames = frames or 1
         facts.end = self.end
         return facts
 
     def _chunk(self, index: int, name: bytes, body: int, end: int) -> None:
         facts = self.facts
+        self.seen.add(name)
         if name == b"VP8X":
             if index:
                 raise RefusedError("malformed", "VP8X is not the first chunk")
@@ -90,6 +99,8 @@ class _Walk:
             found.append((data[pos : pos + 4], pos + 8, end))
             if len(found) > self.limits.max_chunks:
                 raise RefusedError("too_many_chunks", f"more than {self.limits.max_chunks} chunks")
+            if length & 1 and end < limit and data[end]:
+                raise RefusedError("malformed", "padding that is not zero")
             pos = end + (length & 1)
         return found
 
@@ -99,6 +110,8 @@ class _Walk:
             raise RefusedError("malformed", "VP8X")
         self.extended = True
         self.flags = data[body]
+        if self.flags & 0xC1 or any(data[body + 1 : body + 4]):
+            raise RefusedError("malformed", "reserved bits")
         width = 1 + int.from_bytes(data[body + 4 : body + 7], "little")
         height = 1 + int.from_bytes(data[body + 7 : body + 10], "little")
         self.limits.size(width, height)

@@ -192,6 +192,10 @@ def lying() -> Iterator[Sample]:
     yield sample("lying:webp-animation-flag", webp([vp8x(96, 64, 2), *webp_chunks(webps)]), "webp")
     yield sample("lying:webp-size", webps[:4] + struct.pack("<I", 2**32 - 10) + webps[8:], "webp")
     yield sample("lying:webp-audio", b"RIFF" + webps[4:8] + b"WAVE" + webps[12:], "webp")
+    yield sample("lying:webp-exif-without-flag", into_webp(webps, (b"EXIF", b"II*\0" + bytes(20))), "webp")
+    yield sample("lying:webp-flag-without-exif", into_webp(webps, flags=8), "webp")
+    yield sample("lying:webp-reserved-bits", into_webp(webps, flags=0xC0), "webp")
+    yield sample("lying:webp-padding", into_webp(webps, (b"XMP ", b"x"), flags=4)[:-1] + b"!", "webp")
     moving = webp_chunks(bases()["moving-webp"][1])
     outside = [(n, b"\xff\xff\0" + b[3:] if n == b"ANMF" else b) for n, b in moving]
     yield sample("lying:webp-frame-outside", webp(outside), "webp")

@@ -165,6 +165,20 @@ def appended() -> Iterator[Sample]:
         for base in ("jpeg", "png", "gif", "webp"):
             extension, data = bases()[base]
             yield sample(f"prepended:{title}-to-{base}", body + data, extension)
+    for title, body in payloads().items():
+        if title in ("short-php", "svg", "jsp", "asp", "class"):
+            continue  # too short, or too like pixels, to be told from them
+        for base in ("jpeg", "progressive"):
+            data = bases()[base][1]
+            yield sample(
+                f"inserted:{title}-before-eoi-of-{base}",
+                data[:-2] + body.replace(b"\xff", b"") + data[-2:],
+                "jpg",
+            )
+        chunks = webp_chunks(bases()["lossless-webp"][1])
+        yield sample(f"inserted:{title}-in-vp8l", webp([(chunks[0][0], chunks[0][1] + body)]), "webp")
+        gif = bases()["gif"][1]
+        yield sample(f"inserted:{title}-after-lzw", gif[:-2] + blocks(body) + b";", "gif")
     for base in ("webp", "moving-webp"):
         data = bases()[base][1]
         grown = data[:4] + struct.pack("<I", len(data) - 8 + 24) + data[8:] + MARKER.ljust(24, b".")

@@ -99,7 +99,10 @@ def into_webp(
 ) -> bytes:
     chunks = webp_chunks(data)
     if chunks[0][0] != b"VP8X":
-        chunks = [vp8x(*size, flags), *chunks]
+        chunks = [vp8x(*size), *chunks]
+    head = bytearray(chunks[0][1])
+    head[0] |= flags
+    chunks[0] = (b"VP8X", bytes(head))
     return webp(chunks + list(extra))
 
 

@@ -1,0 +1,54 @@
+"""What a client says its file is: never evidence for it, sometimes evidence against it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["names_another"]
+
+_ACTIVE_TYPES: Final = frozenset(
+    (
+        "text/html",
+        "application/xhtml+xml",
+        "image/svg+xml",
+        "text/xml",
+        "application/xml",
+        "text/javascript",
+        "application/javascript",
+        "application/x-javascript",
+        "application/x-php",
+        "application/x-httpd-php",
+        "text/x-php",
+        "application/x-sh",
+        "text/x-shellscript",
+        "application/x-msdownload",
+        "application/x-msdos-program",
+        "application/vnd.microsoft.portable-executable",
+        "application/x-dosexec",
+        "application/x-executable",
+        "application/java-archive",
+        "application/x-shockwave-flash",
+        "application/zip",
+        "application/x-zip-compressed",
+        "application/hta",
+        "text/x-python",
+        "text/x-perl",
+    )
+)
+_OTHER_PICTURES: Final = frozenset(
+    f"image/{name}"
+    for name in """
+        bmp tiff x-icon vnd.microsoft.icon jp2 jpx jxl x-tga x-pcx qoi x-ms-bmp
+        vnd.adobe.photoshop x-photoshop x-xcf x-eps vnd.djvu emf wmf x-portable-pixmap x-xpixmap
+    """.split()  # noqa: SIM905
+)
+_OTHER_FAMILIES: Final = ("video/", "audio/", "font/", "model/", "message/", "chemical/")
+_OTHERS: Final = frozenset(
+    ("application/json", "text/css", "application/msword", "application/rtf", "text/rtf")
+)
+
+
+def names_another(declared: str) -> bool:
+    """Whether `declared` names a type that no policy knows, rather than none: "image/*" and such say nothing."""
+    said = declared.partition(";")[0].strip().lower()
+    return said in _ACTIVE_TYPES | _OTHER_PICTURES | _OTHERS or said.startswith(_OTHER_FAMILIES)
