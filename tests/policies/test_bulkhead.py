@@ -312,9 +312,12 @@ async def test_one_whose_time_ran_out_and_who_is_cancelled_in_the_same_moment() 
     bulkhead, loop = Bulkhead(1, max_wait=1), asyncio.get_running_loop()
     holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 9))
     await asyncio.sleep(0)
+    problems: list[object] = []
+    loop.set_exception_handler(lambda _, context: problems.append(context))
     waiter = asyncio.create_task(bulkhead.run(asyncio.sleep, 0))
     loop.call_at(1, waiter.cancel)  # set first, it runs before the timer of the line
     await asyncio.wait([waiter])
+    assert not problems
     assert waiter.cancelled()
     assert (bulkhead.inflight, bulkhead.waiting) == (1, 0)
     await holder
@@ -332,3 +335,14 @@ async def test_slots_count_and_wait_for_others_too() -> None:
     slots.leave()
     assert await waiting is None
     assert (slots.inflight, slots.waiting) == (1, 0)
+
+
+@virtual_time
+async def test_a_place_that_comes_in_the_last_moment_is_a_place() -> None:
+    slots, loop, problems = Slots(1, max_queue=1, order="fifo"), asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: problems.append(context))
+    assert slots.enter()
+    loop.call_at(1, slots.leave)  # set first, it runs before the timer of the line
+    assert await slots.wait(1) is None
+    await asyncio.sleep(1)
+    assert (slots.inflight, problems) == (1, [])
