@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from advisory.council.export import as_markdown, export_name
 from advisory.council.model import Run, Seat
@@ -17,6 +19,7 @@ from advisory.council.texts import banner, milestone, reason_for, standing
 from advisory.migrations import HEAD
 from advisory.migrations.script import statements
 from advisory.pages import filters, markdown
+from advisory.pages.forms import read_form
 from advisory.pages.visitor import safe_next
 from prodkit.errors import CallTimeoutError, CircuitOpenError, LlmError, RateLimitedError
 
@@ -209,3 +212,27 @@ def test_head_is_the_newest_revision():
     config = Config()
     config.set_main_option("script_location", str(Path(advisory.migrations.__file__).parent))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def multipart(parameters: str) -> Request:
+    body = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\nIn\xc3\xaas\r\n--x--\r\n'
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    kind = f"multipart/form-data; boundary=x{parameters}".encode()
+    return Request({"type": "http", "method": "POST", "headers": [(b"content-type", kind)]}, receive)
+
+
+@pytest.mark.parametrize("parameters", ["", "; charset=utf-8", '; Charset="UTF-8"'])
+async def test_a_form_in_utf_8_is_read(parameters):
+    assert (await read_form(multipart(parameters))).values == {"name": "Inês"}
+
+
+@pytest.mark.parametrize(
+    "parameters", ["; charset=punycode", '; charset="latin-1"', "; charset*=utf-8''punycode"]
+)
+async def test_a_form_in_another_charset_is_refused(parameters):
+    with pytest.raises(HTTPException) as refused:
+        await read_form(multipart(parameters))
+    assert refused.value.status_code == 400
