@@ -20,7 +20,7 @@ from advisory.migrations import HEAD
 from advisory.migrations.script import statements
 from advisory.pages import filters, markdown
 from advisory.pages.forms import read_form
-from advisory.pages.visitor import safe_next
+from advisory.pages.visitor import client_address, safe_next
 from prodkit.errors import CallTimeoutError, CircuitOpenError, LlmError, RateLimitedError
 
 
@@ -236,3 +236,11 @@ async def test_a_form_in_another_charset_is_refused(parameters):
     with pytest.raises(HTTPException) as refused:
         await read_form(multipart(parameters))
     assert refused.value.status_code == 400
+
+
+def test_neighbours_in_one_ipv6_network_are_one_visitor():
+    here, there, away = (
+        client_address(Request({"type": "http", "client": (address, 1)}))
+        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
+    )
+    assert here == there != away
