@@ -21,6 +21,7 @@ from advisory.migrations.script import statements
 from advisory.pages import filters, markdown
 from advisory.pages.forms import read_form
 from advisory.pages.visitor import client_address, safe_next
+from advisory.settings import Settings
 from prodkit.errors import CallTimeoutError, CircuitOpenError, LlmError, RateLimitedError
 
 
@@ -244,3 +245,19 @@ def test_neighbours_in_one_ipv6_network_are_one_visitor():
         for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
     )
     assert here == there != away
+
+
+def with_proxies(text: str) -> None:
+    Settings.__pydantic_validator__.validate_assignment(
+        Settings.model_construct(), "forwarded_allow_ips", text
+    )
+
+
+def test_networks_can_be_trusted_as_proxies():
+    with_proxies("127.0.0.1, 10.0.0.0/8")
+
+
+@pytest.mark.parametrize("proxies", ["*", "", "proxy"])
+def test_nothing_but_networks_can_be_trusted_as_proxies(proxies):
+    with pytest.raises(ValueError, match="redes"):
+        with_proxies(proxies)
