@@ -33,6 +33,7 @@ def create_app(services: Services) -> FastAPI:
         app,
         sessions=services.sessions,
         skip=("/static/", "/healthz", "/api/health"),
+        deadline=8.0,
         problems=problems,
         log_context=lambda request_id: logger.contextualize(request_id=request_id),
     )

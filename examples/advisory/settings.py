@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from prodkit import env
 
@@ -37,8 +38,22 @@ class Settings(env.Settings):
         default=True, description="run councils in this process too; false with `advisory worker`"
     )
     forwarded_allow_ips: str = Field(
-        default="127.0.0.1", description="proxies whose X-Forwarded-For is believed"
+        default="127.0.0.1",
+        description="networks of the proxies whose X-Forwarded-For is believed; needed behind a proxy",
     )
     graceful_seconds: Annotated[int, Field(ge=1, le=60)] = Field(
         default=4, description="wait for requests at shutdown"
     )
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        """Believing everybody ("*") would let each visitor choose the address that limits count."""
+        for each in value.split(","):
+            try:
+                ip_network(each.strip())
+            except ValueError:
+                raise ValueError(
+                    "escreva endereços ou redes, como 10.0.0.0/8, separados por vírgulas"
+                ) from None
+        return value

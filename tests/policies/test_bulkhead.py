@@ -1,13 +1,14 @@
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from prodkit import BulkheadFullError, Deadline, DeadlineExceededError, Runtime
-from prodkit.policies.bulkhead import Bulkhead, BulkheadRejected
+from prodkit.policies.adaptive import AdaptiveLimit
+from prodkit.policies.bulkhead import Bulkhead, BulkheadRejected, Limiter
 from prodkit.policies.slots import Slots
 from prodkit.testing import virtual_time
 
@@ -346,3 +347,49 @@ async def test_a_place_that_comes_in_the_last_moment_is_a_place() -> None:
     assert await slots.wait(1) is None
     await asyncio.sleep(1)
     assert (slots.inflight, problems) == (1, [])
+
+
+@virtual_time
+async def test_a_coroutine_that_is_closed_in_the_line_leaves_it() -> None:
+    bulkhead = Bulkhead(1)
+    async with bulkhead.hold():
+        waiting = bulkhead.run(asyncio.sleep, 0)
+        waiting.send(None)
+        assert bulkhead.waiting == 1
+        waiting.close()
+        assert bulkhead.waiting == 0
+
+
+@pytest.mark.parametrize("make", [lambda: Bulkhead(1), lambda: AdaptiveLimit(initial=1)])
+@virtual_time
+async def test_what_is_no_exception_gives_the_place_back_too(make: Callable[[], Limiter]) -> None:
+    class Stop(BaseException):
+        pass
+
+    async def stopped() -> None:
+        raise Stop
+
+    limiter = make()
+    with pytest.raises(Stop):
+        await limiter.run(stopped)
+    assert limiter.inflight == 0
+
+
+@virtual_time
+async def test_a_listener_that_stops_the_process_does_not_keep_the_place() -> None:
+    class Stop(BaseException):
+        pass
+
+    def listen(event: object) -> None:
+        raise Stop
+
+    runtime = Runtime()
+    runtime.events.subscribe(listen)
+    limit = AdaptiveLimit(initial=10, runtime=runtime)
+
+    async def late() -> None:
+        raise TimeoutError
+
+    with pytest.raises(Stop):
+        await limit.run(late)
+    assert (limit.limit, limit.inflight) == (7, 0)

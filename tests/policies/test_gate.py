@@ -293,6 +293,7 @@ async def test_a_turn_given_to_one_who_is_cancelled_goes_to_the_next() -> None:
     await asyncio.wait((first, second))
     assert first.cancelled()
     assert quota.came == [0, pytest.approx(10)]
+    assert not [each for each in loop._scheduled if not each.cancelled()]  # type: ignore[attr-defined]
 
 
 @virtual_time

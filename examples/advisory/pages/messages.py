@@ -21,6 +21,10 @@ _TEXTS: Final[dict[int, tuple[str, str]]] = {
         "Indisponível por um momento",
         "Uma parte do serviço não respondeu. O que já estava salvo continua salvo.",
     ),
+    504: (
+        "Demorou demais",
+        "A resposta não veio a tempo. Veja se o pedido já foi feito antes de tentar de novo.",
+    ),
 }
 
 

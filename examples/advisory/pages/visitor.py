@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse
 
 from advisory.services import services
 from advisory.store.users import User
+from prodkit import web
 from prodkit.sessions import Session
 
 __all__ = [
@@ -70,5 +71,5 @@ def safe_next(path: str) -> str:
 
 
 def client_address(request: Request) -> str:
-    """The peer, or what a trusted proxy said of it (uvicorn reads X-Forwarded-For only from those)."""
-    return request.client.host if request.client else "?"
+    """The peer, or what a trusted proxy said of it (uvicorn reads X-Forwarded-For only from those); IPv6 by /64."""
+    return web.client_key(request.scope)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from advisory.council.export import as_markdown, export_name
 from advisory.council.model import Run, Seat
@@ -17,7 +19,9 @@ from advisory.council.texts import banner, milestone, reason_for, standing
 from advisory.migrations import HEAD
 from advisory.migrations.script import statements
 from advisory.pages import filters, markdown
-from advisory.pages.visitor import safe_next
+from advisory.pages.forms import read_form
+from advisory.pages.visitor import client_address, safe_next
+from advisory.settings import Settings
 from prodkit.errors import CallTimeoutError, CircuitOpenError, LlmError, RateLimitedError
 
 
@@ -209,3 +213,51 @@ def test_head_is_the_newest_revision():
     config = Config()
     config.set_main_option("script_location", str(Path(advisory.migrations.__file__).parent))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def multipart(parameters: str) -> Request:
+    body = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\nIn\xc3\xaas\r\n--x--\r\n'
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    kind = f"multipart/form-data; boundary=x{parameters}".encode()
+    return Request({"type": "http", "method": "POST", "headers": [(b"content-type", kind)]}, receive)
+
+
+@pytest.mark.parametrize("parameters", ["", "; charset=utf-8", '; Charset="UTF-8"'])
+async def test_a_form_in_utf_8_is_read(parameters):
+    assert (await read_form(multipart(parameters))).values == {"name": "Inês"}
+
+
+@pytest.mark.parametrize(
+    "parameters", ["; charset=punycode", '; charset="latin-1"', "; charset*=utf-8''punycode"]
+)
+async def test_a_form_in_another_charset_is_refused(parameters):
+    with pytest.raises(HTTPException) as refused:
+        await read_form(multipart(parameters))
+    assert refused.value.status_code == 400
+
+
+def test_neighbours_in_one_ipv6_network_are_one_visitor():
+    here, there, away = (
+        client_address(Request({"type": "http", "client": (address, 1)}))
+        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
+    )
+    assert here == there != away
+
+
+def with_proxies(text: str) -> None:
+    Settings.__pydantic_validator__.validate_assignment(
+        Settings.model_construct(), "forwarded_allow_ips", text
+    )
+
+
+def test_networks_can_be_trusted_as_proxies():
+    with_proxies("127.0.0.1, 10.0.0.0/8")
+
+
+@pytest.mark.parametrize("proxies", ["*", "", "proxy"])
+def test_nothing_but_networks_can_be_trusted_as_proxies(proxies):
+    with pytest.raises(ValueError, match="redes"):
+        with_proxies(proxies)

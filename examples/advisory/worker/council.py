@@ -22,6 +22,9 @@ __all__ = ["CHAIR_LIMIT", "EXPERT_LIMIT", "Answerer", "Council"]
 EXPERT_LIMIT = 90.0
 """Seconds for one expert, retries and the fallback model included."""
 CHAIR_LIMIT = 120.0
+MOST_TAKES = 20
+"""A run that was taken this often without coming to an end is ended: each take may pay the model again."""
+_GIVEN_UP = "o conselho foi interrompido vezes demais"
 _WATCH = 1.0
 
 
@@ -60,7 +63,10 @@ class Council:
         try:
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(self._watch(run), name=f"council {run.id} watch")
-                await self._work(run)
+                if run.fence > MOST_TAKES:
+                    await self._give_up(run)
+                else:
+                    await self._work(run)
                 watch.cancel()
         except* StaleFenceError:
             logger.info("council {} was stopped or taken over", run_id)
@@ -70,6 +76,14 @@ class Council:
             for seat in to_ask(run.seats):
                 group.create_task(self._ask(run, seat), name=f"council {run.id} seat {seat.position}")
         await self._conclude(run)
+
+    async def _give_up(self, run: Taken) -> None:
+        logger.error("council {} is ended after {} takes", run.id, run.fence)
+        for seat in to_ask(run.seats):
+            await self._record.run(self._runs.seat_started, run, seat)
+            await self._record.run(self._runs.seat_failed, run, seat, reason=_GIVEN_UP)
+        seats = await self._record.run(self._runs.seats, run)
+        await self._record.run(self._runs.finish, run, outcome(seats, synthesised=False), reason=_GIVEN_UP)
 
     async def _watch(self, run: Taken) -> None:
         """Ends the calls under way when the run is no longer ours, also where PgQueuer's notice was lost."""
@@ -93,7 +107,9 @@ class Council:
             logger.exception("council {}: {} failed unexpectedly", run.id, seat.name)
             await self._record.run(self._runs.seat_failed, run, seat, reason=reason_for(error))
         else:
-            await self._record.run(self._runs.seat_done, run, seat, text=reply.text, model=reply.model)
+            await self._record.run(
+                self._runs.seat_done, run, seat, text=_storable(reply.text), model=reply.model
+            )
 
     async def _conclude(self, run: Taken) -> None:
         seats = await self._record.run(self._runs.seats, run)
@@ -121,6 +137,11 @@ class Council:
                 self._runs.finish,
                 run,
                 outcome(seats, synthesised=True),
-                synthesis=reply.text,
+                synthesis=_storable(reply.text),
                 model=reply.model,
             )
+
+
+def _storable(text: str) -> str:
+    """Without what PostgreSQL's text cannot hold: NUL, and surrogates that stand alone."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -47,7 +47,7 @@ class Line:
     async def wait(self, latest: float) -> Refusal | None:
         """Waits for the caller's turn until the loop's instant `latest`; None means that it has come.
 
-        A caller that is cancelled while it waits leaves nothing behind, also when its turn had just come.
+        A caller that is cancelled or closed while it waits leaves nothing behind, also when its turn had just come.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -67,7 +67,7 @@ class Line:
         self._waiters.append(waiter)
         try:
             return await waiter.turn
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or closed by whoever drives the coroutine
             turn = waiter.turn
             if turn.done() and not turn.cancelled():
                 if turn.result() is None:
