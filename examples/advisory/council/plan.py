@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from advisory.council.model import RunStatus, Seat, Tally
 
-__all__ = ["MAX_EXPERTS", "MAX_QUESTION", "MIN_QUESTION", "has_quorum", "outcome", "to_ask"]
+__all__ = ["MAX_EXPERTS", "MAX_QUESTION", "MIN_QUESTION", "RESUMABLE", "has_quorum", "outcome", "to_ask"]
+
+RESUMABLE = ("partial", "unsynthesised", "no_quorum", "stopped")
+"""How a run may have ended of which something is left to do."""
 
 MIN_QUESTION = 10
 MAX_QUESTION = 2000

@@ -106,17 +106,18 @@ def banner(run: Run) -> str:
     """One sentence on how a finished run ended: what there is, what is missing and why."""
     tally = run.tally
     count = f"{tally.done} de {tally.total}"
-    missing = "; ".join(f"{seat.name}: {seat.reason}" for seat in run.seats if seat.status == "failed")
+    failed = [f"{seat.name}: {seat.reason}" for seat in run.seats if seat.status == "failed"]
+    missing = f"{'Faltou' if len(failed) == 1 else 'Faltaram'} {'; '.join(failed)}."
     match run.status:
         case "done":
             return f"Síntese pronta, com {_experts(tally.total)}."
         case "partial":
-            return f"Síntese pronta com {count} especialistas. Faltou {missing}."
+            return f"Síntese pronta com {count} especialistas. {missing}"
         case "unsynthesised":
-            tail = f" Faltou {missing}." if missing else ""
+            tail = f" {missing}" if failed else ""
             return f"Síntese pendente: {run.synthesis_reason}. Os pareceres ({count}) estão guardados.{tail}"
         case "no_quorum":
-            return f"Quórum insuficiente: {count} especialistas responderam. Faltou {missing}."
+            return f"Quórum insuficiente: {count} especialistas responderam. {missing}"
         case "stopped":
             return f"Você interrompeu o conselho. Pareceres guardados: {count}."
         case _:

@@ -13,7 +13,8 @@ __all__ = ["MIN_PASSWORD", "Form", "Upload", "read_form"]
 MIN_PASSWORD = 10
 MAX_PASSWORD = 200
 _EMAIL = re.compile(
-    r"[^@\s<>\"',;:()\[\]\\]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.IGNORECASE
+    r"[^@\s\x00-\x1f\x7f<>\"',;:()\[\]\\]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}",
+    re.IGNORECASE,
 )
 
 

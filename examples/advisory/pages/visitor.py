@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
@@ -63,10 +63,7 @@ def sign_in_path(request: Request) -> str:
 
 def safe_next(path: str) -> str:
     """`path` when it is one of ours, else the home page: a link to us never leads elsewhere."""
-    parts = urlsplit(path)
-    ours = (
-        path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
-    )
+    ours = path.startswith("/") and not path.startswith("//")
     return path if ours and "\\" not in path and path.isprintable() else "/"
 
 

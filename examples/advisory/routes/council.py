@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from advisory.council.export import as_markdown, export_name
 from advisory.council.model import Run
-from advisory.council.plan import MAX_EXPERTS, MAX_QUESTION, MIN_QUESTION
+from advisory.council.plan import MAX_EXPERTS, MAX_QUESTION, MIN_QUESTION, RESUMABLE
 from advisory.council.texts import standing
 from advisory.pages.forms import read_form
 from advisory.pages.limits import take
@@ -62,7 +62,9 @@ async def stop(request: Request, run_id: UUID) -> Response:
 @router.post("/{run_id}/retomar")
 async def resume(request: Request, run_id: UUID) -> Response:
     app, user = services(request), await signed_in(request)
-    await _own(request, run_id)
+    run = await _own(request, run_id)
+    if run.status not in RESUMABLE:  # nothing to do again, so nothing is spent
+        return redirect(f"/conselhos/{run_id}")
     await take(request, (COUNCIL, str(user.id)))
     await app.runs.resume(user.id, run_id)
     return redirect(f"/conselhos/{run_id}")

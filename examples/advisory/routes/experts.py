@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Request, Response
 
 from advisory.pages.forms import Form, read_form
 from advisory.pages.limits import take
@@ -58,7 +59,7 @@ async def create(request: Request) -> Response:
 
 
 @router.post("/especialistas/{expert_id}/remover")
-async def remove(request: Request, expert_id: int) -> Response:
+async def remove(request: Request, expert_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
     app, user = services(request), await signed_in(request)
     if not await app.experts.remove(user.id, expert_id):
         raise HTTPException(404)

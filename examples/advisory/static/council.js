@@ -20,10 +20,19 @@ function say(text, state) {
   if (text && status.textContent.trim() !== text) status.textContent = text;
 }
 
-if (council?.dataset.events) {
-  const source = new EventSource(council.dataset.events);
+let source = null;
+let seen = 0;
+let tries = 20;
+
+// The browser goes on by itself after a lost connection, but not after an answer such as 503: then we do.
+function follow() {
+  const address = new URL(council.dataset.events, location.href);
+  if (seen) address.searchParams.set("depois", seen);
+  source = new EventSource(address);
   source.addEventListener("passo", (event) => {
     const step = JSON.parse(event.data);
+    seen = step.seq;
+    tries = 20;
     if (step.html) replace(step.target, step.html);
     const progress = document.getElementById("progresso");
     if (progress && step.settled !== undefined) {
@@ -33,5 +42,12 @@ if (council?.dataset.events) {
     say(step.message, step.state);
     if (step.final) source.close();
   });
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED && tries-- > 0) setTimeout(follow, 3000);
+  });
+}
+
+if (council?.dataset.events) {
+  follow();
   addEventListener("pagehide", () => source.close());
 }

@@ -13,6 +13,7 @@ from pgqueuer import PgQueuer, RetryRequested
 from pgqueuer.models import Context, Job
 
 from advisory.store.jobs import ENTRYPOINT, requeue_lost
+from advisory.store.purge import purge
 from advisory.worker.council import Council
 from advisory.worker.warm import imported
 from prodkit import postgres
@@ -25,6 +26,7 @@ _HEARTBEAT = timedelta(seconds=2)
 """A job whose worker was killed is picked up by another one this much later (PgQueuer's default is 30 s)."""
 _DEQUEUE = timedelta(seconds=1)
 _LOST_AFTER = 15.0
+_PURGE_EVERY = 3600.0
 _RECONNECT = 0.5
 
 
@@ -90,7 +92,10 @@ class Worker(Managed):
             self._queue = queue = PgQueuer.from_asyncpg_pool(pool)
             queue.entrypoint(ENTRYPOINT)(self._job)
             logger.info("the council worker takes jobs")
-            sweep = asyncio.create_task(self._sweep(), name="council sweep")
+            sweeps = [
+                asyncio.create_task(self._sweep(), name="council sweep"),
+                asyncio.create_task(self._purge(), name="purge"),
+            ]
             try:
                 await queue.run(
                     dequeue_timeout=_DEQUEUE,
@@ -98,9 +103,9 @@ class Worker(Managed):
                     batch_size=4,
                 )  # its listener check may probe before the listener is there (1.6.0), so it must not end us
             finally:
-                sweep.cancel()
-                with suppress(asyncio.CancelledError):
-                    await sweep
+                for sweep in sweeps:
+                    sweep.cancel()
+                await asyncio.gather(*sweeps, return_exceptions=True)
         finally:
             self._queue = None
             pool.terminate()
@@ -131,3 +136,11 @@ class Worker(Managed):
                 for run_id in await requeue_lost(self._db, older_than=_LOST_AFTER):
                     logger.warning("council {} had lost its job and is queued again", run_id)
             await asyncio.sleep(_LOST_AFTER / 3)
+
+    async def _purge(self) -> None:
+        """What was deleted ninety days ago goes for good, and so do sessions that are long over."""
+        while True:
+            with suppress(Exception):
+                if gone := await purge(self._db):
+                    logger.info("purged {} rows for good", gone)
+            await asyncio.sleep(_PURGE_EVERY)

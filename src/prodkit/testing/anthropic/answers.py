@@ -133,6 +133,11 @@ def _question(text: str) -> str:
     return asked if len(asked) <= 160 else asked[:157].rstrip() + "…"
 
 
+def _by(lens: str) -> str:
+    """ "por" and an article are one word in Portuguese."""
+    return f"pel{lens}" if lens.startswith(("o ", "a ", "os ", "as ")) else f"por {lens}"
+
+
 def _opinion(system: str, question: str, chance: random.Random) -> str:
     lowered = system.lower()
     lens, test = next(
@@ -142,7 +147,7 @@ def _opinion(system: str, question: str, chance: random.Random) -> str:
     speaker = found.group(1).strip() if found else "Especialista"
     first, second, third = chance.sample(_STEPS, 3)
     return (
-        f"{chance.choice(_OPENINGS)}, como {speaker}, eu começaria por {lens}.\n\n"
+        f"{chance.choice(_OPENINGS)}, como {speaker}, eu começaria {_by(lens)}.\n\n"
         f"Você pergunta: «{question}». A resposta depende menos de opinião e mais de saber {test}. "
         f"O erro mais comum aqui é {chance.choice(_RISKS)}.\n\n"
         f"O que eu faria, nesta ordem:\n\n1. {first}\n2. {second}\n3. {third}\n\n"

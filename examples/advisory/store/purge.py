@@ -1,0 +1,32 @@
+"""What is removed for good: the page promises ninety days in the bin."""
+
+from __future__ import annotations
+
+from prodkit import postgres
+from prodkit.sessions import PostgresStore
+
+__all__ = ["KEPT_DAYS", "purge"]
+
+KEPT_DAYS = 90
+
+
+async def purge(db: postgres.Pool) -> int:
+    """Removes councils and experts deleted more than 90 days ago, avatars nobody shows, dead sessions; how many.
+
+    Several workers may do it at once: each row goes once, and a row restored meanwhile stays.
+    """
+    gone = 0
+    async with db.transaction() as tx:
+        for table in ("runs", "experts"):
+            status = await tx.execute(
+                f"delete from {table} where deleted_at < now() - make_interval(days => $1)",  # noqa: S608 - ours
+                KEPT_DAYS,
+            )
+            gone += int(status.rpartition(" ")[2])
+        status = await tx.execute(
+            """delete from avatars where not exists (select 1 from experts where avatar_id = avatars.id)
+               and not exists (select 1 from seats where seats.avatar_id = avatars.id)
+               and created_at < now() - interval '1 day'"""
+        )
+        gone += int(status.rpartition(" ")[2])
+    return gone + await PostgresStore(db).delete_expired(limit=1000)
