@@ -59,7 +59,8 @@ def prepare(level: str) -> None:
         raise SetUpError(
             f"prodkit needs Python 3.11 or newer, this is {found}: run e.g. `python3.12 noxfile.py …`"
         )
-    requirements = ["-e", f"{ROOT}[advisory]", *(development_packages() if level == "dev" else ())]
+    groups = ("advisory", "dev") if level == "dev" else ("advisory",)
+    requirements = ["-e", f"{ROOT}[all,testing]", *packages_of(*groups)]
     stamp, wanted = VENV / f"prodkit-{level}.stamp", fingerprint()
     enough = (stamp, VENV / "prodkit-dev.stamp")  # what tests need includes what the app needs
     if PYTHON.exists() and any(each.exists() and each.read_text() == wanted for each in enough):
@@ -81,10 +82,12 @@ def prepare(level: str) -> None:
     say(f"ready after {time.monotonic() - began:.0f} s")
 
 
-def development_packages() -> list[str]:
+def packages_of(*groups: str) -> list[str]:
+    """The requirements of dependency groups of pyproject.toml."""
     import tomllib  # not in Python 3.10, where prepare() has already said what is needed
 
-    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"])
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    return [each for group in groups for each in listed[group]]
 
 
 def fingerprint() -> str:

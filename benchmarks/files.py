@@ -30,9 +30,8 @@ from upload_corpus.base import drawing, encoded
 from upload_corpus.broken import bombs
 
 from prodkit import files
-from prodkit.files import image
-from prodkit.files.inspect import inspect
-from prodkit.files.walk.base import RefusedError
+from prodkit.files.formats.base import RefusedError
+from prodkit.files.structure import inspect
 
 POLICY = files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048)
 ROUNDS = 25
@@ -79,7 +78,7 @@ async def cost() -> None:
     def in_process() -> None:
         hashlib.sha256(data).hexdigest()
         inspect(data, (POLICY,))
-        image.decode("jpeg", data, frames=1, sanitise=False, quality=90)
+        decode.decode("jpeg", data, frames=1, sanitise=False, quality=90)
 
     async def check(sanitise: bool) -> None:
         await validator.check(data, filename="a.jpg", declared_type="image/jpeg", sanitise=sanitise)

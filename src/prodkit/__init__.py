@@ -7,8 +7,9 @@ cache, env, files, llm, logs, postgres, progress, ratelimit``.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
     from prodkit.core.check import Check as Check, CheckResult as CheckResult
@@ -55,26 +56,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
-    **dict.fromkeys(("Check", "CheckResult"), "core.check"),
-    **dict.fromkeys(("Clock", "LoopClock"), "core.clock"),
-    "Deadline": "core.deadline",
-    **dict.fromkeys(("Event", "EventStream"), "core.events"),
-    **dict.fromkeys(("Resource", "running"), "core.lifespan"),
-    **dict.fromkeys(("SYSTEM", "Runtime"), "core.runtime"),
-    "Health": "health.health",
-    "AdaptiveLimit": "policies.adaptive",
-    "Bulkhead": "policies.bulkhead",
-    "CircuitBreaker": "policies.breaker",
-    "Fallback": "policies.fallback",
-    "Hedge": "policies.hedge",
-    "Pipeline": "policies.pipeline",
-    "Retry": "policies.retry",
-    "RetryAfterGate": "policies.gate",
-    "RetryBudget": "policies.budget",
-    "Timeout": "policies.timeout",
-    **dict.fromkeys(
-        (
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "core.check": ("Check", "CheckResult"),
+        "core.clock": ("Clock", "LoopClock"),
+        "core.deadline": ("Deadline",),
+        "core.events": ("Event", "EventStream"),
+        "core.lifespan": ("Resource", "running"),
+        "core.runtime": ("Runtime", "SYSTEM"),
+        "errors": (
             "BackupError",
             "BudgetExceededError",
             "BulkheadFullError",
@@ -98,30 +89,16 @@ _HOME = {
             "RejectedError",
             "UnavailableError",
         ),
-        "errors",
-    ),
-}
-
-_MODULES = frozenset(
-    {
-        "cache", "env", "errors", "files", "health", "http", "llm", "logs", "policies", "postgres", "progress",
-        "ratelimit", "redis", "sessions", "testing", "web",
-    }
-)  # fmt: skip
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"prodkit.{name}")
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'prodkit' has no attribute {name!r}")
-    value = getattr(import_module(f"prodkit.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+        "health.health": ("Health",),
+        "policies.adaptive": ("AdaptiveLimit",),
+        "policies.breaker": ("CircuitBreaker",),
+        "policies.budget": ("RetryBudget",),
+        "policies.bulkhead": ("Bulkhead",),
+        "policies.fallback": ("Fallback",),
+        "policies.gate": ("RetryAfterGate",),
+        "policies.hedge": ("Hedge",),
+        "policies.pipeline": ("Pipeline",),
+        "policies.retry": ("Retry",),
+        "policies.timeout": ("Timeout",),
+    },
+)

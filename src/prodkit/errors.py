@@ -35,7 +35,7 @@ None where it is not known. Messages and attributes never hold a secret.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
     "BackupError",
@@ -63,6 +63,10 @@ __all__ = [
     "RejectedError",
     "UnavailableError",
 ]
+
+
+DISTRIBUTION: Final = "prodkit-resilience"
+"""The name under which pip installs this package. The distribution ``prodkit`` is another project."""
 
 
 class ProdkitError(Exception):
@@ -253,5 +257,7 @@ class MissingExtraError(ProdkitError, ImportError):
     def named(cls, package: str, extra: str) -> MissingExtraError:
         """The error for `package`, which the extra `extra` installs."""
         return cls(
-            f"{package} is not installed: run `pip install 'prodkit[{extra}]'`", extra=extra, package=package
+            f"{package} is not installed: run `pip install '{DISTRIBUTION}[{extra}]'`",
+            extra=extra,
+            package=package,
         )

@@ -84,5 +84,5 @@ def test_the_builtin_relatives_and_the_public_names() -> None:
 
 def test_a_missing_extra_names_the_command() -> None:
     error = MissingExtraError.named("redis", "redis")
-    assert "pip install 'prodkit[redis]'" in str(error)
+    assert "pip install 'prodkit-resilience[redis]'" in str(error)
     assert (error.package, error.extra) == ("redis", "redis")

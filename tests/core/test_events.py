@@ -17,6 +17,19 @@ class Broke(Event):
     name = "bell.broke"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cracked(Event):
+    name = "bell.cracked"
+    level = "WARNING"
+    depth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polished(Event):
+    name = "bell.polished"
+    level = "INFO"
+
+
 def test_subscribers_are_called_in_order_with_the_kinds_they_want() -> None:
     events, seen = EventStream(), []
     events.subscribe(lambda event: seen.append(("all", event.name)))
@@ -26,15 +39,49 @@ def test_subscribers_are_called_in_order_with_the_kinds_they_want() -> None:
     assert seen == [("all", "bell.rang"), ("all", "bell.broke"), ("broke", "bell.broke")]
 
 
-def test_listened_tells_whether_anybody_listens() -> None:
+def test_listened_is_true_while_a_class_has_a_subscriber() -> None:
     events = EventStream()
-    assert not events.listened
+    assert not events.listened(Rang)
     first, second = events.subscribe(print, Rang), events.subscribe(print, Rang)
     first()
     first()
-    assert events.listened
+    assert events.listened(Rang)
+    assert not events.listened(Broke)
     second()
-    assert not events.listened
+    assert not events.listened(Rang)
+
+
+def test_a_subscriber_to_all_or_to_a_subclass_is_counted() -> None:
+    events = EventStream()
+    events.subscribe(print, Rang)
+    assert events.listened(Event)  # the emitter asks about the base before it knows the class
+    events.subscribe(print)
+    assert events.listened(Broke)
+
+
+def test_without_subscribers_warnings_go_to_the_standard_logger(caplog: pytest.LogCaptureFixture) -> None:
+    events = EventStream()
+    with caplog.at_level("WARNING", "prodkit"):
+        assert events.listened(Cracked)
+        assert not events.listened(Polished)
+        events.emit(Cracked(depth=2))
+        events.emit(Polished())
+        events.emit(Broke())
+    assert [(each.name, each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("prodkit", "WARNING", "bell.cracked depth=2")
+    ]
+
+
+def test_a_subscriber_to_all_events_replaces_the_standard_logger(caplog: pytest.LogCaptureFixture) -> None:
+    events = EventStream()
+    events.subscribe(lambda event: None, Rang)
+    with caplog.at_level("INFO", "prodkit"):
+        events.emit(Cracked(depth=1))
+        leave = events.subscribe(lambda event: None)
+        events.emit(Cracked(depth=2))
+        leave()
+        events.emit(Polished())
+    assert [each.getMessage() for each in caplog.records] == ["bell.cracked depth=1", "bell.polished"]
 
 
 def test_the_same_function_twice_is_two_subscriptions() -> None:

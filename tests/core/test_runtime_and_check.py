@@ -4,7 +4,7 @@ import random
 import pytest
 
 from prodkit import SYSTEM, Check, CheckResult, EventStream, LoopClock, Runtime
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 
 
 def test_each_runtime_has_its_own_parts_and_each_can_be_replaced() -> None:

@@ -24,20 +24,20 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "files" / "builders"))
 
 with atheris.instrument_imports(include=["prodkit.files"]):
-    from prodkit.files.inspect import inspect
+    from prodkit.files.formats.active import refuse_active
+    from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
+    from prodkit.files.formats.gif import walk_gif
+    from prodkit.files.formats.isobmff import walk_avif
+    from prodkit.files.formats.jpeg import walk_jpeg
+    from prodkit.files.formats.office import walk_office
+    from prodkit.files.formats.pdf import walk_pdf
+    from prodkit.files.formats.png import walk_png
+    from prodkit.files.formats.text import walk_text
+    from prodkit.files.formats.trailer import check_trailer
+    from prodkit.files.formats.webp import walk_webp
     from prodkit.files.names import MAX_BYTES, dangerous_inner_extension, safe_filename, suspicious
     from prodkit.files.policies import ImagePolicy
-    from prodkit.files.walk.active import refuse_active
-    from prodkit.files.walk.base import ImageFacts, ImageLimits, RefusedError
-    from prodkit.files.walk.gif import walk_gif
-    from prodkit.files.walk.isobmff import walk_avif
-    from prodkit.files.walk.jpeg import walk_jpeg
-    from prodkit.files.walk.office import walk_office
-    from prodkit.files.walk.pdf import walk_pdf
-    from prodkit.files.walk.png import walk_png
-    from prodkit.files.walk.text import walk_text
-    from prodkit.files.walk.trailer import check_trailer
-    from prodkit.files.walk.webp import walk_webp
+    from prodkit.files.structure import inspect
 
 LIMITS = ImageLimits(max_width=512, max_height=512, max_frames=50, max_metadata_bytes=2**18, max_chunks=2_000)
 

@@ -7,12 +7,13 @@ import dataclasses
 import importlib
 import os
 import pkgutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import prodkit
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 
 GOLDEN = Path(__file__).parent
 
@@ -23,54 +24,107 @@ def modules() -> Iterator[str]:
             yield found.name
 
 
-def public_api() -> list[str]:
-    lines = [f"prodkit.{name}" for name in prodkit.__all__]
-    for found in pkgutil.iter_modules(prodkit.__path__, "prodkit."):
-        if found.ispkg:
-            names = getattr(importlib.import_module(found.name), "__all__", ())
-            lines += [f"{found.name}.{name}" for name in names]
-    return sorted(lines)
+PACKAGES = [
+    "prodkit",
+    *(found.name for found in pkgutil.iter_modules(prodkit.__path__, "prodkit.") if found.ispkg),
+]
 
 
-def events() -> list[str]:
-    for name in modules():
-        importlib.import_module(name)
-    known: set[type[Event]] = set()
-    waiting: list[type[Event]] = [Event]
-    while waiting:
-        kind = waiting.pop()
-        waiting += kind.__subclasses__()
-        # With slots=True the decorator makes a second class; the first one lingers until it is collected.
-        current = getattr(sys.modules[kind.__module__], kind.__name__, None) is kind
-        if kind.__module__.startswith("prodkit.") and kind is not Event and current:
-            known.add(kind)
+def public_api(package: str) -> list[str]:
+    names = getattr(importlib.import_module(package), "__all__", ())
+    return sorted(f"{package}.{name}" for name in names)
+
+
+def events(package: str) -> list[str]:
     return sorted(
-        f"{kind.name}({', '.join(field.name for field in dataclasses.fields(kind))})" for kind in known
+        f"{kind.name} {kind.level} ({', '.join(field.name for field in dataclasses.fields(kind))})"
+        f" -> {', '.join(map(measured, metrics_of(kind))) or 'no metric'}"
+        for kind in kinds()
+        if kind.__module__.startswith(f"{package}.")
     )
 
 
-def check(name: str, lines: list[str]) -> None:
-    path = GOLDEN / name
-    text = "\n".join(lines) + "\n"
+def kinds() -> list[type[Event]]:
+    """Every event class of the kit."""
+    known: list[type[Event]] = []
+    for name in modules():
+        module = importlib.import_module(name)
+        known += [
+            each
+            for each in vars(module).values()
+            if isinstance(each, type)
+            and issubclass(each, Event)
+            and each.__module__ == name
+            and each is not Event
+        ]
+    return known
+
+
+def metrics_of(kind: type[Event]) -> tuple[Metric, ...]:
+    if kind.metric is None:
+        return ()
+    return (kind.metric,) if isinstance(kind.metric, Metric) else kind.metric
+
+
+def measured(metric: Metric) -> str:
+    return f"{metric.kind} {metric.name}{{{','.join(metric.labels)}}}"
+
+
+def check(path: Path, lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
     if os.environ.get("PRODKIT_GOLDEN") == "write":
-        path.write_text(text)
-    assert text == path.read_text(), f"{name} changed: see the docstring of this file"
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        if text:
+            path.write_text(text)
+    assert text == (path.read_text() if path.exists() else ""), (
+        f"{path.name} changed: see the docstring of this file"
+    )
 
 
-def test_public_names() -> None:
-    check("public_api.txt", public_api())
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names(package: str) -> None:
+    check(GOLDEN / "api" / f"{package.removeprefix('prodkit.')}.txt", public_api(package))
 
 
-def test_every_public_name_is_there() -> None:
-    for line in public_api():
-        module, _, name = line.rpartition(".")
-        assert getattr(importlib.import_module(module), name, None) is not None, line
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_there(package: str) -> None:
+    for line in public_api(package):
+        assert getattr(importlib.import_module(package), line.rpartition(".")[2], None) is not None, line
 
 
-def test_events() -> None:
-    check("events.txt", events())
+@pytest.mark.parametrize("package", PACKAGES[1:])
+def test_events(package: str) -> None:
+    check(GOLDEN / "events" / f"{package.removeprefix('prodkit.')}.txt", events(package))
 
 
-def test_event_names_are_their_own() -> None:
-    names = [line.split("(")[0] for line in events()]
+def test_event_names_are_unique() -> None:
+    names = [kind.name for kind in kinds()]
     assert len(names) == len(set(names))
+
+
+def test_every_event_decides_its_level_and_its_metric() -> None:
+    for kind in kinds():
+        assert {"name", "level", "metric"} <= set(vars(kind)), (
+            f"{kind.__name__} must set name, level and metric"
+        )
+
+
+def test_metrics_read_fields_that_exist() -> None:
+    for kind in kinds():
+        fields = {each.name for each in dataclasses.fields(kind)}
+        for metric in metrics_of(kind):
+            assert set(metric.labels) <= fields, kind
+            assert not metric.value or metric.value in fields, kind
+            assert metric.value or metric.kind == "counter", kind
+            assert metric.help.endswith("."), kind
+
+
+def test_one_metric_has_one_kind_and_one_set_of_labels() -> None:
+    known: dict[str, Metric] = {}
+    for kind in kinds():
+        for metric in metrics_of(kind):
+            first = known.setdefault(metric.name, metric)
+            assert (first.kind, first.labels, first.unit) == (metric.kind, metric.labels, metric.unit), (
+                metric.name
+            )

@@ -187,6 +187,7 @@ def test_the_standard_library_and_warnings_arrive(setup: Setup) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerOpened(Event):
     name = "breaker.opened"
+    level = "WARNING"
     breaker: str
 
 
@@ -198,7 +199,7 @@ def test_events_of_the_kit_become_lines(setup: Setup) -> None:
     assert (line["message"], line["level"], line["breaker"]) == ("breaker.opened", "WARNING", "perplexity")
     assert runtime.events.failures == 0
     logs.setup(stream=io.StringIO(), runtime=Runtime()).close()
-    assert not runtime.events.listened
+    assert not runtime.events.listened(Event)
 
 
 def test_uncaught_errors_of_threads_arrive(setup: Setup) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from prodkit.policies.slots import Slots
+from prodkit.policies.queueing import Slots
 from prodkit.testing.loop import VirtualTimeLoop
 
 PATIENCE = 0.1

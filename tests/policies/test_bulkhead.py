@@ -9,7 +9,7 @@ import pytest
 from prodkit import BulkheadFullError, Deadline, DeadlineExceededError, Runtime
 from prodkit.policies.adaptive import AdaptiveLimit
 from prodkit.policies.bulkhead import Bulkhead, BulkheadRejected, Limiter
-from prodkit.policies.slots import Slots
+from prodkit.policies.queueing import Slots
 from prodkit.testing import virtual_time
 
 

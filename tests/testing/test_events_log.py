@@ -29,7 +29,7 @@ def test_it_records_in_order_until_it_is_closed() -> None:
         assert log[-1] == Closed()
     events.emit(Closed())
     assert log.of(Closed) == [Closed()]
-    assert not events.listened
+    assert not events.listened(Event)
     log.clear()
     with pytest.raises(AssertionError, match="found 0"):
         log.only(Opened)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from advisory.migrations import HEAD
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 from prodkit.postgres import advisory_lock
 
 if TYPE_CHECKING:

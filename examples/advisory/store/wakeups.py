@@ -15,7 +15,7 @@ from loguru import logger
 
 from advisory.store.events import CHANNEL
 from prodkit.core.lifespan import Managed
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 
 __all__ = ["Wakeups"]
 

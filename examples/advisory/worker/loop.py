@@ -18,7 +18,7 @@ from advisory.worker.council import Council
 from advisory.worker.warm import imported
 from prodkit import postgres
 from prodkit.core.lifespan import Managed
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 
 __all__ = ["Worker"]
 

@@ -10,13 +10,13 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from prodkit.cache import events as told
 from prodkit.cache.codec import Codec, JsonCodec
-from prodkit.cache.coherence import Coherence
 from prodkit.cache.decorator import Cached
 from prodkit.cache.entry import MISSING, Entry, Missing, Ttl, lifetime
 from prodkit.cache.flight import Flight, Flights
-from prodkit.cache.journal import Journal
+from prodkit.cache.invalidation_listener import Coherence
 from prodkit.cache.loader import Load, Loader
-from prodkit.cache.memory import MemoryTier
+from prodkit.cache.memory_tier import MemoryTier
+from prodkit.cache.outage_log import Journal
 from prodkit.cache.patterns import compiled
 from prodkit.cache.tiers import Tiers
 from prodkit.core.check import CheckResult
@@ -129,7 +129,7 @@ class Cache(Managed):
         The short way of :meth:`get`, which is what to use; MISSING only means that it takes longer to know.
         """
         entry = self._lookup(key)
-        if entry is None or entry.value is MISSING or self._runtime.events.listened:
+        if entry is None or entry.value is MISSING or self._runtime.events.listened(told.CacheHit):
             return MISSING
         now = self._now()
         if now >= entry.soft:
@@ -350,7 +350,7 @@ class Cache(Managed):
         stale = self._now() >= entry.soft
         self.stats.stale_hits += stale
         self.stats.memory_hits += tier == "memory"
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(told.CacheHit):
             self._runtime.events.emit(told.CacheHit(cache=self.namespace, tier=tier, stale=stale))
         return self._tiers.value(entry)
 
@@ -363,7 +363,7 @@ class Cache(Managed):
         self._tiers.overtake_all()
 
     def _invalidated(self, what: Literal["keys", "tags", "pattern", "all"], later: bool) -> None:
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(told.CacheInvalidated):
             self._runtime.events.emit(told.CacheInvalidated(cache=self.namespace, what=what, journaled=later))
 
     def _listen(self) -> None:

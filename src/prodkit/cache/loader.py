@@ -15,7 +15,7 @@ from prodkit.cache import events as told
 from prodkit.cache.codec import Codec
 from prodkit.cache.entry import Entry, Ttl, lifetime
 from prodkit.cache.flight import Flight, Flights
-from prodkit.cache.shared import Capture
+from prodkit.cache.redis_tier import Capture
 from prodkit.cache.tiers import Tiers
 from prodkit.core.runtime import Runtime
 from prodkit.errors import CallTimeoutError, PoolExhaustedError, RedisError
@@ -59,7 +59,7 @@ class Loader:
 
     def missed(self) -> None:
         self._tiers.stats.misses += 1
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(told.CacheMissed):
             self._runtime.events.emit(told.CacheMissed(cache=self._namespace))
 
     async def _find_or_load(self, flight: Flight[Entry], key: str, how: Load) -> Entry:
@@ -88,7 +88,7 @@ class Loader:
         entry = self._tiers.entry(self._codec.encode(value), fresh, whole, cost=cost, tags=how.tags)
         stored = await self._store(flight, key, entry, capture)
         self._tiers.stats.overtaken += not stored
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(told.CacheLoaded):
             self._runtime.events.emit(told.CacheLoaded(cache=self._namespace, seconds=cost, stored=stored))
         return entry
 
@@ -140,7 +140,7 @@ class Loader:
                 self._tiers.stats.refresh_failures += 1
                 for each in {entry, self._tiers.memory.get(key) or entry}:
                     each.retries, each.retry_at = entry.retries + 1, self._now() + wait
-                if self._runtime.events.listened:
+                if self._runtime.events.listened(told.CacheRefreshFailed):
                     failed = told.CacheRefreshFailed(
                         cache=self._namespace, error=type(error).__name__, retry_in=wait
                     )

@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 from prodkit.cache.codec import Codec, immutable
 from prodkit.cache.entry import MISSING, Entry
-from prodkit.cache.journal import Journal
-from prodkit.cache.memory import MemoryTier
-from prodkit.cache.shared import Capture, SharedTier
+from prodkit.cache.memory_tier import MemoryTier
+from prodkit.cache.outage_log import Journal
+from prodkit.cache.redis_tier import Capture, SharedTier
 from prodkit.core.clock import Clock
 from prodkit.errors import PoolExhaustedError, RedisError
 from prodkit.redis.link import RedisLink

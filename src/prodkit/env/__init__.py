@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from prodkit.core.lazy import attach
 from prodkit.errors import EnvError as EnvError, EnvProblem as EnvProblem
 
 if TYPE_CHECKING:
@@ -22,38 +22,14 @@ if TYPE_CHECKING:
 Environment: TypeAlias = Literal["development", "test", "staging", "production"]
 """The four places where a service runs."""
 
-_HOME = {
-    **dict.fromkeys(("Secret", "secret"), "fields"),
-    **dict.fromkeys(("Variable", "env_example", "json_schema", "markdown", "variables"), "reference"),
-    "Settings": "settings",
-    **dict.fromkeys(("PostgresUrl", "RedisUrl"), "urls"),
-}
-
-__all__ = [
-    "EnvError",
-    "EnvProblem",
-    "Environment",
-    "PostgresUrl",
-    "RedisUrl",
-    "Secret",
-    "Settings",
-    "Variable",
-    "env_example",
-    "json_schema",
-    "markdown",
-    "secret",
-    "variables",
-]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'prodkit.env' has no attribute {name!r}")
-    value = getattr(import_module(f"prodkit.env.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".errors": ("EnvError", "EnvProblem"),
+        "fields": ("Secret", "secret"),
+        "reference": ("Variable", "env_example", "json_schema", "markdown", "variables"),
+        "settings": ("Settings",),
+        "urls": ("PostgresUrl", "RedisUrl"),
+    },
+)
+__all__ += ["Environment"]

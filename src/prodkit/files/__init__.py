@@ -7,15 +7,16 @@ bounds what a decoder may meet, and the decoder runs in a process that can be ki
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
     from prodkit.errors import FileProblem as FileProblem, InvalidFileError as InvalidFileError
     from prodkit.files.clamd import Clamd as Clamd
-    from prodkit.files.clean import CleanFile as CleanFile
+    from prodkit.files.decoding.sandbox import Sandbox as Sandbox
+    from prodkit.files.libmagic import libmagic as libmagic
     from prodkit.files.names import safe_filename as safe_filename
-    from prodkit.files.opinion import libmagic as libmagic
     from prodkit.files.policies import (
         AnyOf as AnyOf,
         ImagePolicy as ImagePolicy,
@@ -24,37 +25,23 @@ if TYPE_CHECKING:
         Policy as Policy,
         TextPolicy as TextPolicy,
     )
-    from prodkit.files.sandbox import Sandbox as Sandbox
+    from prodkit.files.result import CleanFile as CleanFile
     from prodkit.files.validator import (
         FileAccepted as FileAccepted,
         FileRejected as FileRejected,
         Validator as Validator,
     )
 
-_HOME = {
-    **dict.fromkeys(("FileProblem", "InvalidFileError"), "errors"),
-    "Clamd": "files.clamd",
-    "CleanFile": "files.clean",
-    "libmagic": "files.opinion",
-    "safe_filename": "files.names",
-    **dict.fromkeys(
-        ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"), "files.policies"
-    ),
-    "Sandbox": "files.sandbox",
-    **dict.fromkeys(("FileAccepted", "FileRejected", "Validator"), "files.validator"),
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'prodkit.files' has no attribute {name!r}")
-    value = getattr(import_module(f"prodkit.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".errors": ("FileProblem", "InvalidFileError"),
+        "clamd": ("Clamd",),
+        "decoding.sandbox": ("Sandbox",),
+        "libmagic": ("libmagic",),
+        "names": ("safe_filename",),
+        "policies": ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"),
+        "result": ("CleanFile",),
+        "validator": ("FileAccepted", "FileRejected", "Validator"),
+    },
+)

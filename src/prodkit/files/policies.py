@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal, TypeAlias
 
+from prodkit.files.formats.base import ImageLimits
 from prodkit.files.sniff import KINDS
-from prodkit.files.walk.base import ImageLimits
 
 __all__ = ["AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "Rules", "TextPolicy"]
 

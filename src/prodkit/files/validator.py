@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from prodkit.core.deadline import Deadline
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import DeadlineExceededError, FileProblem, InvalidFileError
-from prodkit.files import declared as declared_types, intake, names, sniff
-from prodkit.files.clean import CleanFile
-from prodkit.files.inspect import Found, inspect, reinspect
+from prodkit.files import media_types, names, reader, sniff
+from prodkit.files.decoding.sandbox import Sandbox, UndecodableError, shared
+from prodkit.files.formats.base import ImageFacts, RefusedError
 from prodkit.files.messages import LANGUAGES, Language, mebibytes, problem
 from prodkit.files.policies import AnyOf, ImagePolicy, OfficePolicy, PdfPolicy, Policy, TextPolicy
-from prodkit.files.sandbox import Sandbox, UndecodableError, shared
-from prodkit.files.walk.base import ImageFacts, RefusedError
+from prodkit.files.result import CleanFile
+from prodkit.files.structure import Found, inspect, reinspect
 
 __all__ = ["FileAccepted", "FileRejected", "Quarantine", "Scanner", "Validator"]
 
@@ -41,6 +41,15 @@ class FileAccepted(Event):
     """A file passed. Sizes in bytes, `duration` in seconds."""
 
     name = "files.accepted"
+    level = "DEBUG"
+    metric = Metric(
+        "files_accepted_seconds",
+        "histogram",
+        ("kind",),
+        value="duration",
+        unit="seconds",
+        help="Time to validate an accepted file.",
+    )
     kind: str
     size: int
     duration: float
@@ -52,6 +61,14 @@ class FileRejected(Event):
     """A file was refused; `detail` says more than the client is told, without anything of the file in it."""
 
     name = "files.rejected"
+    level = "INFO"
+    metric = Metric(
+        "files_rejected_seconds",
+        "histogram",
+        value="duration",
+        unit="seconds",
+        help="Time to validate a rejected file.",
+    )
     codes: tuple[str, ...]
     detail: str
     size: int
@@ -113,7 +130,7 @@ class Validator(Managed):
 
     async def check(
         self,
-        source: intake.Source,
+        source: reader.Source,
         *,
         filename: str | None,
         declared_type: str | None,
@@ -169,11 +186,11 @@ class _Check:
         self.detail = ""
         self.digest = ""
 
-    async def run(self, source: intake.Source) -> CleanFile:
+    async def run(self, source: reader.Source) -> CleanFile:
         owner = self.validator
         try:
-            data = await intake.read(source, owner._max_bytes)
-        except intake.TooLargeError:
+            data = await reader.read(source, owner._max_bytes)
+        except reader.TooLargeError:
             self.say("too_large", limit=mebibytes(owner._max_bytes))
             await self.refuse(None)
         found = await self._look(data)
@@ -201,7 +218,7 @@ class _Check:
             trailer="" if content is not data else found.trailer,
             sanitised=self.sanitise and isinstance(found.policy, ImagePolicy),
         )
-        if events.listened:
+        if events.listened(FileAccepted):
             events.emit(
                 FileAccepted(
                     kind=kind.name, size=len(data), duration=self._elapsed(), sanitised=clean.sanitised
@@ -237,7 +254,7 @@ class _Check:
         if kind and self.declared and policy.match_declared_type:
             said = sniff.kind_of_media_type(self.declared)
             another = (
-                declared_types.names_another(self.declared)
+                media_types.names_another(self.declared)
                 if said is None
                 else said.name != "text" and not _same(said, kind)
             )
@@ -296,7 +313,7 @@ class _Check:
     async def refuse(self, data: bytes | None) -> NoReturn:
         owner, problems = self.validator, tuple(self.problems)
         events = owner._runtime.events
-        if events.listened:
+        if events.listened(FileRejected):
             codes = tuple(each.code for each in problems)
             size = len(data) if data else 0
             events.emit(FileRejected(codes=codes, detail=self.detail, size=size, duration=self._elapsed()))

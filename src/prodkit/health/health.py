@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from prodkit.core.check import Check, CheckResult, Status
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.health.report import CheckReport, HealthReport, overall
 
@@ -30,6 +30,8 @@ class CheckChanged(Event):
     """A part went from one status to another. The first verdict is told only when it is not ``up``."""
 
     name = "health.changed"
+    level = "WARNING"
+    metric = Metric("health_changes", labels=("check", "after"), help="Changes of a health check's status.")
     check: str
     before: Status
     after: Status
@@ -189,7 +191,7 @@ class _Probe:
         self._seconds = seconds
         self._at = self._runtime.clock.monotonic()
         events = self._runtime.events
-        if events.listened and before != result.status:
+        if events.listened(CheckChanged) and before != result.status:
             events.emit(
                 CheckChanged(check=self.check.name, before=before, after=result.status, reason=result.reason)
             )

@@ -222,7 +222,7 @@ class Call:
             breaker=ticket.breaker,
         )
         self.attempts.append(attempt)
-        if (events := self.runtime.events).listened:
+        if (events := self.runtime.events).listened(LlmAttempt):
             events.emit(
                 LlmAttempt(
                     call_id=self.id,
@@ -270,7 +270,7 @@ class Call:
         if self._finished:
             return
         self._finished = True
-        if (events := self.runtime.events).listened:
+        if (events := self.runtime.events).listened(LlmFinished):
             first = next((a.first_content for a in self.attempts if a.first_content is not None), None)
             events.emit(
                 LlmFinished(

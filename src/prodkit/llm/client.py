@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prodkit.core.check import CheckResult
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import InvalidError
 from prodkit.llm.cached import AnswerCache, cached_answer
 from prodkit.llm.cost import Budget, Price

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.llm.records import Usage
 
 __all__ = ["LlmAttempt", "LlmFinished"]
@@ -16,6 +16,15 @@ class LlmAttempt(Event):
     """One HTTP request has ended. ``outcome`` is "ok", "cancelled" or the code of the failure."""
 
     name: ClassVar[str] = "llm.attempt"
+    level = "INFO"
+    metric = Metric(
+        "llm_attempt_seconds",
+        "histogram",
+        ("model", "outcome"),
+        value="duration",
+        unit="seconds",
+        help="Duration of one HTTP request to a model.",
+    )
     call_id: str
     number: int
     model: str
@@ -51,6 +60,20 @@ class LlmFinished(Event):
     """One call has ended. ``outcome`` is "ok", "cancelled", "closed" (a stream left early) or the failure's code."""
 
     name: ClassVar[str] = "llm.finished"
+    level = "INFO"
+    metric = (
+        Metric(
+            "llm_call_seconds",
+            "histogram",
+            ("model", "outcome"),
+            value="duration",
+            unit="seconds",
+            help="Duration of one call, all attempts included.",
+        ),
+        Metric(
+            "llm_cost_dollars", labels=("model",), value="cost", unit="dollars", help="Cost of the calls."
+        ),
+    )
     call_id: str
     operation: str
     outcome: str

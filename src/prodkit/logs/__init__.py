@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
     from prodkit.logs.configure import Logging as Logging, setup as setup
@@ -11,34 +12,12 @@ if TYPE_CHECKING:
     from prodkit.logs.files import DailyFile as DailyFile, purge as purge
     from prodkit.logs.redaction import add_secrets as add_secrets, redact as redact
 
-_HOME = {
-    **dict.fromkeys(("bind", "context", "current"), "fields"),
-    **dict.fromkeys(("DailyFile", "purge"), "files"),
-    **dict.fromkeys(("add_secrets", "redact"), "redaction"),
-    **dict.fromkeys(("Logging", "setup"), "configure"),
-}
-
-__all__ = [
-    "DailyFile",
-    "Logging",
-    "add_secrets",
-    "bind",
-    "context",
-    "current",
-    "purge",
-    "redact",
-    "setup",
-]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'prodkit.logs' has no attribute {name!r}")
-    value = getattr(import_module(f"prodkit.logs.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "configure": ("Logging", "setup"),
+        "fields": ("bind", "context", "current"),
+        "files": ("DailyFile", "purge"),
+        "redaction": ("add_secrets", "redact"),
+    },
+)

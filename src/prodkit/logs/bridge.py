@@ -16,18 +16,8 @@ from prodkit.logs.redaction import show
 if TYPE_CHECKING:
     from loguru import Logger
 
-__all__ = ["Bridge", "level_of"]
+__all__ = ["Bridge"]
 
-# The last word of an event's name says how much it matters; everything else is DEBUG.
-_WARNINGS_WORDS = """
-    opened exhausted failed connect_failed demoted rejected shed lost down dropped timed_out gave_up fell_back
-    overflowed expired isolated rerun limited
-"""
-_WARNINGS = frozenset(_WARNINGS_WORDS.split())
-_INFOS_WORDS = """
-    closed recovered up reset started stopped purged scheduled half_opened attempt finished denied
-"""
-_INFOS = frozenset(_INFOS_WORDS.split())
 # Loggers that bring handlers of their own and keep their lines to themselves.
 _OWN_HANDLERS = (
     "uvicorn",
@@ -40,12 +30,6 @@ _OWN_HANDLERS = (
 # They say of each request what our events say better, and with its address.
 _TALKATIVE = ("httpx", "httpx2", "httpcore", "httpcore2")
 _STANDARD = ((50, "CRITICAL"), (40, "ERROR"), (30, "WARNING"), (20, "INFO"))
-
-
-def level_of(event: Event) -> str:
-    """The level at which `event` is logged."""
-    word = event.name.rpartition(".")[2]
-    return "WARNING" if word in _WARNINGS else "INFO" if word in _INFOS else "DEBUG"
 
 
 def _from_kit(record: Any) -> None:
@@ -94,7 +78,7 @@ class Bridge:
 
     def _on_event(self, event: Event) -> None:
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-        self._logger.patch(_from_kit).bind(**fields).log(level_of(event), event.name)
+        self._logger.patch(_from_kit).bind(**fields).log(event.level, event.name)
 
     def _standard(self, level: str) -> None:
         root = logging.getLogger()

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TextIO, runtime_checkable
 
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.core.secret import Revealable
+from prodkit.core.secrets import Revealable
 from prodkit.errors import MissingExtraError
 from prodkit.logs.bridge import Bridge
 from prodkit.logs.fields import current

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set as AbstractSet
 from typing import Any, Final
 from urllib.parse import quote
 
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 from prodkit.logs.keys import is_sensitive
 from prodkit.logs.rules import MASK, scrub
 

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn
 from prodkit.policies.bulkhead import Limiter
-from prodkit.policies.slots import Slots
+from prodkit.policies.queueing import Slots
 from prodkit.policies.timeout import bounded, deadline_for, within_deadline
 
 __all__ = ["AdaptiveLimit", "Gradient", "LimitChanged"]
@@ -30,6 +30,8 @@ class LimitChanged(Event):
     """The concurrency limit moved."""
 
     name = "limit.changed"
+    level = "INFO"
+    metric = Metric("adaptive_limit", "gauge", ("limiter",), value="limit", help="Current concurrency limit.")
     limiter: str
     limit: int
     latency: float
@@ -206,7 +208,7 @@ class AdaptiveLimit(Limiter):
     def _changed(self) -> None:
         gradient = self.gradient
         self._slots.limit = int(gradient.limit)  # who waits gets in as this call leaves
-        if self.runtime.events.listened:
+        if self.runtime.events.listened(LimitChanged):
             self.runtime.events.emit(
                 LimitChanged(
                     limiter=self.name,

@@ -13,12 +13,12 @@ from types import CoroutineType
 from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 from prodkit.core.check import CheckResult
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Level, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import CircuitOpenError, DeadlineExceededError, RejectedError
 from prodkit.policies.base import AsyncFn, MisuseError, Policy, StreamFn, SyncFn
 from prodkit.policies.circuit import Change, Circuit, Lease, Rules, State
-from prodkit.policies.ticks import ticks_of
+from prodkit.policies.fast_clock import ticks_of
 from prodkit.policies.timeout import (
     bounded,
     deadline_for,
@@ -55,6 +55,10 @@ class BreakerChanged(Event):
     """A breaker changed its state."""
 
     name: ClassVar[str] = "breaker.changed"
+    level: ClassVar[Level] = "WARNING"
+    metric = Metric(
+        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
+    )
     breaker: str
     before: State
     after: State
@@ -66,6 +70,10 @@ class BreakerOpened(BreakerChanged):
     """… and spares its dependency for `hold` seconds."""
 
     name: ClassVar[str] = "breaker.opened"
+    level = "WARNING"
+    metric = Metric(
+        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
+    )
     hold: float
 
 
@@ -74,6 +82,10 @@ class BreakerHalfOpened(BreakerChanged):
     """… and sends a probe."""
 
     name: ClassVar[str] = "breaker.half_opened"
+    level = "INFO"
+    metric = Metric(
+        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +93,10 @@ class BreakerClosed(BreakerChanged):
     """… and lets every call through."""
 
     name: ClassVar[str] = "breaker.closed"
+    level = "INFO"
+    metric = Metric(
+        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +104,10 @@ class BreakerIsolated(BreakerChanged):
     """… and refuses every call until somebody resets it."""
 
     name: ClassVar[str] = "breaker.isolated"
+    level = "WARNING"
+    metric = Metric(
+        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +115,10 @@ class BreakerRejected(Event):
     """A call was refused; in shadow mode (`shadow` is true) it would have been."""
 
     name: ClassVar[str] = "breaker.rejected"
+    level = "DEBUG"
+    metric = Metric(
+        "breaker_rejections", labels=("breaker", "state"), help="Calls refused by a circuit breaker."
+    )
     breaker: str
     state: State
     shadow: bool
@@ -445,7 +469,7 @@ class CircuitBreaker(Policy):
         raise refusal
 
     def _refusal(self, now: float, wait: float | None) -> CircuitOpenError:
-        if (events := self._events).listened:
+        if (events := self._events).listened(BreakerRejected):
             state = self._circuit.state(now)
             events.emit(BreakerRejected(breaker=self.name, state=state, shadow=self._shadow))
         # CircuitOpenError(...) without its three calls: a refusal has to cost less than what it spares
@@ -541,7 +565,7 @@ class CircuitBreaker(Policy):
                 self._shared.opened(self.name, change.hold)
             elif change.after == "closed":
                 self._shared.closed(self.name)
-        if (events := self._events).listened:
+        if (events := self._events).listened(BreakerChanged):
             events.emit(_event(self.name, change))
 
     def __repr__(self) -> str:

@@ -12,11 +12,11 @@ from types import CoroutineType, TracebackType
 from typing import Any
 
 from prodkit.core.deadline import Deadline
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import BulkheadFullError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
-from prodkit.policies.slots import Order, Refusal, Slots
+from prodkit.policies.queueing import Order, Refusal, Slots
 from prodkit.policies.timeout import bounded, deadline_for, within_deadline
 
 __all__ = ["Bulkhead", "BulkheadRejected", "Limiter"]
@@ -33,6 +33,10 @@ class BulkheadRejected(Event):
     """A call got no place; it was not started."""
 
     name = "bulkhead.rejected"
+    level = "WARNING"
+    metric = Metric(
+        "bulkhead_rejections", labels=("bulkhead", "reason"), help="Calls refused for want of a slot."
+    )
     bulkhead: str
     reason: Refusal
     inflight: int
@@ -83,7 +87,7 @@ class Limiter(Policy):
 
     def _refused(self, refusal: Refusal) -> BulkheadFullError:
         slots = self._slots
-        if self.runtime.events.listened:
+        if self.runtime.events.listened(BulkheadRejected):
             self.runtime.events.emit(
                 BulkheadRejected(
                     bulkhead=self.name, reason=refusal, inflight=slots.inflight, waiting=len(slots.line)

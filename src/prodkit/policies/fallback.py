@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any, TypeAlias
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy, SyncFn, name_of
 from prodkit.policies.timeout import deadline_for, within_deadline
@@ -23,6 +23,8 @@ class FallbackUsed(Event):
     """The fallback answered instead of the call."""
 
     name = "fallback.used"
+    level = "WARNING"
+    metric = Metric("fallbacks", labels=("fallback", "error"), help="Calls answered by a fallback.")
     fallback: str
     error: str
 
@@ -82,7 +84,7 @@ class Fallback(Policy):
         return fallback
 
     def _tell(self, error: Exception) -> None:
-        if self.runtime.events.listened:
+        if self.runtime.events.listened(FallbackUsed):
             name = name_of(self.instead) if callable(self.instead) else type(self.instead).__name__
             self.runtime.events.emit(FallbackUsed(fallback=name, error=type(error).__name__))
 

@@ -18,12 +18,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
 from prodkit.core.deadline import Deadline
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import RateLimitedError, RejectedError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
-from prodkit.policies.pace import Pace
-from prodkit.policies.slots import Line
+from prodkit.policies.pacing import Pace
+from prodkit.policies.queueing import Line
 from prodkit.policies.timeout import bounded, deadline_for, within_deadline
 
 __all__ = ["GateClosed", "GatePassed", "RetryAfterGate", "retry_after_of"]
@@ -34,6 +34,8 @@ class GateClosed(Event):
     """The dependency asked for `seconds` of silence."""
 
     name: ClassVar[str] = "gate.closed"
+    level = "WARNING"
+    metric = Metric("gate_closures", labels=("gate",), help="Times that a dependency asked to wait.")
     gate: str
     seconds: float
 
@@ -43,6 +45,15 @@ class GatePassed(Event):
     """A call had waited at the gate for `waited` seconds."""
 
     name: ClassVar[str] = "gate.passed"
+    level = "DEBUG"
+    metric = Metric(
+        "gate_wait_seconds",
+        "histogram",
+        ("gate",),
+        value="waited",
+        unit="seconds",
+        help="Time that a call waited at the gate.",
+    )
     gate: str
     waited: float
 
@@ -153,7 +164,7 @@ class RetryAfterGate(Policy):
         """Closes the gate for `seconds`: for whoever learns of a limit by a header or an event."""
         seconds *= self._margin
         self._pace.throttled(self.runtime.clock.monotonic(), seconds)
-        if (events := self.runtime.events).listened:
+        if (events := self.runtime.events).listened(GateClosed):
             events.emit(GateClosed(gate=self.name, seconds=seconds))
 
     async def enter(self) -> None:
@@ -176,7 +187,7 @@ class RetryAfterGate(Policy):
         waited = self.runtime.clock.monotonic() - now
         if refusal is not None:
             raise self._refused(now + waited)
-        if (events := self.runtime.events).listened:
+        if (events := self.runtime.events).listened(GatePassed):
             events.emit(GatePassed(gate=self.name, waited=waited))
 
     def _arm(self, at: float) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy
 from prodkit.policies.timeout import bounded, until_deadline
@@ -23,6 +23,8 @@ class HedgeStarted(Event):
     """A further try was started because those before it had not answered."""
 
     name = "hedge.started"
+    level = "DEBUG"
+    metric = Metric("hedges_started", help="Second requests that were sent.")
     after: float
     number: int
 
@@ -32,6 +34,8 @@ class HedgeWon(Event):
     """A further try answered first."""
 
     name = "hedge.won"
+    level = "DEBUG"
+    metric = Metric("hedges_won", help="Second requests that answered first.")
     number: int
 
 
@@ -173,7 +177,7 @@ class Hedge(Policy):
             await asyncio.wait(tuple(self._losers))
 
     def _tell(self, event: Event) -> None:
-        if self.runtime.events.listened:
+        if self.runtime.events.listened(type(event)):
             self.runtime.events.emit(event)
 
     def __repr__(self) -> str:

@@ -14,14 +14,14 @@ from types import CodeType, CoroutineType
 from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 from prodkit.core.deadline import Deadline
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import DeadlineExceededError, InvalidError, MissingExtraError, RejectedError
 from prodkit.policies.backoff import Backoff, full_jitter
 from prodkit.policies.base import INVOKERS, AsyncFn, MisuseError, Policy, StreamFn, SyncFn, name_of
 from prodkit.policies.breaker import Errors, matcher
+from prodkit.policies.fast_clock import ticks_of
 from prodkit.policies.gate import retry_after_of
-from prodkit.policies.ticks import ticks_of
 from prodkit.policies.timeout import bounded, deadline_for, stream_until_deadline, within_deadline
 
 __all__ = ["Budget", "Retry", "RetryGaveUp", "RetryScheduled", "non_idempotent"]
@@ -62,6 +62,8 @@ class RetryScheduled(Event):
     """Attempt `attempt` failed with an `error` of this class; the next one starts in `wait` seconds."""
 
     name: ClassVar[str] = "retry.scheduled"
+    level = "INFO"
+    metric = Metric("retries", labels=("call", "error"), help="Attempts after the first.")
     call: str
     attempt: int
     error: str
@@ -73,6 +75,10 @@ class RetryGaveUp(Event):
     """The error of attempt `attempt` went to the caller, because of `reason`."""
 
     name: ClassVar[str] = "retry.gave_up"
+    level = "WARNING"
+    metric = Metric(
+        "retries_exhausted", labels=("call", "reason"), help="Calls that failed after their last attempt."
+    )
     call: str
     attempt: int
     error: str
@@ -340,7 +346,7 @@ class _Course:
             return None
         now = self._retry.runtime.clock.monotonic()
         reason, pause = self._decide(error, None, now)
-        if (events := self._retry.runtime.events).listened:
+        if (events := self._retry.runtime.events).listened(RetryScheduled if reason is None else RetryGaveUp):
             kind = type(error).__name__
             events.emit(
                 RetryScheduled(call=self._name(), attempt=self._attempt, error=kind, wait=pause)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
     from prodkit.postgres.events import (
@@ -24,44 +25,15 @@ if TYPE_CHECKING:
     from prodkit.postgres.softdelete import SoftDelete as SoftDelete
     from prodkit.postgres.stats import PoolStats as PoolStats
 
-_HOME = {
-    **dict.fromkeys(
-        ("ConnectFailed", "PoolAcquired", "PoolDemoted", "PoolExhausted", "TransactionRerun"), "events"
-    ),
-    **dict.fromkeys(("advisory_lock", "lock_key"), "lock"),
-    "Pool": "pool",
-    **dict.fromkeys(("DEVELOPMENT", "PRODUCTION", "Profile"), "profiles"),
-    "SoftDelete": "softdelete",
-    "PoolStats": "stats",
-    "CommitUnknownError": "failures",
-}
-
-__all__ = [
-    "DEVELOPMENT",
-    "PRODUCTION",
-    "CommitUnknownError",
-    "ConnectFailed",
-    "Pool",
-    "PoolAcquired",
-    "PoolDemoted",
-    "PoolExhausted",
-    "PoolStats",
-    "Profile",
-    "SoftDelete",
-    "TransactionRerun",
-    "advisory_lock",
-    "lock_key",
-]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'prodkit.postgres' has no attribute {name!r}")
-    value = getattr(import_module(f"prodkit.postgres.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "events": ("ConnectFailed", "PoolAcquired", "PoolDemoted", "PoolExhausted", "TransactionRerun"),
+        "failures": ("CommitUnknownError",),
+        "lock": ("advisory_lock", "lock_key"),
+        "pool": ("Pool",),
+        "profiles": ("DEVELOPMENT", "PRODUCTION", "Profile"),
+        "softdelete": ("SoftDelete",),
+        "stats": ("PoolStats",),
+    },
+)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prodkit.core.runtime import Runtime
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import DatabaseError
 from prodkit.postgres.events import ConnectFailed
 
@@ -81,7 +81,7 @@ class Connector:
 
     def tell(self, error: BaseException, pause: float) -> None:
         """Emits that an attempt failed."""
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(ConnectFailed):
             name = type(error.__cause__ or error).__name__
             self._runtime.events.emit(ConnectFailed(pool=self._pool, error=name, retry_in=pause))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 
 __all__ = ["ConnectFailed", "PoolAcquired", "PoolDemoted", "PoolExhausted", "TransactionRerun"]
 
@@ -14,6 +14,15 @@ class PoolAcquired(Event):
     """Somebody got a connection after `waited` seconds."""
 
     name = "pool.acquired"
+    level = "DEBUG"
+    metric = Metric(
+        "pool_wait_seconds",
+        "histogram",
+        ("pool",),
+        value="waited",
+        unit="seconds",
+        help="Time that a caller waited for a connection.",
+    )
     pool: str
     waited: float
 
@@ -23,6 +32,10 @@ class PoolExhausted(Event):
     """Nobody gave a connection back in time."""
 
     name = "pool.exhausted"
+    level = "WARNING"
+    metric = Metric(
+        "pool_exhausted", labels=("pool",), help="Callers refused because no connection became free."
+    )
     pool: str
     waited: float
     size: int
@@ -34,6 +47,10 @@ class ConnectFailed(Event):
     """A connection could not be opened; `error` is the name of its class. It is tried again in `retry_in` seconds."""
 
     name = "pool.connect_failed"
+    level = "WARNING"
+    metric = Metric(
+        "pool_connect_failures", labels=("pool", "error"), help="Connections that could not be opened."
+    )
     pool: str
     error: str
     retry_in: float
@@ -44,6 +61,8 @@ class PoolDemoted(Event):
     """The server turned read-only under us; every connection is being replaced."""
 
     name = "pool.demoted"
+    level = "WARNING"
+    metric = Metric("pool_demotions", labels=("pool",), help="Pools that met a read-only server.")
     pool: str
 
 
@@ -52,6 +71,8 @@ class TransactionRerun(Event):
     """A unit of work that committed nothing is run again because of `error`, the name of a class."""
 
     name = "transaction.rerun"
+    level = "INFO"
+    metric = Metric("transaction_reruns", labels=("pool", "error"), help="Units of work that ran again.")
     pool: str
     attempt: int
     error: str

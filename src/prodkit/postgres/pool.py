@@ -12,15 +12,15 @@ from prodkit.core.check import CheckResult
 from prodkit.core.deadline import Deadline
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.core.secret import Revealable
+from prodkit.core.secrets import Revealable
 from prodkit.errors import (
     MissingExtraError,
 )
+from prodkit.postgres.checkout import Borrowed, Lender
 from prodkit.postgres.connect import Connector
 from prodkit.postgres.events import PoolDemoted
 from prodkit.postgres.failures import NotSentError
 from prodkit.postgres.health import Probe, verdict
-from prodkit.postgres.lender import Borrowed, Lender
 from prodkit.postgres.stats import PoolStats
 from prodkit.postgres.transaction import Isolation, Transaction, run_unit
 
@@ -290,5 +290,5 @@ class Pool(Managed):
     def _on_read_only(self) -> None:
         if self._lender.pool is not None:
             self._lender.pool._generation += 1  # what expire_connections() does, without a coroutine
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(PoolDemoted):
             self._runtime.events.emit(PoolDemoted(pool=self._name))

@@ -105,7 +105,7 @@ async def run_unit(
             if attempt == attempts or not await _may_pass_now(pool, error):
                 raise
             events = pool._runtime.events
-            if events.listened:
+            if events.listened(TransactionRerun):
                 events.emit(TransactionRerun(pool=pool.name, attempt=attempt, error=type(error).__name__))
     raise AssertionError("unreachable")
 

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
     from prodkit.progress.channel import Channel as Channel
-    from prodkit.progress.log import Log as Log, MemoryLog as MemoryLog, Page as Page, Progress as Progress
-    from prodkit.progress.shared import RedisLog as RedisLog
+    from prodkit.progress.memory_log import (
+        Log as Log,
+        MemoryLog as MemoryLog,
+        Page as Page,
+        Progress as Progress,
+    )
+    from prodkit.progress.redis_log import RedisLog as RedisLog
     from prodkit.progress.sse import (
         comment as comment,
         encode as encode,
         parse_last_event_id as parse_last_event_id,
     )
 
-_HOME = {
-    "Channel": "channel",
-    "Log": "log",
-    "MemoryLog": "log",
-    "Page": "log",
-    "Progress": "log",
-    "RedisLog": "shared",
-    "comment": "sse",
-    "encode": "sse",
-    "parse_last_event_id": "sse",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'prodkit.progress' has no attribute {name!r}")
-    value = getattr(import_module(f"prodkit.progress.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "channel": ("Channel",),
+        "memory_log": ("Log", "MemoryLog", "Page", "Progress"),
+        "redis_log": ("RedisLog",),
+        "sse": ("comment", "encode", "parse_last_event_id"),
+    },
+)

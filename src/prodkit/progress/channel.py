@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Collection
 from typing import TYPE_CHECKING, Any
 
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.progress.log import RESYNC, Log, MemoryLog, Progress, Source
+from prodkit.progress.memory_log import RESYNC, Log, MemoryLog, Progress, Source
 from prodkit.progress.sse import check_name
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Channel:
         if log is not None:
             self._log = log
         elif redis is not None and redis.configured:
-            from prodkit.progress.shared import RedisLog
+            from prodkit.progress.redis_log import RedisLog
 
             self._log = RedisLog(redis, keep=keep, ttl=ttl, namespace=namespace, runtime=runtime)
         else:

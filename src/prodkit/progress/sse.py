@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any, Final
 
-from prodkit.progress.log import Progress
+from prodkit.progress.memory_log import Progress
 
 __all__ = ["check_name", "comment", "encode", "parse_last_event_id", "retry"]
 

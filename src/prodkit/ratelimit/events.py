@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 
 __all__ = ["RateLimitDenied", "RateLimitUnchecked"]
 
@@ -14,6 +14,8 @@ class RateLimitDenied(Event):
     """A caller was refused by `limit`; `source` says who counted: redis, memory, local or outage."""
 
     name = "ratelimit.denied"
+    level = "INFO"
+    metric = Metric("ratelimit_denials", labels=("limit", "source"), help="Requests refused by a rate limit.")
     limit: str
     retry_after: float
     source: str
@@ -24,4 +26,10 @@ class RateLimitUnchecked(Event):
     """A caller was let through uncounted, because `limit` says so for outages of Redis."""
 
     name = "ratelimit.unchecked"
+    level = "WARNING"
+    metric = Metric(
+        "ratelimit_unchecked",
+        labels=("limit",),
+        help="Requests admitted because the limit could not be checked.",
+    )
     limit: str

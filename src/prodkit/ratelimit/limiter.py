@@ -9,14 +9,14 @@ from typing import Final
 from uuid import UUID
 
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import PoolExhaustedError, RedisError
-from prodkit.ratelimit import shared
+from prodkit.ratelimit import redis_store
 from prodkit.ratelimit.algorithms import Entry, Outlook
 from prodkit.ratelimit.decision import Decision, Grant
 from prodkit.ratelimit.events import RateLimitDenied, RateLimitUnchecked
 from prodkit.ratelimit.limit import Key, Limit
-from prodkit.ratelimit.memory import MemoryStore
+from prodkit.ratelimit.memory_store import MemoryStore
 from prodkit.redis.link import RedisLink
 
 __all__ = ["RateLimiter"]
@@ -68,7 +68,7 @@ class RateLimiter:
         self._runtime = runtime
         self._memory = MemoryStore(runtime.clock, max_keys)
         key = b"" if secret is None else reveal(secret).encode()
-        self._sealer = shared.Sealer(namespace, key if len(key) <= 64 else shared.short(key))
+        self._sealer = redis_store.Sealer(namespace, key if len(key) <= 64 else redis_store.short(key))
         # What Redis has yet to be told, by limit and key; True where it has to forget what it had first.
         self._unmerged: dict[tuple[str, Key], tuple[Limit, Key, bool]] = {}
         self._owed: list[tuple[str, int, int]] = []
@@ -131,7 +131,7 @@ class RateLimiter:
     async def _together(self, link: RedisLink, asks: Sequence[tuple[Limit, Key]], cost: int) -> Decision:
         names = [self._sealer.name(limit, key) for limit, key in asks]
         limits = [limit for limit, _ in asks]
-        fits, outlooks, stamps = await shared.take(link, names, limits, cost)
+        fits, outlooks, stamps = await redis_store.take(link, names, limits, cost)
         grants: list[Grant] = []
         if fits and cost:
             now = self._memory.now()
@@ -158,13 +158,13 @@ class RateLimiter:
             cost,
             grants,
         )
-        if decision.allowed and self._runtime.events.listened:
+        if decision.allowed and self._runtime.events.listened(RateLimitUnchecked):
             for limit in free:
                 self._runtime.events.emit(RateLimitUnchecked(limit=limit.name))
         return decision
 
     def _settled(self, decision: Decision) -> Decision:
-        if not decision.allowed and self._runtime.events.listened:
+        if not decision.allowed and self._runtime.events.listened(RateLimitDenied):
             for state in decision.states:
                 if state.retry_after > 0:
                     event = RateLimitDenied(
@@ -182,7 +182,7 @@ class RateLimiter:
     async def _merge(self) -> None:
         assert self._link is not None
         async with self._merging:
-            mark = await shared.mark(self._link, self._namespace)
+            mark = await redis_store.mark(self._link, self._namespace)
             if self._mark is not None and mark != self._mark:
                 for limit, key in self._memory.disown():
                     self._unmerged.setdefault((limit.series, key), (limit, key, False))
@@ -201,7 +201,7 @@ class RateLimiter:
             while self._owed:
                 owed = self._owed[-1]
                 log, stamp, cost = owed
-                await self._link.run(lambda client: shared.refund(client, log, [(stamp, cost)]))  # noqa: B023
+                await self._link.run(lambda client: redis_store.refund(client, log, [(stamp, cost)]))  # noqa: B023
                 self._owed.remove(owed)
 
     async def _tell(
@@ -214,7 +214,7 @@ class RateLimiter:
             entry.stamp = _SENDING
         stamps = [0] * len(entries)
         try:
-            stamps = await link.run(lambda client: shared.merge(client, name, limit, afresh, sent))
+            stamps = await link.run(lambda client: redis_store.merge(client, name, limit, afresh, sent))
         finally:
             for entry, stamp in zip(entries, stamps, strict=True):
                 entry.stamp = stamp

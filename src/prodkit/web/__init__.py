@@ -16,8 +16,9 @@ This is the only package of the kit that imports starlette.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
     from prodkit.web.csrf import CsrfMiddleware as CsrfMiddleware, csrf_token as csrf_token
@@ -44,46 +45,21 @@ if TYPE_CHECKING:
     from prodkit.web.sse import EventStream as EventStream, last_event_id as last_event_id
     from prodkit.web.uploads import Upload as Upload, UploadForm as UploadForm
 
-_HOME = {
-    "CsrfMiddleware": "csrf",
-    "csrf_token": "csrf",
-    "DeadlineMiddleware": "deadline",
-    "Drain": "drain",
-    "ErrorMiddleware": "errors",
-    "Problems": "errors",
-    "Problem": "problem",
-    "health_routes": "health",
-    "install": "install",
-    "RateLimitMiddleware": "ratelimit",
-    "client_key": "ratelimit",
-    "enforce": "ratelimit",
-    "RequestIdMiddleware": "request_id",
-    "current_request_id": "request_id",
-    "CONTENT_SECURITY_POLICY": "security_headers",
-    "SecurityHeadersMiddleware": "security_headers",
-    "SessionMiddleware": "sessions",
-    "session_of": "sessions",
-    "EventStream": "sse",
-    "last_event_id": "sse",
-    "Upload": "uploads",
-    "UploadForm": "uploads",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'prodkit.web' has no attribute {name!r}")
-    try:
-        module = import_module(f"prodkit.web.{home}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "starlette":
-            raise
-        from prodkit.errors import MissingExtraError
-
-        raise MissingExtraError.named("starlette", "web") from None
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "csrf": ("CsrfMiddleware", "csrf_token"),
+        "deadline": ("DeadlineMiddleware",),
+        "drain": ("Drain",),
+        "errors": ("ErrorMiddleware", "Problems"),
+        "health": ("health_routes",),
+        "install": ("install",),
+        "problem": ("Problem",),
+        "ratelimit": ("RateLimitMiddleware", "client_key", "enforce"),
+        "request_id": ("RequestIdMiddleware", "current_request_id"),
+        "security_headers": ("CONTENT_SECURITY_POLICY", "SecurityHeadersMiddleware"),
+        "sessions": ("SessionMiddleware", "session_of"),
+        "sse": ("EventStream", "last_event_id"),
+        "uploads": ("Upload", "UploadForm"),
+    },
+)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 
 __all__ = ["Drain", "DrainStarted"]
@@ -27,6 +27,8 @@ class DrainStarted(Event):
     """The process takes no new work; `waiting` streams and jobs were told."""
 
     name = "web.drain_started"
+    level = "INFO"
+    metric = Metric("drains", help="Shutdowns that began.")
     waiting: int
 
 
@@ -59,7 +61,7 @@ class Drain:
         for future in waiting:
             if not future.done():
                 future.set_result(None)
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(DrainStarted):
             self._runtime.events.emit(DrainStarted(waiting=len(waiting)))
 
     async def wait(self) -> None:

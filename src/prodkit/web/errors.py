@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prodkit.core.events import Event
+from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import ProdkitError
 from prodkit.ratelimit.messages import Language
@@ -35,6 +35,12 @@ class RequestFailed(Event):
     """A request was answered with an error page. `error` is the name of the exception's class."""
 
     name = "web.failed"
+    level = "WARNING"
+    metric = Metric(
+        "request_failures",
+        labels=("status", "code"),
+        help="Requests answered with an error of the kit or an unexpected one.",
+    )
     status: int
     code: str
     error: str
@@ -59,7 +65,7 @@ class Problems:
     async def error(self, error: Exception, scope: Scope) -> Response:
         """The response to an exception."""
         problem = of_error(error, self._language(scope))
-        if self._runtime.events.listened:
+        if self._runtime.events.listened(RequestFailed):
             self._runtime.events.emit(
                 RequestFailed(status=problem.status, code=problem.code, error=type(error).__name__)
             )

@@ -16,7 +16,7 @@ WORKER = """
 import asyncio, json, sys
 from prodkit import LlmError, llm
 from prodkit.redis import RedisLink
-from prodkit.redis.breaker_state import SharedBreakers
+from prodkit.redis.shared_breakers import SharedBreakers
 
 async def main(url, redis_url):
     link = RedisLink(redis_url)

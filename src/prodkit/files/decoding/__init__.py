@@ -1,0 +1,1 @@
+"""Decode and re-encode images in a child process that can be killed."""

@@ -1,0 +1,96 @@
+"""The process inside the sandbox: limits itself, warms its codecs, then decodes what it is handed until told
+to end.
+
+It runs with an empty environment and two pipes. Everything it will need is loaded before the limits close,
+because afterwards no file can be opened, written or executed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+from typing import Any
+
+from prodkit.files.decoding import decode, encode, pipe
+
+__all__ = ["main"]
+
+
+def main(memory_bytes: str, timeout: str) -> None:
+    """Serves until the other end closes."""
+    channel = pipe.Channel(0, 1)
+    _warm()
+    _limit(int(memory_bytes))
+    channel.send({"ready": True})
+    while True:
+        try:
+            request, data = channel.receive()
+        except pipe.ChannelError:
+            return
+        _more_cpu(float(timeout))
+        try:
+            reply, body = _answer(request, data)
+        except MemoryError:
+            reply, body = {"error": "memory"}, b""
+        del data
+        channel.send(reply, body)
+
+
+def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    try:
+        found, body = decode.decode(
+            request["kind"],
+            data,
+            frames=request["frames"],
+            poster=request["poster"],
+            sanitise=request["sanitise"],
+            quality=request["quality"],
+        )
+    except decode.Undecodable as error:
+        return {"error": str(error)}, b""
+    return dict(found), body
+
+
+def _warm() -> None:
+    """Uses each codec once, so that what it loads late is loaded before no file can be opened any more."""
+    from PIL import Image, ImageCms, ImageFile, PngImagePlugin
+
+    Image.MAX_IMAGE_PIXELS = None  # the walk has counted the pixels already
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    PngImagePlugin.MAX_TEXT_MEMORY = 64 * 2**20
+    ImageCms.createProfile("sRGB")
+    tiny = Image.linear_gradient("L").resize((9, 9)).convert("RGBA")
+    tags = Image.Exif()
+    tags[0x0112], tags[0x011A] = 6, 72.0
+    with io.BytesIO() as turned:
+        tiny.convert("RGB").save(turned, "JPEG", exif=tags)
+        decode.decode("jpeg", turned.getvalue(), frames=1, sanitise=True, quality=80)
+    for kind in decode.load_codecs():
+        if kind == "heic":  # read only: it is decoded and written as JPEG
+            continue
+        pictures = [(tiny, 10), (tiny.rotate(90), 20)]
+        single = encode.still(kind, tiny.convert("RGB"), quality=80)
+        decode.decode(kind, single, frames=1, sanitise=True, quality=80)
+        if kind in ("png", "gif", "webp"):
+            moving = encode.animation(kind, pictures, loop=0, quality=80)
+            decode.decode(kind, moving, frames=2, sanitise=True, quality=80)
+
+
+def _limit(memory_bytes: int) -> None:
+    for kind, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 3),
+        (resource.RLIMIT_AS, memory_bytes),
+    ):
+        resource.setrlimit(kind, (value, value))
+    if hasattr(resource, "RLIMIT_NPROC") and os.getuid() != 0:
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
+def _more_cpu(seconds: float) -> None:
+    """CPU time for one picture more: should the other end die, this process does not decode on for ever."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = usage.ru_utime + usage.ru_stime
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 2, resource.RLIM_INFINITY))

@@ -1,0 +1,180 @@
+"""Programs and pages hidden inside a picture: found by their own signatures, wherever no pixel can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from prodkit.files.formats.base import RefusedError
+
+__all__ = ["find_active", "find_archive", "refuse_active"]
+
+# Long enough that compressed pixels never spell it: looked for in the whole file, in any case. A pattern that begins
+# with one literal byte is what makes it fast: this one costs less than hashing the file.
+_ANYWHERE: Final = re.compile(
+    rb"<(?:\?[pP][hH][pP]|\?=\s?(?:\$_|`\$|[a-z_]{4,20}\()|%@?\s?(?:eval|page|import|execute)\b"
+    rb"|[sS][cC][rR][iI][pP][tT]|[hH][tT][mM][lL]|[iI][fF][rR][aA][mM][eE]"
+    rb"|[sS][vV][gG][\s/](?:xmlns|onload)|[iI][mM][gG][\s/](?:src|on)"
+    rb"|![eE][nN][tT][iI][tT][yY]|![dD][oO][cC][tT][yY][pP][eE]\s{1,9}(?:[hH][tT][mM][lL]|[sS][vV][gG]))"
+)
+# Between the last pixel and the end mark of a picture, decoders skip whatever stands there: long signatures of
+# programs, pages and archives, looked for at the end of the file and in metadata.
+_TAIL: Final = 2**18
+_IN_TAIL: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rb"PK\x03\x04[\x0a\x14\x2d\x3f]\x00",
+        rb"MZ\x90\x00\x03\x00\x00\x00",
+        rb"\x7fELF[\x01\x02][\x01\x02]\x01",
+        rb"Rar!\x1a\x07[\x00\x01]",
+        rb"7z\xbc\xaf\x27\x1c",
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        rb"\xca\xfe\xba\xbe\x00\x00\x00",
+        rb"\xcf\xfa\xed\xfe[\x07\x0c]\x00\x00\x01",
+        rb"\x00asm\x01\x00\x00\x00",
+        rb"%[pP][dD][fF]-[12]",
+        rb"#!/(?:bin|usr)/",
+        rb"__(?:halt_compiler|HALT_COMPILER)",
+        rb"his program cannot be run",
+    )
+)
+# Short ones, looked for in metadata only: pixels are large enough to spell four bytes by chance. A literal is found
+# many times faster than a pattern, so each pattern is tried only where its literal stands.
+_BINARY: Final = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"\x7fELF",
+    b"MZ\x90\x00",
+    b"MZ\x80\x00",
+    b"MZ\x50\x00",
+    b"MZ\x78\x00",
+    b"MZ\x00\x00",
+    b"Rar!\x1a\x07",
+    b"7z\xbc\xaf\x27\x1c",
+    b"%PDF-",
+    b"\xca\xfe\xba\xbe\x00",
+    b"\xd0\xcf\x11\xe0\xa1\xb1",
+    b"\xcf\xfa\xed\xfe",
+    b"\x00asm\x01",
+    b"\x1f\x8b\x08\x00",
+    b"\x1f\x8b\x08\x08",
+    b"%!PS-Adobe",
+    b"ftypisom",
+    b"ftypmp4",
+)
+_MARKUP: Final = tuple(
+    (literal, re.compile(pattern))
+    for literal, pattern in (
+        (b"javascript:", rb"javascript:"),
+        (b"vbscript:", rb"vbscript:"),
+        (b"base64_decode(", rb"base64_decode\("),
+        (b"shell_exec(", rb"shell_exec\("),
+        (b"document.", rb"document\.(?:cookie|write|location)"),
+        (b"onerror=", rb"onerror="),
+        (b"onload=", rb"onload="),
+        (b"${jndi:", rb"\$\{jndi:"),
+        (b"x5o!p%@ap", rb"x5o!p%@ap"),
+        (b"<svg", rb"<svg[\s>]"),
+        (b"<body", rb"<body[\s>]"),
+        (b"<img", rb"<img\s"),
+        (b"<object", rb"<object[\s>]"),
+        (b"<embed", rb"<embed\s"),
+        (b"<form", rb"<form[\s>]"),
+        (b"<meta", rb"<meta\s+http"),
+        (b"<?=", rb"<\?=\s*[$`'\"a-z_(]"),
+        (b"<?", rb"<\?\s+(?:echo|eval|system|include|require|print|passthru|exec|\$)"),
+        (b"<%", rb"<%[@=!]?\s{0,16}[a-z_]{3,32}[\s(.=]"),
+        (b"<jsp:", rb"<jsp:"),
+        (b"<cf", rb"<cf(?:set|execute)"),
+        (b"eval(", rb"eval\("),
+        (b"alert(", rb"alert\("),
+        (b"system(", rb"system\([\"'$@_\\]"),
+        (b"passthru(", rb"passthru\("),
+        (b"popen(", rb"popen\([\"'$@_\\]"),
+        (b"assert(", rb"assert\([\"'$@_\\]"),
+        (b"$_", rb"\$_(?:get|post|request|cookie|server|files)\b"),
+        (b"powershell", rb"powershell(?:\.exe)?\s+-"),
+        (b"cmd", rb"\bcmd(?:\.exe)?\s+/c"),
+        (b"<%=", rb"<%=[\s\w+*`'\"().]{1,80}%>"),
+        (b"<!--#", rb"<!--#(?:exec|include|echo|config)\s"),
+        (b"<!doctype", rb"<!doctype\s+\w+\s+(?:system\b|\[)"),
+        (b"<xsl:", rb"<xsl:(?:stylesheet|transform)"),
+        (b"<?xml-stylesheet", rb"<\?xml-stylesheet"),
+        (b"<xi:include", rb"<xi:include"),
+        (b"<hta:", rb"<hta:application"),
+        (b"<applet", rb"<applet\s"),
+        (b"<base", rb"<base\s+href"),
+        (b"<link", rb"<link\s+(?:rel|href)"),
+        (b"<frame", rb"<frame(?:set)?[\s>]"),
+        (b"<style", rb"<style[\s>]"),
+        (b"@echo off", rb"@echo off\s"),
+        (b"createobject(", rb"createobject\(\s*[\"']"),
+        (b"downloadstring(", rb"\.downloadstring\("),
+        (b"os.execute(", rb"os\.execute\("),
+        (b"__import__(", rb"__import__\("),
+        (b"wget", rb"[;|&`]\s*wget\s+(?:-|http)"),
+        (b"#!", rb"#!\s?/(?:bin|usr|system|data)/"),
+        (b"%!ps", rb"%!ps[\s-]"),
+        (b"push graphic-context", rb"push graphic-context"),
+        (b':"', rb"\bo:\d+:\"[a-z_\\]+\":\d+:\{"),
+    )
+)
+_WINDOW: Final = 2**18  # one search holds the interpreter: keep each of them short
+_OVERLAP: Final = 64
+
+
+def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: Iterable[bytes]) -> None:
+    """Refuses a file that carries a script, a page, a program or an archive beside its pixels."""
+    found = find_active(data)
+    if found:
+        raise RefusedError("active_content", found)
+    if find_archive(data) or _in_tail(data, max(0, len(data) - _TAIL), len(data)):
+        raise RefusedError("embedded_file", "archive, document or program")
+    for start, end in metadata:
+        found = _in_metadata(data, start, end)
+        if found:
+            raise RefusedError("active_content", found)
+    for text in inflated:
+        found = find_active(text) or _in_metadata(text, 0, len(text))
+        if found:
+            raise RefusedError("active_content", found)
+
+
+def find_active(data: bytes) -> str:
+    """The first page or script that stands anywhere in `data`, or ""."""
+    for at in range(0, len(data), _WINDOW):
+        found = _ANYWHERE.search(data, at, min(len(data), at + _WINDOW + _OVERLAP))
+        if found:
+            return found.group().decode("ascii").lower()
+    return ""
+
+
+def _in_tail(data: bytes, start: int, end: int) -> bool:
+    return any(pattern.search(data, start, end) for pattern in _IN_TAIL)
+
+
+def _in_metadata(data: bytes, start: int, end: int) -> str:
+    for at in range(start, end, _WINDOW):
+        stop = min(end, at + _WINDOW + _OVERLAP)
+        if _in_tail(data, at, stop):
+            return "archive, document or program"
+        window = data[at:stop]
+        for signature in _BINARY:
+            if signature in window:
+                return ascii(signature)[2:-1]
+        window = window.lower()
+        for literal, pattern in _MARKUP:
+            if literal in window and pattern.search(window):
+                return literal.decode("ascii")
+    return ""
+
+
+def find_archive(data: bytes) -> bool:
+    """Whether `data` is a ZIP archive as well: readers of ZIP look for its directory from the end."""
+    at = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
+    if at < 0 or at + 22 > len(data):
+        return False
+    size, offset = (int.from_bytes(data[at + k : at + k + 4], "little") for k in (12, 16))
+    directory = b"PK\x01\x02"
+    return data.startswith(directory, max(0, at - size)) or data.startswith(directory, offset)

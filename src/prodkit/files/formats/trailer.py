@@ -1,0 +1,162 @@
+"""What may stand after the end of a picture: padding, and what phones append. Everything else is refused.
+
+Phones append further pictures (multi-picture format, the gain map of an Ultra HDR photo), a short video
+(motion photos) or a directory of their own (Samsung's SEF). Each is checked for its own structure; nothing
+is accepted for its first bytes alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
+from prodkit.files.formats.jpeg import walk_jpeg
+
+__all__ = ["check_trailer"]
+
+_STRAY: Final = 4  # bytes of rubbish that old cameras leave; too few to be anything
+_PADDING: Final = b"\0\xff\r\n\t \x1a"
+_MAX_PICTURES: Final = 16
+_VIDEO_BRANDS: Final = frozenset(
+    (
+        b"mp41",
+        b"mp42",
+        b"isom",
+        b"iso2",
+        b"iso4",
+        b"iso5",
+        b"iso6",
+        b"avc1",
+        b"qt  ",
+        b"3gp4",
+        b"3gp5",
+        b"3gp6",
+        b"M4V ",
+        b"MSNV",
+        b"hvc1",
+    )
+)
+_VIDEO_BOXES: Final = frozenset(
+    (
+        b"ftyp",
+        b"moov",
+        b"mdat",
+        b"free",
+        b"skip",
+        b"wide",
+        b"uuid",
+        b"udta",
+        b"meta",
+        b"moof",
+        b"mfra",
+        b"sidx",
+        b"mpvd",
+        b"pnot",
+        b"sefd",
+        b"styp",
+    )
+)
+_HAZARDS: Final = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"\x7fELF\x01",
+    b"\x7fELF\x02",
+    b"Rar!\x1a\x07",
+    b"7z\xbc\xaf\x27\x1c",
+    b"%PDF-",
+)
+
+
+def check_trailer(data: bytes, facts: ImageFacts, limits: ImageLimits) -> str:
+    """Names what follows `facts.end`, "" for nothing; refuses what has no name."""
+    size = len(data)
+    pos = _skip_padding(data, facts.end)
+    if pos == size:
+        return "" if size == facts.end else "padding"
+    if size - facts.end <= _STRAY:
+        return "padding"
+    if facts.kind != "jpeg":
+        raise RefusedError("trailing_data", f"{size - facts.end} bytes after the end of the picture")
+    names = list[str]()
+    for _ in range(_MAX_PICTURES):
+        if data[pos : pos + 3] == b"\xff\xd8\xff":
+            extra = walk_jpeg(data, limits, pos)
+            facts.metadata += extra.metadata
+            names.append("pictures")
+            end = extra.end
+        elif data[pos + 4 : pos + 8] == b"ftyp":
+            end = _video(data, pos)
+            names.append("video")
+        else:
+            end = _samsung(data, pos)
+            names.append("samsung")
+        pos = _skip_padding(data, end)
+        if pos == size or size - end <= _STRAY:
+            break
+    else:
+        raise RefusedError("trailing_data", f"more than {_MAX_PICTURES} pictures")
+    if any(
+        data.find(hazard, facts.end) >= 0
+        for hazard in _HAZARDS[2 if "video" in names or "samsung" in names else 0 :]
+    ):
+        raise RefusedError("embedded_file", "archive or program in a trailer")
+    return "+".join(dict.fromkeys(names))
+
+
+def _skip_padding(data: bytes, pos: int) -> int:
+    """Where the next byte that is not padding stands. FF D8 begins a picture, it does not pad."""
+    size = len(data)
+    while pos < size:
+        window = data[pos : pos + 4096]
+        rest = window.lstrip(_PADDING)
+        pos += len(window) - len(rest)
+        if rest:
+            break
+    if pos < size and data[pos] == 0xD8 and data[pos - 1] == 0xFF:
+        return pos - 1
+    if data[pos : pos + 1] and pos + 4 <= size and data[pos : pos + 4] == b"ftyp":
+        return pos - 4
+    for back in (1, 2, 3):  # the length of a first box may begin with zeros, which are padding too
+        if data[pos + 4 - back : pos + 8 - back] == b"ftyp":
+            return pos - back
+    return pos
+
+
+def _video(data: bytes, pos: int) -> int:
+    if data[pos + 8 : pos + 12] not in _VIDEO_BRANDS:
+        raise RefusedError("trailing_data", "video of an unknown brand")
+    size, seen = len(data), set[bytes]()
+    while pos + 8 <= size and data[pos + 4 : pos + 8] in _VIDEO_BOXES:
+        length = int.from_bytes(data[pos : pos + 4], "big")
+        if length == 1:
+            length = int.from_bytes(data[pos + 8 : pos + 16], "big")
+        elif length == 0:
+            length = size - pos
+        if length < 8 or pos + length > size:
+            raise RefusedError("trailing_data", "damaged video after the picture")
+        seen.add(data[pos + 4 : pos + 8])
+        pos += length
+    if len(seen) < 2 and (pos == size or data[pos:].strip(b"\0")):
+        raise RefusedError("trailing_data", "video without content")
+    return pos
+
+
+def _samsung(data: bytes, pos: int) -> int:
+    """Samsung's extended format: blocks, then a directory (SEFH) that points back at them, then SEFT."""
+    size = len(data.rstrip(b"\0")) if data.endswith(b"\0") else len(data)
+    length = int.from_bytes(data[size - 8 : size - 4], "little")
+    head = size - 8 - length
+    if data[size - 4 : size] != b"SEFT" or head < pos or data[head : head + 4] != b"SEFH":
+        raise RefusedError("trailing_data", f"{len(data) - pos} bytes after the end of the picture")
+    count = int.from_bytes(data[head + 8 : head + 12], "little")
+    if not 1 <= count <= 256 or length < 12 + 12 * count:
+        raise RefusedError("trailing_data", "damaged SEF directory")
+    covered = 0
+    for entry in range(head + 12, head + 12 + 12 * count, 12):
+        back, extent = (int.from_bytes(data[entry + k : entry + k + 4], "little") for k in (4, 8))
+        if back > head - pos + 8 or extent > back or extent < 8:
+            raise RefusedError("trailing_data", "SEF entry outside its trailer")
+        covered += extent
+    if head - pos > covered + 64:
+        raise RefusedError("trailing_data", "SEF directory does not cover its trailer")
+    return len(data)

@@ -1,0 +1,127 @@
+"""From bytes to a verdict, before any decoder: sniff, walk, trailer, active content. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from prodkit.files.formats.active import refuse_active
+from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
+from prodkit.files.formats.gif import walk_gif
+from prodkit.files.formats.isobmff import walk_avif, walk_heic
+from prodkit.files.formats.jpeg import walk_jpeg
+from prodkit.files.formats.office import walk_office
+from prodkit.files.formats.pdf import walk_pdf
+from prodkit.files.formats.png import walk_png
+from prodkit.files.formats.text import walk_text
+from prodkit.files.formats.trailer import check_trailer
+from prodkit.files.formats.webp import walk_webp
+from prodkit.files.messages import mebibytes
+from prodkit.files.policies import ImagePolicy, OfficePolicy, PdfPolicy, TextPolicy
+from prodkit.files.sniff import disguise, sniff
+
+__all__ = ["Found", "inspect", "reinspect"]
+
+SinglePolicy: TypeAlias = ImagePolicy | PdfPolicy | TextPolicy | OfficePolicy
+_IMAGE_WALKERS: Final[dict[str, Callable[[bytes, ImageLimits], ImageFacts]]] = {
+    "jpeg": walk_jpeg,
+    "png": walk_png,
+    "gif": walk_gif,
+    "webp": walk_webp,
+    "avif": walk_avif,
+    "heic": walk_heic,
+}
+_TABLES: Final = frozenset(("csv", "tsv"))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the file is, and which policy it has to keep."""
+
+    kind: str
+    policy: SinglePolicy
+    image: ImageFacts | None = None
+    trailer: str = ""
+
+
+def inspect(data: bytes, policies: tuple[SinglePolicy, ...], extension: str = "") -> Found:
+    """What `data` is; raises :class:`RefusedError` where no policy of `policies` takes it.
+
+    `extension` decides one thing only: whether text is a table, which no byte of it can say.
+    """
+    kind = sniff(data[:256])
+    for policy in policies:
+        if isinstance(policy, ImagePolicy) and kind in policy.kinds:
+            return _image(kind, _sized(data, policy), policy)
+        if isinstance(policy, PdfPolicy) and kind == "pdf":
+            return _pdf(_sized(data, policy), policy)
+        if isinstance(policy, OfficePolicy) and kind == "zip":
+            return _office(_sized(data, policy), policy)
+        if isinstance(policy, TextPolicy) and not kind and _may_be_text(data):
+            return _text(_sized(data, policy), policy, extension)
+    if kind and kind != "zip":
+        raise RefusedError("type_not_allowed", kind, kind=kind)
+    raise RefusedError("unknown_type", disguise(data[:512]) or "unknown")
+
+
+def reinspect(kind: str, data: bytes, policy: ImagePolicy) -> ImageFacts:
+    """The facts of a picture that was written anew: of the same kind, and with nothing beside its pixels."""
+    if sniff(data[:256]) != kind:
+        raise RefusedError("undecodable", "another kind than before")
+    facts = _IMAGE_WALKERS[kind](data, policy.limits)
+    if facts.end != len(data):
+        raise RefusedError("undecodable", "bytes after the end")
+    refuse_active(data, facts.metadata, facts.inflated)
+    return facts
+
+
+def _sized(data: bytes, policy: SinglePolicy) -> bytes:
+    if len(data) > policy.max_bytes:
+        raise RefusedError("too_large", limit=mebibytes(policy.max_bytes))
+    return data
+
+
+def _may_be_text(data: bytes) -> bool:
+    return data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in data[:512]
+
+
+def _image(kind: str, data: bytes, policy: ImagePolicy) -> Found:
+    limits = policy.limits
+    facts = _IMAGE_WALKERS[kind](data, limits)
+    trailer = check_trailer(data, facts, limits)
+    if trailer not in ("", "padding") and policy.trailers == "refuse":
+        raise RefusedError("trailing_data", trailer)
+    refuse_active(data, facts.metadata, facts.inflated)
+    return Found(kind, policy, facts, trailer)
+
+
+def _pdf(data: bytes, policy: PdfPolicy) -> Found:
+    walk_pdf(data, max_unpacked_bytes=policy.max_unpacked_bytes, max_objects=policy.max_objects)
+    return Found("pdf", policy)
+
+
+def _office(data: bytes, policy: OfficePolicy) -> Found:
+    kind = walk_office(
+        data,
+        max_entries=policy.max_entries,
+        max_unpacked_bytes=policy.max_unpacked_bytes,
+        max_ratio=policy.max_ratio,
+    )
+    if kind not in policy.kinds:
+        raise RefusedError("type_not_allowed", kind, kind=kind)
+    return Found(kind, policy)
+
+
+def _text(data: bytes, policy: TextPolicy, extension: str) -> Found:
+    kind = "csv" if extension in _TABLES and "csv" in policy.kinds else "text"
+    if kind not in policy.kinds:
+        kind = "csv"
+    walk_text(
+        data,
+        table=kind == "csv",
+        formulas=policy.formulas,
+        max_line_bytes=policy.max_line_bytes,
+        max_lines=policy.max_lines,
+    )
+    return Found(kind, policy)
