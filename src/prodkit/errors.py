@@ -4,7 +4,7 @@ The branch says whether the guarded call ran, which is what a caller has to know
 
     ProdkitError
     ├── RejectedError               never started: nothing was sent, nothing changed
-    │   ├── CircuitOpenError        the dependency is being spared
+    │   ├── CircuitOpenError        the dependency is failing and not called
     │   ├── BulkheadFullError       too many calls at once, and the queue is full
     │   ├── RateLimitedError        the quota is used up
     │   ├── BudgetExceededError     a spending limit would be passed
@@ -19,7 +19,7 @@ The branch says whether the guarded call ran, which is what a caller has to know
     │   └── CsrfError               the request did not come from our own pages
     ├── UnavailableError            a dependency failed after its policies gave up
     │   ├── DatabaseError
-    │   │   └── CommitUnknownError  lost during COMMIT: look before doing it again
+    │   │   └── CommitUnknownError  lost during COMMIT: it may or may not have taken effect
     │   ├── RedisError
     │   ├── LlmError                .attempts, .partial
     │   └── BackupError
@@ -70,7 +70,7 @@ DISTRIBUTION: Final = "prodkit-resilience"
 
 
 class ProdkitError(Exception):
-    """The root: catch it to catch whatever prodkit raises."""
+    """The root: catch it to catch every error that prodkit raises."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -207,7 +207,7 @@ class DatabaseError(UnavailableError):
 
 
 class CommitUnknownError(DatabaseError):
-    """The connection was lost, or too slow, while COMMIT was under way: it may or may not have taken effect.
+    """The connection was lost, or too slow, during COMMIT: it may or may not have taken effect.
 
     Look for what the transaction should have written before doing it again.
     """

@@ -56,8 +56,10 @@ async def test_check_raises_once_it_has_passed() -> None:
 def test_wrong_use_is_refused() -> None:
     with pytest.raises(ValueError, match="nan"):
         Deadline.after(math.nan)
-    with pytest.raises(ValueError, match="nan"):
-        Deadline(math.nan)
+    with pytest.raises(TypeError, match="got '5'"):
+        Deadline.after("5")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"use Deadline\.after"):
+        Deadline(5)  # 5 could be seconds or an instant
     deadline = Deadline.after(1)
     with deadline, pytest.raises(RuntimeError, match="one per block"), deadline:
         pass

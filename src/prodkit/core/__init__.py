@@ -1,1 +1,1 @@
-"""What all parts share: one clock, one deadline, one event stream, one health check, one lifespan."""
+"""The shared foundation: clock, deadline, events, health checks, lifespan, redaction. Standard library only."""

@@ -1,4 +1,4 @@
-"""What /health is made of: anything with a name and a ``check()``."""
+"""Health checks: anything with a name and a ``check()``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ Status: TypeAlias = Literal["up", "degraded", "down"]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The verdict of one check.
+    """The result of one check.
 
-    `reason` is one sentence for an operator; `details` are numbers and names for the authenticated view, without
-    secrets and without user data.
+    Args:
+        status: ``up``, ``degraded`` or ``down``.
+        reason: one sentence for an operator; empty when there is nothing to say.
+        details: numbers and names for the authenticated view, without secrets and without user data.
     """
 
     status: Status
@@ -27,13 +29,13 @@ class CheckResult:
 
 @runtime_checkable
 class Check(Protocol):
-    """A part that can say how it is. Give it to :class:`prodkit.Health`."""
+    """A part that reports its health. Give it to :class:`prodkit.Health`."""
 
     @property
     def name(self) -> str:
-        """How the part is called in the report, unique in it."""
+        """The part's name in the report, unique in it."""
         ...
 
     async def check(self) -> CheckResult:
-        """Looks, and answers soon: the report bounds the wait and counts an exception as ``down``."""
+        """Return the result soon: the report bounds the wait and counts an exception as ``down``."""
         ...

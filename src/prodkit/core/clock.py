@@ -1,4 +1,4 @@
-"""Time, read in one place.
+"""The clock: time is read in one place.
 
 Durations come from the running event loop, so that a loop on virtual time moves everything, ``asyncio.timeout``
 included. Outside a loop they come from :func:`time.monotonic`, which is what a real loop reads too: both agree.
@@ -17,22 +17,22 @@ __all__ = ["Clock", "LoopClock"]
 
 @runtime_checkable
 class Clock(Protocol):
-    """What the kit asks of time. All durations are seconds."""
+    """The source of time. All durations are seconds."""
 
     def monotonic(self) -> float:
-        """An instant that never goes back; only differences mean anything."""
+        """Return an instant in seconds that never goes back; only differences mean anything."""
         ...
 
     def now(self) -> datetime:
-        """The wall time as an aware UTC datetime, for records only."""
+        """Return the wall time as an aware UTC datetime, for records only."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Waits in a coroutine; cancellable."""
+        """Wait `seconds` in a coroutine; cancellable."""
         ...
 
     def block(self, seconds: float) -> None:
-        """Waits in a thread, for the synchronous faces of the policies."""
+        """Wait `seconds` in a thread, for the synchronous faces of the policies."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Up in order, down in reverse, also when the service is cancelled half-way."""
+"""Start resources in order and close them in reverse, also when the service is cancelled half-way."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Resource(Protocol):
     """Something that holds connections, tasks or files while the service runs."""
 
     async def start(self) -> None:
-        """Opens what is needed. When it raises, it has cleaned up after itself."""
+        """Open connections, tasks and files. When it raises, it has cleaned up after itself."""
         ...
 
     async def aclose(self) -> None:
-        """Closes everything; may be called more than once."""
+        """Close everything; may be called more than once."""
         ...
 
 
 class Managed:
-    """Gives a :class:`Resource` its ``async with`` form."""
+    """Base class that gives a :class:`Resource` its ``async with`` form."""
 
     __slots__ = ()
 
@@ -50,13 +50,20 @@ Startable: TypeAlias = Resource | AbstractAsyncContextManager[Any]
 
 @asynccontextmanager
 async def running(*resources: Startable, close_timeout: float = 10.0) -> AsyncIterator[None]:
-    """Starts `resources` in order and closes them in reverse.
+    """Start `resources` in order and close them in reverse.
 
-    Takes resources (``start``/``aclose``) and async context managers alike. When one cannot start, those already up
-    are closed and its error is raised. Every resource gets its chance to close: an error or a cancellation that
-    arrives meanwhile is kept and raised when all are down, and one that takes longer than `close_timeout` seconds
-    is cancelled. An error of the body wins over errors of closing, which are added to it as notes; without one, a
-    single closing error is raised as it is, several as an :class:`ExceptionGroup`.
+    When one cannot start, those already up are closed and its error is raised. Every resource is closed: an error or
+    a cancellation that arrives during closing is kept and raised when all are down. An error of the body wins over
+    errors of closing, which are added to it as notes; without one, a single closing error is raised as it is, several
+    as an :class:`ExceptionGroup`.
+
+    Args:
+        resources: objects with ``start`` and ``aclose``, or async context managers; for example ``db, redis, claude``.
+        close_timeout: seconds that each resource may take to close before it is cancelled; 10 by default. Raise it
+            for a resource that finishes long work when it closes.
+
+    Raises:
+        ValueError: `close_timeout` is not positive.
     """
     if close_timeout <= 0:
         raise ValueError(f"close_timeout must be positive, got {close_timeout!r}")

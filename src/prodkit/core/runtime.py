@@ -1,4 +1,4 @@
-"""The three things that every part is handed: time, chance and the event stream."""
+"""The runtime that every part receives: clock, random generator and event stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ __all__ = ["SYSTEM", "Runtime"]
 class Runtime:
     """Clock, random generator and events of one service. Make one, and give it to every part as ``runtime=``.
 
-    Tests replace one of the three: ``Runtime(rng=random.Random(7))``.
+    Tests replace one of them: ``Runtime(rng=random.Random(7))``.
+
+    Args:
+        clock: source of time; the running loop's by default.
+        rng: source of jitter and sampling; seeded by the system by default.
+        events: the stream that every part with this runtime emits on; a new one by default.
     """
 
     clock: Clock = field(default_factory=LoopClock)

@@ -1,4 +1,4 @@
-"""A cancellation at every await of a call: what it must leave behind is nothing.
+"""Cancel a call at each of its awaits and assert that nothing is left behind.
 
 ::
 
@@ -50,13 +50,17 @@ class _SteppingLoop(VirtualTimeLoop):
 
 
 def cancel_everywhere(scenario: Scenario, *, most: int = 2000) -> int:
-    """Runs a call to its end, then again and again, cancelled one iteration of the loop later each time.
+    """Run a call to its end, then repeat it, cancelled one iteration of the loop later each time.
 
-    `scenario` is awaited on a fresh loop of virtual time for each run; it returns the call, as a coroutine, and a
-    function (plain or async) that is called when the call has ended and asserts that everything is as it was.
-    After that no task and no timer may be left. Returns the number of runs.
+    After each run no task and no timer may be left. Returns the number of runs.
+
+    Args:
+        scenario: awaited on a new loop of virtual time for each run; returns the call, as a coroutine, and a function
+            (plain or async) that is called when the call has ended and asserts that everything is as it was.
+        most: the highest number of loop iterations that the call may take; 2,000 by default.
 
     Raises:
+        ValueError: the call takes more iterations than `most`.
         AssertionError: with a note that says at which step the call was cancelled.
     """
     steps = _run(scenario, None)

@@ -1,4 +1,4 @@
-"""A recorder of events, so that a test can say what a part told."""
+"""A log of events, so that a test can assert what a part emitted."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ class EventLog:
             ...
         assert log.names == ["retry.scheduled", "breaker.opened"]
         assert log.only(BreakerOpened).breaker == "perplexity"
+
+    Args:
+        events: the stream to listen to, such as ``runtime.events``.
+        kinds: event classes to record; all of them when none is given.
     """
 
     def __init__(self, events: EventStream, *kinds: type[Event]) -> None:
-        """With `kinds`, only events of those classes."""
         self._events: list[Any] = []
         self._unsubscribe = events.subscribe(self._events.append, *kinds)
 

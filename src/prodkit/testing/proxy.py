@@ -1,4 +1,4 @@
-"""A TCP proxy that can be told to misbehave: it passes, refuses, stalls, delays and cuts.
+"""A TCP proxy that misbehaves on command: it passes, refuses, stalls, delays and cuts.
 
 It stands between a client and a real server, so a test sees what an outage looks like from the client's side
 without stopping the server. It runs on a thread with a loop of its own: switches are ordinary calls that return
@@ -31,8 +31,7 @@ _DEFAULT_PORTS = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "http": 8
 class Proxy:
     """Listens on 127.0.0.1 and forwards to `target`.
 
-    `target` is ``"host:port"``, a URL with a host (``server.url``), or the path of a unix socket. Use it as a
-    context manager, and connect through :meth:`url_for`::
+    Use it as a context manager, and connect through :meth:`url_for`::
 
         with Proxy(server.url) as proxy:
             db = postgres.Pool(proxy.url_for(server.url))
@@ -40,8 +39,12 @@ class Proxy:
             ...
             proxy.heal()
 
-    Each switch replaces the one before. ``connections`` counts what was accepted, ``bytes_up`` and ``bytes_down``
-    what was forwarded to the server and to the client.
+    Each switch replaces the one before. ``connections`` counts the connections accepted, ``bytes_up`` and
+    ``bytes_down`` the bytes forwarded to the server and to the client.
+
+    Args:
+        target: ``"host:port"``, a URL with a host (``server.url``), or the path of a unix socket.
+        port: the port to listen on; a free one by default.
     """
 
     def __init__(self, target: str | os.PathLike[str], *, port: int | None = None) -> None:
@@ -72,11 +75,11 @@ class Proxy:
 
     @property
     def open_connections(self) -> int:
-        """How many connections are open now."""
+        """The number of connections that are open now."""
         return len(self._links)
 
     def url_for(self, url: str) -> str:
-        """`url` with its host and port, or its unix socket, replaced by the proxy's."""
+        """Return `url` with its host and port, or its unix socket, replaced by the proxy's."""
         parts = urlsplit(url)
         user, at, _ = parts.netloc.rpartition("@")
         query = [(key, value) for key, value in parse_qsl(parts.query) if key not in {"host", "port"}]
@@ -92,28 +95,30 @@ class Proxy:
     # Switches.
 
     def heal(self) -> None:
-        """Passes everything. Connections that stalled go on; those that were cut stay cut."""
+        """Pass everything. Connections that stalled continue; those that were cut stay cut."""
         self._on_loop(self._switch())
 
     def refuse(self) -> None:
-        """Refuses new connections, as a stopped server does, and cuts the open ones."""
+        """Refuse new connections, as a stopped server does, and cut the open ones."""
         self._on_loop(self._switch(listen=False))
         self.drop()
 
     def stall(self) -> None:
-        """Goes silent: connections are accepted and stay open, nothing is forwarded. A black hole."""
+        """Go silent: connections are accepted and stay open, nothing is forwarded. A black hole."""
         self._on_loop(self._switch(flow=False))
 
     def delay(self, seconds: float) -> None:
-        """Forwards everything `seconds` late, in each direction."""
+        """Forward everything `seconds` late, in each direction."""
         if seconds < 0:
             raise ValueError(f"seconds must not be negative, got {seconds!r}")
         self._on_loop(self._switch(delay=seconds))
 
     def cut(self, how: Cut = "rst", *, after: int = 0) -> None:
-        """Cuts every connection once the client got `after` more bytes; new connections too.
+        """Cut every connection, new ones too.
 
-        ``"rst"`` is a crash or a firewall (ConnectionResetError), ``"fin"`` an orderly end of file.
+        Args:
+            how: ``"rst"`` is a crash or a firewall (ConnectionResetError), ``"fin"`` an orderly end of file.
+            after: cut once the client has received so many more bytes.
         """
         if how not in ("rst", "fin"):
             raise ValueError(f'how must be "rst" or "fin", got {how!r}')
@@ -122,7 +127,7 @@ class Proxy:
         self._on_loop(self._switch(cut=(how, after)))
 
     def drop(self, how: Cut = "rst") -> None:
-        """Cuts the connections that are open now, once; the switch in force stays."""
+        """Cut the connections that are open now, once; the switch in force stays. `how` is that of :meth:`cut`."""
         self._on_loop(self._drop(how))
 
     async def _switch(
@@ -158,7 +163,7 @@ class Proxy:
     # Life.
 
     def start(self) -> Self:
-        """Listens. Does nothing when it does so already."""
+        """Start listening, unless it listens already."""
         if self._loop is not None:
             return self
         self._loop = asyncio.new_event_loop()
@@ -172,13 +177,14 @@ class Proxy:
         return self
 
     def stop(self) -> None:
-        """Cuts every connection and stops listening; may be called more than once."""
+        """Cut every connection and stop listening; may be called more than once."""
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
         try:
             self._on_loop(self._switch(listen=False))
             self.drop()
+            self._on_loop(_settle())
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
@@ -207,18 +213,18 @@ class Proxy:
         link.task = asyncio.ensure_future(link.run(reader))
 
     async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Waits out a stall, then connects to the target."""
+        """Wait until the stall is over, then connect to the target."""
         await self._flowing.wait()
         if isinstance(self._target, Path):
             return await asyncio.open_unix_connection(self._target)
         return await asyncio.open_connection(*self._target)
 
     async def flowing(self) -> None:
-        """Waits while the proxy stalls."""
+        """Wait while the proxy stalls."""
         await self._flowing.wait()
 
     def forget(self, link: _Link) -> None:
-        """Called by a link at its end."""
+        """Drop `link` at its end."""
         self._links.discard(link)
 
     def __enter__(self) -> Self:
@@ -258,7 +264,7 @@ class _Link:
         except OSError:
             self.how = "rst"
         except asyncio.CancelledError:
-            pass  # cut: nobody waits for more than our end
+            pass  # cut: the one who cut waits for our end only
         finally:
             self.proxy.forget(self)
             _close(self.client, self.how)
@@ -317,6 +323,12 @@ def _close(writer: asyncio.StreamWriter, how: Cut) -> None:
         writer.transport.abort()
     else:
         writer.close()
+
+
+async def _settle() -> None:
+    """Let the transports that were just closed or aborted release their sockets, which takes a few iterations."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def _target(target: str | os.PathLike[str]) -> Path | tuple[str, int]:

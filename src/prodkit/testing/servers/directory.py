@@ -1,11 +1,11 @@
-"""The directory of one server: who uses it, its password, its log and its data.
+"""The directory of one server: its lock, password, log and data.
 
 ::
 
     <directory>/            made with mode 0700, or as it was found
       <kind>.lock           held by the supervisor and the server together, names the owner's pid
       password              generated once, mode 0600
-      server.log            started afresh above 1 MiB
+      server.log            started again above 1 MiB
       data/                 the server's own
 """
 
@@ -32,7 +32,7 @@ _PATIENCE: Final = 5.0  # seconds for the server of an owner that died to finish
 class ServerDirectory:
     """A locked directory. The lock belongs to an open file, so it cannot outlive the processes that hold it.
 
-    That is also why stale pid files cannot hurt: whoever holds the lock knows that no server runs here.
+    That is also why stale pid files cannot hurt: a process that holds the lock knows that no server runs here.
     """
 
     def __init__(self, kind: str, path: Path | None) -> None:

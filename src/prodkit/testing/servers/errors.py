@@ -1,4 +1,4 @@
-"""What can go wrong with a server that we start ourselves."""
+"""Errors of the servers that tests start."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from prodkit.errors import InvalidError
-from prodkit.testing.servers.base import ENVIRONMENT, Line, Server
+from prodkit.testing.servers.base import ENVIRONMENT, Server, SupervisorChannel
 from prodkit.testing.servers.binaries import (
     POSTGRES_MAJOR,
     find_postgres,
@@ -155,19 +155,19 @@ class Postgres(Server):
                 os.close(fd)
         self._data_fd = self._secret_fd = None
 
-    def _first_steps(self, line: Line, directory: ServerDirectory) -> None:
+    def _first_steps(self, channel: SupervisorChannel, directory: ServerDirectory) -> None:
         self._home = postgres_home()
         if self._identity and not reachable_by_all(self._home / "bin" / "postgres"):
             copy = Path(tempfile.mkdtemp(prefix="prodkit-postgres-bin-"))
-            line.order(do="remove", paths=[str(copy)])
+            channel.order(do="remove", paths=[str(copy)])
             self._home = _copied(self._home, copy)
         if self._secret_fd is not None:
-            self._initdb(line, directory)
+            self._initdb(channel, directory)
             (directory.path / "data.new").rename(directory.data)
             os.close(self._secret_fd)
             self._secret_fd = None
 
-    def _initdb(self, line: Line, directory: ServerDirectory) -> None:
+    def _initdb(self, channel: SupervisorChannel, directory: ServerDirectory) -> None:
         size = directory.log_size()
         data = self._inherited(self._data_fd) if self._identity else str(directory.path / "data.new")
         options = ["--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8", "--no-instructions"]
@@ -180,8 +180,8 @@ class Postgres(Server):
         if directory.temporary:
             options.append("--no-sync")
         argv = [str(self._home / "bin" / "initdb"), "-D", data, *options]
-        line.serve(self._order(argv, **self._identity))
-        if line.wait(120.0):
+        channel.serve(self._order(argv, **self._identity))
+        if channel.wait(120.0):
             raise ServerError(f"initdb failed:\n{directory.log_since(size)}")
 
     @staticmethod

