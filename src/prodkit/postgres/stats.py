@@ -14,11 +14,11 @@ class PoolStats:
     size: int
     """Open connections."""
     idle: int
-    """Open connections that nobody holds."""
+    """Open connections that can be lent at once."""
     used: int
-    """Connections that somebody holds, or that are being cleaned after use."""
+    """Connections that a caller holds."""
     waiting: int
-    """Callers waiting for one."""
+    """Callers in the queue."""
     min_size: int
     max_size: int
     acquired: int
@@ -26,7 +26,15 @@ class PoolStats:
     waited: float
     """Seconds that all of them waited, added up."""
     exhausted: int
-    """Callers that gave up waiting."""
+    """Callers that were refused because no connection became free in time."""
     connect_failures: int
     oldest_use: float
-    """For how many seconds the longest holder has held its connection."""
+    """For how many seconds the oldest borrower has held its connection."""
+    resetting: int = 0
+    """Connections that are being reset after use, or tested before the next."""
+    connecting: int = 0
+    """Connections that are being opened."""
+    cancelled: int = 0
+    """Callers that were cancelled in the queue."""
+    reclaimed: int = 0
+    """Connections that were never given back and taken back by the pool."""
