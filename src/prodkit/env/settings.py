@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
+from prodkit.core.secrets import REGISTRY
 from prodkit.env.fields import MASK, Hidden
 from prodkit.env.problems import Problems
 from prodkit.env.source import Source, read_dotenv, read_files, typos
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
         del environ, dotenv  # a traceback that shows locals shows none of ours
         if loaded is None:
             raise problems.error()
+        REGISTRY.add(*loaded.secret_values())
         return loaded
 
     @classmethod

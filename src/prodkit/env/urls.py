@@ -10,7 +10,7 @@ import re
 from typing import ClassVar, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from prodkit.env.fields import MASK, Hidden, broken
+from prodkit.core.secrets import MASK, Hidden, RuleError
 from prodkit.errors import InvalidError
 
 __all__ = ["PostgresUrl", "RedisUrl"]
@@ -54,11 +54,11 @@ class _Url(Hidden):
         if isinstance(value, cls):
             return value
         if not isinstance(value, str):
-            raise broken("text")
+            raise RuleError("text")
         made = cls.__new__(cls)
         rule = made._read(value)
         if rule is not None:
-            raise broken(rule, schemes=", ".join(f"{scheme}://" for scheme in cls._schemes))
+            raise RuleError(rule, schemes=", ".join(f"{scheme}://" for scheme in cls._schemes))
         return made
 
     def _read(self, value: str) -> str | None:

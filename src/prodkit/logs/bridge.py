@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from prodkit.core.events import Event
-from prodkit.logs.redaction import show
+from prodkit.core.redaction.redactor import show
 
 if TYPE_CHECKING:
     from loguru import Logger

@@ -10,12 +10,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from prodkit.logs.documents import is_card, is_cnpj, is_cpf
-from prodkit.logs.keys import is_sensitive
+from prodkit.core.redaction.documents import is_card, is_cnpj, is_cpf
+from prodkit.core.redaction.names import is_sensitive
+from prodkit.core.secrets import MASK
 
-__all__ = ["MASK", "scrub"]
-
-MASK: Final = "***"
+__all__ = ["scrub"]
 
 _TOKENS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
