@@ -13,15 +13,19 @@ from prodkit.policies.backoff import (
     upward,
 )
 from prodkit.policies.base import Policy
-from prodkit.policies.breaker import CircuitBreaker, Permit, SharedState
+from prodkit.policies.breaker import CircuitBreaker
 from prodkit.policies.budget import Prices, RetryBudget
 from prodkit.policies.bulkhead import Bulkhead
 from prodkit.policies.fallback import Fallback
-from prodkit.policies.gate import RetryAfterGate, retry_after_of
+from prodkit.policies.gate import RetryAfterGate
 from prodkit.policies.hedge import Hedge
+from prodkit.policies.permit import Permit
 from prodkit.policies.pipeline import CostlyOrderWarning, Pipeline
 from prodkit.policies.registry import BreakerRegistry
-from prodkit.policies.retry import Budget, Retry, non_idempotent
+from prodkit.policies.retry import Retry, non_idempotent
+from prodkit.policies.retry_after import retry_after_of
+from prodkit.policies.retry_state import Budget
+from prodkit.policies.shared_state import SharedState
 from prodkit.policies.timeout import Timeout
 
 __all__ = [
