@@ -34,8 +34,9 @@ class Settings(BaseSettings):
 
     ``database_url`` is read from ``DATABASE_URL``, or from the file that ``DATABASE_URL_FILE`` names. Lists
     are written ``a,b,c`` or in JSON. ``model_config = {"env_prefix": "SHOP_"}`` puts a prefix before every
-    name. ``Settings(name=value)`` makes settings from values alone, for tests: it does not look at the
-    environment."""
+    name. ``Settings(name=value)`` makes settings from values alone, for tests: the environment is
+    not read.
+    """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         frozen=True,

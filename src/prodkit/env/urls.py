@@ -1,8 +1,9 @@
-"""Addresses of PostgreSQL and Redis, read as their drivers read them, and refused where the drivers misread.
+"""Addresses of PostgreSQL and Redis, read as their drivers read them, and refused where they misread.
 
 asyncpg splits user and host at the *first* ``@`` and opens a database called ``'db '`` for a trailing
-blank; redis-py ignores a database that is not a number. Each such trap is a rule here, told before anything
-connects."""
+blank; redis-py ignores a database that is not a number. Each such trap is a rule here, checked before
+anything connects.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs on loguru: one valid line an event, no secret in it, and files that never delete somebody else's."""
+"""Logs on loguru: one valid line an event, no secret in it, and files that never delete those of others."""
 
 from __future__ import annotations
 

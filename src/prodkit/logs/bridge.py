@@ -1,4 +1,4 @@
-"""What reaches the log without asking: the standard library's loggers, warnings, uncaught errors, the kit's events."""
+"""Bridges to the log: the standard library's loggers, warnings, uncaught errors and the kit's events."""
 
 from __future__ import annotations
 

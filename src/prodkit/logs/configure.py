@@ -94,7 +94,7 @@ def setup(
 
 
 class Logging:
-    """What :func:`setup` set up. :meth:`close` undoes it; so does leaving its ``with`` block."""
+    """The running set-up that :func:`setup` returns. :meth:`close` undoes it; so does leaving its ``with`` block."""
 
     def __init__(
         self,

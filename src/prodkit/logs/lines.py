@@ -24,7 +24,7 @@ _OWN = frozenset(("time", "level", "logger", "message", "where", "error", "trace
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What there is to tell, before anything is hidden."""
+    """One event before redaction."""
 
     time: datetime
     level: str

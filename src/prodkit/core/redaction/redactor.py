@@ -31,7 +31,7 @@ def add_secrets(values: Iterable[str | Revealable]) -> None:
 def redact(value: Any) -> Any:
     """`value` without its secrets; the original is left as it is.
 
-    Texts lose what looks like a secret: passwords in addresses, ``password=…`` and its kin, headers, API keys,
+    Texts lose what looks like a secret: passwords in addresses, ``password=…``, headers, API keys,
     JWTs, private keys, card numbers, CPF and CNPJ, and every registered value. Mappings, lists, tuples and sets
     are copied, sensitive keys lose their values, and so do pairs such as ``("Authorization", "…")``. Numbers,
     booleans and None stay; any other object becomes its redacted text. What is nested deeper than 12 levels,

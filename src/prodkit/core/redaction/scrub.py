@@ -1,5 +1,6 @@
-"""What secrets look like inside a text. Every pattern is bounded, or starts where no other match can: the cost grows
-with the length of the text and with nothing else, whatever somebody sends us.
+"""The shapes of secrets inside a text.
+
+Every pattern is bounded, or starts where no other match can: the cost grows with the length of the text only.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _value(text: str, start: int, opening: str | None, key: str) -> tuple[str | 
 
 
 def _closing(text: str, start: int, quote: str) -> int:
-    """Where the quoted value ends: at the same quote, unless it is escaped; at the end of the text without one."""
+    """The end of the quoted value: at the same quote, unless it is escaped; at the end of the text without one."""
     at = start
     while (found := text.find(quote, at)) >= 0:
         slashes = 0
