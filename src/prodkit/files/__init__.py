@@ -31,17 +31,17 @@ if TYPE_CHECKING:
         FileRejected as FileRejected,
         Validator as Validator,
     )
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".errors": ("FileProblem", "InvalidFileError"),
-        "clamd": ("Clamd",),
-        "decoding.sandbox": ("Sandbox",),
-        "libmagic": ("libmagic",),
-        "names": ("safe_filename",),
-        "policies": ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"),
-        "result": ("CleanFile",),
-        "validator": ("FileAccepted", "FileRejected", "Validator"),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            ".errors": ("FileProblem", "InvalidFileError"),
+            "clamd": ("Clamd",),
+            "decoding.sandbox": ("Sandbox",),
+            "libmagic": ("libmagic",),
+            "names": ("safe_filename",),
+            "policies": ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"),
+            "result": ("CleanFile",),
+            "validator": ("FileAccepted", "FileRejected", "Validator"),
+        },
+    )
