@@ -9,6 +9,8 @@ import sys
 from prodkit import ratelimit
 from prodkit.redis import RedisLink
 
+EXPORT = ratelimit.Limit("3/day", name="export")
+
 
 async def main() -> None:
     redis = RedisLink(sys.argv[1] if len(sys.argv) > 1 else None)
@@ -22,7 +24,7 @@ async def main() -> None:
             print(f"attempt {attempt}: allowed={decision.allowed} remaining={decision.remaining}")
         assert not decision.allowed
         print(ratelimit.status(decision), ratelimit.message(decision))
-        print(ratelimit.message(decision, "en"))
+        print(ratelimit.message(decision, "pt-BR"))
         for name, value in ratelimit.headers(decision).items():
             print(f"{name}: {value}")
 
@@ -30,12 +32,12 @@ async def main() -> None:
         await limiter.reset(ratelimit.LOGIN_IP, address)
         assert (await limiter.check((ratelimit.LOGIN, account), cost=0)).remaining == 5
 
-        decision = await limiter.check((ratelimit.ENRICHMENT, 7))
+        decision = await limiter.check((EXPORT, 7))
         source_answers = False
         if not source_answers:
             await limiter.refund(decision)  # a failure of ours is not one of the user's three a day
-        left = await limiter.check((ratelimit.ENRICHMENT, 7), cost=0)
-        print("enrichments left today:", left.remaining)
+        left = await limiter.check((EXPORT, 7), cost=0)
+        print("exports left today:", left.remaining)
         assert left.remaining == 3
 
 

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from prodkit import BulkheadFullError, Deadline, DeadlineExceededError, Runtime
-from prodkit.policies.adaptive import AdaptiveLimit, Gradient, LimitChanged
+from prodkit.policies.adaptive import AdaptiveLimit, Gradient
+from prodkit.policies.events import LimitChanged
 from prodkit.testing import virtual_time
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 import prodkit as pk
-from prodkit.policies.breaker import (
+from prodkit.policies.events import (
     BreakerChanged,
     BreakerClosed,
     BreakerHalfOpened,
     BreakerIsolated,
     BreakerOpened,
     BreakerRejected,
-    Permit,
 )
+from prodkit.policies.permit import Permit
 from prodkit.testing import virtual_time
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from prodkit import BulkheadFullError, Deadline, DeadlineExceededError, Runtime
 from prodkit.policies.adaptive import AdaptiveLimit
-from prodkit.policies.bulkhead import Bulkhead, BulkheadRejected, Limiter
+from prodkit.policies.bulkhead import Bulkhead, Limiter
+from prodkit.policies.events import BulkheadRejected
 from prodkit.policies.queueing import Slots
 from prodkit.testing import virtual_time
 

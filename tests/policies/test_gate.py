@@ -16,7 +16,7 @@ from prodkit import (
     Runtime,
 )
 from prodkit.policies import RetryAfterGate, retry_after_of
-from prodkit.policies.gate import GateClosed, GatePassed
+from prodkit.policies.events import GateClosed, GatePassed
 from prodkit.testing import virtual_time
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ import tenacity
 
 import prodkit as pk
 from prodkit.policies import exponential
-from prodkit.policies.retry import RetryGaveUp, RetryScheduled
+from prodkit.policies.events import RetryGaveUp, RetryScheduled
 from prodkit.testing import virtual_time
 
 

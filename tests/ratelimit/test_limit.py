@@ -49,9 +49,6 @@ def test_the_presets_are_those_that_were_asked_for() -> None:
         ratelimit.LOGIN: (5, 900),
         ratelimit.LOGIN_IP: (5, 900),
         ratelimit.REGISTER: (3, 3600),
-        ratelimit.COUNCIL: (10, 3600),
-        ratelimit.ENRICHMENT: (3, 86400),
-        ratelimit.AUTO_CLONE: (5, 86400),
         ratelimit.UPLOAD: (10, 3600),
     }
     assert {limit: (limit.amount, limit.window) for limit in asked} == asked

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from prodkit import web
-from prodkit.ratelimit import COUNCIL, Limit, RateLimiter
+from prodkit.ratelimit import Limit, RateLimiter
 from prodkit.redis import RedisLink
 
 
@@ -62,9 +62,12 @@ def test_a_limiter_that_must_not_guess_is_a_503() -> None:
 
 def test_one_route_says_what_was_too_much() -> None:
     limiter = RateLimiter(RedisLink(None))
+    council = Limit(
+        "10/hour", name="council", texts={"pt-BR": "Chega de consultas.", "en": "No more questions for now."}
+    )
 
     async def ask(request: Request) -> Response:
-        decision = await web.enforce(limiter, (COUNCIL, "user 7"))
+        decision = await web.enforce(limiter, (council, "user 7"))
         return Response(str(decision.remaining))
 
     app = Starlette(routes=[Route("/", ask)])
@@ -73,14 +76,11 @@ def test_one_route_says_what_was_too_much() -> None:
     assert [client.get("/").text for _ in range(10)] == [str(n) for n in reversed(range(10))]
     refused = client.get("/")
     assert refused.status_code == 429
-    assert (
-        refused.json()["detail"]
-        == "Você atingiu o limite de consultas ao conselho. Tente novamente em 1 hora."
-    )
+    assert refused.json()["detail"] == "Chega de consultas. Tente novamente em 1 hora."
     assert refused.headers["retry-after"] == "3600"
     assert refused.headers["ratelimit"].startswith('"council";r=0')
     english = client.get("/", headers={"accept-language": "en-GB"}).json()
-    assert english["detail"] == "You have reached the limit of council questions. Try again in 1 hour."
+    assert english["detail"] == "No more questions for now. Try again in 1 hour."
 
 
 def test_what_is_left_is_told_and_not_on_redirects() -> None:

@@ -24,7 +24,7 @@ def problem_page(problem: web.Problem, scope: Scope) -> str:
     """The HTML of an error that the kit answers: CSRF, 404, a database that is away."""
     title, text = for_status(problem.status)
     if problem.retry_after is not None:
-        text = f"{text} Tente novamente em {duration(problem.retry_after)}."
+        text = f"{text} Tente novamente em {duration(problem.retry_after, 'pt-BR')}."
     return _page(Request(scope), problem.status, title, text)
 
 
@@ -39,9 +39,9 @@ async def _too_many(request: Request, error: Exception) -> Response:
     headers["Cache-Control"] = "no-store"
     if "text/html" not in request.headers.get("accept", ""):
         return JSONResponse(
-            ratelimit.problem(decision), status, headers, media_type="application/problem+json"
+            ratelimit.problem(decision, "pt-BR"), status, headers, media_type="application/problem+json"
         )
-    text = ratelimit.message(decision)
+    text = ratelimit.message(decision, "pt-BR")
     return Response(
         _page(request, status, for_status(status)[0], text), status, headers, media_type="text/html"
     )

@@ -1,13 +1,48 @@
-"""Limits on what a visitor may do, with a page that says when to come back."""
+"""Limits on what a visitor may do, with a page that says when to come back.
+
+Asking the council, enriching a persona and cloning an expert cost money, so each has a limit a user; registration,
+login and uploads use the library's presets.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from starlette.requests import Request
 
 from advisory.services import services
 from prodkit import ratelimit
 
-__all__ = ["TooManyError", "take"]
+__all__ = ["AUTO_CLONE", "COUNCIL", "COUNCIL_TTL", "ENRICHMENT", "PERSONA_TTL", "TooManyError", "take"]
+
+COUNCIL: Final = ratelimit.Limit(
+    "10/hour",
+    name="council",
+    texts={
+        "pt-BR": "Você atingiu o limite de consultas ao conselho.",
+        "en": "You have reached the limit of council questions.",
+    },
+)
+ENRICHMENT: Final = ratelimit.Limit(
+    "3/day",
+    name="enrichment",
+    texts={
+        "pt-BR": "Você atingiu o limite de enriquecimentos de persona.",
+        "en": "You have reached the limit of persona enrichments.",
+    },
+)
+AUTO_CLONE: Final = ratelimit.Limit(
+    "5/day",
+    name="auto-clone",
+    texts={
+        "pt-BR": "Você atingiu o limite de clones automáticos.",
+        "en": "You have reached the limit of automatic clones.",
+    },
+)
+COUNCIL_TTL: Final = 3600.0
+"""Seconds for which the council's answer to the same question is reused."""
+PERSONA_TTL: Final = 86400.0
+"""Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 
 
 class TooManyError(Exception):

@@ -11,11 +11,10 @@ from advisory.council.model import Run
 from advisory.council.plan import MAX_EXPERTS, MAX_QUESTION, MIN_QUESTION, RESUMABLE
 from advisory.council.texts import standing
 from advisory.pages.forms import read_form
-from advisory.pages.limits import take
+from advisory.pages.limits import COUNCIL, take
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.routes.home import ask_page
 from advisory.services import services
-from prodkit.ratelimit import COUNCIL
 
 __all__ = ["router"]
 

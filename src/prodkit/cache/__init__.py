@@ -14,13 +14,10 @@ from prodkit.cache.events import (
 )
 from prodkit.cache.keys import hash_data as hash_data, make_cache_key as make_cache_key
 from prodkit.cache.patterns import escape as escape
-from prodkit.cache.presets import COUNCIL_TTL as COUNCIL_TTL, PERSONA_TTL as PERSONA_TTL
 
 __all__ = [
-    "COUNCIL_TTL",
     "FOREVER",
     "MISSING",
-    "PERSONA_TTL",
     "Cache",
     "CacheHit",
     "CacheInvalidated",

@@ -23,10 +23,11 @@ from prodkit.policies.adaptive import AdaptiveLimit
 from prodkit.policies.breaker import CircuitBreaker
 from prodkit.policies.budget import RetryBudget
 from prodkit.policies.bulkhead import Bulkhead
+from prodkit.policies.deadline_guard import bounded
 from prodkit.policies.gate import RetryAfterGate
 from prodkit.policies.pipeline import Pipeline
 from prodkit.policies.retry import Retry
-from prodkit.policies.timeout import Timeout, bounded
+from prodkit.policies.timeout import Timeout
 
 __all__ = ["HostPolicies", "ResilientTransport", "default_policies", "says_ill", "says_overloaded"]
 

@@ -19,7 +19,8 @@ from prodkit.llm.records import Answer
 from prodkit.llm.stream import Stream
 from prodkit.llm.whole import answer_of, count_of, message_of, run_whole
 from prodkit.llm.wire import SdkWire, build_sdk, check_sdk
-from prodkit.policies.breaker import CircuitBreaker, SharedState
+from prodkit.policies.breaker import CircuitBreaker
+from prodkit.policies.shared_state import SharedState
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic

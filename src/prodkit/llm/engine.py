@@ -15,7 +15,7 @@ from prodkit.llm.limits import HedgeShare
 from prodkit.llm.model import Model
 from prodkit.llm.options import Options
 from prodkit.llm.places import Places
-from prodkit.policies.breaker import SharedState
+from prodkit.policies.shared_state import SharedState
 
 __all__ = ["Engine", "chain"]
 

@@ -13,8 +13,10 @@ from prodkit.llm.cost import estimate_input
 from prodkit.llm.limits import Need, RateLimits
 from prodkit.llm.model import Model
 from prodkit.llm.plan import Hold
-from prodkit.policies.breaker import CircuitBreaker, Permit, SharedState
+from prodkit.policies.breaker import CircuitBreaker
 from prodkit.policies.gate import RetryAfterGate
+from prodkit.policies.permit import Permit
+from prodkit.policies.shared_state import SharedState
 
 __all__ = ["Lane"]
 

@@ -18,7 +18,7 @@ from prodkit.llm.relay import Relay
 from prodkit.llm.stream import Stream
 from prodkit.llm.whole import message_of, run_whole
 from prodkit.llm.wire import Reply, check_sdk
-from prodkit.policies.breaker import SharedState
+from prodkit.policies.shared_state import SharedState
 
 try:
     import httpx2

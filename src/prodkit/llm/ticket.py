@@ -9,7 +9,7 @@ from prodkit.llm.classify import Failure
 from prodkit.llm.lanes import Lane
 from prodkit.llm.limits import Share
 from prodkit.llm.records import Usage
-from prodkit.policies.breaker import Permit
+from prodkit.policies.permit import Permit
 
 if TYPE_CHECKING:
     from prodkit.llm.call import Call

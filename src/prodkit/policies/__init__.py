@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prodkit.core.outcome import Classifier, Outcome
 from prodkit.policies.adaptive import AdaptiveLimit
 from prodkit.policies.backoff import (
     Backoff,
@@ -13,15 +14,20 @@ from prodkit.policies.backoff import (
     upward,
 )
 from prodkit.policies.base import Policy
-from prodkit.policies.breaker import CircuitBreaker, Permit, SharedState
+from prodkit.policies.breaker import CircuitBreaker
 from prodkit.policies.budget import Prices, RetryBudget
 from prodkit.policies.bulkhead import Bulkhead
+from prodkit.policies.classify import outcome_of
 from prodkit.policies.fallback import Fallback
-from prodkit.policies.gate import RetryAfterGate, retry_after_of
+from prodkit.policies.gate import RetryAfterGate
 from prodkit.policies.hedge import Hedge
+from prodkit.policies.permit import Permit
 from prodkit.policies.pipeline import CostlyOrderWarning, Pipeline
 from prodkit.policies.registry import BreakerRegistry
-from prodkit.policies.retry import Budget, Retry, non_idempotent
+from prodkit.policies.retry import Retry, non_idempotent
+from prodkit.policies.retry_after import retry_after_of
+from prodkit.policies.retry_state import Budget
+from prodkit.policies.shared_state import SharedState
 from prodkit.policies.timeout import Timeout
 
 __all__ = [
@@ -31,9 +37,11 @@ __all__ = [
     "Budget",
     "Bulkhead",
     "CircuitBreaker",
+    "Classifier",
     "CostlyOrderWarning",
     "Fallback",
     "Hedge",
+    "Outcome",
     "Permit",
     "Pipeline",
     "Policy",
@@ -49,6 +57,7 @@ __all__ = [
     "exponential",
     "full_jitter",
     "non_idempotent",
+    "outcome_of",
     "retry_after_of",
     "upward",
 ]

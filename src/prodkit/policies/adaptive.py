@@ -12,30 +12,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn
 from prodkit.policies.bulkhead import Limiter
+from prodkit.policies.deadline_guard import bounded, deadline_for, within_deadline
+from prodkit.policies.events import LimitChanged
 from prodkit.policies.queueing import Slots
-from prodkit.policies.timeout import bounded, deadline_for, within_deadline
 
-__all__ = ["AdaptiveLimit", "Gradient", "LimitChanged"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitChanged(Event):
-    """The concurrency limit moved."""
-
-    name = "limit.changed"
-    level = "INFO"
-    metric = Metric("adaptive_limit", "gauge", ("limiter",), value="limit", help="Current concurrency limit.")
-    limiter: str
-    limit: int
-    latency: float
-    baseline: float
+__all__ = ["AdaptiveLimit", "Gradient"]
 
 
 class Gradient:

@@ -8,185 +8,34 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from types import CoroutineType
-from typing import Any, ClassVar, Final, Protocol, TypeAlias
+from typing import Any, Final
 
 from prodkit.core.check import CheckResult
-from prodkit.core.events import Event, Level, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import CircuitOpenError, DeadlineExceededError, RejectedError
 from prodkit.policies.base import AsyncFn, MisuseError, Policy, StreamFn, SyncFn
 from prodkit.policies.circuit import Change, Circuit, Lease, Rules, State
-from prodkit.policies.fast_clock import ticks_of
-from prodkit.policies.timeout import (
+from prodkit.policies.deadline_guard import (
     bounded,
     deadline_for,
     ended_by_timer,
     stream_until_deadline,
     within_deadline,
 )
+from prodkit.policies.events import BreakerChanged, BreakerRejected, change_event
+from prodkit.policies.fast_clock import ticks_of
+from prodkit.policies.matching import Errors, matcher
+from prodkit.policies.permit import Permit
+from prodkit.policies.shared_state import SharedState
 
-__all__ = [
-    "BreakerChanged",
-    "BreakerClosed",
-    "BreakerHalfOpened",
-    "BreakerIsolated",
-    "BreakerOpened",
-    "BreakerRejected",
-    "CircuitBreaker",
-    "Errors",
-    "Permit",
-    "SharedState",
-]
+__all__ = ["CircuitBreaker"]
 
 _NEVER: Final = math.inf
 _ONE_AT_A_TIME: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
 """With the GIL no other thread can come between ``era == era`` and ``ok += 1``; without it a lock must."""
 _new_error: Final = CircuitOpenError.__new__
 _PROBED_ELSEWHERE: Final = "another process probes"
-
-Errors: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool]
-"""Which errors are meant: a class, some classes, or a predicate."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerChanged(Event):
-    """A breaker changed its state."""
-
-    name: ClassVar[str] = "breaker.changed"
-    level: ClassVar[Level] = "WARNING"
-    metric = Metric(
-        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
-    )
-    breaker: str
-    before: State
-    after: State
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerOpened(BreakerChanged):
-    """… and spares its dependency for `hold` seconds."""
-
-    name: ClassVar[str] = "breaker.opened"
-    level = "WARNING"
-    metric = Metric(
-        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
-    )
-    hold: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerHalfOpened(BreakerChanged):
-    """… and sends a probe."""
-
-    name: ClassVar[str] = "breaker.half_opened"
-    level = "INFO"
-    metric = Metric(
-        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerClosed(BreakerChanged):
-    """… and lets every call through."""
-
-    name: ClassVar[str] = "breaker.closed"
-    level = "INFO"
-    metric = Metric(
-        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerIsolated(BreakerChanged):
-    """… and refuses every call until somebody resets it."""
-
-    name: ClassVar[str] = "breaker.isolated"
-    level = "WARNING"
-    metric = Metric(
-        "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerRejected(Event):
-    """A call was refused; in shadow mode (`shadow` is true) it would have been."""
-
-    name: ClassVar[str] = "breaker.rejected"
-    level = "DEBUG"
-    metric = Metric(
-        "breaker_rejections", labels=("breaker", "state"), help="Calls refused by a circuit breaker."
-    )
-    breaker: str
-    state: State
-    shadow: bool
-
-
-class SharedState(Protocol):
-    """What several processes tell each other about one dependency. Nothing is asked while a circuit is
-    closed.
-
-    The three plain methods return at once and never raise: an implementation that talks to a network does so
-    in the background. :meth:`claim` alone is awaited, once per probe.
-    """
-
-    def listen(self, breaker: str, opened: Callable[[float], None], closed: Callable[[], None]) -> None:
-        """Calls ``opened(seconds)`` and ``closed()`` when another process opened or closed `breaker`."""
-        ...
-
-    def opened(self, breaker: str, seconds: float) -> None:
-        """Tells the others that `breaker` opened here and stays open for `seconds`."""
-        ...
-
-    def closed(self, breaker: str) -> None:
-        """Tells the others that a probe of `breaker` succeeded here."""
-        ...
-
-    async def claim(self, breaker: str, seconds: float) -> float | None:
-        """Asks to be the one process that probes, for `seconds`.
-
-        Returns None when the probe is ours, also when the others cannot be asked; else the seconds until it
-        is worth asking again.
-        """
-        ...
-
-
-class Permit:
-    """One admitted call, for code that a callable cannot wrap: settle it exactly once.
-
-    Of ``succeed()``, ``fail(error)`` and ``cancel()`` the first one counts; the others then do nothing, so
-    ``cancel()`` in a ``finally`` is a safe last line.
-    """
-
-    __slots__ = ("_breaker", "_lease")
-
-    def __init__(self, breaker: CircuitBreaker, lease: Lease | None) -> None:
-        self._breaker = breaker
-        self._lease = lease
-
-    def succeed(self) -> None:
-        """The dependency answered."""
-        if (lease := self._take()) is not None:
-            self._breaker._succeeded(lease)
-
-    def fail(self, error: BaseException | None = None) -> None:
-        """The call failed; an `error` that would not count in ``run`` is neutral here too."""
-        if (lease := self._take()) is not None:
-            if error is None:
-                self._breaker._failed(lease)
-            else:
-                self._breaker._raised(lease, error)
-
-    def cancel(self) -> None:
-        """The call ended without saying anything about the dependency."""
-        if (lease := self._take()) is not None:
-            self._breaker._forgotten(lease)
-
-    def _take(self) -> Lease | None:
-        lease, self._lease = self._lease, None
-        return lease
 
 
 class CircuitBreaker(Policy):
@@ -566,29 +415,7 @@ class CircuitBreaker(Policy):
             elif change.after == "closed":
                 self._shared.closed(self.name)
         if (events := self._events).listened(BreakerChanged):
-            events.emit(_event(self.name, change))
+            events.emit(change_event(self.name, change))
 
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.name!r}, state={self.state!r}, mode={self.mode!r})"
-
-
-_KINDS = {"half_open": BreakerHalfOpened, "closed": BreakerClosed, "isolated": BreakerIsolated}
-
-
-def _event(breaker: str, change: Change) -> Event:
-    if change.hold is not None:
-        return BreakerOpened(
-            breaker=breaker, before=change.before, after=change.after, reason=change.reason, hold=change.hold
-        )
-    kind = _KINDS.get(change.after, BreakerChanged)
-    return kind(breaker=breaker, before=change.before, after=change.after, reason=change.reason)
-
-
-def matcher(option: str, errors: Any) -> Callable[[Exception], bool]:
-    """A predicate for `errors`: a class, a tuple of classes, or a predicate already."""
-    classes = errors if isinstance(errors, tuple) else (errors,)
-    if all(isinstance(each, type) and issubclass(each, BaseException) for each in classes):
-        return lambda error: isinstance(error, classes)
-    if isinstance(errors, (tuple, type)) or not callable(errors):
-        raise TypeError(f"{option} takes exception classes or a predicate, got {errors!r}")
-    return lambda error: bool(errors(error))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.policies.gate import hint_of
+from prodkit.policies.retry_after import hint_of
 
 __all__ = ["Prices", "RetryBudget", "Tokens"]
 

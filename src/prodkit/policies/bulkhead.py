@@ -7,40 +7,24 @@ import math
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
 from types import CoroutineType, TracebackType
 from typing import Any
 
 from prodkit.core.deadline import Deadline
-from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import BulkheadFullError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
+from prodkit.policies.deadline_guard import bounded, deadline_for, within_deadline
+from prodkit.policies.events import BulkheadRejected
 from prodkit.policies.queueing import Order, Refusal, Slots
-from prodkit.policies.timeout import bounded, deadline_for, within_deadline
 
-__all__ = ["Bulkhead", "BulkheadRejected", "Limiter"]
+__all__ = ["Bulkhead", "Limiter"]
 
 _WHY: dict[Refusal, str] = {
     "full": "its line is full",
     "late": "no place became free in time",
     "displaced": "newer calls took the line",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BulkheadRejected(Event):
-    """A call got no place; it was not started."""
-
-    name = "bulkhead.rejected"
-    level = "WARNING"
-    metric = Metric(
-        "bulkhead_rejections", labels=("bulkhead", "reason"), help="Calls refused for want of a slot."
-    )
-    bulkhead: str
-    reason: Refusal
-    inflight: int
-    waiting: int
 
 
 class Limiter(Policy):

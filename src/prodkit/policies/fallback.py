@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any, TypeAlias
 
-from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy, SyncFn, name_of
-from prodkit.policies.timeout import deadline_for, within_deadline
+from prodkit.policies.deadline_guard import deadline_for, within_deadline
+from prodkit.policies.events import FallbackUsed
 
-__all__ = ["Fallback", "FallbackUsed"]
+__all__ = ["Fallback"]
 
 Errors: TypeAlias = type[Exception] | tuple[type[Exception], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FallbackUsed(Event):
-    """The fallback answered instead of the call."""
-
-    name = "fallback.used"
-    level = "WARNING"
-    metric = Metric("fallbacks", labels=("fallback", "error"), help="Calls answered by a fallback.")
-    fallback: str
-    error: str
 
 
 class Fallback(Policy):

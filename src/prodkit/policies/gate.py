@@ -10,99 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any
 
 from prodkit.core.deadline import Deadline
-from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import RateLimitedError, RejectedError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
+from prodkit.policies.deadline_guard import bounded, deadline_for, within_deadline
+from prodkit.policies.events import GateClosed, GatePassed
 from prodkit.policies.pacing import Pace
 from prodkit.policies.queueing import Line
-from prodkit.policies.timeout import bounded, deadline_for, within_deadline
+from prodkit.policies.retry_after import retry_after_of
 
-__all__ = ["GateClosed", "GatePassed", "RetryAfterGate", "retry_after_of"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateClosed(Event):
-    """The dependency asked for `seconds` of silence."""
-
-    name: ClassVar[str] = "gate.closed"
-    level = "WARNING"
-    metric = Metric("gate_closures", labels=("gate",), help="Times that a dependency asked to wait.")
-    gate: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatePassed(Event):
-    """A call had waited at the gate for `waited` seconds."""
-
-    name: ClassVar[str] = "gate.passed"
-    level = "DEBUG"
-    metric = Metric(
-        "gate_wait_seconds",
-        "histogram",
-        ("gate",),
-        value="waited",
-        unit="seconds",
-        help="Time that a call waited at the gate.",
-    )
-    gate: str
-    waited: float
-
-
-def retry_after_of(error: BaseException, now: datetime) -> float | None:
-    """How many seconds `error` asks to wait, or None.
-
-    Looks at ``error.retry_after`` (a number, a timedelta, a text), then at the ``Retry-After`` header of
-    ``error.response``; both forms of RFC 9110 §10.2.3 are understood, seconds and an HTTP date. Nonsense is
-    None.
-    """
-    return seconds_of(hint_of(error), now)
-
-
-def hint_of(error: BaseException) -> object:
-    """The ``Retry-After`` that `error` carries, as it came."""
-    hint = getattr(error, "retry_after", None)
-    if hint is None:
-        headers = getattr(getattr(error, "response", None), "headers", None)
-        if isinstance(headers, Mapping):
-            hint = headers.get("retry-after", headers.get("Retry-After"))
-    return hint
-
-
-def seconds_of(hint: object, now: datetime) -> float | None:
-    """The seconds that a ``Retry-After`` in any of its forms asks for; never negative."""
-    if isinstance(hint, timedelta):
-        hint = hint.total_seconds()
-    elif isinstance(hint, str):
-        hint = _parsed(hint.strip(), now)
-    if isinstance(hint, bool) or not isinstance(hint, (int, float)):
-        return None
-    try:
-        seconds = float(hint)
-    except OverflowError:  # an int beyond any float
-        return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _parsed(text: str, now: datetime) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(text)
-        return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
-    except (ValueError, OverflowError):  # no date, or one that no calendar has
-        return None
+__all__ = ["RetryAfterGate"]
 
 
 class RetryAfterGate(Policy):

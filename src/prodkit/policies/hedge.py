@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy
-from prodkit.policies.timeout import bounded, until_deadline
+from prodkit.policies.deadline_guard import bounded, until_deadline
+from prodkit.policies.events import HedgeStarted, HedgeWon
 
-__all__ = ["Hedge", "HedgeStarted", "HedgeWon"]
+__all__ = ["Hedge"]
 
 _REMEMBERED = 128  # latencies behind the quantile
 _NEEDED = 20  # fewer say nothing about a tail
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HedgeStarted(Event):
-    """A further try was started because those before it had not answered."""
-
-    name = "hedge.started"
-    level = "DEBUG"
-    metric = Metric("hedges_started", help="Second requests that were sent.")
-    after: float
-    number: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HedgeWon(Event):
-    """A further try answered first."""
-
-    name = "hedge.won"
-    level = "DEBUG"
-    metric = Metric("hedges_won", help="Second requests that answered first.")
-    number: int
 
 
 class Budget(Protocol):

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
-from prodkit.policies.timeout import bounded, minds_deadline, stream_until_deadline, until_deadline
+from prodkit.policies.deadline_guard import bounded, enforces_deadline, stream_until_deadline, until_deadline
 
 __all__ = ["CostlyOrderWarning", "Pipeline"]
 
@@ -66,14 +66,14 @@ class Pipeline(Policy):
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
         composed = self._compose(fn, "wrap")
-        return composed if minds_deadline(composed) else self._compose(until_deadline(fn), "wrap")
+        return composed if enforces_deadline(composed) else self._compose(until_deadline(fn), "wrap")
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
         return self._compose(fn, "wrap_sync")
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
         composed = self._compose(fn, "wrap_stream")
-        if minds_deadline(composed):
+        if enforces_deadline(composed):
             return composed
         return self._compose(stream_until_deadline(fn), "wrap_stream")
 
@@ -81,7 +81,7 @@ class Pipeline(Policy):
         for policy in reversed(self.policies):
             guarded = getattr(policy, face)(fn)
             guarded.__wrapped__ = fn  # so that a mark on the innermost is seen from the outermost
-            fn = bounded(guarded) if minds_deadline(fn) else guarded
+            fn = bounded(guarded) if enforces_deadline(fn) else guarded
         return fn
 
     def describe(self) -> str:

@@ -86,6 +86,11 @@ class Line:
             if loop.is_closed():
                 self._waiters.clear()
                 return False
+            # A waiter cancelled in this iteration has not left yet; its age must not decide the order of the others.
+            while self._waiters and self._waiters[0].turn.cancelled():
+                self._waiters.popleft()
+            if not self._waiters:
+                return False
             waiter = self._waiters.pop() if self._newest_first(loop.time()) else self._waiters.popleft()
             if not waiter.turn.cancelled():  # cancelled this very moment, it has not left the line yet
                 waiter.settle(None)

@@ -13,9 +13,6 @@ from prodkit.ratelimit.limit import Limit as Limit
 from prodkit.ratelimit.limiter import RateLimiter as RateLimiter
 from prodkit.ratelimit.messages import message as message
 from prodkit.ratelimit.presets import (
-    AUTO_CLONE as AUTO_CLONE,
-    COUNCIL as COUNCIL,
-    ENRICHMENT as ENRICHMENT,
     LOGIN as LOGIN,
     LOGIN_IP as LOGIN_IP,
     REGISTER as REGISTER,
@@ -23,9 +20,6 @@ from prodkit.ratelimit.presets import (
 )
 
 __all__ = [
-    "AUTO_CLONE",
-    "COUNCIL",
-    "ENRICHMENT",
     "LOGIN",
     "LOGIN_IP",
     "REGISTER",

@@ -40,7 +40,7 @@ def headers(decision: Decision) -> dict[str, str]:
     return fields
 
 
-def problem(decision: Decision, language: Language = "pt-BR") -> dict[str, object]:
+def problem(decision: Decision, language: Language = "en") -> dict[str, object]:
     """The body of a refusal as ``application/problem+json`` (RFC 9457)."""
     body: dict[str, object] = {
         "type": "about:blank" if decision.unavailable else _QUOTA_EXCEEDED,

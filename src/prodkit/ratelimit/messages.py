@@ -21,9 +21,6 @@ _OPENINGS: Final[dict[Language, dict[str, str]]] = {
         "login": "Muitas tentativas de login.",
         "login-ip": "Muitas tentativas de login.",
         "register": "Muitos cadastros a partir desta conexão.",
-        "council": "Você atingiu o limite de consultas ao conselho.",
-        "enrichment": "Você atingiu o limite de enriquecimentos de persona.",
-        "auto-clone": "Você atingiu o limite de clones automáticos.",
         "upload": "Muitos envios de arquivos.",
         "outage": "Serviço temporariamente indisponível.",
     },
@@ -32,9 +29,6 @@ _OPENINGS: Final[dict[Language, dict[str, str]]] = {
         "login": "Too many login attempts.",
         "login-ip": "Too many login attempts.",
         "register": "Too many registrations from this connection.",
-        "council": "You have reached the limit of council questions.",
-        "enrichment": "You have reached the limit of persona enrichments.",
-        "auto-clone": "You have reached the limit of automatic clones.",
         "upload": "Too many file uploads.",
         "outage": "The service is temporarily unavailable.",
     },
@@ -42,8 +36,8 @@ _OPENINGS: Final[dict[Language, dict[str, str]]] = {
 _AGAIN: Final[dict[Language, str]] = {"pt-BR": "Tente novamente em {}.", "en": "Try again in {}."}
 
 
-def duration(seconds: float, language: Language = "pt-BR") -> str:
-    """`seconds` in words, rounded up: "12 minutos", "1 hora". Never shorter than the true wait."""
+def duration(seconds: float, language: Language = "en") -> str:
+    """`seconds` in words, rounded up: "12 minutes", "1 hour". Never shorter than the true wait."""
     amount, unit = max(1, math.ceil(seconds)), 0
     for size in (60, 60, 24):
         if amount < size or (size == 24 and amount <= 48):
@@ -53,7 +47,7 @@ def duration(seconds: float, language: Language = "pt-BR") -> str:
     return f"{amount} {one if amount == 1 else many}"
 
 
-def title(decision: Decision, language: Language = "pt-BR") -> str:
+def title(decision: Decision, language: Language = "en") -> str:
     """The first sentence: what happened."""
     openings = _OPENINGS[language]
     if decision.unavailable:
@@ -65,7 +59,7 @@ def title(decision: Decision, language: Language = "pt-BR") -> str:
     return own or openings.get(longest.name, openings[""])
 
 
-def message(decision: Decision, language: Language = "pt-BR") -> str:
-    """What happened and when to come back: "Muitas tentativas. Tente novamente em 12 minutos."."""
+def message(decision: Decision, language: Language = "en") -> str:
+    """The reason and the wait: ``Too many attempts. Try again in 12 minutes.``"""
     wait = _AGAIN[language].format(duration(decision.retry_after, language))
     return f"{title(decision, language)} {wait}"

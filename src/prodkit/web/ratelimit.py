@@ -1,6 +1,6 @@
 """Rate limits around a whole app, and for one route.
 
-For one route: ``await web.enforce(limiter, (COUNCIL, user_id))`` in the handler. A refusal becomes a 429 in the
+For one route: ``await web.enforce(limiter, (UPLOAD, user_id))`` in the handler. A refusal becomes a 429 in the
 reader's language with ``Retry-After`` and the ``RateLimit`` fields.
 """
 

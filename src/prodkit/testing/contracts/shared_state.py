@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractAsyncContextManager
 
-from prodkit.policies.breaker import SharedState
+from prodkit.policies.shared_state import SharedState
 
 __all__ = ["SharedStateContract"]
 
