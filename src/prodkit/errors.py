@@ -170,7 +170,12 @@ class EnvError(InvalidError):
 
 @dataclass(frozen=True, slots=True)
 class FileProblem:
-    """One reason why a file was refused: a stable code and a text for people."""
+    """One reason why a file was refused.
+
+    Args:
+        code: stable, for programs.
+        message: for the person who sent the file.
+    """
 
     code: str
     message: str
