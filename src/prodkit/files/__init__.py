@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     )
     from prodkit.files.result import CleanFile as CleanFile
     from prodkit.files.validator import Validator as Validator
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".errors": ("FileProblem", "InvalidFileError"),
-        "clamd": ("Clamd",),
-        "decoding.sandbox": ("Sandbox",),
-        "events": ("FileAccepted", "FileRejected"),
-        "libmagic": ("libmagic",),
-        "names": ("safe_filename",),
-        "policies": ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"),
-        "result": ("CleanFile",),
-        "validator": ("Validator",),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            ".errors": ("FileProblem", "InvalidFileError"),
+            "clamd": ("Clamd",),
+            "decoding.sandbox": ("Sandbox",),
+            "events": ("FileAccepted", "FileRejected"),
+            "libmagic": ("libmagic",),
+            "names": ("safe_filename",),
+            "policies": ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"),
+            "result": ("CleanFile",),
+            "validator": ("Validator",),
+        },
+    )
