@@ -261,6 +261,12 @@ def package(rest: list[str]) -> None:
     in_venv("pytest", "tests/house/test_package.py", *rest)
 
 
+def site(rest: list[str]) -> None:
+    """Builds the documentation site into .prodkit/site/html (or serves it: `site serve`)."""
+    prepare("dev")
+    in_venv("python", "tools/site.py", *rest)
+
+
 def lowest(rest: list[str]) -> None:
     """Runs the unit tests with the lowest versions that pyproject.toml allows (needs uv)."""
     prepare("dev")
@@ -310,7 +316,22 @@ def fuzz(rest: list[str]) -> None:
 
 TASKS = {
     each.__name__: each
-    for each in (demo, tests, lint, types, layers, docs, examples, bench, package, lowest, fuzz, fresh, full)
+    for each in (
+        demo,
+        tests,
+        lint,
+        types,
+        layers,
+        docs,
+        examples,
+        bench,
+        package,
+        site,
+        lowest,
+        fuzz,
+        fresh,
+        full,
+    )
 }
 
 
