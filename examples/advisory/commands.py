@@ -1,4 +1,4 @@
-"""What ``serve``, ``worker`` and ``migrate`` do, once the settings are known to be good."""
+"""The commands ``serve``, ``worker`` and ``migrate``, run with valid settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["run"]
 
 
 def run(command: str, settings: Settings) -> int:
-    """Runs one command; what a person can mend is told in one line."""
+    """Run one command; report what the operator can fix in one line."""
     runtime = Runtime()
     chosen: dict[str, Callable[[Settings, Runtime], Coroutine[Any, Any, int]]] = {
         "serve": _serve,
@@ -68,7 +68,7 @@ async def _serve(settings: Settings, runtime: Runtime) -> int:
 
 
 async def _worker(settings: Settings, runtime: Runtime) -> int:
-    """Until SIGTERM or Ctrl-C; then the jobs under way are handed over."""
+    """Work until SIGTERM or Ctrl-C, then hand over the jobs in flight."""
     from advisory.services import make_claude, make_worker
     from prodkit import postgres, running
 

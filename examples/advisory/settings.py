@@ -1,4 +1,4 @@
-"""The app's environment. Imported before anything heavy, so that a bad variable is told at once."""
+"""The app's environment. Imported before anything heavy, so that a bad variable is reported at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Settings"]
 
 
 class Settings(env.Settings):
-    """What `python -m advisory serve` needs; `ENV_VARIABLES.md` of a deployment is made from this class."""
+    """The environment of `python -m advisory serve`, and the source of a deployment's `ENV_VARIABLES.md`."""
 
     environment: env.Environment = Field(
         default="production", description="where it runs; production asks for https"

@@ -42,7 +42,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How many of the seats stand where."""
+    """The number of seats in each state."""
 
     total: int
     done: int
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen unless the user asks for it."""
+        """True when nothing more happens unless the user asks for it."""
         return self.status in FINISHED
 
     @property

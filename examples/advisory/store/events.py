@@ -15,7 +15,7 @@ CHANNEL = "advisory_events"
 
 
 class Statements(Protocol):
-    """What is needed of a connection inside a transaction."""
+    """A connection inside a transaction."""
 
     async def execute(self, query: str, *args: Any) -> str: ...
     async def fetchval(self, query: str, *args: Any) -> Any: ...

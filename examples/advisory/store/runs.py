@@ -111,7 +111,7 @@ class Runs:
         return True
 
     async def resume(self, owner_id: int, run_id: UUID) -> bool:
-        """Asks those who are missing once more, and the chairman anew; opinions that are there stay."""
+        """Queue the missing experts and the chairman again; finished opinions stay."""
         async with self._db.transaction() as tx:
             row = await tx.fetchrow(
                 """update runs set status = 'queued', finished_at = null, synthesis = '', synthesis_reason = ''

@@ -1,4 +1,4 @@
-"""What holds for every response."""
+"""Rules that hold for every response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker records, with a made-up store and model."""
+"""The records of a worker, with a fake store and model."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prodkit.core.outcome import Classifier, Outcome
 from prodkit.policies.adaptive import AdaptiveLimit
 from prodkit.policies.backoff import (
     Backoff,
@@ -16,6 +17,7 @@ from prodkit.policies.base import Policy
 from prodkit.policies.breaker import CircuitBreaker
 from prodkit.policies.budget import Prices, RetryBudget
 from prodkit.policies.bulkhead import Bulkhead
+from prodkit.policies.classify import outcome_of
 from prodkit.policies.fallback import Fallback
 from prodkit.policies.gate import RetryAfterGate
 from prodkit.policies.hedge import Hedge
@@ -35,9 +37,11 @@ __all__ = [
     "Budget",
     "Bulkhead",
     "CircuitBreaker",
+    "Classifier",
     "CostlyOrderWarning",
     "Fallback",
     "Hedge",
+    "Outcome",
     "Permit",
     "Pipeline",
     "Policy",
@@ -53,6 +57,7 @@ __all__ = [
     "exponential",
     "full_jitter",
     "non_idempotent",
+    "outcome_of",
     "retry_after_of",
     "upward",
 ]

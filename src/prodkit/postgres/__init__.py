@@ -49,34 +49,43 @@ if TYPE_CHECKING:
         PRODUCTION as PRODUCTION,
         Profile as Profile,
     )
-    from prodkit.postgres.softdelete import SoftDelete as SoftDelete
+    from prodkit.postgres.purge import Purge as Purge, PurgeReport as PurgeReport
+    from prodkit.postgres.replicas import Reader as Reader
+    from prodkit.postgres.softdelete import (
+        DELETIONS_SCHEMA as DELETIONS_SCHEMA,
+        Deletion as Deletion,
+        RestoreConflictError as RestoreConflictError,
+        SoftDelete as SoftDelete,
+    )
     from prodkit.postgres.stats import PoolStats as PoolStats
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "events": (
-            "ConnectFailed",
-            "ConnectionClosed",
-            "ConnectionHeldLong",
-            "ConnectionOpened",
-            "ConnectionReclaimed",
-            "PoolAcquired",
-            "PoolDemoted",
-            "PoolExhausted",
-            "PoolNested",
-            "PoolOversized",
-            "PoolReleased",
-            "PoolWaitCancelled",
-            "PurgeBatch",
-            "ReplicaSkipped",
-            "TransactionRerun",
-        ),
-        "outcome": ("CommitOutcome", "CommitUnknownError"),
-        "lock": ("advisory_lock", "lock_key"),
-        "pool": ("Pool",),
-        "profiles": ("DEVELOPMENT", "PRODUCTION", "Profile"),
-        "softdelete": ("SoftDelete",),
-        "stats": ("PoolStats",),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "events": (
+                "ConnectFailed",
+                "ConnectionClosed",
+                "ConnectionHeldLong",
+                "ConnectionOpened",
+                "ConnectionReclaimed",
+                "PoolAcquired",
+                "PoolDemoted",
+                "PoolExhausted",
+                "PoolNested",
+                "PoolOversized",
+                "PoolReleased",
+                "PoolWaitCancelled",
+                "PurgeBatch",
+                "ReplicaSkipped",
+                "TransactionRerun",
+            ),
+            "outcome": ("CommitOutcome", "CommitUnknownError"),
+            "lock": ("advisory_lock", "lock_key"),
+            "pool": ("Pool",),
+            "profiles": ("DEVELOPMENT", "PRODUCTION", "Profile"),
+            "purge": ("Purge", "PurgeReport"),
+            "replicas": ("Reader",),
+            "softdelete": ("DELETIONS_SCHEMA", "Deletion", "RestoreConflictError", "SoftDelete"),
+            "stats": ("PoolStats",),
+        },
+    )

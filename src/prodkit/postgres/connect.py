@@ -44,7 +44,7 @@ class ServerFullError(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
-    """What a new connection is made with. The fields are parameters of :class:`~prodkit.postgres.Pool`."""
+    """Options of a new connection. The fields are parameters of :class:`~prodkit.postgres.Pool`."""
 
     command_timeout: float
     connect_timeout: float
@@ -92,7 +92,7 @@ class Connector:
 
     @property
     def failing(self) -> bool:
-        """Whether the latest attempt failed."""
+        """True when the latest attempt failed."""
         return self._last is not None
 
     def pauses(self) -> Iterator[float]:

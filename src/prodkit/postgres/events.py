@@ -27,7 +27,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolAcquired(Event):
-    """A caller got a connection after `waited` seconds."""
+    """A caller got a connection after `waited` seconds.
+
+    Args:
+        pool: the pool's name.
+        waited: seconds in the queue.
+    """
 
     name = "pool.acquired"
     level = "DEBUG"
@@ -45,7 +50,12 @@ class PoolAcquired(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolReleased(Event):
-    """A caller gave its connection back after `held` seconds."""
+    """A caller gave its connection back after `held` seconds.
+
+    Args:
+        pool: the pool's name.
+        held: seconds in the caller's hands.
+    """
 
     name = "pool.released"
     level = "DEBUG"
@@ -63,7 +73,12 @@ class PoolReleased(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolWaitCancelled(Event):
-    """A caller was cancelled after `waited` seconds in the queue."""
+    """A caller was cancelled after `waited` seconds in the queue.
+
+    Args:
+        pool: the pool's name.
+        waited: seconds in the queue.
+    """
 
     name = "pool.wait_cancelled"
     level = "DEBUG"
@@ -76,7 +91,14 @@ class PoolWaitCancelled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolExhausted(Event):
-    """A caller was refused after `waited` seconds: no connection became free in time."""
+    """A caller was refused after `waited` seconds: no connection became free in time.
+
+    Args:
+        pool: the pool's name.
+        waited: seconds in the queue.
+        size: open connections.
+        waiting: callers in the queue.
+    """
 
     name = "pool.exhausted"
     level = "WARNING"
@@ -91,7 +113,13 @@ class PoolExhausted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolNested(Event):
-    """A task that holds a connection of the pool waits for another one: under load such tasks block each other."""
+    """A task that holds a connection of the pool waits for another one: under load such tasks block each other.
+
+    Args:
+        pool: the pool's name.
+        holder: the task that holds a connection.
+        site: the line that acquired it, as ``file:line``; empty when it is not known.
+    """
 
     name = "pool.nested"
     level = "WARNING"
@@ -103,7 +131,15 @@ class PoolNested(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolOversized(Event):
-    """Together, `fleet` pools of `max_size` connections may ask for more than the server has `slots`."""
+    """Together, `fleet` pools of `max_size` connections may ask for more than the server has `slots`.
+
+    Args:
+        pool: the pool's name.
+        max_size: most connections of this pool.
+        fleet: pools of this size that share the server.
+        slots: connections that the server gives to ordinary users.
+        reserved: slots that growing leaves free.
+    """
 
     name = "pool.oversized"
     level = "WARNING"
@@ -119,7 +155,13 @@ class PoolOversized(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectFailed(Event):
-    """A connection could not be opened; `error` is the name of a class. The next attempt is in `retry_in` seconds."""
+    """A connection could not be opened; `error` is the name of a class. The next attempt is in `retry_in` seconds.
+
+    Args:
+        pool: the pool's name.
+        error: the name of a class.
+        retry_in: seconds until the next attempt.
+    """
 
     name = "pool.connect_failed"
     level = "WARNING"
@@ -133,7 +175,12 @@ class ConnectFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOpened(Event):
-    """A connection was opened in `took` seconds."""
+    """A connection was opened in `took` seconds.
+
+    Args:
+        pool: the pool's name.
+        took: seconds.
+    """
 
     name = "pool.connection_opened"
     level = "DEBUG"
@@ -153,7 +200,12 @@ class ConnectionOpened(Event):
 class ConnectionClosed(Event):
     """A connection left the pool after `age` seconds.
 
-    `reason` is ``lost``, ``expired``, ``lifetime``, ``idle``, ``unclean`` (its reset failed) or ``closing``.
+    ``unclean`` means that its reset failed.
+
+    Args:
+        pool: the pool's name.
+        reason: ``lost``, ``expired``, ``lifetime``, ``idle``, ``unclean`` or ``closing``.
+        age: seconds since it was opened.
     """
 
     name = "pool.connection_closed"
@@ -170,7 +222,14 @@ class ConnectionClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionHeldLong(Event):
-    """A connection is held for longer than ``leak_threshold``; `site` is the line that acquired it."""
+    """A connection is held for longer than ``leak_threshold``; `site` is the line that acquired it.
+
+    Args:
+        pool: the pool's name.
+        held: seconds in the caller's hands.
+        holder: the task that holds a connection.
+        site: the line that acquired it, as ``file:line``; empty when it is not known.
+    """
 
     name = "pool.held_long"
     level = "WARNING"
@@ -183,7 +242,13 @@ class ConnectionHeldLong(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionReclaimed(Event):
-    """A connection was never given back, its handle was dropped, and the pool took it back."""
+    """A connection was never given back, its handle was dropped, and the pool took it back.
+
+    Args:
+        pool: the pool's name.
+        held: seconds in the caller's hands.
+        site: the line that acquired it, as ``file:line``; empty when it is not known.
+    """
 
     name = "pool.reclaimed"
     level = "ERROR"
@@ -195,7 +260,11 @@ class ConnectionReclaimed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolDemoted(Event):
-    """The server turned read-only; every connection is being replaced."""
+    """The server turned read-only; every connection is being replaced.
+
+    Args:
+        pool: the pool's name.
+    """
 
     name = "pool.demoted"
     level = "WARNING"
@@ -205,7 +274,12 @@ class PoolDemoted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaSkipped(Event):
-    """A read went to the primary: the replica was ``down``, or ``behind`` by more than ``max_lag``."""
+    """A read went to the primary: the replica was ``down``, or ``behind`` by more than ``max_lag``.
+
+    Args:
+        pool: the pool's name.
+        reason: ``down`` or ``behind``.
+    """
 
     name = "pool.replica_skipped"
     level = "WARNING"
@@ -218,7 +292,13 @@ class ReplicaSkipped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionRerun(Event):
-    """A unit of work that committed nothing runs again because of `error`, the name of a class."""
+    """A unit of work that committed nothing runs again because of `error`, the name of a class.
+
+    Args:
+        pool: the pool's name.
+        attempt: the run that failed, from 1.
+        error: the name of a class.
+    """
 
     name = "transaction.rerun"
     level = "INFO"
@@ -230,7 +310,13 @@ class TransactionRerun(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgeBatch(Event):
-    """A purge removed `rows` rows of `table` in one statement of `took` seconds."""
+    """A purge removed `rows` rows of `table` in one statement of `took` seconds.
+
+    Args:
+        table: the table.
+        rows: rows removed.
+        took: seconds.
+    """
 
     name = "purge.batch"
     level = "DEBUG"

@@ -133,7 +133,7 @@ class Inventory:
         return connection
 
     def enter(self, waiter: Waiter) -> None:
-        """Put a caller at the end of the queue and get a connection under way for it."""
+        """Put a caller at the end of the queue and see that a connection comes for it."""
         self.queue[waiter] = None
         self._asked.set()
         self.feed()

@@ -1,4 +1,4 @@
-"""What became of a statement or a COMMIT, beside done and refused."""
+"""Outcomes of a statement or a COMMIT beside done and refused."""
 
 from __future__ import annotations
 

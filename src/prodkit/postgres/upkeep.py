@@ -1,4 +1,4 @@
-"""What a pool does on its own: keep idle connections alive, replace old ones, report long borrowers; and forks."""
+"""Background work of a pool: keep idle connections alive, replace old ones, report long borrowers; and forks."""
 
 from __future__ import annotations
 
