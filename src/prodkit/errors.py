@@ -170,7 +170,12 @@ class EnvError(InvalidError):
 
 @dataclass(frozen=True, slots=True)
 class FileProblem:
-    """One reason why a file was refused: a stable code and a text for people."""
+    """One reason why a file was refused.
+
+    Args:
+        code: stable, for programs.
+        message: for the person who sent the file.
+    """
 
     code: str
     message: str
@@ -255,9 +260,26 @@ class MissingExtraError(ProdkitError, ImportError):
 
     @classmethod
     def named(cls, package: str, extra: str) -> MissingExtraError:
-        """The error for `package`, which the extra `extra` installs."""
-        return cls(
-            f"{package} is not installed: run `pip install '{DISTRIBUTION}[{extra}]'`",
-            extra=extra,
-            package=package,
-        )
+        """Return the error for `package`, which the extra `extra` installs."""
+        message = f"{package} is not installed: run `pip install '{DISTRIBUTION}[{extra}]'`"
+        if namesake():
+            message += f". {NAMESAKE}"
+        return cls(message, extra=extra, package=package)
+
+
+NAMESAKE: Final = (
+    "The distribution 'prodkit' is installed too: it is another project with the same import name and overwrites files "
+    f"of this one. Run `pip uninstall prodkit` and `pip install --force-reinstall {DISTRIBUTION}`"
+)
+"""The advice for an environment that holds the other project as well."""
+
+
+def namesake() -> bool:
+    """Return True when the other project named ``prodkit`` is installed in this environment."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution("prodkit")
+    except PackageNotFoundError:
+        return False
+    return True

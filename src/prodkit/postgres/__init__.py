@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     )
     from prodkit.postgres.softdelete import SoftDelete as SoftDelete
     from prodkit.postgres.stats import PoolStats as PoolStats
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "events": ("ConnectFailed", "PoolAcquired", "PoolDemoted", "PoolExhausted", "TransactionRerun"),
-        "failures": ("CommitUnknownError",),
-        "lock": ("advisory_lock", "lock_key"),
-        "pool": ("Pool",),
-        "profiles": ("DEVELOPMENT", "PRODUCTION", "Profile"),
-        "softdelete": ("SoftDelete",),
-        "stats": ("PoolStats",),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "events": ("ConnectFailed", "PoolAcquired", "PoolDemoted", "PoolExhausted", "TransactionRerun"),
+            "failures": ("CommitUnknownError",),
+            "lock": ("advisory_lock", "lock_key"),
+            "pool": ("Pool",),
+            "profiles": ("DEVELOPMENT", "PRODUCTION", "Profile"),
+            "softdelete": ("SoftDelete",),
+            "stats": ("PoolStats",),
+        },
+    )
