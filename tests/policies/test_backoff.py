@@ -85,9 +85,9 @@ def test_nonsense_is_refused_together_with_the_values_seen() -> None:
         with pytest.raises(ValueError, match=r"cap must be at least base=1, got 0\.5"):
             make(1, cap=0.5)
         make(0.0, factor=1.0, cap=0.0)
-    with pytest.raises(ValueError, match=r"cap=0\.5"):
+    with pytest.raises(ValueError, match=r"cap must be .* got 0\.5"):
         decorrelated(1, cap=0.5)
     for jitter in (-0.1, 1.1):
-        with pytest.raises(ValueError, match=f"jitter={jitter} must be between 0 and 1"):
+        with pytest.raises(ValueError, match=f"jitter must be .* got {jitter}"):
             upward(jitter=jitter)
     upward(jitter=1.0)
