@@ -33,7 +33,7 @@ from prodkit.policies.fast_clock import fast_clock_of, thread_clock_of
 from prodkit.policies.matching import Errors, matcher
 from prodkit.policies.permit import Permit
 from prodkit.policies.shared_state import SharedState
-from prodkit.policies.switch import is_off
+from prodkit.policies.switch import OFF, is_off
 
 __all__ = ["BreakerStatistics", "CircuitBreaker"]
 
@@ -445,7 +445,7 @@ class CircuitBreaker(Policy):
     def _admit(self) -> Lease:
         now = self._clock()()
         circuit = self._circuit
-        if (wait := circuit.until - now) > 0 and not self._shadow and not is_off():
+        if (wait := circuit.until - now) > 0 and not self._shadow and not OFF[0]:
             raise self._refusal(now, wait)
         with self._lock:
             lease, change = circuit.admit(now)

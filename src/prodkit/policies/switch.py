@@ -13,23 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
-__all__ = ["is_off", "off"]
+__all__ = ["OFF", "is_off", "off"]
 
-_depth = 0
+OFF: Final = [0]
+"""The number of open :func:`off` blocks, in a list: hot paths look into it without a call."""
 
 
 @contextmanager
 def off() -> Iterator[None]:
     """Switch retries, breakers, gates and queues off in this process, for tests; blocks may be nested."""
-    global _depth
-    _depth += 1
+    OFF[0] += 1
     try:
         yield
     finally:
-        _depth -= 1
+        OFF[0] -= 1
 
 
 def is_off() -> bool:
     """Return True inside :func:`off`."""
-    return _depth > 0
+    return OFF[0] > 0
