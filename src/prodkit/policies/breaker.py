@@ -538,10 +538,11 @@ class CircuitBreaker(Policy):
             and error.timeout < self._min_caller_timeout
         ) or self._ignored(error):
             return Outcome.NEUTRAL
-        outcome = outcome_of(error)
-        if self._counts is None or outcome is Outcome.THROTTLED:
-            return outcome
-        return Outcome.FAILED if self._counts(error) else Outcome.NEUTRAL
+        if self._counts is None:
+            return outcome_of(error)
+        if not self._counts(error):
+            return Outcome.NEUTRAL
+        return Outcome.THROTTLED if outcome_of(error) is Outcome.THROTTLED else Outcome.FAILED
 
     async def _claim(self, shared: SharedState, lease: Lease) -> None:
         """Ask the other processes for the right to probe; raise the refusal if another one probes."""
@@ -601,7 +602,7 @@ class _StreamWatch:
         self._lease = permit.lease
         self._now = breaker._thread_clock()
         self._since = self._now()
-        self.begun = False
+        self.begun: bool = False
 
     def arrived(self) -> None:
         """Record an item."""
