@@ -193,6 +193,7 @@ class AdaptiveLimit(Limiter):
         return self._slots.limit
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         slots, enter, leave, queue = self._slots, self._slots.enter, self._slots.leave, self._queue
         deadline = deadline_for(fn)
 

@@ -283,9 +283,11 @@ class CircuitBreaker(Policy):
         return Permit(self, lease)
 
     def scope(self) -> Scope:
+        """Return a guard for one block."""
         return _BreakerScope(self)
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         return bounded(self._wrap_timed(fn) if self._timed or not self._simple else self._wrap_short(fn))
 
     def _wrap_short(self, fn: AsyncFn) -> AsyncFn:
@@ -351,6 +353,7 @@ class CircuitBreaker(Policy):
         return result
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the plain function `fn`."""
         circuit, clock = self._circuit, self._thread_clock
         timed, simple = self._timed, self._simple and _ONE_AT_A_TIME
 
@@ -395,6 +398,7 @@ class CircuitBreaker(Policy):
         return result
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        """Return the guarded form of the async generator function `fn`."""
         fn = stream_until_deadline(fn)
 
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -420,6 +424,8 @@ class CircuitBreaker(Policy):
         return bounded(guarded)
 
     def wrap_generator(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the generator function `fn`."""
+
         def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
             permit = self.acquire()
             watch = _StreamWatch(self, permit)

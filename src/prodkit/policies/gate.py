@@ -187,6 +187,7 @@ class RetryAfterGate(Policy):
         )
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         now, deadline = self.runtime.clock.monotonic, deadline_for(fn)
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -207,9 +208,12 @@ class RetryAfterGate(Policy):
         return bounded(guarded)
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the plain function `fn`."""
         raise TypeError("RetryAfterGate queues tasks, not threads: use it with async functions")
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        """Return the guarded form of the async generator function `fn`."""
+
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             await self.enter()
             try:
@@ -224,6 +228,7 @@ class RetryAfterGate(Policy):
         return guarded
 
     def scope(self) -> Scope:
+        """Return a guard for one block."""
         return _GateScope(self)
 
     def __repr__(self) -> str:
