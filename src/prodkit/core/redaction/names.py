@@ -46,7 +46,7 @@ _AMOUNTS = frozenset(_AMOUNTS_WORDS.split())
 
 @lru_cache(maxsize=4096)
 def is_sensitive(key: str) -> bool:
-    """Whether the value under `key` must not be shown. Camel case, snake case, kebab case and dots are words."""
+    """Return True when the value under `key` must not be shown. Camel, snake and kebab case are words."""
     words = [word.lower() for word in _WORDS.findall(key[-120:])]
     if not words or words[-1] in _ABOUT or words[0] in _AMOUNTS:
         return False

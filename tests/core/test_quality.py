@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from prodkit.env.quality import weakness
+from prodkit.core.quality import weakness
 
 WEAK = [
     "changeme",

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from prodkit import env, logs
-from prodkit.logs.documents import is_card, is_cnpj, is_cpf
-from prodkit.logs.keys import is_sensitive
+from prodkit.core.redaction.documents import is_card, is_cnpj, is_cpf
+from prodkit.core.redaction.names import is_sensitive
+from prodkit.core.secrets import REGISTRY
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJoaWRlbWUifQ.c2lnbmF0dXJlLWhpZGVtZQ"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEhideme\nhideme==\n-----END RSA PRIVATE KEY-----"
@@ -180,7 +181,7 @@ def test_structures_are_copied_without_their_secrets() -> None:
 
 
 def test_registered_values_go_wherever_they_turn_up() -> None:
-    logs.add_secrets(["correct horse/battery", env.Secret('quote"d-value'), "abc"])
+    REGISTRY.add(*["correct horse/battery", env.Secret('quote"d-value'), "abc"])
     shown = logs.redact(
         [
             "x correct horse/battery y",

@@ -2,57 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Set as AbstractSet
 from typing import Any, Final
-from urllib.parse import quote
 
-from prodkit.core.secrets import Revealable, reveal
-from prodkit.logs.keys import is_sensitive
-from prodkit.logs.rules import MASK, scrub
+from prodkit.core.redaction.names import is_sensitive
+from prodkit.core.redaction.scrub import scrub
+from prodkit.core.secrets import MASK, REGISTRY, Revealable
 
-__all__ = ["add_secrets", "forget_secrets", "redact", "show"]
+__all__ = ["add_secrets", "redact", "redact_text", "show"]
 
 MAX_DEPTH: Final = 12
 MAX_NODES: Final = 5_000
 MAX_TEXT: Final = 65_536
-_SHORTEST: Final = 6  # a shorter secret would blank out ordinary words
 _SCALARS = (bool, int, float, type(None))
 
-_secrets: tuple[str, ...] = ()
 # Short texts that were found to hold no secret: messages, names and routes come again and again.
 _clean: set[str] = set()
 _SHORT: Final = 120
 _REMEMBERED: Final = 4096
+REGISTRY.on_change(_clean.clear)
 
 
 def add_secrets(values: Iterable[str | Revealable]) -> None:
-    """Registers values that no log may show, wherever they turn up: what ``Settings.secret_values()`` gives.
-
-    Their percent-encoded and JSON-escaped forms count too. Values under six characters are left out.
-    """
-    global _secrets
-    found = set(_secrets)
-    for value in values:
-        text = reveal(value)
-        if len(text.strip()) >= _SHORTEST:
-            escaped = (json.dumps(text, ensure_ascii=plain)[1:-1] for plain in (True, False))
-            found.update((text, quote(text, safe=""), *escaped))
-    _clean.clear()
-    _secrets = tuple(sorted(found, key=lambda text: (-len(text), text)))
-
-
-def forget_secrets() -> None:
-    """Empties the register: for tests."""
-    global _secrets
-    _clean.clear()
-    _secrets = ()
+    """Register `values` that no output may show: the short form of ``secrets.REGISTRY.add``."""
+    REGISTRY.add(*values)
 
 
 def redact(value: Any) -> Any:
     """`value` without its secrets; the original is left as it is.
 
-    Texts lose what looks like a secret: passwords in addresses, ``password=…`` and its kin, headers, API keys,
+    Texts lose what looks like a secret: passwords in addresses, ``password=…``, headers, API keys,
     JWTs, private keys, card numbers, CPF and CNPJ, and every registered value. Mappings, lists, tuples and sets
     are copied, sensitive keys lose their values, and so do pairs such as ``("Authorization", "…")``. Numbers,
     booleans and None stay; any other object becomes its redacted text. What is nested deeper than 12 levels,
@@ -79,10 +58,7 @@ def redact_text(text: str) -> str:
 def _redacted(text: str) -> str:
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
-    for secret in _secrets:
-        if secret in text:
-            text = text.replace(secret, MASK)
-    return scrub(text)
+    return scrub(REGISTRY.replace(text))
 
 
 def show(value: object) -> str:

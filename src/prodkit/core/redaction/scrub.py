@@ -1,5 +1,6 @@
-"""What secrets look like inside a text. Every pattern is bounded, or starts where no other match can: the cost grows
-with the length of the text and with nothing else, whatever somebody sends us.
+"""The shapes of secrets inside a text.
+
+Every pattern is bounded, or starts where no other match can: the cost grows with the length of the text only.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from prodkit.logs.documents import is_card, is_cnpj, is_cpf
-from prodkit.logs.keys import is_sensitive
+from prodkit.core.redaction.documents import is_card, is_cnpj, is_cpf
+from prodkit.core.redaction.names import is_sensitive
+from prodkit.core.secrets import MASK
 
-__all__ = ["MASK", "scrub"]
-
-MASK: Final = "***"
+__all__ = ["scrub"]
 
 _TOKENS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
@@ -159,7 +159,7 @@ def _value(text: str, start: int, opening: str | None, key: str) -> tuple[str | 
 
 
 def _closing(text: str, start: int, quote: str) -> int:
-    """Where the quoted value ends: at the same quote, unless it is escaped; at the end of the text without one."""
+    """The end of the quoted value: at the same quote, unless it is escaped; at the end of the text without one."""
     at = start
     while (found := text.find(quote, at)) >= 0:
         slashes = 0

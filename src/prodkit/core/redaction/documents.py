@@ -6,7 +6,7 @@ __all__ = ["is_card", "is_cnpj", "is_cpf"]
 
 
 def is_card(digits: str) -> bool:
-    """Whether 13 to 19 `digits` are a payment card: an issuer's first digit and Luhn's sum (ISO/IEC 7812)."""
+    """Return True when 13 to 19 `digits` are a payment card: an issuer's first digit and Luhn's sum (ISO/IEC 7812)."""
     if not 13 <= len(digits) <= 19 or digits[0] not in "23456" or len(set(digits)) == 1:
         return False
     if len(digits) > 16 and not digits.startswith(("50", "56", "57", "58", "6")):
@@ -23,7 +23,7 @@ def is_card(digits: str) -> bool:
 
 
 def is_cpf(digits: str) -> bool:
-    """Whether 11 `digits` are a CPF, by its two check digits."""
+    """Return True when 11 `digits` are a CPF, by its two check digits."""
     if len(digits) != 11 or len(set(digits)) == 1:
         return False
     values = [ord(digit) - 48 for digit in digits]
@@ -38,7 +38,10 @@ _CNPJ_WEIGHTS = (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
 def is_cnpj(text: str) -> bool:
-    """Whether 14 capitals and digits are a CNPJ: a character counts as its ASCII code - 48 (IN RFB 2.229/2024)."""
+    """Return True when 14 capitals and digits are a CNPJ; a character counts as its ASCII code - 48.
+
+    The alphanumeric form is in use since July 2026 (IN RFB 2.229/2024).
+    """
     if len(text) != 14 or len(set(text)) == 1 or not text[12:].isdigit():
         return False
     values = [ord(char) - 48 for char in text]

@@ -1,4 +1,4 @@
-"""Is this text worth being called a secret? Pure, and quick enough to run at every start.
+"""Quality of secrets: placeholders, short, repeated and guessable values. Pure, quick enough for every start.
 
 The rules are tuned so that what the usual generators print is not refused (``secrets.token_hex(16)``,
 ``secrets.token_urlsafe(32)``, ``openssl rand -base64 32``, a random UUID), while what people type by hand is.
@@ -40,12 +40,20 @@ _MIN_BITS = 72.0  # token_hex(16) measured over 10 million draws stays above 84
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether `text` is what a template holds until somebody fills it in."""
+    """Return True when `text` is what a template holds before it is filled in."""
     return _PLACEHOLDERS.match(text.strip()[:400]) is not None
 
 
 def weakness(text: str, min_length: int) -> str | None:
-    """The rule that `text` breaks: ``blank``, ``placeholder``, ``too_short``, ``low_entropy``, or None."""
+    """Return the rule that `text` breaks, or None.
+
+    Args:
+        text: the value.
+        min_length: least number of characters; from 16 on the value must also look random.
+
+    Returns:
+        ``blank``, ``placeholder``, ``too_short``, ``low_entropy`` or None.
+    """
     stripped = text.strip()
     if not stripped:
         return "blank"
@@ -59,7 +67,7 @@ def weakness(text: str, min_length: int) -> str | None:
 
 
 def _periodic(text: str, test: object = None) -> bool:
-    """Whether `text` is one piece repeated (and, with a test, whether that piece is what the test says)."""
+    """Return True when `text` is one piece repeated and, with a test, that piece passes it."""
     period = (text + text).find(text, 1)
     if period > len(text) // 2:
         return False
