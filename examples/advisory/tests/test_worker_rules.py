@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -86,10 +87,8 @@ async def test_a_council_whose_job_is_a_dead_letter_says_so():
     engine = jobs.MemoryEngine()
     run = await job.enqueue(engine, RUN)
     async with jobs.Worker(engine, [job]):
-        try:
+        with contextlib.suppress(jobs.JobFailedError):
             await jobs.Runs(engine).result(run.id, timeout=20)
-        except jobs.JobFailedError:
-            pass
     assert model.calls == 0
     assert (rows.seat["status"], rows.end["status"]) == ("failed", "no_quorum")
     assert rows.seat["reason"] == rows.end["reason"] != ""
