@@ -25,11 +25,11 @@ if TYPE_CHECKING:
         redact as redact,
         redact_text as redact_text,
     )
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "names": ("is_sensitive",),
-        "redactor": ("add_secrets", "redact", "redact_text"),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "names": ("is_sensitive",),
+            "redactor": ("add_secrets", "redact", "redact_text"),
+        },
+    )
