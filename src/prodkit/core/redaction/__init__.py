@@ -28,12 +28,12 @@ if TYPE_CHECKING:
         redact_text as redact_text,
     )
     from prodkit.core.redaction.scrub import KINDS as KINDS
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "names": ("is_sensitive",),
-        "redactor": ("Redactor", "add_secrets", "redact", "redact_text"),
-        "scrub": ("KINDS",),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "names": ("is_sensitive",),
+            "redactor": ("Redactor", "add_secrets", "redact", "redact_text"),
+            "scrub": ("KINDS",),
+        },
+    )

@@ -43,7 +43,8 @@ _MASKED = re.compile(
     r"[*x•.#_-]{3,}|\[?<?(?:redacted|filtered|hidden|masked|removed|secret|omitted)>?\]?", re.IGNORECASE
 )
 _TEMPLATE = re.compile(
-    r"0x[0-9A-Fa-f]{1,8}|\$\{.*\}?|\$\(.*|\$[A-Z_][A-Z0-9_]*|\{\{.*|\{[\w.:!\[\]]*\}?|%[sdrq]|%\(\w+\)[sd]?|%[A-Z_]{3,}%|<[\w .:/-]*>?"
+    r"0x[0-9A-Fa-f]{1,8}|\$\{.*\}?|\$\(.*|\$[A-Z_][A-Z0-9_]*|\{\{.*|\{[\w.:!\[\]]*\}?|%[sdrq]|%\(\w+\)[sd]?|%[A-Z_]{3,}%"
+    r"|<[\w .:/-]*>?"
     r"|:[a-z_]+|@[\w.]+@|\?|\*+|!secret\b.*|!ref\b.*|arn:aws:.*|projects/.*|vault:.*|env:.*|file:.*|ref\+.*|op://.*"
 )
 _CALL = re.compile(r"(?:await[ \t])?[A-Za-z_][\w.]*[(\[]|[A-Z][a-z]\w+\{")
