@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from prodkit.llm.sse import Decoder
+from prodkit.llm.streaming.sse import Decoder
 
 EVENTS = [(b"message_start", b'{"a": 1}'), (b"ping", b"{}"), (b"", b"no name"), (b"x", "é… \u2028".encode())]
 

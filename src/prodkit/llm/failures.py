@@ -1,35 +1,41 @@
-"""What a failure means, pure: a signal becomes a :class:`Failure`, a failure a :class:`Verdict`.
+"""Classify failures, pure: a signal becomes a :class:`Failure`, a failure a :class:`Verdict`.
 
-The SDK's classes and status codes do not suffice: an error inside a stream carries status 200, a broken
-connection in mid-stream is no ``anthropic.APIError``, an HTML page with status 200 is no error at all, and an
-exhausted connection pool looks like a timeout of the server.
+The SDK's classes and status codes do not suffice: an error inside a stream carries status 200, a connection broken
+in mid-stream is no ``anthropic.APIError``, an HTML page with status 200 is no error at all, and an exhausted
+connection pool looks like a timeout of the server.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
+
+from prodkit.policies.retry_after import retry_after_in
 
 __all__ = [
     "VERDICTS",
     "Failure",
+    "FaultError",
     "Verdict",
     "of_error_object",
     "of_exception",
     "of_response",
-    "retry_after",
-    "verdict",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do: try the same model again, ask the next one, count it against the model, tell an operator."""
+    """The consequences of a failure.
+
+    Args:
+        retry: the same model is asked again.
+        fall_back: the next model is asked.
+        counts: the model's circuit breaker counts it.
+        alert: an operator has to act.
+    """
 
     retry: bool
     fall_back: bool
@@ -44,8 +50,9 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
     "overloaded": _YES,
     "server_error": _YES,
     "connection": _YES,
-    "truncated": _YES,  # a stream that ended without message_stop
+    "truncated": _YES,  # a stream that ended before its stop reason
     "bad_response": _YES,  # HTML, bad JSON, a body that is no message
+    "no_overlap": Verdict(retry=True, fall_back=True, counts=False),  # a continuation that cannot be joined
     "first_content_timeout": _YES,
     "stall_timeout": _YES,
     "attempt_timeout": _YES,
@@ -67,7 +74,7 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
     "deadline": _NO,  # the caller's Deadline: says nothing about the model
     "cancelled": _NO,
 }
-"""The default policy, a row a code."""
+"""The default policy, one row for each code."""
 
 _BY_STATUS: Final[Mapping[int, str]] = {
     400: "invalid_request",
@@ -101,8 +108,9 @@ _SPENT: Final = frozenset(("enforced_spend_limit_reached", "contract_spend_limit
 class Failure:
     """One failed request, without any text of the conversation.
 
-    `detail` is the API's own sentence; it may quote the request and is for the caller's eyes only after it was
-    cleaned (see ``redaction.clean``).
+    `detail` is the API's own sentence, or that of the transport's exception; it may quote the request and reaches the
+    caller only after ``redaction.clean``. `unsent` marks a kept-alive connection that the server had closed before
+    the request was sent, `reused` any connection that had served a request before.
     """
 
     code: str
@@ -112,60 +120,36 @@ class Failure:
     retry_after: float | None = None
     request_id: str = ""
     detail: str = ""
+    unsent: bool = False
+    reused: bool = False
 
     @property
     def verdict(self) -> Verdict:
+        """The row of the table for this failure."""
         return VERDICTS[self.code]
 
 
-def verdict(code: str) -> Verdict:
-    """The row of the table for `code`."""
-    return VERDICTS[code]
+class FaultError(Exception):
+    """Raised inside this package: an attempt failed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
 
 
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The seconds that a response asks us to wait: None where it says nothing usable, never negative."""
-    if (exact := headers.get("retry-after-ms")) is not None:
-        seconds = _number(exact)
-        if seconds is not None:
-            return seconds / 1000
-    told = headers.get("retry-after")
-    if told is None:
-        return None
-    seconds = _number(told)
-    if seconds is not None:
-        return seconds
-    try:
-        at = parsedate_to_datetime(told)
-    except (TypeError, ValueError):
-        return None
-    if at.tzinfo is None:
-        return None
-    return max(0.0, (at - now).total_seconds())
-
-
-def _number(told: str) -> float | None:
-    try:
-        value = float(told)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def of_error_object(told: Any, *, status: int, headers: Mapping[str, str], now: datetime) -> Failure:
-    """The failure in an error body, or in the data of an ``event: error`` (whose HTTP status is 200)."""
-    error = told.get("error") if isinstance(told, dict) else None
+def of_error_object(body: Any, *, status: int, headers: Mapping[str, str], now: datetime) -> Failure:
+    """Return the failure in an error body, or in the data of an ``event: error`` (whose HTTP status is 200)."""
+    error = body.get("error") if isinstance(body, dict) else None
     error = error if isinstance(error, dict) else {}
     kind = _text(error.get("type"))
     details = error.get("details")
     code = _text(details.get("error_code")) if isinstance(details, dict) else ""
-    ours = _code(status, kind, code)
     return Failure(
-        code=ours,
+        code=_code(status, kind, code),
         status=status,
         error_type=kind,
         error_code=code,
-        retry_after=retry_after(headers, now),
+        retry_after=retry_after_in(headers, now),
         request_id=headers.get("request-id", ""),
         detail=str(error.get("message") or "")[:300],
     )
@@ -188,12 +172,12 @@ def _code(status: int, kind: str, code: str) -> str:
 
 
 def of_response(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Failure:
-    """The failure in a response with an error status."""
+    """Return the failure in a response with an error status."""
     try:
-        told = json.loads(body)
+        parsed = json.loads(body)
     except ValueError:
-        told = None
-    return of_error_object(told, status=status, headers=headers, now=now)
+        parsed = None
+    return of_error_object(parsed, status=status, headers=headers, now=now)
 
 
 _NAMES: Final[tuple[tuple[str, str], ...]] = (
@@ -214,18 +198,34 @@ _NAMES: Final[tuple[tuple[str, str], ...]] = (
 
 
 def of_exception(error: BaseException) -> Failure:
-    """The failure behind an exception of the SDK or of its HTTP library.
+    """Return the failure behind an exception of the SDK or of its HTTP library.
 
-    The cause decides where there is one: the SDK calls everything that goes wrong while sending a connection error,
-    a closed client and an exhausted pool included. Classes are told by name, so that nothing has to be imported.
+    The cause decides where there is one: the SDK reports everything that goes wrong while sending as a connection
+    error, a closed client and an exhausted pool included. Classes are recognised by name, so nothing is imported.
     """
-    cause = error.__cause__ if _is(error, "APIConnectionError") and error.__cause__ is not None else error
-    for name, code in _NAMES:
-        if _is(cause, name):
-            return Failure(code, error_type=type(cause).__name__)
-    if _is(error, "APIConnectionError"):
-        return Failure("connection", error_type=type(cause).__name__)
-    return Failure("local", error_type=type(error).__name__)
+    wrapped = _is(error, "APIConnectionError")
+    cause = error.__cause__ if wrapped and error.__cause__ is not None else error
+    code = next((code for name, code in _NAMES if _is(cause, name)), "connection" if wrapped else "local")
+    reused = code == "connection" and _reused(cause)
+    return Failure(
+        code,
+        error_type=type(cause).__name__,
+        detail=str(cause)[:300],
+        reused=reused,
+        # A clean end without one byte of response, or a write that failed: the server had closed the connection
+        # while it was idle. A reset while the response is read may have come after the request was processed.
+        unsent=reused and (_is(cause, "WriteError") or _is(cause, "RemoteProtocolError")),
+    )
+
+
+def _reused(error: BaseException) -> bool:
+    """True when `error` broke a connection that an earlier request had opened; see ``transport.observe``."""
+    try:
+        extensions = getattr(error, "request").extensions  # noqa: B009 - httpx2 raises RuntimeError where it is unset
+    except (AttributeError, RuntimeError):
+        return False
+    trace = extensions.get("trace") if isinstance(extensions, Mapping) else None
+    return bool(getattr(trace, "reused", False))
 
 
 def _is(error: BaseException, name: str) -> bool:

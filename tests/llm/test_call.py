@@ -178,7 +178,7 @@ def test_two_hundred_calls_at_fifty_a_minute_keep_the_rate_and_use_it(faked: Any
         await asyncio.sleep(2)
         return reply
 
-    client._wire = type("Limited", (), {"send": staticmethod(send)})()
+    client._engine.states[0].provider = type("Limited", (), {"name": "limited", "send": staticmethod(send)})()
 
     @virtual_time
     async def run() -> None:
@@ -192,8 +192,8 @@ def test_two_hundred_calls_at_fifty_a_minute_keep_the_rate_and_use_it(faked: Any
 
 def test_waiters_who_are_cancelled_leave_their_share_of_the_rate(faked: Any) -> None:
     client, wire = faked(models=(SONNET,), timeout=100)
-    told = {"anthropic-ratelimit-requests-limit": "60", "anthropic-ratelimit-requests-remaining": "0"}
-    wire.steps = [(200, told)] + [200] * 10
+    headers = {"anthropic-ratelimit-requests-limit": "60", "anthropic-ratelimit-requests-remaining": "0"}
+    wire.steps = [(200, headers)] + [200] * 10
 
     @virtual_time
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""What a request costs: prices, estimates, and a budget that is never passed. Pure but for the budget's own sum."""
+"""Prices, estimates of a request's cost, and a budget that is never exceeded. Pure but for the budget's own sum."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from prodkit.core.validate import Arguments
 from prodkit.errors import BudgetExceededError
-from prodkit.llm.records import Usage
+from prodkit.llm.results import Usage
 
 __all__ = ["Budget", "Price", "estimate_input", "worst_case"]
 
@@ -18,7 +19,14 @@ _IMAGE: Final = 1_600  # tokens of an image at the API's size limit, https://doc
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars for a million tokens. Cache prices follow the API's rule (0.1 and 1.25 times the input) when None."""
+    """US dollars for a million tokens.
+
+    Args:
+        input: of input tokens.
+        output: of output tokens.
+        cache_read: of input read from the prompt cache; None is the API's rule, 0.1 of `input`.
+        cache_write: of input written to the prompt cache; None is the API's rule, 1.25 of `input`.
+    """
 
     input: float
     output: float
@@ -26,13 +34,19 @@ class Price:
     cache_write: float | None = None
 
     def __post_init__(self) -> None:
+        check = Arguments("Price")
         for name in ("input", "output", "cache_read", "cache_write"):
-            value = getattr(self, name)
-            if value is not None and not (value >= 0 and math.isfinite(value)):
-                raise ValueError(f"Price.{name} must be 0 or more dollars a million tokens, got {value!r}")
+            check.number(
+                f"Price.{name}",
+                getattr(self, name),
+                minimum=0,
+                optional=name.startswith("cache"),
+                unit="dollars",
+            )
+        check.done()
 
     def of(self, usage: Usage) -> float:
-        """The price of `usage` in dollars."""
+        """Return the price of `usage` in dollars."""
         read = 0.1 * self.input if self.cache_read is None else self.cache_read
         write = 1.25 * self.input if self.cache_write is None else self.cache_write
         return (
@@ -44,7 +58,7 @@ class Price:
 
 
 def estimate_input(params: Mapping[str, Any]) -> int:
-    """A cautious guess of the input tokens: a token for three characters, 1,600 for an image."""
+    """Estimate the input tokens cautiously: one for three characters, 1,600 for an image or document."""
     counted = [0, 0]
     for name in ("system", "messages", "tools"):
         _measure(params.get(name), counted)
@@ -69,36 +83,40 @@ def _measure(value: Any, counted: list[int]) -> None:
 
 
 def worst_case(params: Mapping[str, Any], price: Price) -> float:
-    """The most that one request with these parameters may be expected to cost, in dollars."""
+    """Return the most that one request with `params` is expected to cost at `price`, in dollars."""
     return price.of(Usage(estimate_input(params), int(params.get("max_tokens", 0))))
 
 
 class Budget:
     """A hard limit in US dollars, for one client or shared by several.
 
-    Before a request is sent its worst case is set aside; when it has ended, what it did cost takes that place. A
-    request whose worst case does not fit is refused and never sent.
+    Before a request is sent its worst case is reserved; when it has ended, its real cost takes that place. A request
+    whose worst case does not fit is refused and never sent.
+
+    Args:
+        limit: US dollars, above 0.
     """
 
     __slots__ = ("limit", "reserved", "spent")
 
     def __init__(self, limit: float) -> None:
-        if not (limit > 0 and math.isfinite(limit)):
-            raise ValueError(f"a budget must be more than 0 dollars, got {limit!r}")
+        check = Arguments("Budget")
+        check.number("limit", limit, above=0, unit="dollars")
+        check.done()
         self.limit = limit
-        self.spent = 0.0
-        self.reserved = 0.0
+        self.spent: float = 0.0
+        self.reserved: float = 0.0
 
     @property
     def left(self) -> float:
-        """What is neither spent nor set aside."""
+        """The dollars that are neither spent nor reserved."""
         return self.limit - self.spent - self.reserved
 
     def reserve(self, amount: float) -> None:
-        """Sets `amount` aside.
+        """Reserve `amount` dollars.
 
         Raises:
-            BudgetExceededError: it would pass the limit; nothing was set aside.
+            BudgetExceededError: it would exceed the limit; nothing was reserved.
         """
         if amount > self.left:
             raise BudgetExceededError(
@@ -108,7 +126,7 @@ class Budget:
         self.reserved += amount
 
     def settle(self, reserved: float, actual: float) -> None:
-        """Puts what a request did cost in the place of what was set aside for it."""
+        """Replace the amount `reserved` for a request by its `actual` cost."""
         self.reserved = max(0.0, self.reserved - reserved)
         self.spent += actual
 

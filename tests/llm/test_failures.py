@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from prodkit.llm.classify import VERDICTS, Failure, of_error_object, of_exception, of_response, retry_after
+from prodkit.llm.failures import VERDICTS, Failure, of_error_object, of_exception, of_response
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
-#: signal → code, retry the same model, ask the next one, counts for the breaker, tell an operator
+#: signal → code, retry the same model, ask the next one, counts for the breaker, alert an operator
 STATUSES = [
     (529, "overloaded_error", "", "overloaded", True, True, True, False),
     (500, "api_error", "", "server_error", True, True, True, False),
@@ -32,7 +32,7 @@ STATUSES = [
     (401, "authentication_error", "", "authentication", False, False, False, True),
     (403, "permission_error", "", "permission", False, False, False, True),
     (404, "not_found_error", "", "not_found", False, True, False, True),
-    # inside of a stream: status 200
+    # inside a stream: status 200
     (200, "overloaded_error", "", "overloaded", True, True, True, False),
     (200, "api_error", "", "server_error", True, True, True, False),
     (200, "timeout_error", "", "server_error", True, True, True, False),
@@ -102,7 +102,7 @@ def _raised(name: str, *bases: str, cause: BaseException | None = None) -> BaseE
     kinds: tuple[type, ...] = (Exception,)
     for base in reversed(bases):
         kinds = (type(base, kinds, {}),)
-    error: BaseException = type(name, kinds, {})("told")
+    error: BaseException = type(name, kinds, {})("said")
     error.__cause__ = cause
     return error
 
@@ -175,7 +175,7 @@ def test_the_real_exceptions_have_the_names_that_the_table_knows() -> None:
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers, NOW) == seconds
+    assert of_response(429, headers, b"", NOW).retry_after == seconds
 
 
 def test_every_code_has_a_row() -> None:
@@ -185,5 +185,5 @@ def test_every_code_has_a_row() -> None:
 
 def test_a_record_of_any_shape_makes_a_failure() -> None:
     shapes: list[Any] = [None, [], "x", {}, {"error": None}, {"error": {"details": []}}]
-    for told in shapes:
-        assert of_error_object(told, status=200, headers={}, now=NOW).code == "bad_response"
+    for body in shapes:
+        assert of_error_object(body, status=200, headers={}, now=NOW).code == "bad_response"

@@ -10,10 +10,10 @@ _MAX_EVENT: Final = 16 * 2**20
 
 
 class Decoder:
-    """Takes bytes as they come and gives back whole events as ``(event, data)``.
+    """Takes bytes as they come and returns complete events as ``(event, data)``.
 
-    Events are ended by a blank line in any of the three spellings of a line end. An event that the stream breaks
-    off is never given: :attr:`pending` says that there was one.
+    Events are ended by a blank line, in any of the three spellings of a line end. The last one may lack it:
+    :meth:`close` returns that one.
     """
 
     __slots__ = ("_held", "_rest")
@@ -24,11 +24,15 @@ class Decoder:
 
     @property
     def pending(self) -> bool:
-        """Whether an event has begun and not ended."""
+        """True when an event has begun and not ended."""
         return bool(self._rest.strip())
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """The events that are whole now. Raises ValueError for one beyond 16 MiB."""
+        """Return the events that `data` completes.
+
+        Raises:
+            ValueError: an event is larger than 16 MiB.
+        """
         if self._held or b"\r" in data:
             data = self._unified(data)
         if self._rest:
@@ -49,8 +53,12 @@ class Decoder:
                 events.append((event, text))
         return events
 
+    def close(self) -> list[tuple[bytes, bytes]]:
+        """Return the last event, when the stream ended without its blank line."""
+        return self.feed(b"\n\n") if self.pending else []
+
     def _unified(self, data: bytes) -> bytes:
-        """`data` with plain line ends; a last CR waits, as its LF may come with the next bytes."""
+        """Return `data` with plain line ends; a last CR waits, as its LF may come with the next bytes."""
         data = self._held + data
         self._held = b""
         if data.endswith(b"\r"):
