@@ -44,6 +44,11 @@ _new_error: Final = CircuitOpenError.__new__
 _PROBED_ELSEWHERE: Final = "another process probes"
 
 
+def _no_time() -> float:
+    """Return 0.0: the clock of a breaker that measures nothing."""
+    return 0.0
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class BreakerStatistics:
     """Counts of one breaker.
@@ -361,10 +366,8 @@ class CircuitBreaker(Policy):
             if circuit.guarding:
                 return self._long_way_sync(self._admit(), fn, args, kwargs)
             era = circuit.era
-            start = 0.0
-            if timed:
-                now = clock()
-                start = now()
+            now = clock() if timed else _no_time
+            start = now()
             try:
                 result = fn(*args, **kwargs)
             except BaseException as error:
