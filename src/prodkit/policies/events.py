@@ -17,12 +17,14 @@ __all__ = [
     "BreakerOpened",
     "BreakerRejected",
     "BulkheadRejected",
+    "ChaosInjected",
     "FallbackUsed",
     "GateClosed",
     "GatePassed",
     "HedgeStarted",
     "HedgeWon",
     "LimitChanged",
+    "PolicyChanged",
     "RetryGaveUp",
     "RetryScheduled",
     "change_event",
@@ -225,3 +227,26 @@ class FallbackUsed(Event):
     metric = Metric("fallbacks", labels=("fallback", "error"), help="Calls answered by a fallback.")
     fallback: str
     error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaosInjected(Event):
+    """A call was disturbed on purpose; `kind` is an error class, ``result`` or ``latency``."""
+
+    name = "chaos.injected"
+    level = "WARNING"
+    metric = Metric("chaos_injections", labels=("chaos", "kind"), help="Calls disturbed on purpose.")
+    chaos: str
+    kind: str
+    latency: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChanged(Event):
+    """A named pipeline was changed while running; `settings` names what changed, with the new values."""
+
+    name = "policy.changed"
+    level = "INFO"
+    metric = Metric("policy_changes", labels=("policy",), help="Changes of a named pipeline's settings.")
+    policy: str
+    settings: str
