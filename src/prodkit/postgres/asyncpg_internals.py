@@ -365,6 +365,11 @@ class GuardedConnection(asyncpg.Connection):
             if (option := getattr(socket, name, None)) is not None:  # not every platform has all
                 found.setsockopt(socket.IPPROTO_TCP, option, value)
 
+    @property
+    def is_dropped(self) -> bool:
+        """True when the borrower's handle was collected as garbage."""
+        return self.handle is not None and self.handle() is None
+
     def fileno(self) -> int:
         """The socket's descriptor, -1 when it is closed."""
         try:
