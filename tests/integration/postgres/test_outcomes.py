@@ -54,7 +54,7 @@ async def test_the_outcome_of_300_cancelled_callers_is_known(postgres_url: str, 
     wrong = [number for number, outcome in outcomes.items() if bool(outcome) != (number in there)]
     assert not wrong, f"seed {seed}"
     assert "unknown" not in outcomes.values()
-    assert 20 < sum(isinstance(each, postgres.CommitOutcome) for each in outcomes.values())
+    assert sum(isinstance(each, postgres.CommitOutcome) for each in outcomes.values()) > 20
 
 
 async def test_a_commit_whose_connection_was_cut_can_be_looked_up(postgres_url: str) -> None:
@@ -106,8 +106,8 @@ CHANGES: dict[str, Change] = {
     "enum recreated": (
         "create type mood as enum ('sad'); alter table t add column m mood default 'sad'",
         "select m from t where m = any($1::mood[])",
-        "alter table t drop column m; drop type mood; create type mood as enum ('sad', 'glad');"
-        "alter table t add column m mood default 'sad'",
+        """alter table t drop column m; drop type mood; create type mood as enum ('sad', 'glad');
+           alter table t add column m mood default 'sad'""",
     ),
     "composite changed": (
         "create type pair as (x int, y int); alter table t add column p pair; update t set p = (1, 2)",
@@ -160,7 +160,7 @@ async def test_timeouts_are_what_asyncpg_makes_of_them(postgres_url: str) -> Non
                 await db.fetch("select 1", timeout=timeout)
             assert not isinstance(caught.value, DeadlineExceededError)
         for wrong in ("a", False):
-            with pytest.raises(ValueError, match="timeout must be a number"):
+            with pytest.raises(ValueError, match="invalid timeout value"):
                 await db.fetch("select 1", timeout=wrong)  # type: ignore[arg-type]
         with Deadline.after(-1), pytest.raises(DeadlineExceededError):
             await db.fetch("select 1")
