@@ -78,7 +78,7 @@ class Limit:
         check = Arguments("Limit")
         amount, window = _parse(self.rate, check)
         name = self.name or "".join(str(self.rate).split())
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(str(name)):
             check.value("name= must be 1 to 64 of A-Z a-z 0-9 _ . / - and begin with a letter or digit", name)
         check.one_of("on_outage=", self.on_outage, ("local", "deny", "allow"))
         check.integer("replicas=", self.replicas, minimum=1)

@@ -78,12 +78,7 @@ class RateLimiter:
         check.instance("redis", redis, RedisLink, "a RedisLink", optional=True)
         check.integer("max_keys", max_keys, minimum=1)
         check.seconds("denial_cache", denial_cache, zero=True)
-        if (
-            not isinstance(namespace, str)
-            or not namespace.isprintable()
-            or not namespace
-            or set(namespace) & set("{} *?[")
-        ):
+        if not str(namespace).isprintable() or not namespace or set(str(namespace)) & set("{} *?["):
             check.value("namespace must be a plain word", namespace)
         check.done()
         self.name: str = "ratelimit"
@@ -125,7 +120,7 @@ class RateLimiter:
         if self._merging is None:
             outlooks, grants = self._memory.take(asks, cost)
             return self._report(Decision([ask[0] for ask in asks], outlooks, "memory", cost, grants))
-        if self._merging is not None and self._link is not None and self._link.up:
+        if self._link is not None and self._link.up:
             try:
                 return self._report(await self._with_redis(self._link, self._merging, asks, cost))
             except RedisError:

@@ -29,6 +29,7 @@ from prodkit.redis.link import RedisLink
 __all__ = ["Merging"]
 
 _BATCH: Final = 100
+_AT_ONCE: Final = 10  # batches merged before Redis is used again: about 50 ms
 _SENDING: Final = -1  # the stamp of an entry on its way to Redis: nothing is added to it any more
 _MAX_RESETS: Final = 100_000
 
@@ -148,9 +149,19 @@ class Merging:
             self.guard(every=True)
             self.work()
 
-    def recovered(self) -> None:
-        """Guard what Redis does not know, and merge it in the background. Called when Redis answers again."""
-        self.guard(every=False)
+    async def recovered(self) -> None:
+        """Merge what Redis does not know: the first thousand callers now, the others in the background.
+
+        Called by the link when Redis answers again, before other callers use it.
+        """
+        if self._link.replicated:
+            self.guard(every=True)
+        else:
+            self.guard(every=False)
+        for _ in range(_AT_ONCE):
+            if not self._pending:
+                break
+            await self._merge(list(islice(self._pending, _BATCH)))
         self.work()
 
     def work(self) -> None:
@@ -249,6 +260,9 @@ class Merging:
 
     async def _send_refunds(self) -> None:
         while self._refunds:
-            name, stamp, cost = self._refunds[-1]
-            await redis_store.REFUND(self._link, keys=[name], args=[stamp, cost])
-            self._refunds.remove((name, stamp, cost))
+            name, stamp, cost = self._refunds.pop()
+            try:
+                await redis_store.REFUND(self._link, keys=[name], args=[stamp, cost])
+            except BaseException:
+                self._refunds.append((name, stamp, cost))
+                raise

@@ -147,7 +147,7 @@ def _connection_options(url: str) -> dict[str, Any]:
     from redis.asyncio.connection import parse_url
 
     try:
-        options = dict(parse_url(url))
+        options: dict[str, Any] = dict(parse_url(url))
         if "protocol" in options:
             options["protocol"] = int(options["protocol"])
     except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -129,6 +129,11 @@ class RedisLink(Managed):
         return self._address is not None and self._address.kind == "cluster"
 
     @property
+    def replicated(self) -> bool:
+        """True for a Sentinel group or a cluster, where a primary that fails may take its last writes with it."""
+        return self._address is not None and self._address.kind != "single"
+
+    @property
     def address(self) -> str:
         """The URL without user, password and options."""
         return "none" if self._address is None else self._address.shown
@@ -223,6 +228,24 @@ class RedisLink(Managed):
             return await self._call(fn, topology.client, self.timeout if timeout is None else timeout)
         finally:
             slots.release()
+
+    async def scan(
+        self, match: str | bytes, *, key: str | bytes | None = None, count: int = 1000
+    ) -> AsyncIterator[list[bytes]]:
+        """Iterate over the names of keys, a page at a time, in one pass of SCAN.
+
+        Args:
+            match: a pattern of Redis.
+            key: on a cluster, a key of the node to scan.
+            count: keys that Redis looks at for one page; 1000 takes it about a millisecond.
+        """
+        cursor: bytes | int = 0
+        while True:
+            cursor, names = await self.execute("SCAN", cursor, "MATCH", match, "COUNT", count, key=key)
+            if names:
+                yield names
+            if cursor in (0, b"0"):
+                return
 
     def on_up(self, callback: Callable[[], Awaitable[object] | object]) -> Callable[[], None]:
         """Call `callback` when Redis answers again, before other callers may use it; return its removal.

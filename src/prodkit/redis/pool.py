@@ -73,7 +73,7 @@ def open_client(address: Address, max_connections: int, *, sentinel_timeout: flo
     tls = {name: options[name] for name in options if name.startswith("ssl_")}
     if "connection_class" in options:
         tls["ssl"] = True
-    sentinels = Sentinel(
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]
         list(address.hosts),
         sentinel_kwargs={
             "socket_timeout": sentinel_timeout,
@@ -85,5 +85,6 @@ def open_client(address: Address, max_connections: int, *, sentinel_timeout: flo
     )
     for name in ("host", "port", "connection_class"):
         options.pop(name, None)
-    pool = _SentinelPool(address.service, sentinels, max_connections=max_connections, **options, **tls)
+    size = max_connections + 5  # the probe and the listener of a moment do not wait for callers
+    pool: Any = _SentinelPool(address.service, sentinels, max_connections=size, **options, **tls)  # type: ignore[no-untyped-call]
     return Redis.from_pool(pool)

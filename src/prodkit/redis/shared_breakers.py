@@ -51,7 +51,8 @@ if redis.call('GET', KEYS[2]) == ARGV[1] then
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
   return 0
 end
-return math.max(1, redis.call('PTTL', KEYS[2]))
+-- PTTL rounds down
+return math.max(1, math.min(tonumber(ARGV[2]), redis.call('PTTL', KEYS[2]) + 1))
 """)
 
 

@@ -18,7 +18,10 @@ __all__ = ["OneServer", "Topology", "open_topology"]
 class Topology(Protocol):
     """The connections of a link, as the link uses them."""
 
-    client: Any
+    @property
+    def client(self) -> Any:
+        """The client that :meth:`RedisLink.run` hands out."""
+        ...
 
     @property
     def opened(self) -> int:
