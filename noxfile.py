@@ -34,15 +34,7 @@ CHECKS = {
     "types": [["mypy"], ["mypy", "-p", "advisory"], ["pyright"]],
     "layers": [["lint-imports"]],
 }
-BENCHMARKS = (
-    "overhead",
-    "goodput",
-    "goodput_http",
-    "cache_ratelimit",
-    "files",
-    "llm_overhead",
-    "sessions_postgres",
-)
+NOT_BENCHMARKS = {"__init__", "harness"}
 
 
 class SetUpError(Exception):
@@ -214,19 +206,40 @@ def examples(rest: list[str]) -> None:
     in_venv("pytest", "tests/docs/test_examples.py", *rest)
 
 
+def benchmarks() -> list[str]:
+    """The runnable modules of benchmarks/: those that end in a main block."""
+    return [
+        path.stem
+        for path in sorted((ROOT / "benchmarks").glob("*.py"))
+        if path.stem not in NOT_BENCHMARKS and "__main__" in path.read_text()
+    ]
+
+
 def bench(rest: list[str]) -> None:
     """Runs the benchmarks (all, or those named) and prints ratios; with --peers, beside the peers."""
     prepare("dev")
     python = PYTHON
     if "--peers" in rest:
         python = peers()
-        rest = [each for each in rest if each != "--peers"]
-    for name in rest or BENCHMARKS:
-        code = subprocess.run(
-            [str(python), "-m", f"benchmarks.{name}"], cwd=ROOT, env=environment()
-        ).returncode
-        if code:
-            raise SystemExit(code)
+    options = [each for each in rest if each.startswith("-") and each != "--peers"]
+    names = [each for each in rest if not each.startswith("-")] or benchmarks()
+    times: list[float] = []
+    failed: list[str] = []
+    for number, name in enumerate(names, 1):
+        left = (
+            f", about {sum(times) / len(times) * (len(names) - number + 1) / 60:.0f} min left"
+            if times
+            else ""
+        )
+        say(f"benchmark {number} of {len(names)}: {name}{left}")
+        began = time.monotonic()
+        command = [str(python), "-m", f"benchmarks.{name}", *options]
+        if subprocess.run(command, cwd=ROOT, env=environment()).returncode:
+            failed.append(name)
+        times.append(time.monotonic() - began)
+    if failed:
+        say(f"goals missed or not measured: {', '.join(failed)}")
+        raise SystemExit(1)
 
 
 def peers() -> Path:
@@ -248,7 +261,86 @@ def package(rest: list[str]) -> None:
     in_venv("pytest", "tests/house/test_package.py", *rest)
 
 
-TASKS = {each.__name__: each for each in (demo, tests, lint, types, layers, docs, examples, bench, package)}
+def site(rest: list[str]) -> None:
+    """Builds the documentation site into .prodkit/site/html (or serves it: `site serve`)."""
+    prepare("dev")
+    in_venv("python", "tools/site.py", *rest)
+
+
+def lowest(rest: list[str]) -> None:
+    """Runs the unit tests with the lowest versions that pyproject.toml allows (needs uv)."""
+    prepare("dev")
+    uv = shutil.which("uv") or str(PYTHON.parent / "uv")
+    venv = HOME / "lowest"
+    python = venv / PYTHON.relative_to(VENV)
+    with LOG.open("w") as log:
+        if not python.exists():
+            run_set_up([uv, "venv", "--python", sys.executable, str(venv)], log)
+        direct = [uv, "pip", "install", "--python", str(python), "--resolution", "lowest-direct"]
+        run_set_up([*direct, "-e", f"{ROOT}[all,testing]"], log)
+        tools = [uv, "pip", "install", "--python", str(python), "pytest-timeout"]
+        run_set_up(tools, log)
+    paths = rest or [str(path) for path in unit_tests()]
+    # Old releases use what their own dependencies have since deprecated; that is not a fault of ours.
+    command = [str(python), "-m", "pytest", "-q", "-W", "ignore::DeprecationWarning", *paths]
+    code = subprocess.run(command, cwd=ROOT, env=environment()).returncode
+    if code:
+        raise SystemExit(code)
+
+
+def unit_tests() -> list[Path]:
+    """The folders of tests that need no development tool and no server."""
+    packages = {path.name for path in (ROOT / "src" / "prodkit").iterdir()}
+    return sorted(path for path in (ROOT / "tests").iterdir() if path.name in packages)
+
+
+def image(rest: list[str]) -> None:
+    """Builds the app's image, runs it with compose and tries it (needs Docker; --local-bases: no registry)."""
+    code = subprocess.run([sys.executable, str(ROOT / "tools" / "image.py"), *rest], cwd=ROOT).returncode
+    if code:
+        raise SystemExit(code)
+
+
+def fresh(rest: list[str]) -> None:
+    """Runs both commands of README in minimal Debian 12 and 13 chroots (needs root and debootstrap)."""
+    code = subprocess.run([sys.executable, str(ROOT / "tools" / "fresh.py"), *rest], cwd=ROOT).returncode
+    if code:
+        raise SystemExit(code)
+
+
+def full(rest: list[str]) -> None:
+    """Runs what is too long for every change: fresh machines, lowest versions, fuzzing."""
+    for task in (tests, lowest, fuzz, fresh, image):
+        say(f"full: {task.__name__}")
+        task([])
+
+
+def fuzz(rest: list[str]) -> None:
+    """Fuzzes the parsers of files for SECONDS each (60 by default)."""
+    prepare("dev")
+    in_venv("python", "tests/fuzz/fuzz_walkers.py", "all", *(rest or ["60"]))
+
+
+TASKS = {
+    each.__name__: each
+    for each in (
+        demo,
+        tests,
+        lint,
+        types,
+        layers,
+        docs,
+        examples,
+        bench,
+        package,
+        site,
+        lowest,
+        fuzz,
+        image,
+        fresh,
+        full,
+    )
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -31,7 +31,7 @@ async def arriving(data: bytes) -> AsyncIterator[bytes]:
 
 async def main() -> None:
     policy = files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048)
-    async with files.Validator(policy, language="en") as avatars:
+    async with files.Validator(policy) as avatars:
         raw = photo()
         clean = await avatars.check(
             arriving(raw), filename="C:\\fotos\\eu na praia.JPG", declared_type="", sanitise=True

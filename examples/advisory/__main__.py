@@ -1,6 +1,6 @@
 """``python -m advisory demo | serve | worker | migrate``.
 
-Settings come first and everything heavy later, so that a bad environment is told in well under two seconds.
+Settings come first and everything heavy later, so that a bad environment is reported in well under two seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ``serve``, ``worker`` and ``migrate`` do, once the settings are known to be good."""
+"""The commands ``serve``, ``worker`` and ``migrate``, run with valid settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["run"]
 
 
 def run(command: str, settings: Settings) -> int:
-    """Runs one command; what a person can mend is told in one line."""
+    """Run one command; report what the operator can fix in one line."""
     runtime = Runtime()
     chosen: dict[str, Callable[[Settings, Runtime], Coroutine[Any, Any, int]]] = {
         "serve": _serve,
@@ -56,6 +56,8 @@ async def _serve(settings: Settings, runtime: Runtime) -> int:
         )
         return 1
     with listener:
+        if settings.migrate:
+            await _migrate(settings, runtime)
         if not await is_current(settings.database_url):
             print(
                 "advisory: o banco de dados está desatualizado; rode `python -m advisory migrate`",
@@ -68,16 +70,21 @@ async def _serve(settings: Settings, runtime: Runtime) -> int:
 
 
 async def _worker(settings: Settings, runtime: Runtime) -> int:
-    """Until SIGTERM or Ctrl-C; then the jobs under way are handed over."""
+    """Work until SIGTERM or Ctrl-C, then hand over the jobs in flight."""
+    from loguru import logger
+
     from advisory.services import make_claude, make_worker
+    from advisory.store.council import CouncilRows
+    from advisory.worker.council import Council
     from prodkit import postgres, running
 
     db = postgres.Pool(settings.database_url, application_name="advisory-worker", runtime=runtime)
     claude = make_claude(settings, runtime)
-    worker = make_worker(settings, db, claude)
+    worker = make_worker(db, Council(CouncilRows(), claude).job(), runtime)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     async with running(db, aclosing(claude), worker):
+        logger.info("the worker takes jobs")
         await stop.wait()
     return 0

@@ -13,7 +13,7 @@ __all__ = ["bound_socket", "make_server"]
 
 
 def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
-    """Waits at most ``graceful_seconds`` for requests under way; uvicorn's own default waits for ever."""
+    """Waits at most ``graceful_seconds`` for requests in flight; uvicorn's own default has no limit."""
     return uvicorn.Server(
         uvicorn.Config(
             app,

@@ -1,4 +1,4 @@
-"""The app's environment. Imported before anything heavy, so that a bad variable is told at once."""
+"""The app's environment. Imported before anything heavy, so that a bad variable is reported at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Settings"]
 
 
 class Settings(env.Settings):
-    """What `python -m advisory serve` needs; `ENV_VARIABLES.md` of a deployment is made from this class."""
+    """The environment of `python -m advisory serve`, and the source of a deployment's `ENV_VARIABLES.md`."""
 
     environment: env.Environment = Field(
         default="production", description="where it runs; production asks for https"
@@ -36,6 +36,10 @@ class Settings(env.Settings):
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8000, description="port to listen on")
     worker: bool = Field(
         default=True, description="run councils in this process too; false with `advisory worker`"
+    )
+    migrate: bool = Field(
+        default=False,
+        description="bring the database up to date before serving; for one container without a step before",
     )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1",

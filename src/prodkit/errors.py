@@ -36,7 +36,9 @@ None where it is not known. Messages and attributes never hold a secret.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "BulkheadFullError",
     "CallTimeoutError",
     "CircuitOpenError",
+    "CommitOutcome",
     "CommitUnknownError",
     "CsrfError",
     "DatabaseError",
@@ -178,7 +181,12 @@ class EnvError(InvalidError):
 
 @dataclass(frozen=True, slots=True)
 class FileProblem:
-    """One reason why a file was refused: a stable code and a text for people."""
+    """One reason why a file was refused.
+
+    Args:
+        code: stable, for programs.
+        message: for the person who sent the file.
+    """
 
     code: str
     message: str
@@ -214,11 +222,36 @@ class DatabaseError(UnavailableError):
     """PostgreSQL could not be reached, or the connection was lost."""
 
 
-class CommitUnknownError(DatabaseError):
-    """The connection was lost, or too slow, during COMMIT: it may or may not have taken effect.
+class CommitOutcome(StrEnum):
+    """What became of a COMMIT. True only when it is ``committed``."""
 
-    Look for what the transaction should have written before doing it again.
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    UNKNOWN = "unknown"
+
+    def __bool__(self) -> bool:
+        return self is CommitOutcome.COMMITTED
+
+
+class CommitUnknownError(DatabaseError):
+    """The reply to COMMIT did not arrive: it may or may not have taken effect.
+
+    Look for what the transaction should have written before doing it again, or ask :meth:`resolve`.
     """
+
+    resolver: Callable[[], Awaitable[CommitOutcome]] | None = None
+
+    async def resolve(self) -> CommitOutcome:
+        """Find out what became of the COMMIT.
+
+        Returns ``CommitOutcome.UNKNOWN`` where the reply never arrived and the transaction had not been opened with
+        ``resolvable=True``, or where the server cannot be reached now; asking again later may give more.
+        """
+        return CommitOutcome.UNKNOWN if self.resolver is None else await self.resolver()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {name: value for name, value in vars(self).items() if name != "resolver"}
+        return type(self), self.args, facts
 
 
 class RedisError(UnavailableError):
@@ -267,9 +300,26 @@ class MissingExtraError(ProdkitError, ImportError):
 
     @classmethod
     def named(cls, package: str, extra: str) -> MissingExtraError:
-        """The error for `package`, which the extra `extra` installs."""
-        return cls(
-            f"{package} is not installed: run `pip install '{DISTRIBUTION}[{extra}]'`",
-            extra=extra,
-            package=package,
-        )
+        """Return the error for `package`, which the extra `extra` installs."""
+        message = f"{package} is not installed: run `pip install '{DISTRIBUTION}[{extra}]'`"
+        if namesake():
+            message += f". {NAMESAKE}"
+        return cls(message, extra=extra, package=package)
+
+
+NAMESAKE: Final = (
+    "The distribution 'prodkit' is installed too: it is another project with the same import name and overwrites files "
+    f"of this one. Run `pip uninstall prodkit` and `pip install --force-reinstall {DISTRIBUTION}`"
+)
+"""The advice for an environment that holds the other project as well."""
+
+
+def namesake() -> bool:
+    """Return True when the other project named ``prodkit`` is installed in this environment."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution("prodkit")
+    except PackageNotFoundError:
+        return False
+    return True

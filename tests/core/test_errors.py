@@ -2,6 +2,7 @@ import copy
 import inspect
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +87,14 @@ def test_a_missing_extra_names_the_command() -> None:
     error = MissingExtraError.named("redis", "redis")
     assert "pip install 'prodkit-resilience[redis]'" in str(error)
     assert (error.package, error.extra) == ("redis", "redis")
+
+
+def test_a_missing_extra_warns_of_the_other_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "prodkit-0.4.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: prodkit\nVersion: 0.4.0\n")
+    assert "another project" not in str(MissingExtraError.named("redis", "redis"))
+    monkeypatch.syspath_prepend(tmp_path)
+    message = str(MissingExtraError.named("redis", "redis"))
+    assert "pip install 'prodkit-resilience[redis]'" in message
+    assert "`pip uninstall prodkit`" in message

@@ -16,7 +16,7 @@ from upload_corpus.parts import ihdr, png
 from prodkit import Deadline, DeadlineExceededError, Runtime, UnavailableError, files
 from prodkit.errors import FileProblem
 from prodkit.files import messages
-from prodkit.files.validator import FileAccepted, FileRejected
+from prodkit.files.events import FileAccepted, FileRejected
 
 JPEG = bases()["jpeg"][1]
 
@@ -40,7 +40,7 @@ async def test_a_clean_file_says_what_it_is(avatars: files.Validator) -> None:
     assert str(JPEG[:8]) not in repr(clean)
 
 
-async def test_every_problem_is_told_at_once(avatars: files.Validator) -> None:
+async def test_every_problem_is_reported_at_once(avatars: files.Validator) -> None:
     found = await codes(avatars, JPEG, "x.php.png", "text/html")
     assert found == ["extension_dangerous", "extension_mismatch", "declared_type_mismatch"]
     assert await codes(avatars, b"", "x.php.png") == ["empty", "extension_dangerous"]
@@ -215,7 +215,7 @@ async def test_the_deadline_of_the_caller_ends_a_slow_upload() -> None:
         await files.Validator(files.ImagePolicy()).check(slow(), filename="a.jpg", declared_type=None)  # type: ignore[arg-type]
 
 
-async def test_two_uploads_of_one_name_are_told_apart_by_their_digest(avatars: files.Validator) -> None:
+async def test_two_uploads_of_one_name_differ_in_their_digest(avatars: files.Validator) -> None:
     first, second = await asyncio.gather(
         *(avatars.check(each, filename="a.jpg", declared_type=None) for each in (JPEG, JPEG + b"\n"))
     )

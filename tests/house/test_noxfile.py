@@ -30,7 +30,7 @@ def nox_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "LOG": home / "setup.log",
     }.items():
         monkeypatch.setattr(module, name, value)
-    (tmp_path / "pyproject.toml").write_text("[dependency-groups]\ndev = []\n")
+    (tmp_path / "pyproject.toml").write_text("[dependency-groups]\nadvisory = []\ndev = []\n")
     return module
 
 

@@ -1,8 +1,10 @@
 """The wheel holds the whole package and nothing else, and works with the sources out of sight."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -60,3 +62,79 @@ print(prodkit.__file__)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(tmp_path))
+
+
+OTHER = """
+Metadata-Version: 2.1
+Name: prodkit
+Version: 0.4.0
+Provides-Extra: llm
+"""
+
+
+@pytest.fixture(scope="module")
+def index(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package index in a folder that holds our wheel and the other project named prodkit."""
+    root = tmp_path_factory.mktemp("index")
+    other = root / "prodkit-0.4.0-py3-none-any.whl"
+    with zipfile.ZipFile(other, "w") as archive:
+        info = "prodkit-0.4.0.dist-info"
+        archive.writestr("prodkit/__init__.py", "OTHER_PROJECT = True\n")
+        archive.writestr(f"{info}/METADATA", OTHER.lstrip())
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/RECORD", f"prodkit/__init__.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n"
+        )
+    (root / wheel.name).write_bytes(wheel.read_bytes())
+    return root
+
+
+def printed_commands() -> dict[str, str]:
+    """Every ``pip install`` of a requirement that README, docs and the sources print, with its place."""
+    found: dict[str, str] = {}
+    pages = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "src").rglob("*.py"),
+    ]
+    for page in pages:
+        for match in re.finditer(
+            r"pip install\s+(?:-U\s+|--\S+\s+)*'?([A-Za-z.][\w.-]*(?:\[[\w,]+\])?)", page.read_text()
+        ):
+            found.setdefault(match[1], str(page.relative_to(ROOT)))
+    return {name: place for name, place in found.items() if name.startswith("prodkit")}
+
+
+def test_every_printed_command_installs_this_project(index: Path, tmp_path: Path) -> None:
+    commands = printed_commands()
+    assert any("[all" in name for name in commands)
+    for name, place in commands.items():
+        target = tmp_path / re.sub(r"\W", "_", name)
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--disable-pip-version-check",
+        ]
+        done = subprocess.run(
+            [*pip, "--find-links", str(index), "--target", str(target), name],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": ""},
+        )
+        assert done.returncode == 0, f"{place}: {name}: {done.stderr}"
+        assert "does not provide the extra" not in done.stderr, f"{place}: {name}"
+        assert (target / "prodkit" / "errors.py").exists(), f"{place}: {name} installs the other project"
+
+
+def test_the_name_of_the_distribution_stands_in_one_place() -> None:
+    from prodkit.errors import DISTRIBUTION
+
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["name"] == DISTRIBUTION

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from prodkit.logs.redaction import forget_secrets
+from prodkit.core.secrets import REGISTRY
 
 
 @pytest.fixture(autouse=True)
 def _no_registered_secrets() -> Iterator[None]:
     yield
-    forget_secrets()
+    REGISTRY.clear()

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from prodkit import Deadline, Runtime
-from prodkit.policies.fallback import Fallback, FallbackUsed
+from prodkit.policies.events import FallbackUsed
+from prodkit.policies.fallback import Fallback
 from prodkit.testing import virtual_time
 
 

@@ -12,7 +12,8 @@ from prodkit import (
     Runtime,
     Timeout,
 )
-from prodkit.policies.hedge import Hedge, HedgeStarted, HedgeWon
+from prodkit.policies.events import HedgeStarted, HedgeWon
+from prodkit.policies.hedge import Hedge
 from prodkit.testing import virtual_time
 
 

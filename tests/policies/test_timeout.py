@@ -137,7 +137,7 @@ async def test_on_a_stream_it_bounds_the_wait_for_each_item() -> None:
 
 def test_nonsense_is_refused() -> None:
     for wrong in (0, -1, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=f"positive number of seconds or None, got {wrong}"):
+        with pytest.raises(ValueError, match=f"number of seconds above 0 or None, got {wrong}"):
             pk.Timeout(wrong)
     assert repr(pk.Timeout(1.5)) == "Timeout(1.5)"
 

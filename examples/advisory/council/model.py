@@ -42,7 +42,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How many of the seats stand where."""
+    """The number of seats in each state."""
 
     total: int
     done: int
@@ -73,13 +73,12 @@ class Run:
     synthesis: str = ""
     synthesis_model: str = ""
     synthesis_reason: str = ""
-    fence: int = 0
     last_seq: int = 0
     seats: tuple[Seat, ...] = field(default=())
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen unless the user asks for it."""
+        """True when nothing more happens unless the user asks for it."""
         return self.status in FINISHED
 
     @property

@@ -1,4 +1,4 @@
-"""What is left to do, and what a run has come to. Pure: a resumed run is decided like a new one."""
+"""The remaining work and the outcome of a run. Pure: a resumed run is decided like a new one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from advisory.council.model import RunStatus, Seat, Tally
 __all__ = ["MAX_EXPERTS", "MAX_QUESTION", "MIN_QUESTION", "RESUMABLE", "has_quorum", "outcome", "to_ask"]
 
 RESUMABLE = ("partial", "unsynthesised", "no_quorum", "stopped")
-"""How a run may have ended of which something is left to do."""
+"""Outcomes that leave something to do."""
 
 MIN_QUESTION = 10
 MAX_QUESTION = 2000
@@ -28,7 +28,7 @@ def has_quorum(seats: Sequence[Seat]) -> bool:
 
 
 def outcome(seats: Sequence[Seat], *, synthesised: bool) -> RunStatus:
-    """The final status, once every seat has a result and the chairman was asked or spared."""
+    """The final status, once every seat has a result and the chairman has answered or was not asked."""
     if to_ask(seats):
         raise ValueError("a run with seats that were not asked has no outcome yet")
     if not has_quorum(seats):

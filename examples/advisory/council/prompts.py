@@ -1,4 +1,4 @@
-"""What the models are told. An expert's text reaches the chairman as JSON data, never as instructions."""
+"""The prompts. An expert's text reaches the chairman as JSON data, never as instructions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user reads about a council: milestones, reasons, statuses. One place, one voice."""
+"""The user's texts about a council: milestones, reasons, statuses. One place, one voice."""
 
 from __future__ import annotations
 

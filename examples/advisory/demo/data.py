@@ -1,4 +1,4 @@
-"""What the demo begins with."""
+"""The demo's initial data."""
 
 from __future__ import annotations
 

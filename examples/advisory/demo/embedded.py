@@ -16,7 +16,7 @@ from prodkit.testing.servers import Postgres, Redis
 __all__ = ["Embedded"]
 
 _PACE = ("slow-1.6", "slow-3.4", "slow-5.2", "slow-2.2", "slow-4.3", "slow-2.8")
-"""How long the simulated experts think, in seconds: long enough to watch them finish one after the other."""
+"""The seconds that simulated experts take: long enough to watch them finish one after the other."""
 
 
 class Embedded:

@@ -1,9 +1,9 @@
-"""What is different in the demo: the first visit is signed in.
+"""Demo mode: the first visit is signed in.
 
 Why that is safe. It exists only in the process that ``python -m advisory demo`` starts, which listens on loopback
 and refuses any other address. It answers only requests whose peer is this machine and whose Host names it (a page
 elsewhere that points its own name at 127.0.0.1 has another Host), and never one that the browser calls cross-site.
-The account holds nothing but what visitors of the demo typed, and its password is known to nobody. Who signs out
+The account holds nothing but what visitors of the demo typed, and its password is random and not kept. Who signs out
 stays signed out, to see registration and sign-in, until the browser is closed.
 """
 
@@ -38,7 +38,7 @@ class DemoMode:
         return self.user is not None and user.id == self.user.id
 
     def may_sign_in(self, request: Request) -> bool:
-        """Whether an unknown visitor becomes the demo's user."""
+        """Return True when an unknown visitor becomes the demo's user."""
         return (
             self.user is not None
             and _LEFT not in request.cookies

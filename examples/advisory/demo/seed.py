@@ -18,7 +18,7 @@ async def seed_experts(services: Services) -> None:
 
 
 async def seed(services: Services) -> User:
-    """Experts and the demo account. Nobody knows its password: the demo signs in without one."""
+    """Add experts and the demo account, whose password is random: the demo signs in without one."""
     await seed_experts(services)
     found = await services.users.with_hash(DEMO_EMAIL)
     if found is not None:

@@ -37,7 +37,7 @@ async def migrate(dsn: str | Revealable, *, timeout: float = 60.0) -> bool:
 
 
 async def is_current(dsn: str | Revealable) -> bool:
-    """Whether the database has the schema that this code was written for. Raises OSError when it is away."""
+    """Return True when the database has the schema of this code. Raises OSError when it is unreachable."""
     connection = await asyncpg.connect(reveal(dsn), timeout=10.0)
     try:
         return await _current(connection) == HEAD

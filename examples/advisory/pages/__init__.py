@@ -1,1 +1,1 @@
-"""How pages are made: templates, forms, Markdown, errors in Portuguese."""
+"""Pages: templates, forms, Markdown, errors in Portuguese."""

@@ -1,4 +1,4 @@
-"""What came in a form, what is wrong with it, and the checks that the forms share."""
+"""Submitted forms, their errors, and the checks that the forms share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user reads when a request fails."""
+"""The texts of failed requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TEXTS: Final[dict[int, tuple[str, str]]] = {
     400: ("Pedido inválido", "O navegador enviou algo que não entendemos. Volte e tente de novo."),
     403: (
         "Pedido recusado",
-        "A página ficou aberta tempo demais, ou o pedido veio de outro site. Recarregue e tente de novo.",
+        "A página ficou aberta por muito tempo, ou o pedido veio de outro site. Recarregue a página e tente de novo.",
     ),
     404: ("Página não encontrada", "O endereço não existe, ou o que havia aqui não é seu."),
     405: ("Pedido inválido", "Este endereço não aceita esse tipo de pedido."),

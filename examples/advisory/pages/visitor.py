@@ -1,4 +1,4 @@
-"""Who is asking."""
+"""The visitor behind a request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class SignInNeeded(Exception):  # noqa: N818 - not a failure: the handler shows the way
-    """The page is for somebody who is signed in."""
+    """The page needs a signed-in visitor."""
 
 
 def session_of(request: Request) -> Session:

@@ -1,4 +1,4 @@
-"""How the service is, for people and for whoever restarts it. The kit's routes tell it to machines."""
+"""The health page for people, and liveness. The kit's routes report health to machines."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _RECHECK = 2.0
 async def events(request: Request, run_id: UUID) -> Response:
     """Events after ``Last-Event-ID`` (which browsers send when they come back), else after ``?depois=``.
 
-    When the run has ended and nothing is left to tell, 204 tells the browser not to come back.
+    After the run's last event, 204 makes the browser stop reconnecting.
     """
     app, user = services(request), await signed_in(request)
     run = await app.runs.get(user.id, run_id)

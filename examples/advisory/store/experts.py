@@ -13,7 +13,7 @@ __all__ = ["Avatar", "Expert", "Experts"]
 
 @dataclass(frozen=True, slots=True)
 class Expert:
-    """Somebody to ask. Without an owner it is seeded: seen by everybody, changed by nobody."""
+    """An expert of the council. One without an owner is seeded: visible to every account, read-only."""
 
     id: int
     owner_id: int | None
@@ -38,7 +38,7 @@ _VISIBLE = "deleted_at is null and (owner_id is null or owner_id = $1)"
 
 
 class Experts:
-    """What a user may see is part of every statement."""
+    """Every statement filters by what the user may see."""
 
     def __init__(self, db: postgres.Pool) -> None:
         self._db = db

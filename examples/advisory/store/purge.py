@@ -1,4 +1,4 @@
-"""What is removed for good: the page promises ninety days in the bin."""
+"""Permanent removal, after the ninety days in the bin that the page promises."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ KEPT_DAYS = 90
 
 
 async def purge(db: postgres.Pool) -> int:
-    """Removes councils and experts deleted more than 90 days ago, avatars nobody shows, dead sessions; how many.
+    """Remove what was deleted 90 days ago, unused avatars and expired sessions; return the number of rows.
 
-    Several workers may do it at once: each row goes once, and a row restored meanwhile stays.
+    Several workers may do it at once: each row is removed once, and a row restored in between stays.
     """
     gone = 0
     async with db.transaction() as tx:

@@ -10,12 +10,12 @@ __all__ = ["EmailTakenError", "User", "Users"]
 
 
 class EmailTakenError(Exception):
-    """Somebody registered this address before."""
+    """The address already has an account."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who is signed in."""
+    """The account of a signed-in visitor."""
 
     id: int
     email: str

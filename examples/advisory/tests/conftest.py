@@ -208,7 +208,7 @@ def quiet_model(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def visitor(app: Running) -> Iterator[Visitor]:
-    """Somebody without an account."""
+    """A visitor without an account."""
     visitor = Visitor(app.url)
     with visitor.http:
         yield visitor
@@ -216,13 +216,13 @@ def visitor(app: Running) -> Iterator[Visitor]:
 
 @pytest.fixture
 def ana(visitor: Visitor) -> Visitor:
-    """Somebody with an account of her own."""
+    """A visitor with an account."""
     return visitor.register()
 
 
 @pytest.fixture
 def bruno(app: Running) -> Iterator[Visitor]:
-    """Somebody else with an account."""
+    """A second visitor with an account."""
     visitor = Visitor(app.url)
     with visitor.http:
         yield visitor.register()

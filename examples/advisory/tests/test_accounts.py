@@ -15,7 +15,7 @@ def test_registering_signs_in_and_signing_out_ends_the_session(visitor):
     assert answer.status_code == 303
     assert answer.headers["location"] == "/"
     assert "Boas-vindas, Ana Lima!" in visitor.get("/").text
-    assert "Boas-vindas" not in visitor.get("/").text  # told once
+    assert "Boas-vindas" not in visitor.get("/").text  # shown once
     old = dict(visitor.http.cookies)
     assert visitor.post("/sair").headers["location"] == "/entrar"
     assert visitor.get("/historico").headers["location"] == "/entrar?proxima=/historico"

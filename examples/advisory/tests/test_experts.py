@@ -92,7 +92,7 @@ def test_what_is_no_picture_is_refused_with_the_reason(ana, content, name, kind,
 
 def test_what_hangs_behind_a_picture_is_not_kept(ana):
     create(ana, photo() + b"<?php system($_GET[0]); ?>")
-    if "/avatares/" in ana.get("/especialistas").text:  # taken and written anew, or refused: both are safe
+    if "/avatares/" in ana.get("/especialistas").text:  # re-encoded, or refused: both are safe
         assert b"<?php" not in ana.get(avatar_of(ana)).content
 
 

@@ -11,7 +11,7 @@ __all__ = ["imported"]
 
 
 async def imported(module: str) -> None:
-    """Imports `module` in a thread. A daemon one: a process that is told to stop does not wait for it.
+    """Import `module` in a daemon thread, which does not delay the end of the process.
 
     The SDK of the Messages API takes seconds; imported at its first call, it would stop the loop for as long.
     """
@@ -29,9 +29,9 @@ async def imported(module: str) -> None:
         error: Exception | None = None
         try:
             import_module(module)
-        except Exception as problem:  # noqa: BLE001 - told to whoever waits
+        except Exception as problem:  # noqa: BLE001 - reported to the caller
             error = problem
-        with suppress(RuntimeError):  # the loop has been closed meanwhile
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, error)
 
     threading.Thread(target=work, name=f"import {module}", daemon=True).start()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
-__all__ = ["Event", "EventStream", "Level", "Metric"]
+__all__ = ["Event", "EventStream", "Level", "Metric", "Metrics"]
 
 Level: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 """DEBUG: part of normal work. INFO: a change worth keeping. WARNING: a degradation. ERROR: something was lost."""
@@ -49,6 +49,10 @@ class Metric:
     help: str = ""
 
 
+Metrics: TypeAlias = Metric | tuple[Metric, ...] | None
+"""The measurements of an event class: one, several, or none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """The base of all events. A subclass is named ``<module>.<past tense>``::
@@ -56,8 +60,8 @@ class Event:
     @dataclass(frozen=True, slots=True, kw_only=True)
     class BreakerOpened(Event):
         name = "breaker.opened"
-        level = "WARNING"
-        metric = Metric("breaker_transitions", labels=("breaker", "after"))
+        level: ClassVar[Level] = "WARNING"
+        metric: ClassVar[Metrics] = Metric("breaker_transitions", labels=("breaker", "after"))
         breaker: str
 
     ``level`` is the severity under which logs show the event. ``metric`` is the measurement it feeds, several of
@@ -66,7 +70,7 @@ class Event:
 
     name: ClassVar[str] = "event"
     level: ClassVar[Level] = "DEBUG"
-    metric: ClassVar[Metric | tuple[Metric, ...] | None] = None
+    metric: ClassVar[Metrics] = None
 
 
 class EventStream:
@@ -85,7 +89,7 @@ class EventStream:
         self._subscribers: tuple[tuple[Callable[[Any], object], tuple[type[Event], ...]], ...] = ()
         self._wanted: dict[type[Event], bool | int] = {}
         self._fallback = True
-        self.failures = 0
+        self.failures: int = 0
 
     def subscribe(self, subscriber: Callable[[Any], object], *kinds: type[Event]) -> Callable[[], None]:
         """Call `subscriber` with every event of `kinds`, and return the function that ends the subscription.

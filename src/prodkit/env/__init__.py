@@ -8,7 +8,8 @@ from prodkit.core.lazy import attach
 from prodkit.errors import EnvError as EnvError, EnvProblem as EnvProblem
 
 if TYPE_CHECKING:
-    from prodkit.env.fields import Secret as Secret, secret as secret
+    from prodkit.core.secrets import Secret as Secret
+    from prodkit.env.fields import secret as secret
     from prodkit.env.reference import (
         Variable as Variable,
         env_example as env_example,
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
     )
     from prodkit.env.settings import Settings as Settings
     from prodkit.env.urls import PostgresUrl as PostgresUrl, RedisUrl as RedisUrl
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            ".errors": ("EnvError", "EnvProblem"),
+            ".core.secrets": ("Secret",),
+            "fields": ("secret",),
+            "reference": ("Variable", "env_example", "json_schema", "markdown", "variables"),
+            "settings": ("Settings",),
+            "urls": ("PostgresUrl", "RedisUrl"),
+        },
+    )
+    __all__ += ["Environment"]
 
 Environment: TypeAlias = Literal["development", "test", "staging", "production"]
 """The four places where a service runs."""
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".errors": ("EnvError", "EnvProblem"),
-        "fields": ("Secret", "secret"),
-        "reference": ("Variable", "env_example", "json_schema", "markdown", "variables"),
-        "settings": ("Settings",),
-        "urls": ("PostgresUrl", "RedisUrl"),
-    },
-)
-__all__ += ["Environment"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from prodkit.core.secrets import RuleError
 from prodkit.env.texts import Language, headline, hint
 from prodkit.errors import EnvError, EnvProblem
 
@@ -96,9 +97,9 @@ class Problems:
 
 
 def _translate(kind: str, context: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
-    if kind == "prodkit":
-        facts = {key: value for key, value in context.items() if key != "rule"}
-        return str(context["rule"]), facts
+    broken = context.get("error")
+    if isinstance(broken, RuleError):
+        return broken.rule, broken.facts
     for key, sign in _LIMITS.items():
         if key in context and kind not in _RULES:
             return "range", {"limit": f"{sign} {context[key]}"}

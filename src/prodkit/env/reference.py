@@ -20,7 +20,17 @@ __all__ = ["Variable", "env_example", "json_schema", "markdown", "variables"]
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One variable of a service, as its documentation tells it."""
+    """One variable of a service, as its documentation shows it.
+
+    Args:
+        name: the variable, prefix included.
+        kind: its type in words.
+        required: the service does not start without it.
+        default: the default as text; empty when there is none, masked for secrets.
+        secret: the value is hidden in logs and errors.
+        description: the field's description, one line.
+        min_length: least number of characters of a secret.
+    """
 
     name: str
     kind: str
@@ -32,7 +42,7 @@ class Variable:
 
 
 def variables(settings: type[Settings]) -> tuple[Variable, ...]:
-    """The variables of `settings`, in the order of the class. A default that is a secret is not shown."""
+    """Return the variables of `settings`, in the order of the class. A default that is a secret is not shown."""
     source = Source(settings, {}, Problems("en"))
     found = []
     for key, field in settings.model_fields.items():
@@ -53,7 +63,7 @@ def variables(settings: type[Settings]) -> tuple[Variable, ...]:
 
 
 def env_example(settings: type[Settings]) -> str:
-    """A ``.env.example``: required variables empty, optional ones commented out with their defaults."""
+    """Return a ``.env.example`` of `settings`: required variables empty, optional ones commented out with defaults."""
     lines = ["# Copy this file to .env and fill in the values."]
     for each in variables(settings):
         about = [text for text in (each.description, each.kind) if text]
@@ -87,7 +97,7 @@ _NOTES = {
 
 
 def markdown(settings: type[Settings], *, language: Language = "en") -> str:
-    """An ``ENV_VARIABLES.md``."""
+    """Return an ``ENV_VARIABLES.md`` of `settings`; `language` is ``en`` or ``pt-BR``."""
     title, *heads, yes, no = _HEADS[language]
     lines = [f"# {title}", "", _NOTES[language], "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for each in variables(settings):
@@ -103,7 +113,7 @@ def markdown(settings: type[Settings], *, language: Language = "en") -> str:
 
 
 def json_schema(settings: type[Settings]) -> dict[str, Any]:
-    """A JSON schema of the environment: property names are variables."""
+    """Return a JSON schema of the environment that `settings` reads: property names are variables."""
     schema = settings.model_json_schema(by_alias=False)
     source = Source(settings, {}, Problems("en"))
     names = {key: source.variables(field, key)[0] for key, field in settings.model_fields.items()}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
+from prodkit.core.secrets import REGISTRY
 from prodkit.env.fields import MASK, Hidden
 from prodkit.env.problems import Problems
 from prodkit.env.source import Source, read_dotenv, read_files, typos
@@ -33,8 +34,9 @@ class Settings(BaseSettings):
 
     ``database_url`` is read from ``DATABASE_URL``, or from the file that ``DATABASE_URL_FILE`` names. Lists
     are written ``a,b,c`` or in JSON. ``model_config = {"env_prefix": "SHOP_"}`` puts a prefix before every
-    name. ``Settings(name=value)`` makes settings from values alone, for tests: it does not look at the
-    environment."""
+    name. ``Settings(name=value)`` makes settings from values alone, for tests: the environment is
+    not read.
+    """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         frozen=True,
@@ -85,6 +87,7 @@ class Settings(BaseSettings):
         del environ, dotenv  # a traceback that shows locals shows none of ours
         if loaded is None:
             raise problems.error()
+        REGISTRY.add(*loaded.secret_values())
         return loaded
 
     @classmethod

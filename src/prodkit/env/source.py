@@ -1,4 +1,4 @@
-"""Where values come from: the process environment, .env files, and the files that ``NAME_FILE`` points to."""
+"""Sources of values: the process environment, .env files, and the files that ``NAME_FILE`` points to."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _read_secret_file(path: Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Why, without the path: whoever misplaces a secret puts it there."""
+    """The reason without the path: people sometimes put the secret itself there."""
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8"
     if isinstance(error, OSError) and error.errno:
@@ -183,7 +183,7 @@ def _nearest(name: str, known: Collection[str]) -> str | None:
 
 
 def _same_words(a: str, b: str) -> bool:
-    """Whether no word became another one: REDIS_PORT is no misspelt REDIS_HOST, though two letters differ."""
+    """Return True when no word became another one: REDIS_PORT is no misspelt REDIS_HOST, two letters apart."""
     left, right = a.split("_"), b.split("_")
     if len(left) != len(right):
         return True

@@ -1,4 +1,4 @@
-"""What each broken rule tells the person who has to mend it, in English and Brazilian Portuguese."""
+"""Hints for each broken rule, in English and Brazilian Portuguese."""
 
 from __future__ import annotations
 

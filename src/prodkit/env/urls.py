@@ -1,8 +1,9 @@
-"""Addresses of PostgreSQL and Redis, read as their drivers read them, and refused where the drivers misread.
+"""Addresses of PostgreSQL and Redis, read as their drivers read them, and refused where they misread.
 
 asyncpg splits user and host at the *first* ``@`` and opens a database called ``'db '`` for a trailing
-blank; redis-py ignores a database that is not a number. Each such trap is a rule here, told before anything
-connects."""
+blank; redis-py ignores a database that is not a number. Each such trap is a rule here, checked before
+anything connects.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import re
 from typing import ClassVar, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from prodkit.env.fields import MASK, Hidden, broken
+from prodkit.core.secrets import MASK, Hidden, RuleError
 from prodkit.errors import InvalidError
 
 __all__ = ["PostgresUrl", "RedisUrl"]
@@ -54,11 +55,11 @@ class _Url(Hidden):
         if isinstance(value, cls):
             return value
         if not isinstance(value, str):
-            raise broken("text")
+            raise RuleError("text")
         made = cls.__new__(cls)
         rule = made._read(value)
         if rule is not None:
-            raise broken(rule, schemes=", ".join(f"{scheme}://" for scheme in cls._schemes))
+            raise RuleError(rule, schemes=", ".join(f"{scheme}://" for scheme in cls._schemes))
         return made
 
     def _read(self, value: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A second pair of eyes: ClamAV's daemon over its own protocol. It fails closed."""
+"""Scan uploads with ClamAV's daemon over its own protocol. Fails closed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from prodkit.core.check import CheckResult
 from prodkit.core.deadline import Deadline
+from prodkit.core.validate import Arguments
 from prodkit.errors import UnavailableError
 
 __all__ = ["Clamd"]
@@ -16,12 +17,15 @@ _PIECE: Final = 64 * 1024
 
 
 class Clamd:
-    """Asks clamd about each file: ``Validator(policy, scanner=Clamd("127.0.0.1", 3310))``.
+    """Scanner that asks clamd about each file: ``Validator(policy, scanner=Clamd("127.0.0.1", 3310))``.
 
-    `address` is a host, or the path of a Unix socket when it begins with ``/``. The answer has to arrive
-    within `timeout` seconds and the caller's deadline. When clamd cannot be asked,
-    :class:`~prodkit.UnavailableError` is raised and the file is not accepted; ``fail_open=True`` accepts it
-    instead.
+    Args:
+        address: a host, or the path of a Unix socket when it begins with ``/``.
+        port: the TCP port; ignored for a Unix socket.
+        timeout: seconds for one scan, from connecting to the verdict. The caller's deadline applies as well. Raise it
+            for files of many megabytes.
+        fail_open: accept files while clamd is unreachable. The default raises :class:`~prodkit.UnavailableError`, and
+            nothing is accepted.
     """
 
     name = "clamd"
@@ -34,15 +38,18 @@ class Clamd:
         timeout: float = 10.0,
         fail_open: bool = False,
     ) -> None:
-        if not address or timeout <= 0:
-            raise ValueError(f"Clamd needs an address and a positive timeout, got {address!r}, {timeout!r}")
+        check = Arguments("Clamd")
+        check.text("address", address)
+        check.integer("port", port, minimum=1, maximum=65_535)
+        check.seconds("timeout", timeout)
+        check.done()
         self.address = address
         self.port = port
         self.timeout = timeout
         self.fail_open = fail_open
 
     async def __call__(self, data: bytes) -> str:
-        """The name of the malware in `data`, or ""."""
+        """Return the name of the malware in `data`, or ""."""
         try:
             answer = await self._ask(b"zINSTREAM\0", data)
         except (OSError, TimeoutError, EOFError) as error:
@@ -58,12 +65,12 @@ class Clamd:
         raise UnavailableError(f"clamd did not scan the file: {answer[:80]!r}")
 
     async def check(self) -> CheckResult:
-        """Whether clamd answers a ping."""
+        """Ping clamd for the health report."""
         try:
             answer = await self._ask(b"zPING\0", None)
         except (OSError, TimeoutError, EOFError) as error:
             return CheckResult("degraded" if self.fail_open else "down", f"no answer: {type(error).__name__}")
-        return CheckResult("up") if answer == "PONG" else CheckResult("down", "an answer that is no PONG")
+        return CheckResult("up") if answer == "PONG" else CheckResult("down", "unexpected answer to a ping")
 
     async def _ask(self, command: bytes, data: bytes | None) -> str:
         async with asyncio.timeout(Deadline.sooner(self.timeout)):
@@ -82,7 +89,7 @@ class Clamd:
                 await writer.drain()
                 answer = await reader.readuntil(b"\0")
             finally:
-                writer.transport.abort()  # all is said: whatever is not sent yet need not be
+                writer.transport.abort()  # the verdict is in: unsent bytes no longer matter
         return answer.rstrip(b"\0\n").decode("utf-8", "replace")
 
     def __repr__(self) -> str:

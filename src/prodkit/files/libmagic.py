@@ -1,4 +1,4 @@
-"""libmagic's name for a file that we refused: a second opinion for the log, never a part of the verdict.
+"""libmagic's name for a refused file: a second verdict for the log, never part of ours.
 
 python-magic finds a libmagic of the system; where there is none, the one inside the `pylibmagic` wheel is loaded
 without importing that package, whose import would change this process's environment and ctypes.
@@ -19,13 +19,13 @@ _HEAD: Final = 4096
 
 
 def libmagic(head: bytes) -> str:
-    """What libmagic takes `head` for, as a media type; "" without a libmagic."""
+    """Return the media type that libmagic sees in `head`; "" without a libmagic."""
     find = _libmagic()
     if find is None:
         return ""
     try:
         return str(find(head[:_HEAD]))
-    except Exception:  # noqa: BLE001 - an opinion that fails is no opinion
+    except Exception:  # noqa: BLE001 - a failing libmagic gives no verdict
         return ""
 
 
@@ -34,7 +34,7 @@ def _libmagic() -> Callable[[bytes], Any] | None:
     for home in (None, _wheel()):
         try:
             found = _load(home)
-        except Exception:  # noqa: BLE001, S112 - absent, or a library and a database that do not fit: no opinion
+        except Exception:  # noqa: BLE001, S112 - absent, or library and database do not fit: no verdict
             continue
         if found is not None:
             return found

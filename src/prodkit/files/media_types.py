@@ -1,4 +1,4 @@
-"""What a client says its file is: never evidence for it, sometimes evidence against it."""
+"""Media types declared by clients: never evidence for a file, sometimes evidence against it."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ _OTHERS: Final = frozenset(
 
 
 def names_another(declared: str) -> bool:
-    """Whether `declared` names a type that no policy knows, rather than none: "image/*" and such say nothing."""
-    said = declared.partition(";")[0].strip().lower()
-    return said in _ACTIVE_TYPES | _OTHER_PICTURES | _OTHERS or said.startswith(_OTHER_FAMILIES)
+    """Return True when `declared` names a type that no policy accepts; "image/*" and the like name none."""
+    media_type = declared.partition(";")[0].strip().lower()
+    return media_type in _ACTIVE_TYPES | _OTHER_PICTURES | _OTHERS or media_type.startswith(_OTHER_FAMILIES)

@@ -1,4 +1,4 @@
-"""Why a file was refused, for the person who sent it. Codes are stable; texts may improve."""
+"""Texts for the person whose file was refused, by code. Codes are stable; texts may improve."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def problem(code: str, language: Language = "pt-BR", **facts: object) -> FileProblem:
-    """The problem `code` with its text. `facts` fill the text and never hold what the client sent."""
+def problem(code: str, language: Language = "en", **facts: object) -> FileProblem:
+    """Return the problem `code` with its text. `facts` fill the text and never hold data from the client."""
     return FileProblem(code, TEXTS[code][LANGUAGES.index(language)].format(**facts))
 
 
 def mebibytes(size: int) -> str:
-    """A size for people: 5 MiB, 500 KiB, 12 bytes."""
+    """Format a size for people: 5 MiB, 500 KiB, 12 bytes."""
     for unit, step in (("MiB", 2**20), ("KiB", 2**10)):
         if size >= step:
             return f"{size / step:.3g} {unit}"

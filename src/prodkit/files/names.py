@@ -1,4 +1,4 @@
-"""File names: what a client calls its file, made safe to store, to log and to show. Pure functions."""
+"""Make file names from clients safe to store, to log and to show. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ MAX_BYTES: Final = 200  # of the 255 that file systems allow: room for a prefix 
 _MAX_EXTENSION: Final = 16
 _FALLBACK: Final = "file"
 
-# What some web server, shell or browser runs when it sees it anywhere in a name (Apache reads every
-# extension).
+# Extensions that some web server, shell or browser runs, wherever in a name (Apache reads every extension).
 DANGEROUS: Final = frozenset(
     """
     php php2 php3 php4 php5 php6 php7 php8 phps pht phtm phtml phar pgif inc hphp ctp module asp aspx asa
@@ -36,7 +35,7 @@ _OVERRIDES: Final = frozenset("\u202d\u202e")
 
 
 def safe_filename(raw: str) -> str:
-    """`raw` as a name that every file system, shell, header and page can take.
+    """Return `raw` as a name that every file system, shell, header and page can take.
 
     Letters of all languages stay (NFC); the path, controls, invisible and bidirectional characters,
     separators and their look-alikes go; no leading dot or dash, no name that Windows reserves, no second
@@ -115,7 +114,7 @@ def _defused(stem: str) -> str:
 
 
 def _plain(part: str) -> str:
-    """`part` as a server sees it that maps full-width letters to ASCII, as some code pages do."""
+    """Return `part` as seen by a server that maps full-width letters to ASCII, as some code pages do."""
     return unicodedata.normalize("NFKC", part).strip(" _").lower()
 
 
@@ -124,22 +123,20 @@ def _cut(text: str, size: int) -> str:
 
 
 def extension_of(raw: str) -> str:
-    """The extension that a file system sees, lower case without the dot; "" where there is none."""
+    """Return the extension that a file system sees, lower case without the dot; "" for none."""
     name = _SEPARATORS.split(raw)[-1].rstrip(" .\t")
     _, dot, extension = name.rpartition(".")
     return extension.lower() if dot else ""
 
 
 def dangerous_inner_extension(raw: str) -> bool:
-    """Whether a server that reads every extension would run this file: ``shell.php.jpg``, ``a.asp;.jpg``."""
+    """Return True when a server that reads every extension would run this file: ``a.php.jpg``, ``a.asp;.jpg``."""
     inner = re.split(r"[.;%\s]+", _SEPARATORS.split(raw)[-1].lower())
     return any(part in DANGEROUS for part in inner[1:-1])
 
 
 def suspicious(raw: str) -> bool:
-    """Whether the name holds what no honest client sends: controls, overrides of direction, parent
-    folders.
-    """
+    """Return True for names that no honest client sends: controls, overrides of direction, parent folders."""
     if any(
         unicodedata.category(char) in ("Cc", "Cs") or char in _OVERRIDES for char in raw.rstrip(" \t\r\n")
     ):

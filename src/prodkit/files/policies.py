@@ -1,14 +1,24 @@
-"""What an upload may be. A policy is a frozen value: make it once, share it, print it."""
+"""Policies: the rules that an upload has to meet. A policy is a frozen value: make it once, share it, print it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal, TypeAlias
 
+from prodkit.core.validate import Arguments
 from prodkit.files.formats.base import ImageLimits
 from prodkit.files.sniff import KINDS
 
-__all__ = ["AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "Rules", "TextPolicy"]
+__all__ = [
+    "AnyOf",
+    "ImagePolicy",
+    "OfficePolicy",
+    "PdfPolicy",
+    "Policy",
+    "Rules",
+    "SinglePolicy",
+    "TextPolicy",
+]
 
 MIB: Final = 2**20
 _IMAGES: Final = frozenset(("jpeg", "png", "webp", "gif", "avif", "heic"))
@@ -17,12 +27,14 @@ _OFFICE: Final = frozenset(("docx", "xlsx", "pptx", "odt", "ods", "odp"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What all policies share.
+    """Rules shared by all policies.
 
-    `require_extension`: a name that was given must end in an extension of the file's own type. A name that
-    was not given (None), and "blob", which browsers send for a canvas, are not held against anyone.
-    `match_declared_type`: a declared media type that names *another* known type is refused. An empty,
-    unknown or generic one says nothing and changes nothing.
+    Args:
+        max_bytes: size of the upload.
+        require_extension: a given name must end in an extension of the file's own type. A missing name (None) and
+            "blob", which browsers send for a canvas, pass.
+        match_declared_type: refuse a declared media type that names *another* known type. An empty, unknown or generic
+            one changes nothing.
     """
 
     max_bytes: int = 5 * MIB
@@ -30,37 +42,46 @@ class Rules:
     match_declared_type: bool = True
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{each.name} must be positive, got {value!r}"
-            for each in fields(self)
-            if each.name.startswith("max_") and (value := getattr(self, each.name)) < 1
-        ]
-        problems += self._problems()
-        if problems:
-            raise ValueError(f"{type(self).__name__}: " + "; ".join(problems))
+        check = Arguments(type(self).__name__)
+        for each in fields(self):
+            if each.name.startswith("max_"):
+                check.integer(each.name, getattr(self, each.name), minimum=1)
+        self._check(check)
+        check.done()
 
-    def _problems(self) -> list[str]:
-        return []
+    def _check(self, check: Arguments) -> None:
+        """Check the arguments that only this policy has."""
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The names of the kinds that this policy allows."""
+        """Names of the formats that this policy allows."""
         raise NotImplementedError
 
 
-def _unknown(formats: frozenset[str], known: frozenset[str]) -> list[str]:
-    if not formats:
-        return ["formats must name at least one format"]
-    return [f"formats: {name!r} is none of {', '.join(sorted(known))}" for name in sorted(formats - known)]
+def _formats(check: Arguments, formats: frozenset[str], known: frozenset[str]) -> None:
+    check.that(bool(formats), "formats must name at least one format")
+    for name in sorted(frozenset(formats) - known):
+        check.that(False, f"formats: {name!r} is not one of {', '.join(sorted(known))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePolicy(Rules):
     """Pictures. The defaults are those of an avatar: 5 MiB, 2048x2048, jpeg, png, webp and gif.
 
-    `max_total_pixels` bounds width x height x frames, `max_scans` the passes of a progressive JPEG (usual
-    are 10, each costs a decoder as much as the whole picture). `trailers` says what to do with what phones
-    append: "accept" keeps it, "strip" cuts it off, "refuse" refuses it. ``avif`` and ``heic`` are opt-in.
+    Args:
+        max_bytes: size of the upload.
+        require_extension: a given name must end in an extension of the picture's own type.
+        match_declared_type: refuse a declared media type that names another known type.
+        max_width: pixels.
+        max_height: pixels.
+        max_frames: pictures of an animation.
+        max_total_pixels: width x height x frames; raised to `max_width` x `max_height` where that is larger.
+        max_scans: passes of a progressive JPEG. Encoders write about 10; each costs a decoder as much as the whole
+            picture.
+        max_metadata_bytes: everything beside the pixels, unpacked.
+        formats: any of jpeg, png, webp, gif; ``avif`` and ``heic`` are opt-in.
+        trailers: data that phones append: "accept" keeps it, "strip" cuts it off, "refuse" refuses the file.
+        quality: 1 to 100, for pictures that are re-encoded as JPEG, WebP or AVIF.
     """
 
     max_width: int = 2048
@@ -73,13 +94,10 @@ class ImagePolicy(Rules):
     trailers: Literal["accept", "strip", "refuse"] = "accept"
     quality: int = 90
 
-    def _problems(self) -> list[str]:
-        problems = _unknown(frozenset(self.formats), _IMAGES)
-        if self.trailers not in ("accept", "strip", "refuse"):
-            problems.append(f"trailers is accept, strip or refuse, got {self.trailers!r}")
-        if not 1 <= self.quality <= 100:
-            problems.append(f"quality is 1 to 100, got {self.quality!r}")
-        return problems
+    def _check(self, check: Arguments) -> None:
+        _formats(check, self.formats, _IMAGES)
+        check.one_of("trailers", self.trailers, ("accept", "strip", "refuse"))
+        check.integer("quality", self.quality, minimum=1, maximum=100)
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -87,7 +105,7 @@ class ImagePolicy(Rules):
 
     @property
     def limits(self) -> ImageLimits:
-        """The part of this policy that the walkers know."""
+        """The limits that the walkers enforce."""
         return ImageLimits(
             max_width=self.max_width,
             max_height=self.max_height,
@@ -100,7 +118,15 @@ class ImagePolicy(Rules):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PdfPolicy(Rules):
-    """PDF without scripts, launch actions, embedded files, forms of the XFA kind, or encryption."""
+    """PDF without scripts, launch actions, embedded files, XFA forms, or encryption.
+
+    Args:
+        max_bytes: size of the upload.
+        require_extension: a given name must end in ``.pdf``.
+        match_declared_type: refuse a declared media type that names another known type.
+        max_unpacked_bytes: unpacked size of all streams together.
+        max_objects: objects of the document.
+    """
 
     max_bytes: int = 20 * MIB
     max_unpacked_bytes: int = 200 * MIB
@@ -113,7 +139,17 @@ class PdfPolicy(Rules):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPolicy(Rules):
-    """Plain text and CSV. `formulas` accepts cells that a spreadsheet would execute."""
+    """Plain text and CSV.
+
+    Args:
+        max_bytes: size of the upload.
+        require_extension: a given name must end in an extension of text or CSV.
+        match_declared_type: refuse a declared media type that names another known type.
+        max_line_bytes: length of one line.
+        max_lines: lines of the file.
+        formats: ``text``, ``csv`` or both.
+        formulas: accept CSV cells that a spreadsheet would execute. For files that no spreadsheet opens.
+    """
 
     max_bytes: int = 5 * MIB
     max_line_bytes: int = MIB
@@ -121,8 +157,8 @@ class TextPolicy(Rules):
     formats: frozenset[str] = field(default_factory=lambda: frozenset(("text", "csv")))
     formulas: bool = False
 
-    def _problems(self) -> list[str]:
-        return _unknown(frozenset(self.formats), frozenset(("text", "csv")))
+    def _check(self, check: Arguments) -> None:
+        _formats(check, self.formats, frozenset(("text", "csv")))
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -131,7 +167,17 @@ class TextPolicy(Rules):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfficePolicy(Rules):
-    """Documents that are ZIP archives, without macros, embedded objects or links that load by themselves."""
+    """Documents that are ZIP archives, without macros, embedded objects or links that load by themselves.
+
+    Args:
+        max_bytes: size of the upload.
+        require_extension: a given name must end in an extension of the document's own type.
+        match_declared_type: refuse a declared media type that names another known type.
+        max_unpacked_bytes: unpacked size of all parts together, checked before anything is unpacked.
+        max_entries: parts of the archive.
+        max_ratio: unpacked size divided by packed size.
+        formats: any of docx, xlsx, pptx, odt, ods, odp.
+    """
 
     max_bytes: int = 20 * MIB
     max_unpacked_bytes: int = 200 * MIB
@@ -139,8 +185,8 @@ class OfficePolicy(Rules):
     max_ratio: int = 200
     formats: frozenset[str] = field(default_factory=lambda: _OFFICE)
 
-    def _problems(self) -> list[str]:
-        return _unknown(frozenset(self.formats), _OFFICE)
+    def _check(self, check: Arguments) -> None:
+        _formats(check, self.formats, _OFFICE)
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -148,23 +194,29 @@ class OfficePolicy(Rules):
 
 
 class AnyOf:
-    """Several policies in one: the file's content decides which of them it has to keep."""
+    """Several policies in one: the content of a file decides which of them applies.
+
+    Args:
+        *policies: policies whose formats do not overlap.
+    """
 
     __slots__ = ("policies",)
 
     def __init__(self, *policies: ImagePolicy | PdfPolicy | TextPolicy | OfficePolicy) -> None:
-        if not policies:
-            raise ValueError("AnyOf needs at least one policy")
+        check = Arguments("AnyOf")
+        check.that(bool(policies), "at least one policy is needed")
         seen = set[str]()
         for policy in policies:
-            if twice := seen & policy.kinds:
-                raise ValueError(f"AnyOf: {', '.join(sorted(twice))} allowed by two policies")
+            twice = sorted(seen & policy.kinds)
+            check.that(not twice, f"{', '.join(twice)} allowed by two policies")
             seen |= policy.kinds
+        check.done()
         self.policies = policies
 
     def __repr__(self) -> str:
         return f"AnyOf({', '.join(map(repr, self.policies))})"
 
 
+SinglePolicy: TypeAlias = ImagePolicy | PdfPolicy | TextPolicy | OfficePolicy
 Policy: TypeAlias = ImagePolicy | PdfPolicy | TextPolicy | OfficePolicy | AnyOf
 assert frozenset(KINDS) >= _IMAGES | _OFFICE

@@ -1,6 +1,4 @@
-"""Reading an upload: bytes, a file object or a stream of chunks, and not one chunk more than the limit
-needs.
-"""
+"""Read an upload: bytes, a file object or a stream of chunks, at most one chunk past the limit."""
 
 from __future__ import annotations
 
@@ -25,13 +23,13 @@ Source: TypeAlias = bytes | bytearray | memoryview | Readable | AsyncIterable[by
 
 
 class TooLargeError(Exception):
-    """More than the limit arrived, or is there."""
+    """The source has more bytes than the limit."""
 
 
 async def read(source: Source, limit: int) -> bytes:
-    """All of `source`, or :class:`TooLargeError` as soon as it has more than `limit` bytes.
+    """Return all of `source`, or raise :class:`TooLargeError` as soon as it has more than `limit` bytes.
 
-    At most one chunk is read past the limit. A file object is read from where it stands and set back there.
+    At most one chunk is read past the limit. A file object is read from its position, which is restored afterwards.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         if memoryview(source).nbytes > limit:
@@ -76,9 +74,7 @@ async def _read_file(source: Any, limit: int) -> bytes:
 
 
 async def _tell(source: Any) -> int | None:
-    """Where the file stands, or None where it cannot go back. An UploadFile has no tell(): it is read from
-    0.
-    """
+    """Return the position, or None when the file cannot seek. An UploadFile has no tell(): its file is asked."""
     if not hasattr(source, "seek"):
         return None
     inner = source if hasattr(source, "tell") else getattr(source, "file", None)

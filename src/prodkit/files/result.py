@@ -1,4 +1,4 @@
-"""The file that passed."""
+"""Result of an accepted upload."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ __all__ = ["CleanFile"]
 
 @dataclass(frozen=True, slots=True)
 class CleanFile:
-    """A file that keeps its policy. Everything in it comes from the content, nothing from the client.
+    """An accepted file. Every field comes from the content, none from the client, except the cleaned `filename`.
 
-    `filename` is safe to store and to show; two uploads of one name carry the same, so store under the
-    `sha256` or an id of your own. `extension` has no dot. `width`, `height` and `frames` are 0 where the
-    file is no picture. `trailer` names what a phone appended ("pictures", "video", "samsung"), "" when there
-    is nothing.
+    Args:
+        content: the bytes to store.
+        media_type: of the content, such as ``"image/jpeg"``.
+        extension: of the content, without a dot.
+        filename: safe to store and to show. Two uploads of one name carry the same one: store under the `sha256` or an
+            id of your own.
+        sha256: of `content`, in hexadecimal.
+        width: pixels; 0 for documents.
+        height: pixels; 0 for documents.
+        frames: pictures of an animation, 1 for a still picture, 0 for documents.
+        trailer: known data after the picture that was kept ("pictures", "video", "samsung"), "" for none.
+        sanitised: the picture was re-encoded.
     """
 
     content: bytes = field(repr=False)
@@ -30,5 +38,5 @@ class CleanFile:
 
     @property
     def size(self) -> int:
-        """How many bytes `content` has."""
+        """The length of `content` in bytes."""
         return len(self.content)

@@ -1,4 +1,4 @@
-"""What the bytes are: a table of prefixes, the only authority on the type of a file."""
+"""Identify a file by its first bytes: a table of prefixes, the only authority on the type of a file."""
 
 from __future__ import annotations
 
@@ -66,17 +66,17 @@ _HEIC: Final = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"))
 
 
 def kind_of_extension(extension: str) -> Kind | None:
-    """The kind that `extension` (without the dot) promises, or None where we do not know it."""
+    """Return the kind that `extension` (without the dot) promises, or None for an unknown one."""
     return _BY_EXTENSION.get(extension.lower())
 
 
 def kind_of_media_type(media_type: str) -> Kind | None:
-    """The kind that a declared media type names; parameters and case do not matter."""
+    """Return the kind that a declared media type names; parameters and case do not matter."""
     return _BY_MEDIA_TYPE.get(media_type.partition(";")[0].strip().lower())
 
 
 def sniff(head: bytes) -> str:
-    """The kind of the file that begins with `head`, "zip" for any archive, or "" where it is none of ours."""
+    """Return the kind of the file that begins with `head`, "zip" for any archive, "" for an unknown one."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -143,7 +143,7 @@ _MARKUP: Final = re.compile(
 
 
 def disguise(head: bytes) -> str:
-    """What a file that is none of ours really is, in a few words for its author, or "" where nobody knows."""
+    """Name a file of no accepted kind in a few words, for events, or return ""."""
     for prefix, name in _DISGUISES:
         if head.startswith(prefix):
             return name
@@ -153,5 +153,5 @@ def disguise(head: bytes) -> str:
     if found:
         return ("", "a PHP script", "an SVG image", "an XML document", "an HTML page")[found.lastindex or 0]
     if head and not head.strip(b"\0"):
-        return "nothing but zeros"
+        return "only zeros"
     return ""

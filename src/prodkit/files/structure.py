@@ -1,10 +1,10 @@
-"""From bytes to a verdict, before any decoder: sniff, walk, trailer, active content. Pure."""
+"""Reach a verdict on bytes before any decoder runs: sniff, walk, trailer, active content. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from prodkit.files.formats.active import refuse_active
 from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
@@ -18,12 +18,11 @@ from prodkit.files.formats.text import walk_text
 from prodkit.files.formats.trailer import check_trailer
 from prodkit.files.formats.webp import walk_webp
 from prodkit.files.messages import mebibytes
-from prodkit.files.policies import ImagePolicy, OfficePolicy, PdfPolicy, TextPolicy
+from prodkit.files.policies import ImagePolicy, OfficePolicy, PdfPolicy, SinglePolicy, TextPolicy
 from prodkit.files.sniff import disguise, sniff
 
 __all__ = ["Found", "inspect", "reinspect"]
 
-SinglePolicy: TypeAlias = ImagePolicy | PdfPolicy | TextPolicy | OfficePolicy
 _IMAGE_WALKERS: Final[dict[str, Callable[[bytes, ImageLimits], ImageFacts]]] = {
     "jpeg": walk_jpeg,
     "png": walk_png,
@@ -37,7 +36,7 @@ _TABLES: Final = frozenset(("csv", "tsv"))
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the file is, and which policy it has to keep."""
+    """The kind of a file, and the policy that applies to it."""
 
     kind: str
     policy: SinglePolicy
@@ -46,9 +45,12 @@ class Found:
 
 
 def inspect(data: bytes, policies: tuple[SinglePolicy, ...], extension: str = "") -> Found:
-    """What `data` is; raises :class:`RefusedError` where no policy of `policies` takes it.
+    """Identify and check `data`; raise :class:`RefusedError` when no policy accepts it.
 
-    `extension` decides one thing only: whether text is a table, which no byte of it can say.
+    Args:
+        data: the whole file.
+        policies: the policies to choose from, by the kind of the content.
+        extension: of the client's name. It decides only between text and CSV, which no byte can tell apart.
     """
     kind = sniff(data[:256])
     for policy in policies:
@@ -66,7 +68,7 @@ def inspect(data: bytes, policies: tuple[SinglePolicy, ...], extension: str = ""
 
 
 def reinspect(kind: str, data: bytes, policy: ImagePolicy) -> ImageFacts:
-    """The facts of a picture that was written anew: of the same kind, and with nothing beside its pixels."""
+    """Walk a re-encoded picture: it must be of the same kind and carry nothing beside its pixels."""
     if sniff(data[:256]) != kind:
         raise RefusedError("undecodable", "another kind than before")
     facts = _IMAGE_WALKERS[kind](data, policy.limits)

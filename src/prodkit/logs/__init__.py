@@ -1,4 +1,4 @@
-"""Logs on loguru: one valid line an event, no secret in it, and files that never delete somebody else's."""
+"""Logs on loguru: one valid line an event, no secret in it, and files that never delete those of others."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
+    from prodkit.core.redaction import add_secrets as add_secrets, redact as redact
     from prodkit.logs.configure import Logging as Logging, setup as setup
     from prodkit.logs.fields import bind as bind, context as context, current as current
     from prodkit.logs.files import DailyFile as DailyFile, purge as purge
-    from prodkit.logs.redaction import add_secrets as add_secrets, redact as redact
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "configure": ("Logging", "setup"),
-        "fields": ("bind", "context", "current"),
-        "files": ("DailyFile", "purge"),
-        "redaction": ("add_secrets", "redact"),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "configure": ("Logging", "setup"),
+            "fields": ("bind", "context", "current"),
+            "files": ("DailyFile", "purge"),
+            ".core.redaction": ("add_secrets", "redact"),
+        },
+    )

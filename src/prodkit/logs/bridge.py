@@ -1,4 +1,4 @@
-"""What reaches the log without asking: the standard library's loggers, warnings, uncaught errors, the kit's events."""
+"""Bridges to the log: the standard library's loggers, warnings, uncaught errors and the kit's events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from prodkit.core.events import Event
-from prodkit.logs.redaction import show
+from prodkit.core.redaction.redactor import show
 
 if TYPE_CHECKING:
     from loguru import Logger

@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TextIO, runtime_checkable
 
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.core.secrets import Revealable
+from prodkit.core.secrets import REGISTRY, Revealable
 from prodkit.errors import MissingExtraError
 from prodkit.logs.bridge import Bridge
 from prodkit.logs.fields import current
 from prodkit.logs.files import DailyFile
-from prodkit.logs.redaction import add_secrets
 
 if TYPE_CHECKING:
     from loguru import Logger
@@ -90,12 +89,12 @@ def setup(
         error_days=error_days,
         runtime=runtime,
     )
-    add_secrets(secrets.secret_values() if isinstance(secrets, HasSecrets) else secrets)
+    REGISTRY.add(*(secrets.secret_values() if isinstance(secrets, HasSecrets) else secrets))
     return _active
 
 
 class Logging:
-    """What :func:`setup` set up. :meth:`close` undoes it; so does leaving its ``with`` block."""
+    """The running set-up that :func:`setup` returns. :meth:`close` undoes it; so does leaving its ``with`` block."""
 
     def __init__(
         self,

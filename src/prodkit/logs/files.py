@@ -1,7 +1,7 @@
 """Log files by day, kept for a number of days.
 
 A file carries its day in its name and is never renamed, so several processes append to it without losing a line;
-and what is purged is told by the whole name, so no other file is ever touched.
+and a purge matches the whole name, so no other file is ever touched.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DailyFile:
 
     Every line is one write in append mode: whole, also among other processes. Files of more than `keep_days` days
     ago are removed when the first line is written and at each new day. A disk that cannot be written does not stop
-    the service: the line is counted in :attr:`lost`, and the first loss is told on stderr.
+    the service: the line is counted in :attr:`lost`, and the first loss is reported on stderr.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from prodkit.logs.redaction import redact, redact_text, show
+from prodkit.core.redaction.redactor import redact, redact_text, show
 
 __all__ = ["Entry", "json_line", "text_line", "traceback_text"]
 
@@ -24,7 +24,7 @@ _OWN = frozenset(("time", "level", "logger", "message", "where", "error", "trace
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What there is to tell, before anything is hidden."""
+    """One event before redaction."""
 
     time: datetime
     level: str

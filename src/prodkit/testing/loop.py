@@ -72,6 +72,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_done)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Join the threads of ``asyncio.to_thread``; the clock stands still, so `timeout` cannot pass."""
+        self._jumping.busy_threads += 1
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._jumping.busy_threads -= 1
+
     def _thread_done(self, _: object) -> None:
         self._jumping.busy_threads -= 1
 

@@ -1,4 +1,4 @@
-"""A form whose file is checked while its body still arrives: no temporary file, no second copy, no megabyte too many.
+"""Check the file of a form while its body still arrives: no temporary file, no second copy, no byte past the limit.
 
 As a dependency of FastAPI, or called with a request in Starlette::
 
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from prodkit.core.validate import Arguments
 from prodkit.errors import InvalidError, MissingExtraError
 from prodkit.files import CleanFile, Validator
 
@@ -28,19 +29,31 @@ _MAX_HEADER_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class UploadForm:
-    """The file that passed, None where the form brought none, and the other fields by name (the last of a name)."""
+    """A form whose file was accepted.
+
+    Args:
+        file: the accepted file; None when the form has none.
+        fields: the other fields by name; the last of each name.
+    """
 
     file: CleanFile | None
     fields: dict[str, str] = default(default_factory=dict[str, str])
 
 
 class Upload:
-    """Reads a ``multipart/form-data`` body with one file in it.
+    """Read a ``multipart/form-data`` body with one file in it.
 
-    The file goes to `validator` chunk by chunk: when it is refused, the rest of the body is never read. A second
-    file, a file under another name than `field`, more than `max_fields` other fields or one of more than
-    `max_field_bytes` raise :class:`~prodkit.InvalidError`, as does a body that is no form;
-    :class:`~prodkit.InvalidFileError` says why a file was refused. `required` refuses a form without a file.
+    The file goes to the validator chunk by chunk: when it is refused, the rest of the body is never read. A second
+    file, a file in another field, or a body that is not a form raise :class:`~prodkit.InvalidError`; a refused file
+    raises :class:`~prodkit.InvalidFileError`.
+
+    Args:
+        validator: checks the file.
+        field: name of the file's field.
+        sanitise: re-encode a picture.
+        required: refuse a form without a file.
+        max_fields: number of other fields.
+        max_field_bytes: size of each other field.
     """
 
     def __init__(
@@ -53,10 +66,12 @@ class Upload:
         max_fields: int = 50,
         max_field_bytes: int = 64 * 1024,
     ) -> None:
-        if not field or max_fields < 0 or max_field_bytes < 1:
-            raise ValueError(
-                f"Upload needs a field name and positive limits, got {field!r}, {max_fields!r}, {max_field_bytes!r}"
-            )
+        check = Arguments("Upload")
+        check.instance("validator", validator, Validator, "a files.Validator")
+        check.text("field", field)
+        check.integer("max_fields", max_fields, minimum=0)
+        check.integer("max_field_bytes", max_field_bytes, minimum=1)
+        check.done()
         self.validator = validator
         self.field = field
         self.sanitise = sanitise
@@ -65,7 +80,7 @@ class Upload:
         self.max_field_bytes = max_field_bytes
 
     async def __call__(self, request: Request) -> UploadForm:
-        """Reads the body of `request` to its end, or to the first reason to stop."""
+        """Read the body of `request` to its end, or to the first reason to stop."""
         form = _Form(self, _boundary(request), request.stream())
         found: CleanFile | None = None
         async for part in form.files():
@@ -86,7 +101,7 @@ class Upload:
 
 
 class _Form:
-    """One body on its way in: the parser's events, taken in the order of the body."""
+    """One incoming body: the parser's events in the order of the body."""
 
     def __init__(self, upload: Upload, boundary: bytes, stream: AsyncIterator[bytes]) -> None:
         try:
@@ -118,7 +133,7 @@ class _Form:
         )
 
     async def next(self) -> tuple[str, bytes]:
-        """The next event; "over" once the form is complete."""
+        """Return the next event; "over" once the form is complete."""
         while self.read >= len(self.events):
             self.events.clear()
             self.read = 0
@@ -138,7 +153,7 @@ class _Form:
         return found
 
     async def files(self) -> "AsyncIterator[_Part]":
-        """Each part that is a file; the fields between them are put away."""
+        """Yield each part that is a file; collect the fields between them."""
         count = 0
         while True:
             kind, _ = await self.next()
@@ -156,7 +171,7 @@ class _Form:
                 continue  # a file input that the user left alone
             else:
                 yield part
-                async for _ in part.content():  # whatever the reader left
+                async for _ in part.content():  # bytes that the reader left
                     pass
 
     async def _headers(self) -> "_Part":
@@ -236,7 +251,7 @@ def _boundary(request: Request) -> bytes:
             and value.strip()
         ):
             return value.strip().strip('"').encode("latin-1", "replace")
-    raise InvalidError("the request is no multipart/form-data form")
+    raise InvalidError("the request is not a multipart/form-data form")
 
 
 def _text(raw: Any) -> str:

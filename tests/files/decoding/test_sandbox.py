@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from upload_corpus.base import bases, encoded
 
-from prodkit import Deadline, DeadlineExceededError, files
+from prodkit import Deadline, DeadlineExceededError, MissingExtraError, files
 from prodkit.files.decoding import sandbox as module
 from prodkit.files.decoding.sandbox import (
     DecodeCrashedError,
@@ -214,10 +214,21 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_wrong_limits_are_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="workers >= 1"):
-        Sandbox(workers=0)
-    with pytest.raises(ValueError, match="timeout > 0"):
+    with pytest.raises(ValueError, match="workers must be an integer of at least 1, got 0; memory_bytes"):
+        Sandbox(workers=0, memory_bytes=1)
+    with pytest.raises(ValueError, match="timeout must be a number of seconds above 0, got 0"):
         Sandbox(timeout=0)
+
+
+async def test_an_old_pillow_is_refused_with_the_command_that_replaces_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    boot = "import sys; sys.path += sys.argv[3:]; import PIL; PIL.__version__ = '12.3.0'; "
+    monkeypatch.setattr(module, "_BOOT", boot + module._BOOT)
+    with pytest.raises(
+        MissingExtraError, match=r"Pillow 12.3.0 .*run `pip install 'prodkit-resilience\[files\]'`"
+    ):
+        await Sandbox().start()
 
 
 async def test_closing_one_validator_disturbs_no_other_that_shares_the_sandbox() -> None:

@@ -146,7 +146,7 @@ async def test_a_breaker_in_a_thread_tells_too(processes: list[Process]) -> None
 
 
 async def test_it_is_the_shared_state_of_a_breaker() -> None:
-    from prodkit.policies.breaker import SharedState
+    from prodkit.policies.shared_state import SharedState
 
     shared: SharedState = SharedBreakers(RedisLink(None))
     breaker = CircuitBreaker("api", shared=shared)

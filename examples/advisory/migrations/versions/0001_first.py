@@ -33,7 +33,7 @@ create table avatars (
     created_at timestamptz not null default now()
 );
 
--- owner_id is null: seeded, seen by everybody, changed by nobody.
+-- owner_id is null: seeded, visible to every account and read-only.
 create table experts (
     id         bigint generated always as identity primary key,
     owner_id   bigint references users on delete cascade,

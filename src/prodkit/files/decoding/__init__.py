@@ -1,1 +1,1 @@
-"""Decode and re-encode images in a child process that can be killed."""
+"""Decode and re-encode pictures in child processes that can be killed."""

@@ -1,7 +1,7 @@
-"""One picture decoded, and written anew: what runs inside the sandbox. Nothing here is trusted afterwards.
+"""Decode one picture and re-encode it. Runs inside the sandbox; its results are not trusted afterwards.
 
-Exactly one format is decoded: the class of that format is called, never ``Image.open``, so that no other
-decoder can be reached, whatever the bytes say.
+Exactly one format is decoded: the class of that format is called, never ``Image.open``, so that no other decoder can
+be reached, whatever the bytes contain.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from prodkit.errors import MissingExtraError
+from prodkit.errors import DISTRIBUTION, MissingExtraError
 from prodkit.files.decoding import encode
 
 if TYPE_CHECKING:
@@ -24,24 +24,25 @@ _BITSTREAM: Final = re.compile(rb"VP8[ L]")
 _PILLOW: Final = 13
 
 
-class Undecodable(Exception):  # noqa: N818 - it is an answer, not a fault
-    """The decoder would not have it."""
+class Undecodable(Exception):  # noqa: N818 - an answer, not a fault
+    """The decoder refused the picture."""
 
 
 def load_codecs() -> dict[str, Any]:
-    """The decoder classes of this machine by kind."""
+    """Return the decoder classes of this machine by kind."""
     try:
         import PIL
-        from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin, features
     except ImportError as error:
         raise MissingExtraError.named("pillow", "files") from error
     if int(PIL.__version__.partition(".")[0]) < _PILLOW:
         raise MissingExtraError(
-            f"Pillow {_PILLOW} or newer is needed, its predecessors have known holes: "
-            "run `pip install 'prodkit-resilience[files]'`",
+            f"Pillow {PIL.__version__} has known security holes, {_PILLOW} or newer is needed: "
+            f"run `pip install '{DISTRIBUTION}[files]'`",
             extra="files",
             package="pillow",
         )
+    from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin, features
+
     codecs: dict[str, Any] = {
         "jpeg": JpegImagePlugin.JpegImageFile,
         "png": PngImagePlugin.PngImageFile,
@@ -65,14 +66,12 @@ def load_codecs() -> dict[str, Any]:
 def decode(
     kind: str, data: bytes, *, frames: int, sanitise: bool, quality: int, poster: bool = False
 ) -> tuple[dict[str, int], bytes]:
-    """Decodes every frame of `data` and gives width, height and frames; with `sanitise` also the new
-    bytes.
-    """
+    """Decode every frame of `data`; return width, height and frames, and with `sanitise` the new bytes."""
     codec = load_codecs().get(kind)
     if codec is None:
         raise Undecodable(f"no decoder for {kind}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # whatever the host makes of warnings, they are no verdict
+        warnings.simplefilter("ignore")  # warnings of a decoder do not decide a verdict
         try:
             return _decode(codec, kind, data, frames, sanitise, quality, poster)
         except (MemoryError, Undecodable):
@@ -121,7 +120,7 @@ def _loop(picture: ImageFile.ImageFile) -> int | None:
 
 
 def _upright(picture: PilImage.Image) -> PilImage.Image:
-    """The picture as its camera meant it: the EXIF orientation applied, before the EXIF block goes."""
+    """Apply the EXIF orientation, before the EXIF block is dropped."""
     from PIL import Image
 
     turns = {
@@ -135,13 +134,13 @@ def _upright(picture: PilImage.Image) -> PilImage.Image:
     }
     try:
         turn = turns.get(picture.getexif().get(0x0112, 1))
-    except Exception:  # noqa: BLE001 - damaged EXIF is common, and goes away with the next step
+    except Exception:  # noqa: BLE001 - damaged EXIF is common; it is dropped anyway
         turn = None
     return picture if turn is None else picture.transpose(turn)
 
 
 def _plain(picture: PilImage.Image) -> PilImage.Image:
-    """A copy with nothing attached: palettes and one transparent colour become channels."""
+    """Return a copy with nothing attached: palettes and a transparent colour become channels."""
     transparent = "transparency" in picture.info
     mode = picture.mode
     if mode == "P":
@@ -159,7 +158,7 @@ def _plain(picture: PilImage.Image) -> PilImage.Image:
 
 
 def _as_exact(kind: str, picture: ImageFile.ImageFile, data: bytes) -> bool:
-    """Whether the upload keeps every pixel (WebP) or the colour of every pixel (JPEG): then so does its copy."""
+    """Return True when the upload is lossless (WebP) or has full-resolution colour (JPEG): its copy then is, too."""
     if kind == "webp":
         found = _BITSTREAM.search(data, 12)
         return found is not None and found.group() == b"VP8L"
@@ -178,7 +177,7 @@ def _write(
 
 
 def _in_srgb(picture: PilImage.Image, profile: bytes) -> PilImage.Image:
-    """The colours of a wide or printed colour space in sRGB, since the profile that explained them goes."""
+    """Convert the colours to sRGB, because the profile that defined them is dropped."""
     from PIL import ImageCms
 
     if picture.mode not in ("RGB", "RGBA", "CMYK"):
@@ -188,7 +187,7 @@ def _in_srgb(picture: PilImage.Image, profile: bytes) -> PilImage.Image:
         alpha = picture.getchannel("A") if picture.mode == "RGBA" else None
         colours = picture.convert("RGB") if alpha else picture
         changed = ImageCms.profileToProfile(colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except Exception:  # noqa: BLE001 - a profile that does not fit is dropped like one that is not there
+    except Exception:  # noqa: BLE001 - an unusable profile is dropped like a missing one
         return picture
     if changed is None:
         return picture
@@ -199,9 +198,9 @@ def _in_srgb(picture: PilImage.Image, profile: bytes) -> PilImage.Image:
 
 
 def _may_be_cut(picture: ImageFile.ImageFile) -> bool:
-    """Whether the data of a JPEG may have ended too soon, with an end of image put after it.
+    """Return True when the data of a JPEG may have ended too soon, with an end of image put after it.
 
-    libjpeg only warns, and paints grey where a sequential picture lacks data; a progressive one just lacks detail.
+    libjpeg only warns, and paints grey where a sequential picture lacks data; a progressive one only lacks detail.
     """
     if picture.info.get("progressive"):
         return True
@@ -211,7 +210,7 @@ def _may_be_cut(picture: ImageFile.ImageFile) -> bool:
 
 
 def _is_cut(codec: Any, picture: ImageFile.ImageFile, data: bytes) -> bool:
-    """Decodes again with other bytes in place of the missing ones: a whole picture does not change."""
+    """Decode again with other bytes in place of missing ones: a complete picture does not change."""
     with codec(io.BytesIO(data[:-2] + b"\x2a\x55\x93\x6c" * 4096 + b"\xff\xd9")) as other:
         other.load()
         return bool(other.tobytes() != picture.tobytes())

@@ -1,7 +1,7 @@
-"""New files from plain pixels: every byte is ours, nothing of the upload's container is copied.
+"""Encode plain pixels as new files: nothing of the upload's container is copied.
 
-Pillow encodes single pictures; animations are put together here, because its writers merge equal frames and
-re-emit what they find in ``info``.
+Pillow encodes single pictures; animations are assembled here, because its writers merge equal frames and re-emit the
+metadata they find in ``info``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_DELAY: Final = 65_535
 
 
 def still(kind: str, picture: PilImage.Image, *, quality: int, exact: bool = False) -> bytes:
-    """One picture as a file of `kind`; `exact` keeps every pixel of a WebP, and every pixel's colour in a JPEG."""
+    """Encode one picture; `exact` writes WebP without loss and JPEG with full-resolution colour."""
     out = io.BytesIO()
     if kind == "jpeg":
         if picture.mode not in ("L", "RGB", "CMYK"):
@@ -56,9 +56,9 @@ def animation(
     quality: int,
     poster: bool = False,
 ) -> bytes:
-    """All `frames` (picture, milliseconds) as one file; none is merged with its neighbour.
+    """Encode all `frames` (picture, milliseconds) as one file; none is merged with its neighbour.
 
-    `poster`: the first one of a PNG is shown only by who shows no animations.
+    `poster`: the first frame of a PNG is shown only by software without support for animations.
     """
     if kind == "gif":
         return _gif(frames, loop)
@@ -79,7 +79,7 @@ def animation(
     return out.getvalue()
 
 
-# GIF ------------------------------------------------
+# --- GIF ---
 
 
 def _gif(frames: Iterable[tuple[PilImage.Image, int]], loop: int | None) -> bytes:
@@ -107,7 +107,7 @@ def _gif(frames: Iterable[tuple[PilImage.Image, int]], loop: int | None) -> byte
 
 
 def _indexed(picture: PilImage.Image) -> tuple[PilImage.Image, int | None]:
-    """`picture` in at most 256 colours, and the index of the transparent one."""
+    """Return `picture` in at most 256 colours, and the index of the transparent one."""
     from PIL import Image
 
     if picture.mode in ("L", "1"):
@@ -128,7 +128,7 @@ def _indexed(picture: PilImage.Image) -> tuple[PilImage.Image, int | None]:
 
 
 def _shuffled(indexed: PilImage.Image, clear: int | None) -> tuple[PilImage.Image, bytes, int | None]:
-    """Only the colours in use, in an order that spells nothing: an uploaded palette may hold text."""
+    """Keep only the colours in use, in an order that carries no message: an uploaded palette may hold text."""
     palette = (indexed.getpalette() or []) + [0] * 768
     used = [index for index, count in enumerate(indexed.histogram()[:256]) if count]
     colours = {index: bytes(palette[3 * index : 3 * index + 3]) for index in used}
@@ -143,7 +143,7 @@ def _shuffled(indexed: PilImage.Image, clear: int | None) -> tuple[PilImage.Imag
 
 
 def _used(indexed: PilImage.Image) -> int:
-    """How many colours the picture uses; they come first, so that is the first free index."""
+    """Count the colours in use; they come first, so the count is the first free index."""
     return len(indexed.getcolors(256) or ())
 
 
@@ -152,7 +152,7 @@ def _bits(colours: int) -> int:
 
 
 def _gif_pixels(encoded: bytes) -> bytes:
-    """The LZW code size and sub-blocks of the one picture in a GIF that Pillow wrote."""
+    """Return the LZW code size and sub-blocks of the one picture in a GIF that Pillow wrote."""
     pos = 13 + (3 * 2 ** ((encoded[10] & 7) + 1) if encoded[10] & 0x80 else 0)
     while encoded[pos] == 0x21:
         pos += 2
@@ -163,7 +163,7 @@ def _gif_pixels(encoded: bytes) -> bytes:
     return encoded[pos:-1]
 
 
-# PNG ------------------------------------------------
+# --- PNG ---
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -202,7 +202,7 @@ def _apng(frames: Iterable[tuple[PilImage.Image, int]], loop: int | None, poster
     return b"\x89PNG\r\n\x1a\n" + start + b"".join(parts) + _chunk(b"IEND", b"")
 
 
-# WebP ------------------------------------------------
+# --- WebP ---
 
 
 def _webp(frames: Iterable[tuple[PilImage.Image, int]], loop: int | None, quality: int) -> bytes:

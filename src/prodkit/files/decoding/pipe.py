@@ -1,4 +1,4 @@
-"""How the two ends of a sandbox speak: a length, a JSON header, bytes. Nothing is executed on either side."""
+"""Message format between the two ends of a sandbox: lengths, a JSON header, bytes. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _PIECE: Final = 2**20
 
 
 class ChannelError(Exception):
-    """The other end is gone, or speaks nonsense."""
+    """The other end is gone, or its message is malformed."""
 
 
 class ChannelTimeoutError(ChannelError):
-    """The other end did not answer in time."""
+    """No answer from the other end in time."""
 
 
 class Channel:
-    """A pair of pipes with limits on time and size."""
+    """A pair of pipes with limits on time and message size."""
 
     __slots__ = ("_reads", "_writes")
 
@@ -37,7 +37,7 @@ class Channel:
         os.set_blocking(writes, False)
 
     def send(self, header: dict[str, Any], body: bytes = b"", timeout: float | None = None) -> None:
-        """Sends one message within `timeout` seconds of real time."""
+        """Send one message within `timeout` seconds of real time."""
         head = json.dumps(header).encode()
         until = None if timeout is None else time.monotonic() + timeout
         for part in (_HEAD.pack(len(head), len(body)) + head, body):
@@ -51,17 +51,17 @@ class Channel:
                     raise ChannelError("the other end is gone") from error
 
     def receive(self, timeout: float | None = None) -> tuple[dict[str, Any], bytes]:
-        """The next message, within `timeout` seconds of real time."""
+        """Return the next message, within `timeout` seconds of real time."""
         until = None if timeout is None else time.monotonic() + timeout
         header_size, body_size = _HEAD.unpack(self._read(_HEAD.size, until))
         if header_size > _MAX_HEADER or body_size > _MAX_BODY:
-            raise ChannelError("a message larger than any")
+            raise ChannelError("a message larger than the limit")
         try:
             header = json.loads(self._read(header_size, until))
         except ValueError as error:
-            raise ChannelError("a header that is no JSON") from error
+            raise ChannelError("a header that is not JSON") from error
         if not isinstance(header, dict):
-            raise ChannelError("a header that is no object")
+            raise ChannelError("a header that is not an object")
         return header, self._read(body_size, until)
 
     def _read(self, size: int, until: float | None) -> bytes:

@@ -1,9 +1,9 @@
-"""A place to decode: a few warm processes that can be killed, and that hold nothing worth stealing.
+"""Sandbox for decoding: a few warm worker processes that can be killed and hold nothing worth stealing.
 
-Each worker is a fresh interpreter, not a fork: it inherits no descriptor but its two pipes, no environment,
-no memory of this process. It limits its own memory and CPU time, cannot write a file, and once warm it
-cannot open one. What it answers is JSON and bytes, never pickles. A worker that crashes, hangs or eats too
-much is killed and replaced by the next call; the file is refused with a reason.
+Each worker is a fresh interpreter, not a fork: it inherits no descriptor but its two pipes, no environment, no memory
+of this process. It limits its own memory and CPU time, cannot write a file, and once warm it cannot open one. It
+answers with JSON and bytes, never with pickles. A worker that crashes, hangs or exceeds its memory is killed and
+replaced by the next call; the file is refused with a reason.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from prodkit.core.lifespan import Managed
+from prodkit.core.validate import Arguments
 from prodkit.errors import MissingExtraError
 from prodkit.files.decoding import pipe
 
@@ -46,19 +47,19 @@ _WALKERS: Final = 2  # more would only wait for the interpreter, and the event l
 
 
 class UndecodableError(Exception):
-    """The decoder refused the picture. The base of what a sandbox answers besides a result."""
+    """The decoder refused the picture. Base of every error that a sandbox raises about a file."""
 
     code = "undecodable"
 
 
 class DecodeTimeoutError(UndecodableError):
-    """It took longer than allowed, and was killed."""
+    """Decoding took longer than allowed and was killed."""
 
     code = "decode_timeout"
 
 
 class DecodeMemoryError(UndecodableError):
-    """It wanted more memory than allowed."""
+    """Decoding needed more memory than allowed."""
 
     code = "decode_memory"
 
@@ -72,20 +73,23 @@ class DecodeCrashedError(UndecodableError):
 class Sandbox(Managed):
     """Worker processes that decode for any number of validators.
 
-    `workers` run at once, further calls wait their turn; a process starts when it is first needed and stays
-    warm. `timeout` is in seconds of real time for one picture, from its first byte handed over to its last
-    byte back: the worker is killed when it passes. `memory_bytes` is the address space a worker may have. A
-    cancelled call kills its worker, so that the slot is free at once. :meth:`aclose` ends the workers; a
-    sandbox that is forgotten ends them when it is collected, and they end by themselves when this process
-    does.
+    A process starts when it is first needed and stays warm. A cancelled call kills its worker, so that the slot is
+    free at once. :meth:`aclose` ends the workers; so does garbage collection of the sandbox, and the end of this
+    process.
+
+    Args:
+        workers: pictures decoded at once; further calls queue.
+        timeout: seconds of real time for one picture, from its first byte sent to its last byte received; the worker
+            is killed after that.
+        memory_bytes: the address space of a worker.
     """
 
     def __init__(self, *, workers: int = 2, timeout: float = 3.0, memory_bytes: int = 768 * 2**20) -> None:
-        if workers < 1 or timeout <= 0 or memory_bytes < 64 * 2**20:
-            raise ValueError(
-                "a sandbox needs workers >= 1, timeout > 0 and memory_bytes >= 64 MiB, "
-                f"got {workers!r}, {timeout!r}, {memory_bytes!r}"
-            )
+        check = Arguments("Sandbox")
+        check.integer("workers", workers, minimum=1)
+        check.seconds("timeout", timeout)
+        check.integer("memory_bytes", memory_bytes, minimum=64 * 2**20)
+        check.done()
         self.workers = workers
         self.timeout = timeout
         self.memory_bytes = memory_bytes
@@ -98,11 +102,11 @@ class Sandbox(Managed):
         _sandboxes.add(self)
 
     async def start(self) -> None:
-        """Warms one worker, so that the first upload does not wait for it."""
+        """Warm one worker, so that the first upload does not wait for it."""
         await asyncio.get_running_loop().run_in_executor(self._pool(), self._warm)
 
     async def aclose(self) -> None:
-        """Ends the workers, once what they have in hand is done. The next call starts a new one."""
+        """End the workers once their current picture is done. The next call starts a new one."""
         for threads in (self._threads, self._walkers):
             if threads is not None:
                 threads.shutdown(wait=False)
@@ -122,11 +126,20 @@ class Sandbox(Managed):
         sanitise: bool = False,
         quality: int = 90,
     ) -> tuple[dict[str, int], bytes]:
-        """Decodes `data` as `kind`, and nothing else: its width, height and frames, and the new bytes if
-        asked.
+        """Decode `data` as `kind`; return its width, height and frames, and the re-encoded bytes.
 
-        Raises :class:`UndecodableError` or one of its kinds. Cancelling kills the worker that has the
-        picture.
+        Cancelling kills the worker that has the picture.
+
+        Args:
+            kind: the only format that is tried.
+            data: the whole file.
+            frames: the pictures that the walk found.
+            poster: the first frame of an APNG is not part of its animation.
+            sanitise: re-encode the picture; the bytes are empty otherwise.
+            quality: 1 to 100, for lossy formats.
+
+        Raises:
+            UndecodableError: the picture cannot be decoded; a subclass names time, memory or a crash.
         """
         job = _Job(
             {"kind": kind, "frames": frames, "poster": poster, "sanitise": sanitise, "quality": quality}, data
@@ -138,7 +151,7 @@ class Sandbox(Managed):
             raise
 
     async def in_thread(self, fn: Callable[..., T], *args: Any) -> T:
-        """Runs pure Python work beside the loop, on two threads that never wait for a decoder."""
+        """Call `fn` with `args` beside the event loop, on two threads that never wait for a decoder."""
         if self._walkers is None:
             self._walkers = ThreadPoolExecutor(_WALKERS, thread_name_prefix="prodkit-files-walk")
         return await asyncio.get_running_loop().run_in_executor(self._walkers, functools.partial(fn, *args))
@@ -188,7 +201,7 @@ class Sandbox(Managed):
         size = {name: value for name in _FACTS if isinstance(value := reply.get(name), int)}
         if len(size) != len(_FACTS):
             worker.end()
-            raise DecodeCrashedError("the worker answered nonsense")
+            raise DecodeCrashedError("the answer of the worker is malformed")
         self._give(worker)
         return size, body
 
@@ -197,7 +210,7 @@ class Sandbox(Managed):
 
 
 class _Job:
-    """One picture on its way: knows which worker has it, so that a cancel can kill that one."""
+    """One picture in flight: knows which worker has it, so that a cancel can kill that worker."""
 
     __slots__ = ("_cancelled", "_lock", "_worker", "data", "request")
 
@@ -257,7 +270,8 @@ class _Worker:
             ) from error
         if ready.get("ready") is not True:
             self.end()
-            raise MissingExtraError.named("pillow", "files")
+            message, extra, package = ready.get("missing", ("", "files", "pillow"))
+            raise MissingExtraError(message, extra=extra, package=package)
 
     @property
     def alive(self) -> bool:
@@ -280,7 +294,7 @@ class _Worker:
         try:
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
-            return DecodeCrashedError("the worker answered nonsense")
+            return DecodeCrashedError("the answer of the worker is malformed")
         if code == -signal.SIGXCPU:
             return DecodeTimeoutError("out of CPU time")
         return DecodeCrashedError(
@@ -326,7 +340,7 @@ _shared: list[Sandbox] = []
 
 
 def shared() -> Sandbox:
-    """The sandbox of every validator that was not given its own: one set of workers a process."""
+    """Return the sandbox of all validators without their own: one set of workers per process."""
     if not _shared:
         _shared.append(Sandbox())
     return _shared[0]

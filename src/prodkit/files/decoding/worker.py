@@ -1,8 +1,7 @@
-"""The process inside the sandbox: limits itself, warms its codecs, then decodes what it is handed until told
-to end.
+"""The process inside the sandbox: warms its codecs, limits itself, then decodes until its pipe closes.
 
-It runs with an empty environment and two pipes. Everything it will need is loaded before the limits close,
-because afterwards no file can be opened, written or executed.
+It runs with an empty environment and two pipes. Everything it will need is loaded before the limits close, because
+afterwards no file can be opened, written or executed.
 """
 
 from __future__ import annotations
@@ -12,15 +11,20 @@ import os
 import resource
 from typing import Any
 
+from prodkit.errors import MissingExtraError
 from prodkit.files.decoding import decode, encode, pipe
 
 __all__ = ["main"]
 
 
 def main(memory_bytes: str, timeout: str) -> None:
-    """Serves until the other end closes."""
+    """Serve requests until the other end closes."""
     channel = pipe.Channel(0, 1)
-    _warm()
+    try:
+        _warm()
+    except MissingExtraError as error:
+        channel.send({"ready": False, "missing": [str(error), error.extra, error.package]})
+        return
     _limit(int(memory_bytes))
     channel.send({"ready": True})
     while True:
@@ -53,7 +57,8 @@ def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes
 
 
 def _warm() -> None:
-    """Uses each codec once, so that what it loads late is loaded before no file can be opened any more."""
+    """Use each codec once: whatever it loads lazily has to be loaded before no file can be opened any more."""
+    codecs = decode.load_codecs()  # first: it refuses a Pillow that is missing or too old
     from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
     Image.MAX_IMAGE_PIXELS = None  # the walk has counted the pixels already
@@ -66,7 +71,7 @@ def _warm() -> None:
     with io.BytesIO() as turned:
         tiny.convert("RGB").save(turned, "JPEG", exif=tags)
         decode.decode("jpeg", turned.getvalue(), frames=1, sanitise=True, quality=80)
-    for kind in decode.load_codecs():
+    for kind in codecs:
         if kind == "heic":  # read only: it is decoded and written as JPEG
             continue
         pictures = [(tiny, 10), (tiny.rotate(90), 20)]
@@ -90,7 +95,7 @@ def _limit(memory_bytes: int) -> None:
 
 
 def _more_cpu(seconds: float) -> None:
-    """CPU time for one picture more: should the other end die, this process does not decode on for ever."""
+    """Grant CPU time for one more picture: should the parent die, this process does not decode for ever."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = usage.ru_utime + usage.ru_stime
     resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 2, resource.RLIM_INFINITY))

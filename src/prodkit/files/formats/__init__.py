@@ -1,4 +1,4 @@
-"""One structure walker a format: bytes in, facts out, and a :class:`~prodkit.files.formats.base.RefusedError`
-at the first thing that a decoder should never meet. Nothing here reads a file, waits, or decodes a
-picture.
+"""One structure walker per format: bytes in, facts out. Pure functions; nothing here decodes a picture.
+
+A walker raises :class:`~prodkit.files.formats.base.RefusedError` at the first thing that a decoder should never meet.
 """

@@ -1,4 +1,4 @@
-"""Programs and pages hidden inside a picture: found by their own signatures, wherever no pixel can be."""
+"""Find programs and pages hidden inside a picture, by their signatures, wherever no pixel can be."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ _OVERLAP: Final = 64
 
 
 def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: Iterable[bytes]) -> None:
-    """Refuses a file that carries a script, a page, a program or an archive beside its pixels."""
+    """Refuse a file that carries a script, a page, a program or an archive beside its pixels."""
     found = find_active(data)
     if found:
         raise RefusedError("active_content", found)
@@ -142,7 +142,7 @@ def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: It
 
 
 def find_active(data: bytes) -> str:
-    """The first page or script that stands anywhere in `data`, or ""."""
+    """Return the first page or script anywhere in `data`, or ""."""
     for at in range(0, len(data), _WINDOW):
         found = _ANYWHERE.search(data, at, min(len(data), at + _WINDOW + _OVERLAP))
         if found:
@@ -171,7 +171,7 @@ def _in_metadata(data: bytes, start: int, end: int) -> str:
 
 
 def find_archive(data: bytes) -> bool:
-    """Whether `data` is a ZIP archive as well: readers of ZIP look for its directory from the end."""
+    """Return True when `data` is a ZIP archive as well: readers of ZIP look for its directory from the end."""
     at = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
     if at < 0 or at + 22 > len(data):
         return False

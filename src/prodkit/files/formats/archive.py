@@ -39,7 +39,7 @@ class Entry:
 def walk_archive(
     data: bytes, *, max_entries: int, max_unpacked_bytes: int, max_ratio: int
 ) -> dict[str, Entry]:
-    """The entries by name; nothing is unpacked yet."""
+    """Return the entries by name; nothing is unpacked yet."""
     at = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
     if at < 0 or at + _END.size > len(data):
         raise RefusedError("truncated", "no directory at the end of the archive")
@@ -64,7 +64,7 @@ def walk_archive(
 
 
 def _directory(data: bytes, pos: int, end: int, count: int) -> Iterator[tuple[int, int, Entry]]:
-    """Begin and end of each entry's local part, and the entry."""
+    """Yield begin and end of each entry's local part, and the entry."""
     for _ in range(count):
         if pos + _CENTRAL.size > end:
             raise RefusedError("malformed", "directory of the archive")
@@ -138,7 +138,7 @@ def _contiguous(data: bytes, entries: list[tuple[int, int, Entry]], directory: i
 
 
 def unpack(data: bytes, entry: Entry) -> bytes:
-    """The content of `entry`, which must have exactly the promised size and checksum."""
+    """Return the content of `entry`, which must have exactly the promised size and checksum."""
     packed = data[entry.start : entry.start + entry.packed]
     if entry.stored:
         content = packed

@@ -1,4 +1,4 @@
-"""What all walkers share: limits, the facts they return, and the way they refuse."""
+"""Shared by all walkers: the limits they enforce, the facts they return, the error they raise."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ __all__ = ["ImageFacts", "ImageLimits", "RefusedError"]
 
 
 class RefusedError(Exception):
-    """The walk ends here.
+    """The walk ends here: the file is refused.
 
-    `code` is stable, `detail` holds numbers and names of the format, `facts` what the text for people needs;
-    none of them holds file content.
+    Args:
+        code: the stable code of the problem, a key of ``messages.TEXTS``.
+        detail: numbers and names of the format, for events; never file content.
+        **facts: values that the text for people needs.
     """
 
     def __init__(self, code: str, detail: str = "", **facts: object) -> None:
@@ -23,7 +25,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLimits:
-    """What an image may ask of whoever decodes it."""
+    """Upper bounds on the work that a picture may cost its decoder."""
 
     max_width: int = 2048
     max_height: int = 2048
@@ -35,7 +37,7 @@ class ImageLimits:
     max_metadata_chunks: int = 1_000
 
     def size(self, width: int, height: int) -> None:
-        """Refuses a canvas that is empty or larger than the policy."""
+        """Refuse a canvas that is empty or larger than the policy allows."""
         if width < 1 or height < 1:
             raise RefusedError("malformed", f"{width}x{height} pixels")
         if width > self.max_width or height > self.max_height:
@@ -47,7 +49,7 @@ class ImageLimits:
             )
 
     def animation(self, frames: int, width: int, height: int) -> None:
-        """Refuses more frames, or more pixels in all of them together, than the policy pays for."""
+        """Refuse more frames, or more pixels over all frames, than the policy allows."""
         if frames > self.max_frames:
             raise RefusedError("too_many_frames", f"{frames} frames, limit {self.max_frames}")
         if frames * width * height > self.max_total_pixels:
@@ -59,13 +61,18 @@ class ImageLimits:
 
 @dataclass(slots=True)
 class ImageFacts:
-    """What a walk found out.
+    """The result of a walk.
 
-    `end` is where the picture's own bytes end; what follows is for the trailer check. `metadata` are the
-    stretches that no decoder turns into pixels, as (start, end) of the file; `inflated` the ones that were
-    compressed. `frames` counts what a decoder shows: `poster` says that the first of them is the still
-    picture of an APNG, which is not part of its animation. Additional pictures of a phone's multi-picture
-    file are no frames.
+    Attributes:
+        kind: the format.
+        width: of the canvas, in pixels.
+        height: of the canvas, in pixels.
+        frames: the pictures that a decoder shows. The further pictures of a phone's multi-picture file do not count.
+        end: the offset at which the picture's own bytes end; the trailer check looks at the rest.
+        poster: the first frame is the still picture of an APNG, which is not part of its animation.
+        lossless: the pixels are stored without loss.
+        metadata: stretches that no decoder turns into pixels, as (start, end) offsets.
+        inflated: the unpacked content of compressed stretches.
     """
 
     kind: str
@@ -75,6 +82,5 @@ class ImageFacts:
     end: int = 0
     poster: bool = False
     lossless: bool = False
-    trailer: str = ""
     metadata: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     inflated: list[bytes] = field(default_factory=list[bytes])

@@ -8,7 +8,7 @@ __all__ = ["walk_gif"]
 
 
 def walk_gif(data: bytes, limits: ImageLimits) -> ImageFacts:
-    """Walks every block, up to and including the trailer byte."""
+    """Walk every block, up to and including the trailer byte."""
     if data[:6] not in (b"GIF87a", b"GIF89a"):
         raise RefusedError("malformed", "GIF signature")
     if len(data) < 13:

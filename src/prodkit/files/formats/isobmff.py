@@ -1,6 +1,4 @@
-"""AVIF and HEIC: the boxes of an ISO base media file, and the sizes that they announce. ISO/IEC 14496-12,
-23008-12.
-"""
+"""AVIF and HEIC: the boxes of an ISO base media file and the sizes they announce. ISO/IEC 14496-12, 23008-12."""
 
 from __future__ import annotations
 
@@ -17,12 +15,12 @@ _MAX_DEPTH: Final = 8
 
 
 def walk_avif(data: bytes, limits: ImageLimits) -> ImageFacts:
-    """Walks an AVIF picture or sequence."""
+    """Walk an AVIF picture or sequence."""
     return _Walk(data, limits, "avif").run()
 
 
 def walk_heic(data: bytes, limits: ImageLimits) -> ImageFacts:
-    """Walks a HEIC picture."""
+    """Walk a HEIC picture."""
     return _Walk(data, limits, "heic").run()
 
 

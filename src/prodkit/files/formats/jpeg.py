@@ -9,8 +9,7 @@ from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
 
 __all__ = ["walk_jpeg"]
 
-# The next marker inside entropy-coded data: FF followed by anything but a stuffed zero, a restart or more
-# fill.
+# The next marker inside entropy-coded data: FF followed by anything but a stuffed zero, a restart or another fill byte.
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _MARKER_OR_RESTART: Final = re.compile(rb"\xff[\x01-\xfe]")
 _FRAMES: Final = frozenset((0xC0, 0xC1, 0xC2))  # what every browser decodes: baseline, extended, progressive
@@ -19,7 +18,7 @@ _ALL_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def walk_jpeg(data: bytes, limits: ImageLimits, start: int = 0) -> ImageFacts:
-    """Walks the JPEG that begins at `start`, up to and including its end-of-image marker."""
+    """Walk the JPEG that begins at `start`, up to and including its end-of-image marker."""
     if data[start : start + 3] != b"\xff\xd8\xff":
         raise RefusedError("malformed", "no start of image")
     if data[start + 4 : start + 6] == b"/*":  # a length that opens a comment of JavaScript
@@ -190,7 +189,7 @@ class _Walk:
         self.pos = found.start()
 
     def _band(self, names: bytes, first: int, last: int, bits: int) -> None:
-        """Notes how many low bits each coefficient still lacks: a whole picture ends with none."""
+        """Note how many low bits each coefficient still lacks: a complete picture ends with none."""
         if first > last or last > 63 or (first == 0) != (last == 0) or (first and len(names) > 1):
             raise RefusedError("malformed", "spectral band")
         for name in names:

@@ -1,6 +1,4 @@
-"""Office documents in ZIP archives (docx, xlsx, pptx, odt, ods, odp): which one, and nothing in it that
-acts.
-"""
+"""Office documents in ZIP archives (docx, xlsx, pptx, odt, ods, odp): identify them, refuse active content."""
 
 from __future__ import annotations
 
@@ -46,8 +44,14 @@ _MAX_DEPTH: Final = 2
 def walk_office(
     data: bytes, *, max_entries: int, max_unpacked_bytes: int, max_ratio: int, depth: int = 0
 ) -> str:
-    """The kind of document; refuses macros, OLE objects, links that load by themselves, and archives that
-    lie.
+    """Return the kind of document; refuse macros, OLE objects, links that load by themselves, and bad archives.
+
+    Args:
+        data: the whole file.
+        max_entries: files in the archive.
+        max_unpacked_bytes: unpacked size of all files together.
+        max_ratio: unpacked size divided by packed size.
+        depth: nesting level of this document.
     """
     entries = walk_archive(
         data, max_entries=max_entries, max_unpacked_bytes=max_unpacked_bytes, max_ratio=max_ratio

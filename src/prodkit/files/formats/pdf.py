@@ -1,7 +1,7 @@
-"""PDF: no scripts, nothing that starts by itself, nothing inside that is another file. ISO 32000.
+"""PDF: no scripts, no actions that start by themselves, no embedded files. ISO 32000.
 
-This is no PDF parser. It finds the names that make a document dangerous, also when their letters are escaped
-and when they stand in compressed object streams, and bounds what the compressed streams grow to.
+This is not a PDF parser. It finds the names that make a document dangerous, also when their letters are escaped and
+inside compressed object streams, and bounds the unpacked size of compressed streams.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DICTIONARY: Final = 4096
 
 
 def walk_pdf(data: bytes, *, max_unpacked_bytes: int, max_objects: int) -> None:
-    """Refuses a document that is damaged, active, encrypted, or that carries other files."""
+    """Refuse a document that is damaged, active, encrypted, or that carries other files."""
     if not _HEADER.match(data):
         raise RefusedError("malformed", "PDF header")
     if not _END.search(data, max(0, len(data) - 1100)):
@@ -79,7 +79,7 @@ def _names(plain: bytes) -> None:
 
 
 def _stream(before: bytes, data: bytes, start: int, end: int, budget: int) -> int:
-    """Inflates one stream, and looks into it where it holds objects. Gives its unpacked size."""
+    """Return the unpacked size of one stream, after searching it when it holds objects."""
     at = before.rfind(b" obj")
     dictionary = before[max(at, 0) :]
     dictionary = _ESCAPE.sub(lambda escape: bytes((int(escape.group(1), 16),)), dictionary)

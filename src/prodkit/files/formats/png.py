@@ -1,6 +1,4 @@
-"""PNG and APNG: chunks with their checksums, and the pixel stream inflated to exactly its size. W3C PNG, 3rd
-ed.
-"""
+"""PNG and APNG: chunks and their checksums; the pixel stream must inflate to exactly its size. W3C PNG, 3rd ed."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ _STEP: Final = 2**16
 
 
 def walk_png(data: bytes, limits: ImageLimits) -> ImageFacts:
-    """Walks every chunk, up to and including IEND."""
+    """Walk every chunk, up to and including IEND."""
     if data[:8] != SIGNATURE:
         raise RefusedError("malformed", "PNG signature")
     return _Walk(data, limits).run()

@@ -23,7 +23,7 @@ _DDE: Final = re.compile(r"\|\s*'|\bDDE(?:AUTO)?\s*\(", re.IGNORECASE)
 
 
 def walk_text(data: bytes, *, table: bool, formulas: bool, max_line_bytes: int, max_lines: int) -> str:
-    """The name of the encoding: utf-8, utf-16 (with its mark) or cp1252, which old spreadsheets write."""
+    """Return the encoding: utf-8, utf-16 (with its mark) or cp1252, which old spreadsheets write."""
     text, encoding = _decoded(data)
     found = _CONTROLS.search(text)
     if found:

@@ -1,8 +1,8 @@
-"""What may stand after the end of a picture: padding, and what phones append. Everything else is refused.
+"""Check the bytes after the end of a picture: padding and the known trailers of phones pass, the rest is refused.
 
-Phones append further pictures (multi-picture format, the gain map of an Ultra HDR photo), a short video
-(motion photos) or a directory of their own (Samsung's SEF). Each is checked for its own structure; nothing
-is accepted for its first bytes alone.
+Phones append further pictures (multi-picture format, the gain map of an Ultra HDR photo), a short video (motion
+photos) or a directory of their own (Samsung's SEF). Each is checked for its own structure; nothing is accepted for its
+first bytes alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prodkit.files.formats.jpeg import walk_jpeg
 
 __all__ = ["check_trailer"]
 
-_STRAY: Final = 4  # bytes of rubbish that old cameras leave; too few to be anything
+_STRAY: Final = 4  # stray bytes that old cameras leave; too few to be a file
 _PADDING: Final = b"\0\xff\r\n\t \x1a"
 _MAX_PICTURES: Final = 16
 _VIDEO_BRANDS: Final = frozenset(
@@ -68,7 +68,7 @@ _HAZARDS: Final = (
 
 
 def check_trailer(data: bytes, facts: ImageFacts, limits: ImageLimits) -> str:
-    """Names what follows `facts.end`, "" for nothing; refuses what has no name."""
+    """Return the name of the trailer after `facts.end`, "" for none; refuse an unknown one."""
     size = len(data)
     pos = _skip_padding(data, facts.end)
     if pos == size:
@@ -104,7 +104,7 @@ def check_trailer(data: bytes, facts: ImageFacts, limits: ImageLimits) -> str:
 
 
 def _skip_padding(data: bytes, pos: int) -> int:
-    """Where the next byte that is not padding stands. FF D8 begins a picture, it does not pad."""
+    """Return the offset of the next byte that is not padding. FF D8 begins a picture, it does not pad."""
     size = len(data)
     while pos < size:
         window = data[pos : pos + 4096]

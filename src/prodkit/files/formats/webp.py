@@ -1,6 +1,4 @@
-"""WebP: the RIFF container and the headers of its bitstreams. Google's WebP container specification, RFC
-9649.
-"""
+"""WebP: the RIFF container and the headers of its bitstreams. RFC 9649."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ _FLAGS: Final = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
 
 
 def walk_webp(data: bytes, limits: ImageLimits) -> ImageFacts:
-    """Walks every chunk of the RIFF form."""
+    """Walk every chunk of the RIFF form."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise RefusedError("malformed", "WebP signature")
     size = int.from_bytes(data[4:8], "little")

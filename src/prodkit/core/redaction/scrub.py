@@ -1,0 +1,149 @@
+"""The scan of one text: cheap questions first, and a rule only where its answer can be yes. Pure.
+
+Each rule has a marker without which it cannot match. Markers are found by substring search and by the *shape* of the
+text, one byte a character, in which a long run of key characters is one search::
+
+    text    key sk-ant-api03-Zq8vT1… used
+    shape   aaa aaaaaaaaaaaaaaaaaaa… aaaa      16 times "a" in a row: a key may stand here
+
+Every pattern is bounded, or starts where no other match can: the cost grows with the length of the text only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from prodkit.core.redaction.addresses import mask_addresses
+from prodkit.core.redaction.forms import mask_forms, mask_hooks
+from prodkit.core.redaction.pairs import (
+    mask_comparisons,
+    mask_flags,
+    mask_pairs,
+    mask_phrases,
+    mask_schemes,
+)
+from prodkit.core.redaction.people import mask_emails, mask_numbers, mask_phones
+from prodkit.core.secrets import MASK
+
+__all__ = ["KINDS", "scrub"]
+
+KINDS: Final = frozenset(("keys", "named", "addresses", "cards", "cpf", "cnpj", "emails", "phones"))
+"""The kinds of secrets that can be recognised. Private keys and registered values are always masked."""
+
+
+def _table(classes: dict[str, str]) -> bytes:
+    return bytes(
+        next((ord(mark) for mark, chars in classes.items() if chr(code) in chars), code)
+        for code in range(256)
+    )
+
+
+_DIGITS = "0123456789"
+_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_RUNS: Final = _table({"a": _DIGITS + _CAPITALS + _CAPITALS.lower() + "_-"})
+_NUMBERS: Final = _table({"0": _DIGITS + " .-/" + _CAPITALS})
+_RUN: Final = b"a" * 14
+_NUMBER: Final = b"0" * 11
+_TRIPLE: Final = re.compile(r"\d{3}")
+_SEGMENT: Final = re.compile(r"[^\s\"'`<>,;()\[\]{}\\]+")
+_LETTERS: Final = bytes(
+    code if (chr(code).isalpha() and code < 128) or code > 191 else 32 for code in range(256)
+)
+
+
+def _byte_words(text: str) -> frozenset[bytes]:
+    return frozenset(word.encode("latin-1") for word in text.split())
+
+
+# Words without which a rule need not run; looked up in the set of the text's words.
+_SCHEME_WORDS: Final = _byte_words("bearer basic token apikey api digest bot aws negotiate splunk genie key")
+_PHRASE_WORDS: Final = _byte_words(
+    "password passwd passphrase passcode pass pwd senha secret token api apikey key pin otp code credential "
+    "credentials identified login"
+)
+_PHONE_WORDS: Final = _byte_words(
+    "phone phones telephone telephones telefone telefones tel fone celular celulares cel mobile whats whatsapp zap sms "
+    "fax contato contact msisdn call ligue number número numero phonenumber mobilephone homephone workphone"
+)
+_WORDS: Final = _SCHEME_WORDS | _PHRASE_WORDS | _PHONE_WORDS
+_HOOK_HOSTS: Final = ("hook", "ifttt", "telegram.org/bot", "pagerduty", "chat.googleapis")
+
+
+def scrub(text: str, kinds: frozenset[str] = KINDS) -> str:
+    """Return `text` with every secret of `kinds` that can be recognised replaced by ``***``.
+
+    Takes time linear in the length of the text.
+    """
+    if "-----BEGIN " in text:
+        text = _private_keys(text)
+    if "://" in text and "addresses" in kinds:
+        text = mask_addresses(text, MASK)
+    raw = text.encode("latin-1", "replace")
+    words = _WORDS.intersection(raw.lower().translate(_LETTERS).split())
+    if "keys" in kinds:
+        if "/" in text and any(host in text for host in _HOOK_HOSTS):
+            text = mask_hooks(text, MASK)
+        if _RUN in raw.translate(_RUNS):
+            text = _keys(text)
+    if "named" in kinds:
+        text = _named(text, words)
+    if "@" in text and "emails" in kinds:
+        text = mask_emails(text, MASK)
+    if _TRIPLE.search(text) is None:
+        return text
+    if "phones" in kinds:
+        text = mask_phones(text, bool(words and not words.isdisjoint(_PHONE_WORDS)), MASK)
+    if _NUMBER in raw.translate(_NUMBERS):
+        text = mask_numbers(text, MASK, cards="cards" in kinds, cpf="cpf" in kinds, cnpj="cnpj" in kinds)
+    return text
+
+
+def _named(text: str, words: frozenset[bytes]) -> str:
+    if words and not words.isdisjoint(_SCHEME_WORDS):
+        text = mask_schemes(text, MASK)
+    if "=" in text or ":" in text or ">" in text or "," in text or "(" in text or "%3" in text:
+        if "==" in text or "!=" in text:
+            text = mask_comparisons(text, MASK)
+        text = mask_pairs(text, MASK)
+    if " -" in text or "'-" in text or '"-' in text or text.startswith("-"):
+        text = mask_flags(text, MASK)
+    if words and not words.isdisjoint(_PHRASE_WORDS):
+        text = mask_phrases(text, MASK)
+    return text
+
+
+def _keys(text: str) -> str:
+    shape = text.encode("latin-1", "replace").translate(_RUNS)
+    run = shape.find(_RUN)
+    parts: list[str] = []
+    at = 0
+    while run >= 0:
+        begin = run
+        while begin > at and run - begin < 40 and text[begin - 1] not in " \t\r\n\"'`<>,;()[]{}\\":
+            begin -= 1
+        segment = _SEGMENT.match(text, begin)
+        end = segment.end() if segment else run + len(_RUN)
+        parts += (text[at:begin], mask_forms(text[begin:end], MASK))
+        at = end
+        run = shape.find(_RUN, end)
+    return "".join((*parts, text[at:]))
+
+
+def _private_keys(text: str) -> str:
+    parts: list[str] = []
+    at = 0
+    while (begin := text.find("-----BEGIN ", at)) >= 0:
+        head = text.find("-----", begin + 11, begin + 80)
+        if head < 0 or "PRIVATE KEY" not in text[begin:head]:
+            parts.append(text[at : begin + 11])
+            at = begin + 11
+            continue
+        parts.append(text[at:begin] + MASK)
+        end = text.find("-----END ", head)
+        if end < 0:
+            return "".join(parts)
+        close = text.find("-----", end + 9, end + 80)
+        at = close + 5 if close >= 0 else end + 9
+    parts.append(text[at:])
+    return "".join(parts)

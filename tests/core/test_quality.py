@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import base64
+import random
+import uuid
+
+import pytest
+
+from prodkit.core.quality import weakness
+
+WEAK = [
+    "changeme",
+    "changeme",
+    "changemechangemechangemechangeme",
+    "CHANGE_ME",
+    "change-me-change-me-change-me-change-me",
+    "your-secret-key-here",
+    "your_session_secret_goes_here_please_now",
+    "<your",
+    "secret>",
+    "${SESSION_SECRET}",
+    "{{session_secret}}",
+    "secretsecretsecretsecretsecretsecret",
+    "my-super-secret-key-for-production-use",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "00000000000000000000000000000000",
+    "abababababababababababababababab",
+    "abcdefghijklmnopqrstuvwxyz0123456789",
+    "0123456789abcdef0123456789abcdef",
+    "12345678901234567890123456789012",
+    "qwertyuiopasdfghjklzxcvbnmqwertyuiop",
+    "QWERTYUIOPasdfghjklZXCVBNM1234567890",
+    "passwordpasswordpasswordpassword",
+    "Password123Password123Password123Pa",
+    "this-is-a-very-long-secret-key-for-testing",
+    "troque-me",
+    "troque_isto",
+    "sua-chave-secreta-aqui",
+    "exemplo",
+    "dummy",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "********************************",
+    "null",
+    "None",
+    "django-insecure-change-this-key-in-production",
+    "insecure-development-secret-key-0123",
+    "replace_me_with_a_long_random_string",
+    "0123456789012345678901234567890123456789",
+    "zyxwvutsrqponmlkjihgfedcba9876543210",
+    "minha-senha-super-secreta-2024-minha",
+    "test-secret-test-secret-test-secret-1",
+    "aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbb",
+    "1111111111111111aaaaaaaaaaaaaaaa",
+    "31415926535897932384626433832795",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1",
+    "your-256-bit-secret-your-256-bit-secret",
+]
+
+
+@pytest.mark.parametrize(
+    "text", [*WEAK, " " * 40, "TODO", "not set yet, put it here", "[put the secret here]"]
+)
+def test_what_people_type_is_refused(text: str) -> None:
+    assert weakness(text, 32) is not None
+
+
+def test_what_generators_print_is_never_refused() -> None:
+    rng = random.Random(20261123)
+    for _ in range(10_000):
+        for text in (
+            rng.randbytes(16).hex(),
+            base64.urlsafe_b64encode(rng.randbytes(32)).rstrip(b"=").decode(),
+            base64.b64encode(rng.randbytes(32)).decode(),
+        ):
+            assert weakness(text, 32) is None, text
+        assert weakness(str(uuid.UUID(bytes=rng.randbytes(16), version=4)), 32) is None
+
+
+def test_the_rules_have_names() -> None:
+    assert weakness("  ", 32) == "blank"
+    assert weakness("changeme", 4) == "placeholder"
+    assert weakness("a9F-k2", 32) == "too_short"
+    assert weakness("a" * 40, 32) == "low_entropy"

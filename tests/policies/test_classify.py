@@ -1,0 +1,185 @@
+"""Outcomes of the kit's own errors, the OS's, and those of libraries that are recognised without an import."""
+
+import asyncio
+import errno
+import socket
+import subprocess
+import sys
+import urllib.error
+from email.message import Message
+from typing import Any
+
+import anthropic
+import asyncpg
+import httpx
+import httpx2
+import pytest
+import redis.exceptions
+
+from prodkit import errors as kit
+from prodkit.core.outcome import Outcome
+from prodkit.policies.base import MisuseError
+from prodkit.policies.classify import classifier, outcome_of, outcome_of_status
+from prodkit.policies.deadline_guard import _OUR_TIMER
+
+OK, FAILED, THROTTLED, CANCELLED, NEUTRAL = Outcome
+URL = "https://api.example.org"
+
+
+def answered(library: Any, status: int, **headers: str) -> Exception:
+    request = library.Request("GET", URL)
+    response = library.Response(
+        status, headers={k.replace("_", "-"): v for k, v in headers.items()}, request=request
+    )
+    return library.HTTPStatusError("no", request=request, response=response)  # type: ignore[no-any-return]
+
+
+def claude(status: int, body: object = None, **headers: str) -> Exception:
+    response = httpx2.Response(
+        status,
+        headers={k.replace("_", "-"): v for k, v in headers.items()},
+        request=httpx2.Request("POST", URL),
+    )
+    return anthropic.APIStatusError("no", response=response, body=body)
+
+
+def sent_by_claude(cause: Exception) -> Exception:
+    error = anthropic.APIConnectionError(request=httpx2.Request("POST", URL))
+    error.__cause__ = cause
+    return error
+
+
+def of_urllib(status: int, **headers: str) -> Exception:
+    message = Message()
+    for name, value in headers.items():
+        message[name.replace("_", "-")] = value
+    return urllib.error.HTTPError(URL, status, "no", message, None)
+
+
+class Custom(Exception):
+    def __init__(self, **facts: Any) -> None:
+        self.__dict__.update(facts)
+
+
+SQL = asyncpg.exceptions
+
+CASES: list[tuple[BaseException, Outcome]] = [
+    # the kit
+    (kit.CircuitOpenError("open", retry_after=3), NEUTRAL),
+    (kit.RateLimitedError("quota", retry_after=3), NEUTRAL),
+    (kit.InvalidError("no"), NEUTRAL),
+    (MisuseError("no"), NEUTRAL),
+    (kit.CallTimeoutError("late", timeout=1), FAILED),
+    (kit.DeadlineExceededError("late", timeout=1), FAILED),
+    (kit.DeadlineExceededError("never began", timeout=0.0), NEUTRAL),
+    (kit.LlmError("down", retry_after=3), FAILED),
+    (kit.DatabaseError("down"), FAILED),
+    # cancellations
+    (asyncio.CancelledError(), CANCELLED),
+    (asyncio.CancelledError(_OUR_TIMER), FAILED),
+    (GeneratorExit(), CANCELLED),
+    (KeyboardInterrupt(), CANCELLED),
+    # the OS
+    (ConnectionRefusedError(errno.ECONNREFUSED, "no"), FAILED),
+    (TimeoutError(), FAILED),
+    (socket.gaierror(-2, "unknown"), FAILED),
+    (OSError(errno.EHOSTUNREACH, "no"), FAILED),
+    (OSError(errno.EIO, "disk"), FAILED),
+    (OSError("unknown"), FAILED),
+    (FileNotFoundError(errno.ENOENT, "no"), NEUTRAL),
+    (PermissionError(errno.EACCES, "no"), NEUTRAL),
+    (ValueError(), FAILED),
+    # httpx, httpx2
+    *[(answered(library, status), outcome) for library in (httpx, httpx2) for status, outcome in (
+        (404, NEUTRAL), (401, NEUTRAL), (408, FAILED), (429, THROTTLED), (500, FAILED), (503, FAILED), (529, FAILED),
+    )],
+    (answered(httpx, 503, retry_after="3"), THROTTLED),
+    (answered(httpx, 500, retry_after="3"), FAILED),
+    *[(kind("no"), FAILED) for library in (httpx, httpx2) for kind in (
+        library.ConnectError, library.ReadTimeout, library.ConnectTimeout, library.ReadError,
+        library.RemoteProtocolError,
+    )],
+    *[(kind("no"), NEUTRAL) for library in (httpx, httpx2) for kind in (
+        library.PoolTimeout, library.UnsupportedProtocol, library.LocalProtocolError, library.InvalidURL,
+    )],
+    # anthropic
+    (claude(429, retry_after="3"), THROTTLED),
+    (claude(529), FAILED),
+    (claude(500), FAILED),
+    (claude(400), NEUTRAL),
+    (claude(200, {"type": "error", "error": {"type": "overloaded_error"}}), FAILED),
+    (claude(200, {"type": "error", "error": {"type": "rate_limit_error"}}), THROTTLED),
+    (claude(200, {"type": "error", "error": {"type": "invalid_request_error"}}), NEUTRAL),
+    (anthropic.APITimeoutError(request=httpx2.Request("POST", URL)), FAILED),
+    (sent_by_claude(httpx2.ConnectError("no")), FAILED),
+    (sent_by_claude(httpx2.PoolTimeout("no")), NEUTRAL),
+    # asyncpg
+    (SQL.ConnectionDoesNotExistError("lost"), FAILED),
+    (SQL.TooManyConnectionsError("full"), FAILED),
+    (SQL.AdminShutdownError("bye"), FAILED),
+    (SQL.CannotConnectNowError("starting"), FAILED),
+    (SQL.DiskFullError("full"), FAILED),
+    (SQL.ReadOnlySQLTransactionError("standby"), FAILED),
+    (SQL.QueryCanceledError("slow"), FAILED),
+    (SQL.InternalServerError("oops"), FAILED),
+    (SQL.UniqueViolationError("twice"), NEUTRAL),
+    (SQL.SyntaxOrAccessError("no"), NEUTRAL),
+    (SQL.SerializationError("again"), NEUTRAL),
+    (SQL.DeadlockDetectedError("again"), NEUTRAL),
+    (SQL.InvalidPasswordError("no"), NEUTRAL),
+    (SQL.InterfaceError("misuse"), NEUTRAL),
+    # redis
+    *[(getattr(redis.exceptions, name)("no"), FAILED) for name in (
+        "ConnectionError", "TimeoutError", "BusyLoadingError", "ReadOnlyError", "OutOfMemoryError", "ClusterDownError",
+        "MasterDownError", "TryAgainError",
+    )],
+    *[(getattr(redis.exceptions, name)("no"), NEUTRAL) for name in (
+        "AuthenticationError", "ResponseError", "DataError", "NoScriptError", "WatchError", "MaxConnectionsError",
+    )],
+    # by what they carry
+    (of_urllib(429), THROTTLED),
+    (of_urllib(503, Retry_After="2"), THROTTLED),
+    (of_urllib(502), FAILED),
+    (of_urllib(404), NEUTRAL),
+    (Custom(retry_after=3), THROTTLED),
+    (Custom(retry_after="soon"), FAILED),
+    (Custom(status_code=429), THROTTLED),
+    (Custom(status_code=500, retry_after=3), FAILED),
+    (Custom(outcome=Outcome.NEUTRAL, retry_after=3), NEUTRAL),
+    (Custom(outcome="neutral"), FAILED),
+    # groups
+    (ExceptionGroup("g", [Custom(status_code=429), Custom(status_code=404)]), THROTTLED),
+    (ExceptionGroup("g", [Custom(status_code=429), ConnectionResetError()]), FAILED),
+    (BaseExceptionGroup("g", [KeyboardInterrupt(), asyncio.CancelledError()]), CANCELLED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), CASES, ids=lambda value: value if isinstance(value, str) else type(value).__name__
+)
+def test_the_defaults(error: BaseException, outcome: Outcome) -> None:
+    assert outcome_of(error) is outcome
+
+
+def test_statuses() -> None:
+    assert outcome_of_status(204) is OK
+    assert outcome_of_status(302) is OK
+    assert outcome_of_status(503, hinted=True) is THROTTLED
+
+
+def test_an_own_classifier_comes_first() -> None:
+    classify = classifier(lambda error: THROTTLED if isinstance(error, KeyError) else None)
+    assert classify(KeyError()) is THROTTLED
+    assert classify(ValueError()) is FAILED
+    assert classifier(None) is outcome_of
+
+
+def test_nothing_is_imported() -> None:
+    code = (
+        "import sys; from prodkit.policies.classify import outcome_of; outcome_of(OSError());"
+        "print([m for m in ('httpx', 'httpx2', 'asyncpg', 'redis', 'anthropic', 'tenacity') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )

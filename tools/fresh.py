@@ -1,0 +1,118 @@
+"""Run the two commands of README on minimal Debian systems: `python3 noxfile.py fresh [bookworm trixie]`.
+
+Each suite is a debootstrap chroot that holds python3, git and ca-certificates, nothing else. The base system is kept in
+`.prodkit/fresh` and copied for every run. Needs root and debootstrap; the package index is reached through the pip and
+proxy variables of this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HOME = ROOT / ".prodkit" / "fresh"
+MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+PACKAGES = "python3,git,ca-certificates"
+KEPT = ("PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+LIMIT = 3600  # seconds for the tests of one suite
+DEMO_LIMIT = 180
+
+
+def main(suites: list[str]) -> int:
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        print("fresh: skipped, it needs root and debootstrap (apt-get install debootstrap)")
+        return 0
+    return max(trial(suite) for suite in suites or ["bookworm", "trixie"])
+
+
+def trial(suite: str) -> int:
+    root = HOME / suite
+    base = HOME / f"{suite}.base"
+    if not base.exists():
+        HOME.mkdir(parents=True, exist_ok=True)
+        draft = HOME / f"{suite}.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(draft), MIRROR]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        draft.rename(base)
+    unmount(root)
+    shutil.rmtree(root, ignore_errors=True)
+    subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(root)], check=True)
+    for name in ("etc/resolv.conf", "etc/hosts", "etc/ssl/certs/ca-certificates.crt"):
+        if Path("/", name).exists():
+            shutil.copyfile(Path("/", name), root / name)
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(root / "src")], check=True)
+    for source, kind in (("proc", ["-t", "proc"]), ("/dev", ["--rbind"])):
+        target = root / Path(source).name
+        subprocess.run(["mount", *kind, source, str(target)], check=True)
+    try:
+        return tests(root, suite) or demo(root, suite)
+    finally:
+        unmount(root)
+
+
+def unmount(root: Path) -> None:
+    for name in ("dev", "proc"):
+        if os.path.ismount(root / name):
+            subprocess.run(["umount", "-R", "-l", str(root / name)], check=True)
+
+
+def inside(root: Path, *command: str) -> list[str]:
+    kept = [f"{name}={value}" for name, value in os.environ.items() if name.startswith(KEPT)]
+    system = [
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME=/root",
+        "LANG=C.UTF-8",
+    ]
+    words = ["sh", "-c", f"cd /src && exec {' '.join(command)}"]
+    return ["chroot", str(root), "/usr/bin/env", "-i", *system, *kept, *words]
+
+
+def tests(root: Path, suite: str) -> int:
+    began = time.monotonic()
+    done = subprocess.run(
+        inside(root, "python3", "noxfile.py", "tests", "-q"), timeout=LIMIT, stdin=subprocess.DEVNULL
+    )
+    print(
+        f"fresh: {suite}: tests exited with {done.returncode} after {time.monotonic() - began:.0f} s",
+        flush=True,
+    )
+    return done.returncode
+
+
+def demo(root: Path, suite: str) -> int:
+    """Start the demo, wait for its health report, and require a real Redis or Valkey."""
+    port, began = 8197, time.monotonic()
+    process = subprocess.Popen(
+        inside(root, "python3", "noxfile.py", "demo", "--port", str(port)), start_new_session=True
+    )
+    try:
+        while time.monotonic() - began < DEMO_LIMIT and process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5) as answer:
+                    report = json.load(answer)
+            except (urllib.error.URLError, OSError, ValueError):
+                time.sleep(0.5)
+                continue
+            taken = time.monotonic() - began
+            print(f"fresh: {suite}: demo answered after {taken:.1f} s: {report['status']}", flush=True)
+            return 0 if report["status"] == "up" else 1
+        print(f"fresh: {suite}: the demo did not answer within {DEMO_LIMIT} s")
+        return 1
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
