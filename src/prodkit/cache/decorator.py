@@ -60,7 +60,11 @@ class Cached(Generic[P, T]):
         tags: Iterable[str] | Callable[P, Iterable[str]],
         options: dict[str, Any],
     ) -> None:
-        if not callable(cast("object", fn)) or inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+        if (
+            not callable(cast("object", fn))
+            or inspect.isasyncgenfunction(fn)
+            or inspect.isgeneratorfunction(fn)
+        ):
             raise TypeError(f"cached takes an async function or a plain one, got {fn!r}")
         self._signature = inspect.signature(fn)
         parameters = list(self._signature.parameters.values())
