@@ -56,6 +56,8 @@ async def _serve(settings: Settings, runtime: Runtime) -> int:
         )
         return 1
     with listener:
+        if settings.migrate:
+            await _migrate(settings, runtime)
         if not await is_current(settings.database_url):
             print(
                 "advisory: o banco de dados está desatualizado; rode `python -m advisory migrate`",
