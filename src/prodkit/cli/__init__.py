@@ -18,6 +18,7 @@ from prodkit.errors import MissingExtraError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "env": ("env", "check an environment, and write its documents from the settings class"),
     "doctor": ("doctor", "check this installation and the services that the environment names"),
 }
 """Each command with its module, relative to this package, and one line of help. The module defines ``app``, a Typer."""
