@@ -30,7 +30,7 @@ _HUSH = ("password", "passwd", "senha", "secret", "token", "apikey", "api_key", 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loading:
-    """How settings were loaded. Equal to every other: settings are compared by their values."""
+    """The way settings were loaded. Equal to every other: settings are compared by their values."""
 
     variables: tuple[str, ...] = ()
     set_names: frozenset[str] = frozenset()
@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     are written ``a,b,c`` or in JSON. ``model_config = {"env_prefix": "SHOP_"}`` puts a prefix before every
     name. ``Settings(name=value)`` makes settings from values alone, for tests: the environment is
     not read.
+
+    Args:
+        values: the fields by name, when settings are made without the environment.
     """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
