@@ -196,9 +196,10 @@ def table(reports: list[Report], phases: tuple[Phase, ...]) -> str:
     sent = _median([report.amplification for report in reports])
     violations = _median([report.violations for report in reports])
     wasted = _median([report.wasted for report in reports])
+    runs = f"{len(reports)} seed{'s' if len(reports) > 1 else ''}"
     lines.append(
         f"\ngoodput {goodput:.1f} %, {sent:.2f} requests per call, "
-        f"{violations:g} requests within a Retry-After window, {wasted:g} answers wasted (median of {len(reports)} seed{'s' if len(reports) > 1 else ''})"
+        f"{violations:g} requests within a Retry-After window, {wasted:g} answers wasted (median of {runs})"
     )
     return "\n".join(lines)
 

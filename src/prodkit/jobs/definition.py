@@ -115,9 +115,9 @@ class Job(Generic[P, T]):
         check.function("on_dead", on_dead, optional=True)
         check.done()
         self.fn = fn
-        self.name = name or f"{fn.__module__}.{fn.__qualname__}"
+        self.name: str = name or f"{fn.__module__}.{fn.__qualname__}"
         self.attempts = attempts
-        self.backoff = backoff or upward(1.0, cap=300.0)
+        self.backoff: Backoff = backoff or upward(1.0, cap=300.0)
         self.retry_on = retry_on
         self.timeout = timeout
         self.concurrency = concurrency
