@@ -33,13 +33,14 @@ class Accounts(Protocol):
 
 
 class Lifetime:
-    """The end of a client: `closed` once it has come, and the waits that it ends."""
+    """The end of a client: `closed` once it has come, and the waits and exchanges that it ends."""
 
-    __slots__ = ("closed", "sleeping")
+    __slots__ = ("closed", "exchanges", "sleeping")
 
     def __init__(self) -> None:
         self.closed = False
         self.sleeping: set[asyncio.Future[None]] = set()
+        self.exchanges: set[asyncio.Timeout] = set()
 
 
 class Engine:
@@ -90,10 +91,12 @@ class Engine:
 
     # ---------------------------------------------------------------- lifetime
     def close(self) -> None:
-        """End the waits of calls in flight; their errors say "closed"."""
+        """End the waits and exchanges of calls in flight; their errors say "closed"."""
         self.lifetime.closed = True
         for sleeping in self.lifetime.sleeping:
             sleeping.cancel()
+        for exchange in self.lifetime.exchanges:
+            exchange.reschedule(0.0)  # its timeout expires now
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for `seconds`, or until the client is closed."""
