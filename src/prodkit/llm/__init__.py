@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     from prodkit.llm.options import Model as Model
     from prodkit.llm.pricing import Budget as Budget, Price as Price
     from prodkit.llm.provider import Provider as Provider, Reply as Reply
+    from prodkit.llm.providers import (
+        Anthropic as Anthropic,
+        Bedrock as Bedrock,
+        Foundry as Foundry,
+        Gateway as Gateway,
+        Vertex as Vertex,
+    )
     from prodkit.llm.results import (
         Answer as Answer,
         Attempt as Attempt,
@@ -66,6 +73,7 @@ __getattr__, __dir__, __all__ = attach(
         "options": ("Model",),
         "pricing": ("Budget", "Price"),
         "provider": ("Provider", "Reply"),
+        "providers": ("Anthropic", "Bedrock", "Foundry", "Gateway", "Vertex"),
         "results": ("Answer", "Attempt", "Continuation", "Usage"),
         "streaming.stream": ("Stream",),
     },

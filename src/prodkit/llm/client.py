@@ -143,8 +143,7 @@ class Client(Managed):
             own=sdk is None,
             log_prompts=log_prompts,
         )
-        for state in self._engine.states:
-            state.provider = state.provider or self._provider
+        self._engine.connect(self._provider)
         self._view = False
 
     # ---------------------------------------------------------------- lifetime

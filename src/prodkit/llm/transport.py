@@ -19,8 +19,6 @@ __all__ = ["SdkProvider", "SdkReply", "build_sdk", "check_sdk"]
 class SdkReply:
     """One HTTP response of the SDK's HTTP library."""
 
-    __slots__ = ("_response", "headers", "status")
-
     def __init__(self, response: Any) -> None:
         self._response = response
         self.status: int = response.status_code
