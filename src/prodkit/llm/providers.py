@@ -106,7 +106,7 @@ class Vertex(SdkProvider):
         name: str = "vertex",
     ) -> None:
         token = None if access_token is None else reveal(access_token)
-        given = {"region": region, "project_id": project_id}
+        given: dict[str, Any] = {"region": region, "project_id": project_id}
 
         def make() -> Any:
             client, timeout = http_client(connections)
