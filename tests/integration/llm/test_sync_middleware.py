@@ -20,7 +20,13 @@ FAULTS = ["529", "html200", "err200", "rst0", "err1", "miderr", "midrst", "mideo
 
 def _made(simulator: Simulator, log: Any, **options: Any) -> anthropic.Anthropic:
     guard = llm.ResilienceMiddleware(
-        **{"backoff": 0.01, "stall_timeout": 0.2, "first_content_timeout": 0.3, "runtime": log.runtime, **options}
+        **{
+            "backoff": 0.01,
+            "stall_timeout": 0.2,
+            "first_content_timeout": 0.3,
+            "runtime": log.runtime,
+            **options,
+        }
     )
     return anthropic.Anthropic(api_key="k", base_url=simulator.url, max_retries=0, middleware=[guard])
 
@@ -76,7 +82,9 @@ def test_threads_share_breakers_and_do_not_block_each_other(
             client.messages.create(model=SONNET, **params)
 
 
-def test_a_stream_that_is_left_closes_its_connection(simulator: Simulator, log: Any, params: dict[str, Any]) -> None:
+def test_a_stream_that_is_left_closes_its_connection(
+    simulator: Simulator, log: Any, params: dict[str, Any]
+) -> None:
     simulator.always({"delay": 0.02})
     with _made(simulator, log) as client:
         with client.messages.stream(model=SONNET, **params) as stream:
