@@ -79,6 +79,8 @@ class Job(Generic[P, T]):
         max_crashes: workers that may vanish with a run before it is a dead letter, so that a run which kills its
             worker does not kill every worker in turn.
         schedule: enqueue a run without arguments at every tick, once in the whole fleet.
+        on_dead: async function of the run's arguments, called before the run becomes a dead letter, so that rows of
+            yours can say so. It may be called twice; its own errors are ignored.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Job(Generic[P, T]):
         tenant_limit: int = 0,
         max_crashes: int = 10,
         schedule: Cron | Every | None = None,
+        on_dead: Callable[..., Awaitable[object]] | None = None,
     ) -> None:
         check = Arguments("job")
         check.that(
@@ -109,17 +112,19 @@ class Job(Generic[P, T]):
         check.integer("tenant_limit", tenant_limit, minimum=0)
         check.integer("max_crashes", max_crashes, minimum=1)
         check.instance("schedule", schedule, (Cron, Every), "a Cron or an Every", optional=True)
+        check.function("on_dead", on_dead, optional=True)
         check.done()
         self.fn = fn
-        self.name = name or f"{fn.__module__}.{fn.__qualname__}"
+        self.name: str = name or f"{fn.__module__}.{fn.__qualname__}"
         self.attempts = attempts
-        self.backoff = backoff or upward(1.0, cap=300.0)
+        self.backoff: Backoff = backoff or upward(1.0, cap=300.0)
         self.retry_on = retry_on
         self.timeout = timeout
         self.concurrency = concurrency
         self.tenant_limit = tenant_limit
         self.max_crashes = max_crashes
         self.schedule = schedule
+        self.on_dead = on_dead
         self._options: dict[str, Any] = {}
         functools.update_wrapper(self, fn)
 
@@ -214,6 +219,7 @@ def job(
     tenant_limit: int = 0,
     max_crashes: int = 10,
     schedule: Cron | Every | None = None,
+    on_dead: Callable[..., Awaitable[object]] | None = None,
 ) -> Callable[[Callable[P, Awaitable[T]]], Job[P, T]]: ...
 def job(fn: Any = None, /, **options: Any) -> Any:
     """Make an async function a durable :class:`Job`: ``@jobs.job`` or ``@jobs.job(attempts=5)``.
@@ -229,6 +235,7 @@ def job(fn: Any = None, /, **options: Any) -> Any:
         tenant_limit: runs of one tenant queued or running at once; 0 for no limit.
         max_crashes: workers that may vanish with a run before it is a dead letter.
         schedule: enqueue a run without arguments at every tick, once in the whole fleet.
+        on_dead: async function of the run's arguments, called before the run becomes a dead letter.
         **options: the keyword arguments above.
     """
     if fn is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from prodkit.core.runtime import Runtime
-from prodkit.errors import ProdkitError
+from prodkit.errors import InvalidError, ProdkitError
 from prodkit.jobs.schema import CHANNEL
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ class Listener:
             try:
                 await self._listen(on_mode)
                 continue
+            except InvalidError:
+                on_mode("a transaction pooler stands between us and PostgreSQL")
+                pause = _POOLED
             except ProdkitError as error:
                 on_mode(f"the listening connection was lost ({type(error).__name__})")
             except TimeoutError:
@@ -70,6 +73,7 @@ class Listener:
                 on_mode(f"the listening connection was lost ({type(error).__name__})")
             except Exception as error:  # noqa: BLE001 - asyncpg's own, imported nowhere here
                 on_mode(f"LISTEN is not possible ({type(error).__name__})")
+                pause = _POOLED
             await self._runtime.clock.sleep(pause)
 
     async def _listen(self, on_mode: Callable[[str], None]) -> None:
@@ -102,7 +106,8 @@ class Listener:
         token = uuid4().hex
         arrived = self._probes[token] = asyncio.Event()
         try:
-            await self._db.execute("select pg_notify($1, $2)", CHANNEL, f"probe {token}")
+            # In a task of its own: this one holds a connection, and the pool reports a nested checkout.
+            await asyncio.create_task(self._db.execute("select pg_notify($1, $2)", CHANNEL, f"probe {token}"))
             async with asyncio.timeout(_PROBE):
                 await arrived.wait()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from prodkit.core.deadline import Deadline
@@ -43,7 +44,9 @@ async def conclude(job: Job[..., Any], run: Execution, engine: Engine) -> None:
     assert claim is not None
     _begun(run, claim)
     if claim.crashes > job.max_crashes:
-        await _dead(run, claim, engine, "WorkerCrashed", f"{claim.crashes} workers vanished with this run")
+        await _dead(
+            job, run, claim, engine, "WorkerCrashed", f"{claim.crashes} workers vanished with this run"
+        )
         return
     began = run.clock.monotonic()
     CURRENT.set(run)
@@ -116,7 +119,7 @@ async def _failed(job: Job[..., Any], run: Execution, claim: Claim, engine: Engi
     if isinstance(error, DeadlineExceededError) and (claim.left is None or claim.left > 0):
         hopeless = claim.left is not None  # the run's own deadline, and not one that the body has set
     if hopeless or attempt >= job.attempts:
-        await _dead(run, claim, engine, name, str(error))
+        await _dead(job, run, claim, engine, name, str(error))
         if job.tenant_limit and claim.tenant is not None:
             await detached(engine.promote(claim.kind, claim.tenant, job.tenant_limit))
         return
@@ -130,7 +133,14 @@ async def _failed(job: Job[..., Any], run: Execution, claim: Claim, engine: Engi
         )
 
 
-async def _dead(run: Execution, claim: Claim, engine: Engine, name: str, message: str) -> None:
+async def _dead(
+    job: Job[..., Any], run: Execution, claim: Claim, engine: Engine, name: str, message: str
+) -> None:
+    if job.on_dead is not None:
+        CURRENT.set(run)
+        with suppress(Exception):
+            args, kwargs = decode_arguments(job.fn, claim.arguments)
+            await job.on_dead(*args, **kwargs)
     if not await detached(engine.finish(claim, "dead", error=_text(name, message))):
         _lost(run, claim)
     elif run.events.listened(JobDead):

@@ -44,6 +44,11 @@ _new_error: Final = CircuitOpenError.__new__
 _PROBED_ELSEWHERE: Final = "another process probes"
 
 
+def _no_time() -> float:
+    """Return 0.0: the clock of a breaker that measures nothing."""
+    return 0.0
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class BreakerStatistics:
     """Counts of one breaker.
@@ -223,6 +228,11 @@ class CircuitBreaker(Policy):
         return self._circuit.state(self._now())
 
     @property
+    def retry_after(self) -> float | None:
+        """The seconds until a refused call may be admitted; None while none is refused, or only a person decides."""
+        return self._circuit.retry_after(self._now())
+
+    @property
     def statistics(self) -> BreakerStatistics:
         """The counts of the window and since the breaker was made."""
         with self._lock:
@@ -252,6 +262,17 @@ class CircuitBreaker(Policy):
         """Refuse every call until :meth:`reset`."""
         with self._lock:
             change = self._circuit.isolate()
+        self._announce(change)
+
+    def trip(self, seconds: float | None = None) -> None:
+        """Open the circuit by hand; it probes and recovers as after failures.
+
+        Args:
+            seconds: time for which calls are refused; `open_for` by default, 0 admits a probe at once.
+        """
+        with self._lock:
+            held = self.rules.open_for if seconds is None else seconds
+            change = self._circuit.hold_open(self._now(), held, "opened by hand")
         self._announce(change)
 
     def reset(self) -> None:
@@ -361,10 +382,8 @@ class CircuitBreaker(Policy):
             if circuit.guarding:
                 return self._long_way_sync(self._admit(), fn, args, kwargs)
             era = circuit.era
-            start = 0.0
-            if timed:
-                now = clock()
-                start = now()
+            now = clock() if timed else _no_time
+            start = now()
             try:
                 result = fn(*args, **kwargs)
             except BaseException as error:
@@ -538,10 +557,11 @@ class CircuitBreaker(Policy):
             and error.timeout < self._min_caller_timeout
         ) or self._ignored(error):
             return Outcome.NEUTRAL
-        outcome = outcome_of(error)
-        if self._counts is None or outcome is Outcome.THROTTLED:
-            return outcome
-        return Outcome.FAILED if self._counts(error) else Outcome.NEUTRAL
+        if self._counts is None:
+            return outcome_of(error)
+        if not self._counts(error):
+            return Outcome.NEUTRAL
+        return Outcome.THROTTLED if outcome_of(error) is Outcome.THROTTLED else Outcome.FAILED
 
     async def _claim(self, shared: SharedState, lease: Lease) -> None:
         """Ask the other processes for the right to probe; raise the refusal if another one probes."""
@@ -601,7 +621,7 @@ class _StreamWatch:
         self._lease = permit.lease
         self._now = breaker._thread_clock()
         self._since = self._now()
-        self.begun = False
+        self.begun: bool = False
 
     def arrived(self) -> None:
         """Record an item."""

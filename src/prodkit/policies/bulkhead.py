@@ -132,8 +132,8 @@ class _ThreadSlots:
     __slots__ = ("_lock", "inflight", "limit")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.inflight = 0
+        self.limit: int = limit
+        self.inflight: int = 0
         self._lock = threading.Lock()
 
     def enter(self) -> bool:

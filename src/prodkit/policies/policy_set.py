@@ -40,6 +40,7 @@ class NamedPolicy(Policy):
     """
 
     name: str
+    runtime: Runtime
     pipeline: Pipeline
     """The policies now; replaced by a change."""
 

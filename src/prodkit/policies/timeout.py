@@ -74,6 +74,6 @@ class _TimeoutScope(Scope):
     __slots__ = ("seconds",)
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
 
     async def enter(self) -> None: ...

@@ -87,15 +87,18 @@ class JobsContract:
         calls: list[str] = []
         broken = True
 
-        @jobs.job(attempts=2, backoff=constant(0.02))
-        async def fragile() -> str:
+        async def buried(name: str) -> None:
+            calls.append(f"{name} is dead")
+
+        @jobs.job(attempts=2, backoff=constant(0.02), on_dead=buried)
+        async def fragile(name: str) -> str:
             await jobs.step("first", _note(calls, "first"))
             if broken:
                 raise OSError("no route to the printer")
             return "printed"
 
         async with self.engine() as engine, jobs.Worker(engine, [fragile]):
-            run = await fragile.enqueue(engine)
+            run = await fragile.enqueue(engine, "letter")
             error = await _raises(jobs.JobFailedError, self._result(engine, run.id))
             assert "no route to the printer" in str(error)
             assert (error.run_id, error.error) == (str(run.id), "OSError")
@@ -103,7 +106,7 @@ class JobsContract:
             broken = False
             assert await jobs.Runs(engine).retry(run.id)
             assert await self._result(engine, run.id) == "printed"
-            assert calls == ["first"]
+            assert calls == ["first", "letter is dead"]
             assert not await jobs.Runs(engine).retry(run.id)
 
     async def test_a_refused_input_is_not_tried_again(self) -> None:
