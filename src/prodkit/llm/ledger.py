@@ -94,7 +94,7 @@ class LedgerRow:
     """One row of a report.
 
     Args:
-        caller: the name given as ``caller=``; "" without one, and for all where the report does not tell them apart.
+        caller: the name given as ``caller=``; "" without one, and for all where the report sums them.
         model: the label of the model; "" for all.
         day: the day in UTC; None for all.
         requests: HTTP requests.
@@ -252,7 +252,7 @@ class Ledger:
 
         Args:
             days: how far back, this day included.
-            by: the fields that are told apart: any of "day", "caller" and "model"; the others are summed.
+            by: the fields that make the rows: any of "day", "caller" and "model"; the others are summed.
         """
         check = Arguments("report")
         check.integer("days", days, minimum=1)

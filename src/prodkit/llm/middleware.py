@@ -190,7 +190,9 @@ class ResilienceMiddleware(Middleware):
         known = model is None or any(model == each.name for each in self.options.models)
         key = ("" if known else str(model), sync)
         if key not in self._engines:
-            options = self.options if known else replace(self.options, models=(Model(model),), budget=None)
+            options = (
+                self.options if known else replace(self.options, models=(Model(str(model)),), budget=None)
+            )
             self._engines[key] = Engine(
                 options, shared=self._shared, runtime=self.runtime, ledger=self._ledger
             )

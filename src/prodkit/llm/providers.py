@@ -110,7 +110,7 @@ class Vertex(SdkProvider):
 
         def make() -> Any:
             client, timeout = http_client(connections)
-            from anthropic import AsyncAnthropicVertex
+            from anthropic.lib.vertex import AsyncAnthropicVertex
 
             return AsyncAnthropicVertex(
                 **{name: value for name, value in given.items() if value is not None},
@@ -202,7 +202,7 @@ class Bedrock(SdkProvider):
 
         def make() -> Any:
             client, timeout = http_client(connections)
-            from anthropic import AsyncAnthropicBedrock
+            from anthropic.lib.bedrock import AsyncAnthropicBedrock
 
             return AsyncAnthropicBedrock(
                 **given,
@@ -214,8 +214,7 @@ class Bedrock(SdkProvider):
                 http_client=client,
             )
 
-        super().__init__(make, name=name)
-        self._reply = _BedrockReply
+        super().__init__(make, name=name, reply=_BedrockReply)
 
 
 class _BedrockReply(SdkReply):

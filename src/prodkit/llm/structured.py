@@ -27,6 +27,16 @@ class Parsed(Answer, Generic[T]):
     Args:
         parsed: an instance of the type that was asked for.
         repaired: the first reply did not match, and a further request corrected it.
+        text: as in :class:`Answer`, like the following.
+        model: the label of the model that finished it.
+        requested_model: the label of the model that was asked first.
+        usage: token counts, summed over all attempts.
+        attempts: one record per HTTP request, those of a reply that did not match included.
+        stop_reason: the API's reason why the model stopped.
+        cost: US dollars, summed over all attempts; None where a price is not known.
+        cached: it came from the cache; nothing was sent.
+        message: the message in the API's spelling.
+        continuations: where the answer was joined from several attempts.
     """
 
     parsed: T

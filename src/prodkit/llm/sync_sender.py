@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -34,7 +35,8 @@ class Background:
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
         """Run a blocking function in a thread, with the context of the calling task."""
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, fn, *args)
+        call: Callable[[], T] = functools.partial(context.run, fn, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
 class SyncSender:
@@ -89,7 +91,11 @@ class _SyncReply:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         pieces = self._response.iter_bytes()
-        while (piece := await self._background.run(next, pieces, None)) is not None:
+
+        def following() -> bytes | None:
+            return next(pieces, None)
+
+        while (piece := await self._background.run(following)) is not None:
             yield piece
 
     async def aclose(self) -> None:

@@ -82,6 +82,7 @@ class SdkProvider:
         name: the provider's name in records.
         own: True when :meth:`aclose` closes the SDK client.
         log_prompts: True lets the SDK's DEBUG logging write prompts.
+        reply: makes a reply of a response of the SDK's HTTP library.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class SdkProvider:
         name: str = "anthropic",
         own: bool = True,
         log_prompts: bool = False,
+        reply: Callable[[Any], Reply] = SdkReply,
     ) -> None:
         self.name = name
         self._make = make
@@ -100,7 +102,7 @@ class SdkProvider:
         self._create: Any = None
         self._known: frozenset[str] = frozenset()
         self._raised: type[Exception] = Exception
-        self._reply: Callable[[Any], Reply] = SdkReply
+        self._reply = reply
 
     @property
     def sdk(self) -> Any:

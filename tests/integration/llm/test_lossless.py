@@ -81,7 +81,7 @@ STREAMS: dict[str, list[dict[str, Any]]] = {
     "compaction": [_start(), *_block(0, {"type": "compaction", "content": None, "encrypted_content": None}, {
         "type": "compaction_delta", "content": "Summary.", "encrypted_content": "Epw"}), *_text(1, "Hello"),
         *_end("end_turn")],
-    "fallback": [_start(), *_block(0, {"type": "fallback", "from": {"model": SONNET}, "to": {"model": "claude-opus-5"}}),
+    "fallback": [_start(), *_block(0, {"type": "fallback", "from": {"model": SONNET}, "to": {"model": "claude-x"}}),
                  *_text(1, "Hello"), *_end("end_turn")],
     "thinking": [_start(), *_block(0, {"type": "thinking", "thinking": "", "signature": ""},
                                    {"type": "thinking_delta", "thinking": "Let me"},
