@@ -308,9 +308,30 @@ def fuzz(rest: list[str]) -> None:
     in_venv("python", "tests/fuzz/fuzz_walkers.py", "all", *(rest or ["60"]))
 
 
+def corpus(rest: list[str]) -> None:
+    """Scores folders of your own files: what the upload check accepts, rewrites and refuses, and why (DIR...)."""
+    prepare("demo")
+    in_venv("python", "-m", "prodkit.testing.uploads", *rest)
+
+
 TASKS = {
     each.__name__: each
-    for each in (demo, tests, lint, types, layers, docs, examples, bench, package, lowest, fuzz, fresh, full)
+    for each in (
+        demo,
+        tests,
+        lint,
+        types,
+        layers,
+        docs,
+        examples,
+        bench,
+        package,
+        lowest,
+        fuzz,
+        corpus,
+        fresh,
+        full,
+    )
 }
 
 
