@@ -2,10 +2,13 @@
 
 A package lists which of its modules defines which names::
 
-    __getattr__, __dir__, __all__ = attach(__name__, {"pool": ("Pool", "PoolStats")})
+    if TYPE_CHECKING:
+        from prodkit.postgres.pool import Pool as Pool, PoolStats as PoolStats
+    else:
+        __getattr__, __dir__, __all__ = attach(__name__, {"pool": ("Pool", "PoolStats")})
 
-``from prodkit.postgres import Pool`` then imports ``prodkit.postgres.pool`` and nothing else. Type checkers read the
-``TYPE_CHECKING`` imports beside the table; ``tests/core/test_lazy.py`` holds the two equal.
+``from prodkit.postgres import Pool`` then imports ``prodkit.postgres.pool`` and nothing else. Type checkers see the
+imports and not the table, so that a misspelled name is an error; ``tests/core/test_lazy.py`` holds the two equal.
 """
 
 from __future__ import annotations

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     )
     from prodkit.env.settings import Settings as Settings
     from prodkit.env.urls import PostgresUrl as PostgresUrl, RedisUrl as RedisUrl
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            ".errors": ("EnvError", "EnvProblem"),
+            ".core.secrets": ("Secret",),
+            "fields": ("secret",),
+            "reference": ("Variable", "env_example", "json_schema", "markdown", "variables"),
+            "settings": ("Settings",),
+            "urls": ("PostgresUrl", "RedisUrl"),
+        },
+    )
+    __all__ += ["Environment"]
 
 Environment: TypeAlias = Literal["development", "test", "staging", "production"]
 """The four places where a service runs."""
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".errors": ("EnvError", "EnvProblem"),
-        ".core.secrets": ("Secret",),
-        "fields": ("secret",),
-        "reference": ("Variable", "env_example", "json_schema", "markdown", "variables"),
-        "settings": ("Settings",),
-        "urls": ("PostgresUrl", "RedisUrl"),
-    },
-)
-__all__ += ["Environment"]

@@ -38,19 +38,19 @@ if TYPE_CHECKING:
     )
     from prodkit.files.result import CleanFile as CleanFile, Repair as Repair
     from prodkit.files.validator import Validator as Validator
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".errors": ("FileProblem", "InvalidFileError"),
-        "clamd": ("Clamd",),
-        "decoding.sandbox": ("Sandbox",),
-        "events": ("FileAccepted", "FileRejected"),
-        "inspection": ("Progress",),
-        "libmagic": ("libmagic",),
-        "names": ("safe_filename",),
-        "policies": ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"),
-        "result": ("CleanFile", "Repair"),
-        "validator": ("Validator",),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            ".errors": ("FileProblem", "InvalidFileError"),
+            "clamd": ("Clamd",),
+            "decoding.sandbox": ("Sandbox",),
+            "events": ("FileAccepted", "FileRejected"),
+            "inspection": ("Progress",),
+            "libmagic": ("libmagic",),
+            "names": ("safe_filename",),
+            "policies": ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"),
+            "result": ("CleanFile", "Repair"),
+            "validator": ("Validator",),
+        },
+    )

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from prodkit.logs.configure import Logging as Logging, setup as setup
     from prodkit.logs.fields import bind as bind, context as context, current as current
     from prodkit.logs.files import DailyFile as DailyFile, purge as purge
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "configure": ("Logging", "setup"),
-        "fields": ("bind", "context", "current"),
-        "files": ("DailyFile", "purge"),
-        ".core.redaction": ("add_secrets", "redact"),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "configure": ("Logging", "setup"),
+            "fields": ("bind", "context", "current"),
+            "files": ("DailyFile", "purge"),
+            ".core.redaction": ("add_secrets", "redact"),
+        },
+    )

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
         encode as encode,
         parse_last_event_id as parse_last_event_id,
     )
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "channel": ("Channel",),
-        "memory_log": ("Log", "MemoryLog", "Page", "Progress"),
-        "redis_log": ("RedisLog",),
-        "sse": ("comment", "encode", "parse_last_event_id"),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "channel": ("Channel",),
+            "memory_log": ("Log", "MemoryLog", "Page", "Progress"),
+            "redis_log": ("RedisLog",),
+            "sse": ("comment", "encode", "parse_last_event_id"),
+        },
+    )

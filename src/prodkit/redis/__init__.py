@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from prodkit.redis.link import RedisLink as RedisLink
     from prodkit.redis.scripts import Script as Script
     from prodkit.redis.shared_breakers import SharedBreakers as SharedBreakers
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "events": ("RedisLost", "RedisRecovered"),
-        "link": ("RedisLink",),
-        "scripts": ("Script",),
-        "shared_breakers": ("SharedBreakers",),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "events": ("RedisLost", "RedisRecovered"),
+            "link": ("RedisLink",),
+            "scripts": ("Script",),
+            "shared_breakers": ("SharedBreakers",),
+        },
+    )

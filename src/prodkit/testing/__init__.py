@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from prodkit.testing.loop import VirtualTimeLoop as VirtualTimeLoop, virtual_time as virtual_time
     from prodkit.testing.proxy import Proxy as Proxy
     from prodkit.testing.trace import run_trace as run_trace
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "cancel": ("cancel_everywhere",),
-        "loop": ("VirtualTimeLoop", "virtual_time"),
-        "proxy": ("Proxy",),
-        "trace": ("run_trace",),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "cancel": ("cancel_everywhere",),
+            "loop": ("VirtualTimeLoop", "virtual_time"),
+            "proxy": ("Proxy",),
+            "trace": ("run_trace",),
+        },
+    )

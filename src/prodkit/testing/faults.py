@@ -40,10 +40,10 @@ class Faulty:
             _checked(step)
         self._answer = answer
         self._then = then
-        self.calls = 0
-        self.running = 0
-        self.most_running = 0
-        self.cancelled = 0
+        self.calls: int = 0
+        self.running: int = 0
+        self.most_running: int = 0
+        self.cancelled: int = 0
         self.times: list[float] = []
 
     async def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -51,16 +51,16 @@ class Proxy:
         self._target = _target(target)
         self._wanted_port = port or 0
         self._port = 0
-        self.connections = 0
-        self.bytes_up = 0
-        self.bytes_down = 0
+        self.connections: int = 0
+        self.bytes_up: int = 0
+        self.bytes_down: int = 0
         self._links: set[_Link] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._server: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self.delay_by = 0.0
+        self.delay_by: float = 0.0
         self.cut_after: int | None = None
         self.cut_how: Cut = "rst"
 
@@ -223,7 +223,7 @@ class Proxy:
         """Wait while the proxy stalls."""
         await self._flowing.wait()
 
-    def forget(self, link: _Link) -> None:
+    def _forget(self, link: _Link) -> None:
         """Drop `link` at its end."""
         self._links.discard(link)
 
@@ -266,7 +266,7 @@ class _Link:
         except asyncio.CancelledError:
             pass  # cut: the one who cut waits for our end only
         finally:
-            self.proxy.forget(self)
+            self.proxy._forget(self)
             _close(self.client, self.how)
             if self.server is not None:
                 _close(self.server, self.how)

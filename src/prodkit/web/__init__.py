@@ -44,22 +44,22 @@ if TYPE_CHECKING:
     from prodkit.web.sessions import SessionMiddleware as SessionMiddleware, session_of as session_of
     from prodkit.web.sse import EventStream as EventStream, last_event_id as last_event_id
     from prodkit.web.uploads import Upload as Upload, UploadForm as UploadForm
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "csrf": ("CsrfMiddleware", "csrf_token"),
-        "deadline": ("DeadlineMiddleware",),
-        "drain": ("Drain",),
-        "errors": ("ErrorMiddleware", "Problems"),
-        "health": ("health_routes",),
-        "install": ("install",),
-        "problem": ("Problem",),
-        "ratelimit": ("RateLimitMiddleware", "client_key", "enforce"),
-        "request_id": ("RequestIdMiddleware", "current_request_id"),
-        "security_headers": ("CONTENT_SECURITY_POLICY", "SecurityHeadersMiddleware"),
-        "sessions": ("SessionMiddleware", "session_of"),
-        "sse": ("EventStream", "last_event_id"),
-        "uploads": ("Upload", "UploadForm"),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "csrf": ("CsrfMiddleware", "csrf_token"),
+            "deadline": ("DeadlineMiddleware",),
+            "drain": ("Drain",),
+            "errors": ("ErrorMiddleware", "Problems"),
+            "health": ("health_routes",),
+            "install": ("install",),
+            "problem": ("Problem",),
+            "ratelimit": ("RateLimitMiddleware", "client_key", "enforce"),
+            "request_id": ("RequestIdMiddleware", "current_request_id"),
+            "security_headers": ("CONTENT_SECURITY_POLICY", "SecurityHeadersMiddleware"),
+            "sessions": ("SessionMiddleware", "session_of"),
+            "sse": ("EventStream", "last_event_id"),
+            "uploads": ("Upload", "UploadForm"),
+        },
+    )

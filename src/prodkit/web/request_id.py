@@ -6,17 +6,17 @@ import re
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from prodkit.core import correlation
 from prodkit.web.asgi import header, set_default
 
 __all__ = ["RequestIdMiddleware", "current_request_id"]
 
 _ACCEPTED: Final = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
-_current: ContextVar[str | None] = ContextVar("prodkit_request_id", default=None)
+_current: Final = correlation.request_id
 
 
 def current_request_id() -> str | None:
@@ -57,6 +57,7 @@ class RequestIdMiddleware:
             await send(message)
 
         token = _current.set(request_id)
+        trace = correlation.traceparent.set(header(scope, b"traceparent") or None if self._trust else None)
         try:
             if self._context is None:
                 await self.app(scope, receive, named)
@@ -65,3 +66,4 @@ class RequestIdMiddleware:
                     await self.app(scope, receive, named)
         finally:
             _current.reset(token)
+            correlation.traceparent.reset(trace)

@@ -37,20 +37,22 @@ class ServerDirectory:
 
     def __init__(self, kind: str, path: Path | None) -> None:
         """With no `path`, a new temporary one. Raises :class:`DirectoryInUseError` or InvalidError."""
-        self.temporary = path is None
-        self.path = Path(tempfile.mkdtemp(prefix=f"prodkit-{kind}-")) if path is None else path.absolute()
+        self.temporary: bool = path is None
+        self.path: Path = (
+            Path(tempfile.mkdtemp(prefix=f"prodkit-{kind}-")) if path is None else path.absolute()
+        )
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = self.path / f"{kind}.lock"
         if not lock.exists() and any(self.path.iterdir()):
             raise InvalidError(
                 f"{self.path} holds files, but no {kind} server of ours: give an empty or a new directory"
             )
-        self.lock = _locked(lock, kind)
-        self.data = self.path / "data"
-        self.log_path = self.path / "server.log"
+        self.lock: int = _locked(lock, kind)
+        self.data: Path = self.path / "data"
+        self.log_path: Path = self.path / "server.log"
         if self.log_path.exists() and self.log_path.stat().st_size > _MAX_LOG:
             self.log_path.unlink()
-        self.log = os.open(self.log_path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.log: int = os.open(self.log_path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def password(self) -> str:
         """The password of the server in here, made at the first call."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prodkit.testing.uploads.devices import samples as samples
     from prodkit.testing.uploads.run import failures as failures
     from prodkit.testing.uploads.sample import UploadSample as UploadSample
-
-__getattr__, __dir__, __all__ = attach(
-    __name__, {"run": ("failures",), "sample": ("UploadSample",), "devices": ("samples",)}
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__, {"devices": ("samples",), "run": ("failures",), "sample": ("UploadSample",)}
+    )
