@@ -18,6 +18,7 @@ _MIB: Final = 2**20
 _LEAST_SECONDS: Final = 3.0
 _DECODED_PER_SECOND: Final = 16_000_000
 _REWRITTEN_PER_SECOND: Final = 6_000_000
+_SLOW: Final = 2  # video codecs take so much longer
 _LEAST_MEMORY: Final = 768 * _MIB  # the interpreter, its codecs, and pictures of up to 2048x2048
 _BASE_MEMORY: Final = 512 * _MIB
 _BYTES_PER_PIXEL: Final = (
@@ -43,11 +44,12 @@ class DecodeBudget:
     memory_bytes: int
 
     @classmethod
-    def of(cls, width: int, height: int, total_pixels: int) -> DecodeBudget:
-        """Derive the budget of pictures of `width` x `height`, of `total_pixels` over all frames."""
+    def of(cls, width: int, height: int, total_pixels: int, kind: str = "") -> DecodeBudget:
+        """Derive the budget of pictures of `width` x `height`, of `total_pixels` over all frames, in format `kind`."""
+        rate = _REWRITTEN_PER_SECOND / (_SLOW if kind in ("avif", "heic") else 1)
         return cls(
             pixels=total_pixels,
             seconds=max(_LEAST_SECONDS, 1 + total_pixels / _DECODED_PER_SECOND),
-            rewrite_seconds=max(_LEAST_SECONDS, 1 + total_pixels / _REWRITTEN_PER_SECOND),
+            rewrite_seconds=max(_LEAST_SECONDS, 1 + total_pixels / rate),
             memory_bytes=max(_LEAST_MEMORY, _BASE_MEMORY + _BYTES_PER_PIXEL * width * height),
         )

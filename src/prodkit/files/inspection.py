@@ -224,7 +224,9 @@ class Inspection:
             return _Result(data, found.kind)
         sanitise = self.claims.sanitise or (bool(facts.repairs) and self.tools.rewrite)
         own = data if facts.end == len(data) else data[: facts.end]
-        budget = policy.budget_of(facts.width, facts.height, facts.width * facts.height * facts.frames)
+        budget = policy.budget_of(
+            facts.width, facts.height, facts.width * facts.height * facts.frames, found.kind
+        )
         self._stage("decoding")
         try:
             decoded = await self.tools.sandbox.decode(

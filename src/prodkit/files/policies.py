@@ -110,15 +110,16 @@ class ImagePolicy(Rules):
         """The seconds and the memory that the largest accepted picture may cost."""
         return self.budget_of(self.max_width, self.max_height, self.limits.max_total_pixels)
 
-    def budget_of(self, width: int, height: int, total_pixels: int) -> DecodeBudget:
+    def budget_of(self, width: int, height: int, total_pixels: int, kind: str = "") -> DecodeBudget:
         """Return the budget of one picture.
 
         Args:
             width: pixels.
             height: pixels.
             total_pixels: of all frames.
+            kind: the format.
         """
-        return DecodeBudget.of(width, height, total_pixels)
+        return DecodeBudget.of(width, height, total_pixels, kind)
 
     @property
     def limits(self) -> ImageLimits:

@@ -41,7 +41,7 @@ _MARKUP: Final = tuple(
         (b"<embed", rb"<embed\s"),
         (b"<form", rb"<form[\s>]"),
         (b"<meta", rb"<meta\s+http"),
-        (b"<?=", rb"<\?=\s*[$`'\"a-z_(]"),
+        (b"<?=", rb"<\?=\s*(?:[$`'\"(]|[a-z_]{3,32}\s*[(;])"),
         (b"<?", rb"<\?\s+(?:echo|eval|system|include|require|print|passthru|exec|\$)"),
         (b"<%", rb"<%[@=!]?\s{0,16}[a-z_]{3,32}[\s(.=]"),
         (b"<jsp:", rb"<jsp:"),
