@@ -54,7 +54,7 @@ class Problems:
     """
 
     def __init__(
-        self, *, language: Language = "pt-BR", html: Page | None = None, runtime: Runtime = SYSTEM
+        self, *, language: Language = "en", html: Page | None = None, runtime: Runtime = SYSTEM
     ) -> None:
         if language not in LANGUAGES:
             raise ValueError(f"language is one of {LANGUAGES}, got {language!r}")
