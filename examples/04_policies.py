@@ -30,7 +30,7 @@ async def research(topic: str) -> str:
 async def main() -> None:
     global down
     rt.events.subscribe(
-        lambda event: print(f"   {event.name}: {event.reason}"), policies.breaker.BreakerChanged
+        lambda event: print(f"   {event.name}: {event.reason}"), policies.events.BreakerChanged
     )
     print(guarded.describe())
     print(await guarded.run(research, "bread"))

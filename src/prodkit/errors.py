@@ -34,7 +34,9 @@ None where it is not known. Messages and attributes never hold a secret.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "BulkheadFullError",
     "CallTimeoutError",
     "CircuitOpenError",
+    "CommitOutcome",
     "CommitUnknownError",
     "CsrfError",
     "DatabaseError",
@@ -211,11 +214,36 @@ class DatabaseError(UnavailableError):
     """PostgreSQL could not be reached, or the connection was lost."""
 
 
-class CommitUnknownError(DatabaseError):
-    """The connection was lost, or too slow, during COMMIT: it may or may not have taken effect.
+class CommitOutcome(StrEnum):
+    """What became of a COMMIT. True only when it is ``committed``."""
 
-    Look for what the transaction should have written before doing it again.
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    UNKNOWN = "unknown"
+
+    def __bool__(self) -> bool:
+        return self is CommitOutcome.COMMITTED
+
+
+class CommitUnknownError(DatabaseError):
+    """The reply to COMMIT did not arrive: it may or may not have taken effect.
+
+    Look for what the transaction should have written before doing it again, or ask :meth:`resolve`.
     """
+
+    resolver: Callable[[], Awaitable[CommitOutcome]] | None = None
+
+    async def resolve(self) -> CommitOutcome:
+        """Find out what became of the COMMIT.
+
+        Returns ``CommitOutcome.UNKNOWN`` where the reply never arrived and the transaction had not been opened with
+        ``resolvable=True``, or where the server cannot be reached now; asking again later may give more.
+        """
+        return CommitOutcome.UNKNOWN if self.resolver is None else await self.resolver()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {name: value for name, value in vars(self).items() if name != "resolver"}
+        return type(self), self.args, facts
 
 
 class RedisError(UnavailableError):

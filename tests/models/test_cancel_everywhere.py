@@ -71,7 +71,7 @@ def live_timers() -> list[Any]:
 def context() -> dict[str, Any]:
     """The kit's variables, save the one that only remembers which clock this loop has."""
     ours = {var.name: value for var, value in copy_context().items() if var.name.startswith("prodkit")}
-    ours.pop("prodkit_ticks", None)
+    ours.pop("prodkit_fast_clock", None)
     return ours
 
 

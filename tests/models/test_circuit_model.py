@@ -46,7 +46,7 @@ class Model:
         if self.state == "half_open":
             if len(self.probes) < self.rules.probes:
                 return True
-            if now - self.probes[0].since >= self.rules.probe_patience:
+            if now - self.probes[0].since >= self.rules.probe_limit:
                 self.probes.pop(0)
                 return True
             return False

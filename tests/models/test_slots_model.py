@@ -42,7 +42,7 @@ class Places(RuleBasedStateMachine):
     async def caller(self, name: int, latest: float) -> None:
         try:
             if not self.slots.enter():
-                refusal = await self.slots.line.wait(latest)
+                refusal = await self.slots.queue.wait(latest)
                 if refusal is not None:
                     self.got[name] = refusal
                     return
@@ -216,13 +216,13 @@ class Places(RuleBasedStateMachine):
             return
         assert self.got == self.expected
         assert self.slots.inflight == len(self.holding)
-        assert len(self.slots.line) == len(self.line)
+        assert len(self.slots.queue) == len(self.line)
         assert not self.line or len(self.holding) >= self.limit, "nobody waits while a place is free"
 
     def teardown(self) -> None:
         if hasattr(self, "slots"):
             self.act(*(task.cancel for task in self.tasks.values()))
-            assert (self.slots.inflight, len(self.slots.line)) == (0, 0)
+            assert (self.slots.inflight, len(self.slots.queue)) == (0, 0)
             loop: Any = self.runner.get_loop()
             assert not [each for each in loop._scheduled if not each.cancelled()]
         self.runner.close()

@@ -74,22 +74,20 @@ def test_no_attempt_is_too_late_to_be_finite(attempt: int, make: Callable[..., B
 
 
 def test_nonsense_is_refused_together_with_the_values_seen() -> None:
-    with pytest.raises(
-        ValueError, match=r"^base=-1 must .*; factor=0.5 must be at least 1; cap=-2 must be at least"
-    ):
+    with pytest.raises(ValueError, match=r"base must .* got -1; factor must be .* at least 1, got 0.5"):
         exponential(-1, factor=0.5, cap=-2)
     for wrong in (math.inf, math.nan, -0.1):
-        with pytest.raises(ValueError, match=r"^base="):
+        with pytest.raises(ValueError, match=r"base must"):
             constant(wrong)
     for make in (full_jitter, equal_jitter, upward, exponential):
-        with pytest.raises(ValueError, match=r"factor=inf must"):
+        with pytest.raises(ValueError, match=r"factor must"):
             make(1.0, factor=math.inf)
-        with pytest.raises(ValueError, match=r"cap=0\.5 must be at least base=1"):
+        with pytest.raises(ValueError, match=r"cap must be at least base=1, got 0\.5"):
             make(1, cap=0.5)
         make(0.0, factor=1.0, cap=0.0)
-    with pytest.raises(ValueError, match=r"cap=0\.5"):
+    with pytest.raises(ValueError, match=r"cap must be .* got 0\.5"):
         decorrelated(1, cap=0.5)
     for jitter in (-0.1, 1.1):
-        with pytest.raises(ValueError, match=f"jitter={jitter} must be between 0 and 1"):
+        with pytest.raises(ValueError, match=f"jitter must be .* got {jitter}"):
             upward(jitter=jitter)
     upward(jitter=1.0)

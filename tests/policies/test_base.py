@@ -59,7 +59,6 @@ async def async_manager() -> AsyncIterator[int]:
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
 def test_what_cannot_be_guarded_is_refused_at_decoration(policy: pk.policies.Policy) -> None:
     for form, match in (
-        (gen, "gen is a generator"),
         (manager, "manager makes a context manager"),
         (async_manager, "async_manager makes a context manager"),
         (Called, "Called is a class"),
@@ -72,6 +71,14 @@ def test_what_cannot_be_guarded_is_refused_at_decoration(policy: pk.policies.Pol
     ):
         with pytest.raises(TypeError, match=match):
             policy(form)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "policy", [pk.Timeout(1), pk.Hedge(), pk.AdaptiveLimit(), pk.Fallback(0, on=KeyError)]
+)
+def test_a_generator_is_refused_by_policies_that_cannot_guard_it(policy: pk.policies.Policy) -> None:
+    with pytest.raises(TypeError, match=f"gen is a generator, which {type(policy).__name__} cannot guard"):
+        policy(gen)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)

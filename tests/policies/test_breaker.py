@@ -94,7 +94,7 @@ async def test_a_refusal_says_what_when_and_pickles(up) -> None:
     await trip(breaker, up)
     await asyncio.sleep(10)
     breaker.acquire()
-    with pytest.raises(pk.CircuitOpenError, match="is half open: its probes are under way") as refused:
+    with pytest.raises(pk.CircuitOpenError, match="is half open: its probes are in flight") as refused:
         await breaker.run(up)
     assert refused.value.retry_after == 10.0
 
@@ -176,7 +176,7 @@ async def test_which_errors_count(up, outcome) -> None:
     assert after(pk.CallTimeoutError(timeout=0.1)) == "open"
     assert after(pk.DeadlineExceededError(timeout=0.1)) == "closed"
     assert after(pk.DeadlineExceededError(timeout=0.5)) == "open"
-    assert after(pk.DeadlineExceededError(timeout=0.1), patience=0.1) == "open"
+    assert after(pk.DeadlineExceededError(timeout=0.1), min_caller_timeout=0.1) == "open"
     assert after(pk.DeadlineExceededError()) == "open"
 
 
@@ -269,7 +269,7 @@ async def test_the_check(up) -> None:
 
 
 def test_nonsense_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"failures=0 must be at least 1.*; open_for=-3 must be"):
+    with pytest.raises(ValueError, match=r"failures must be .*got 0; open_for must be .*got -3"):
         pk.CircuitBreaker("b", failures=0, open_for=-3)
     for options, match in (
         ({"mode": "off"}, "mode must be"),
@@ -280,7 +280,7 @@ def test_nonsense_is_refused() -> None:
         with pytest.raises((ValueError, TypeError), match=match):
             pk.CircuitBreaker("b", **options)  # type: ignore[arg-type]
     for name in ("", None, 3):
-        with pytest.raises(ValueError, match="needs a name"):
+        with pytest.raises((ValueError, TypeError), match="name must"):
             pk.CircuitBreaker(name)  # type: ignore[arg-type]
     assert repr(made()) == "CircuitBreaker('b', state='closed', mode='guard')"
 

@@ -97,15 +97,17 @@ def test_a_refund_is_never_more_than_the_account_holds() -> None:
 
 
 def test_nonsense_is_refused_together_with_the_values_seen() -> None:
-    with pytest.raises(ValueError, match=r"ratio=-1.*floor=inf.*capacity=0.*prices or cost"):
+    with pytest.raises(
+        ValueError, match=r"ratio must.*-1.*floor must.*inf.*capacity must.*0.*prices or cost"
+    ):
         RetryBudget(-1, floor=math.inf, capacity=0, prices=Prices(), cost=lambda error: 1)
-    with pytest.raises(ValueError, match=r"error=-1.*timeout=nan"):
+    with pytest.raises(ValueError, match=r"error must.*-1.*timeout must.*nan"):
         Prices(error=-1, timeout=math.nan)
     with pytest.raises(ValueError, match="ratio"):
         RetryBudget(10.5)
-    with pytest.raises(ValueError, match="hedge=inf"):
+    with pytest.raises(ValueError, match="hedge must"):
         Prices(hedge=math.inf)
-    with pytest.raises(ValueError, match="capacity=inf"):
+    with pytest.raises(ValueError, match="capacity must"):
         RetryBudget(capacity=math.inf)
     RetryBudget(0, floor=0, capacity=0.5)
     RetryBudget(10)

@@ -46,7 +46,7 @@ async def test_a_full_line_refuses_and_says_so() -> None:
     work, bulkhead = Work(), Bulkhead(1, name="pdf", max_queue=1)
     first, second = asyncio.create_task(bulkhead.run(work, 1)), asyncio.create_task(bulkhead.run(work, 2))
     await asyncio.sleep(0)
-    with pytest.raises(BulkheadFullError, match="pdf runs 1 calls and its line is full") as refused:
+    with pytest.raises(BulkheadFullError, match="pdf has 1 calls in flight and its queue is full") as refused:
         await bulkhead.run(work, 3)
     assert refused.value.bulkhead == "pdf"
     assert await asyncio.gather(first, second) == [1, 2]
@@ -56,7 +56,7 @@ async def test_a_full_line_refuses_and_says_so() -> None:
 @virtual_time
 async def test_nobody_waits_beyond_max_wait_or_the_deadline() -> None:
     work, loop = Work(), asyncio.get_running_loop()
-    bulkhead = Bulkhead(1, max_wait=5)
+    bulkhead = Bulkhead(1, queue_timeout=5)
     long = asyncio.create_task(bulkhead.run(work, "long", 100))
     await asyncio.sleep(0)
     began = loop.time()
@@ -132,8 +132,8 @@ async def test_a_place_can_be_held_for_a_block() -> None:
 
 
 def test_nonsense_is_refused_together() -> None:
-    with pytest.raises(ValueError, match=r"limit must be at least 1, got 0.*max_queue.*-1.*max_wait.*-2"):
-        Bulkhead(0, max_queue=-1, max_wait=-2)
+    with pytest.raises(ValueError, match=r"limit must be .*, got 0.*max_queue.*-1.*queue_timeout.*-2"):
+        Bulkhead(0, max_queue=-1, queue_timeout=-2)
 
 
 @virtual_time
@@ -235,7 +235,7 @@ async def test_refusals_are_told() -> None:
         with pytest.raises(BulkheadFullError):
             await bulkhead.run(asyncio.sleep, 0)
     assert seen == [BulkheadRejected(bulkhead="pdf", reason="full", inflight=1, waiting=0)]
-    assert repr(bulkhead) == "Bulkhead(1, name='pdf', max_queue=0, max_wait=None, order='adaptive')"
+    assert repr(bulkhead) == "Bulkhead(1, name='pdf', max_queue=0, queue_timeout=None, order='adaptive')"
 
 
 @virtual_time
@@ -246,7 +246,7 @@ async def test_when_the_line_stands_still_and_is_full_the_oldest_makes_room() ->
     oldest = asyncio.create_task(bulkhead.run(asyncio.sleep, 0))
     await asyncio.sleep(0.1)
     newest = asyncio.create_task(bulkhead.run(asyncio.sleep, 0, "served"))
-    with pytest.raises(BulkheadFullError, match="newer calls took the line"):
+    with pytest.raises(BulkheadFullError, match="other calls took its place"):
         await oldest
     assert await newest == "served"
     await holder
@@ -260,7 +260,7 @@ async def test_a_line_that_moves_keeps_its_oldest() -> None:
     await asyncio.sleep(0)
     oldest = asyncio.create_task(bulkhead.run(asyncio.sleep, 0, "served"))
     await asyncio.sleep(0.09)
-    with pytest.raises(BulkheadFullError, match="its line is full"):
+    with pytest.raises(BulkheadFullError, match="its queue is full"):
         await bulkhead.run(asyncio.sleep, 0)
     assert await oldest == "served"
     await holder
@@ -299,7 +299,7 @@ def test_waiters_of_a_dead_loop_are_forgotten_when_the_next_one_waits() -> None:
     dead.close()
 
     async def again() -> None:
-        with Deadline.after(0.02), pytest.raises(BulkheadFullError, match="no place became free in time"):
+        with Deadline.after(0.02), pytest.raises(BulkheadFullError, match="no slot became free in time"):
             await bulkhead.run(asyncio.sleep, 0)
 
     asyncio.run(again())
@@ -311,7 +311,7 @@ def test_waiters_of_a_dead_loop_are_forgotten_when_the_next_one_waits() -> None:
 
 @virtual_time
 async def test_one_whose_time_ran_out_and_who_is_cancelled_in_the_same_moment() -> None:
-    bulkhead, loop = Bulkhead(1, max_wait=1), asyncio.get_running_loop()
+    bulkhead, loop = Bulkhead(1, queue_timeout=1), asyncio.get_running_loop()
     holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 9))
     await asyncio.sleep(0)
     problems: list[object] = []

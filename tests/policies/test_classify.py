@@ -142,7 +142,7 @@ CASES: list[tuple[BaseException, Outcome]] = [
     (of_urllib(502), FAILED),
     (of_urllib(404), NEUTRAL),
     (Custom(retry_after=3), THROTTLED),
-    (Custom(retry_after="soon"), THROTTLED),
+    (Custom(retry_after="soon"), FAILED),
     (Custom(status_code=429), THROTTLED),
     (Custom(status_code=500, retry_after=3), FAILED),
     (Custom(outcome=Outcome.NEUTRAL, retry_after=3), NEUTRAL),

@@ -111,7 +111,7 @@ async def test_a_margin_is_added() -> None:
 
 @virtual_time
 async def test_who_would_wait_too_long_is_told_at_once() -> None:
-    gate, quota = RetryAfterGate("openai", max_wait=5, margin=0), Quota(opens=10)
+    gate, quota = RetryAfterGate("openai", queue_timeout=5, margin=0), Quota(opens=10)
     with pytest.raises(Throttled):
         await gate.run(quota)
     with pytest.raises(RateLimitedError, match="openai is throttled: the next turn is in 10 s") as refused:
@@ -201,8 +201,8 @@ async def test_errors_without_a_hint_leave_it_open() -> None:
 
 
 def test_wrong_use() -> None:
-    with pytest.raises(ValueError, match=r"max_wait=-1.*max_queue=-1.*margin=2"):
-        RetryAfterGate(max_wait=-1, max_queue=-1, margin=2)
+    with pytest.raises(ValueError, match=r"queue_timeout must.*-1.*max_queue must.*-1.*margin must.*2"):
+        RetryAfterGate(queue_timeout=-1, max_queue=-1, margin=2)
     with pytest.raises(TypeError, match="queues tasks"):
         RetryAfterGate()(len)
     assert repr(RetryAfterGate("q")) == "RetryAfterGate('q')"
@@ -268,7 +268,7 @@ async def test_the_deadline_ends_a_call_that_passed() -> None:
 
 @virtual_time
 async def test_a_full_line_and_who_could_not_use_its_turn() -> None:
-    gate = RetryAfterGate("q", margin=0, max_queue=1, max_wait=100)
+    gate = RetryAfterGate("q", margin=0, max_queue=1, queue_timeout=100)
     await gate.run(asyncio.sleep, 10)  # it answers in ten seconds: one tenth of that is remembered, times 1.5
     gate.close(20)
     waiting = asyncio.ensure_future(gate.run(asyncio.sleep, 0))
@@ -302,19 +302,19 @@ async def test_what_a_call_returns_comes_through_and_raises_the_pace() -> None:
     with pytest.raises(Throttled):
         await gate.run(quota)
     await asyncio.sleep(14)
-    before = gate._pace.rate
+    before = gate._pacing.rate
     assert before is not None
     assert await gate.run(quota) == 2
-    assert gate._pace.rate is not None
-    assert gate._pace.rate > before
-    raised = gate._pace.rate
+    assert gate._pacing.rate is not None
+    assert gate._pacing.rate > before
+    raised = gate._pacing.rate
 
     async def items() -> AsyncIterator[int]:
         await asyncio.sleep(1)
         yield 1
 
     assert [item async for item in gate.stream(items)] == [1]
-    assert gate._pace.rate is None or gate._pace.rate > raised
+    assert gate._pacing.rate is None or gate._pacing.rate > raised
 
 
 @virtual_time
@@ -335,7 +335,7 @@ async def test_a_turn_that_leaves_no_time_for_an_answer_is_not_waited_for() -> N
 @virtual_time
 async def test_times_are_counted_from_the_call() -> None:
     runtime, seen = Runtime(), []
-    gate = RetryAfterGate("q", margin=0, max_wait=30, runtime=runtime)
+    gate = RetryAfterGate("q", margin=0, queue_timeout=30, runtime=runtime)
     runtime.events.subscribe(seen.append, GatePassed)
     await asyncio.sleep(100)
     gate.close(10)
@@ -348,9 +348,9 @@ async def test_times_are_counted_from_the_call() -> None:
 
 
 def test_options_at_their_edges() -> None:
-    RetryAfterGate(max_wait=0, max_queue=0, margin=0)
+    RetryAfterGate(queue_timeout=0, max_queue=0, margin=0)
     RetryAfterGate(margin=1)
-    for options in ({"max_wait": -0.1}, {"max_queue": -1}, {"margin": -0.1}, {"margin": 1.1}):
+    for options in ({"queue_timeout": -0.1}, {"max_queue": -1}, {"margin": -0.1}, {"margin": 1.1}):
         with pytest.raises(ValueError, match=next(iter(options))):
             RetryAfterGate(**options)  # type: ignore[arg-type]
 
@@ -382,7 +382,7 @@ async def test_who_waited_in_vain_is_told_what_is_left() -> None:
     gate.close(1000)
     with pytest.raises(RateLimitedError) as refused:
         await waiting
-    assert loop.time() == 160, "max_wait"
+    assert loop.time() == 160, "queue_timeout"
     assert refused.value.retry_after == pytest.approx(941)
     runtime.events.subscribe(seen.append)
     gate = RetryAfterGate("q", margin=0, runtime=runtime)
@@ -442,7 +442,7 @@ async def test_half_a_second_is_a_hint_and_what_the_error_says_itself_comes_firs
 
 @virtual_time
 async def test_one_timer_serves_the_whole_line() -> None:
-    gate, loop = RetryAfterGate(margin=0, max_wait=1e6), asyncio.get_running_loop()
+    gate, loop = RetryAfterGate(margin=0, queue_timeout=1e6), asyncio.get_running_loop()
     gate.close(50)
 
     def timers() -> int:
@@ -458,7 +458,7 @@ async def test_one_timer_serves_the_whole_line() -> None:
 
 
 def test_waiters_of_a_dead_loop_are_not_counted_as_being_ahead() -> None:
-    gate = RetryAfterGate(margin=0, max_wait=2)
+    gate = RetryAfterGate(margin=0, queue_timeout=2)
     dead = asyncio.new_event_loop()
     gate.close(0.2)
     tasks = [dead.create_task(gate.run(asyncio.sleep, 0)) for _ in range(2)]
@@ -470,6 +470,6 @@ def test_waiters_of_a_dead_loop_are_not_counted_as_being_ahead() -> None:
 
 
 def test_edges_are_allowed_and_its_place_is_between_breaker_and_limits() -> None:
-    RetryAfterGate(max_wait=0, max_queue=0, margin=0)
+    RetryAfterGate(queue_timeout=0, max_queue=0, margin=0)
     RetryAfterGate(margin=1)
     assert CircuitBreaker.rank < RetryAfterGate.rank < Bulkhead.rank

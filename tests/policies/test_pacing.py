@@ -1,11 +1,11 @@
 import pytest
 
-from prodkit.policies.pacing import Pace
+from prodkit.policies.pacing import Pacing
 
 
-def asked(rate: float) -> Pace:
+def asked(rate: float) -> Pacing:
     """A pace that saw `rate` calls a second for two seconds."""
-    pace = Pace()
+    pace = Pacing()
     for step in range(int(2 * rate)):
         assert pace.next(step / rate) == step / rate
         pace.reserve(step / rate)
@@ -33,7 +33,7 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
 
 
 def test_never_below_one_a_second_at_first() -> None:
-    pace = Pace()
+    pace = Pacing()
     pace.throttled(0.0, 1.0)
     assert pace.rate == 1.0
 
@@ -98,7 +98,7 @@ def test_the_turn_of_a_waiter_counts_those_before_it() -> None:
 
 
 def test_the_rate_spans_two_windows_when_both_were_asked_in() -> None:
-    pace = Pace()
+    pace = Pacing()
     for step in range(70):  # ten a second from 20 to 26.9; the second window begins at 25.1
         pace.reserve(20 + step / 10)
     pace.throttled(27.0, 1.0)
@@ -106,13 +106,13 @@ def test_the_rate_spans_two_windows_when_both_were_asked_in() -> None:
 
 
 def test_a_window_ends_after_five_seconds_and_not_before() -> None:
-    pace = Pace()
+    pace = Pacing()
     for at in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0):
         pace.reserve(at)
     pace.reserve(5.0)
     pace.throttled(5.0, 1.0)
     assert pace.rate == max(1.0, 0.5 * 7 / 5)
-    pace = Pace()
+    pace = Pacing()
     for step in range(10):
         pace.reserve(step / 2)
     for step in range(20):
@@ -122,14 +122,14 @@ def test_a_window_ends_after_five_seconds_and_not_before() -> None:
 
 
 def test_what_was_asked_long_ago_does_not_count() -> None:
-    pace = Pace()
+    pace = Pacing()
     for step in range(100):
         pace.reserve(step / 100)
     for step in range(4):
         pace.reserve(10.0 + step / 2)  # exactly two windows after the first: the last that still counts
     pace.throttled(12.0, 1.0)
     assert pace.rate == pytest.approx(0.5 * 104 / (2 + 5))
-    pace = Pace()
+    pace = Pacing()
     for step in range(100):
         pace.reserve(step / 100)
     for step in range(8):
@@ -139,7 +139,7 @@ def test_what_was_asked_long_ago_does_not_count() -> None:
 
 
 def test_a_first_second_that_is_not_over_counts_as_one() -> None:
-    pace = Pace()
+    pace = Pacing()
     for step in range(10):
         pace.reserve(step / 20)
     pace.throttled(0.5, 1.0)
@@ -150,7 +150,7 @@ def test_a_first_second_that_is_not_over_counts_as_one() -> None:
 def test_it_is_free_again_at_three_times_what_was_asked_and_at_two_a_second_at_least(
     rate: float, after: float
 ) -> None:
-    pace = asked(rate) if rate else Pace()
+    pace = asked(rate) if rate else Pacing()
     pace.throttled(2.0, 1.0)
     pace.succeeded(3.0 + after - 0.1)
     assert pace.rate is not None
@@ -160,8 +160,8 @@ def test_it_is_free_again_at_three_times_what_was_asked_and_at_two_a_second_at_l
     assert pace.next(3.0 + after) == 3.0 + after, "free at once: the last slot does not matter any more"
 
 
-def counted(*calls: tuple[float, int]) -> Pace:
-    pace = Pace()
+def counted(*calls: tuple[float, int]) -> Pacing:
+    pace = Pacing()
     for at, times in calls:
         for _ in range(times):
             pace.reserve(at)
@@ -210,7 +210,7 @@ def test_it_is_free_above_three_times_what_was_asked(rate: float, ceiling: float
 
 
 def test_it_is_free_at_first() -> None:
-    pace = Pace()
+    pace = Pacing()
     assert (pace.rate, pace.next(5.0), pace.turn(5.0, 100)) == (None, 5.0, 5.0)
     pace.give_back()
     assert pace.next(5.0) == 5.0

@@ -146,4 +146,4 @@ def test_what_cannot_be_guarded_is_refused() -> None:
         yield 1
 
     with pytest.raises(TypeError, match="generator"):
-        breaker(items)
+        pk.Fallback(None, on=KeyError)(items)

@@ -100,7 +100,7 @@ def test_a_costly_order_is_warned_of_with_its_cost() -> None:
     assert len(order(bulkhead, gate, breaker, retry)) == 6
     (problem,) = order(breaker, policies.Hedge(1))
     assert problem.startswith(
-        "Hedge stands inside CircuitBreaker: the order to prefer is the other way round"
+        "Hedge stands inside CircuitBreaker: the recommended order is the other way round"
     )
     assert order(retry, pk.Retry(nested=True)) == []
 

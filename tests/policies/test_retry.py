@@ -191,11 +191,13 @@ async def test_in_a_pipeline_it_takes_the_runtime_and_keeps_its_own() -> None:
 
 
 def test_nonsense_is_refused_together_with_the_values_seen() -> None:
-    with pytest.raises(ValueError, match=r"attempts=0 must .*; max_wait=-1 .*; wait=-2 must .*; stop=3 must"):
+    with pytest.raises(
+        ValueError, match=r"attempts must .* 0; wait must .* -2; stop must .* 3; max_wait must .* -1"
+    ):
         pk.Retry(attempts=0, max_wait=-1, wait=-2, stop=3)
     with pytest.raises(ValueError, match="attempts=None needs a stop"):
         pk.Retry(attempts=None)
-    with pytest.raises(ValueError, match="wait='1s' must be a backoff"):
+    with pytest.raises(ValueError, match=r"wait must be a backoff.*'1s'"):
         pk.Retry(wait="1s")
     with pytest.raises(TypeError, match="on takes exception classes"):
         pk.Retry(on="ConnectionError")

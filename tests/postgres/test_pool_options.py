@@ -9,8 +9,10 @@ from prodkit import env, postgres
 from prodkit.postgres.health import verdict
 
 
-def test_every_bad_option_is_told_with_its_value() -> None:
-    with pytest.raises(ValueError, match=r"acquire_timeout.*0.*min_size.*9 and 3.*statement_cache_size.*-1"):
+def test_every_bad_option_is_in_one_error() -> None:
+    with pytest.raises(
+        ValueError, match=r"min_size=9.*max_size=3.*acquire_timeout.*0.*statement_cache_size.*-1"
+    ):
         postgres.Pool(
             "postgresql://u:p@h/d", min_size=9, max_size=3, acquire_timeout=0, statement_cache_size=-1
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -41,7 +40,7 @@ async def append(tx: Statements, run_id: UUID, kind: str, data: Mapping[str, Any
         run_id,
         seq,
         kind,
-        json.dumps(data, ensure_ascii=False),
+        dict(data),
     )
     await tx.execute("select pg_notify($1, $2)", CHANNEL, str(run_id))
     return seq
@@ -56,8 +55,8 @@ class Events:
     async def after(self, run_id: UUID, seq: int) -> list[RunEvent]:
         """Every event with a higher number, in order."""
         rows = await self._db.fetch(
-            "select seq, kind, data::text as data from run_events where run_id = $1 and seq > $2 order by seq",
+            "select seq, kind, data from run_events where run_id = $1 and seq > $2 order by seq",
             run_id,
             seq,
         )
-        return [RunEvent(row["seq"], row["kind"], json.loads(row["data"])) for row in rows]
+        return [RunEvent(row["seq"], row["kind"], row["data"]) for row in rows]

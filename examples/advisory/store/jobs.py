@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from typing import Any, Protocol, Self
 from uuid import UUID
 
@@ -16,6 +18,7 @@ from prodkit import postgres
 __all__ = ["ENTRYPOINT", "cancel_job", "enqueue", "requeue_lost"]
 
 ENTRYPOINT = "council"
+_JSONB = re.compile(r"\$(\d+)::jsonb\b")
 
 
 class Statements(Protocol):
@@ -35,11 +38,11 @@ class _OneConnection(Driver):
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         async with self._turn:
-            return [dict(row) for row in await self._connection.fetch(query, *args)]
+            return [dict(row) for row in await self._connection.fetch(query, *_decoded(query, args))]
 
     async def execute(self, query: str, *args: object) -> str:
         async with self._turn:
-            return await self._connection.execute(query, *args)
+            return await self._connection.execute(query, *_decoded(query, args))
 
     async def notify(self, channel: str, payload: str) -> None:
         await self.execute("select pg_notify($1, $2)", channel, payload)
@@ -62,6 +65,18 @@ class _OneConnection(Driver):
         return self
 
     async def __aexit__(self, *_: object) -> None: ...
+
+
+def _decoded(query: str, args: tuple[object, ...]) -> list[object]:
+    """PgQueuer writes jsonb as texts, the kit's pool as Python values: decode what goes to a jsonb parameter."""
+    decoded = list(args)
+    for number in _JSONB.findall(query):
+        value = decoded[int(number) - 1]
+        if isinstance(value, list):
+            decoded[int(number) - 1] = [json.loads(each) for each in value]
+        elif isinstance(value, str):
+            decoded[int(number) - 1] = json.loads(value)
+    return decoded
 
 
 async def enqueue(tx: Statements, run_id: UUID) -> None:

@@ -11,8 +11,9 @@ import atexit
 import concurrent.futures
 import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 __all__ = ["Portal"]
 
@@ -33,6 +34,7 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._pid: int = 0
+        _portals.add(self)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -102,6 +104,19 @@ class Portal:
         self._loop, self._thread, self._pid = loop, thread, os.getpid()
         atexit.register(self.close)
         return loop
+
+
+_portals: Final[weakref.WeakSet[Portal]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked child no thread of ours runs, and another thread may have held a lock at that instant."""
+    for portal in _portals:
+        portal._lock = threading.Lock()
+        portal._loop = portal._thread = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from prodkit.core.clock import Clock, LoopClock
 from prodkit.core.events import EventStream
@@ -22,11 +22,16 @@ class Runtime:
         clock: source of time; the running loop's by default.
         rng: source of jitter and sampling; seeded by the system by default.
         events: the stream that every part with this runtime emits on; a new one by default.
+        policies: ``"off"`` makes every policy with this runtime call its function directly: for tests of the code
+            inside.
+        environment: the name of the deployment; ``"production"`` refuses fault injection.
     """
 
     clock: Clock = field(default_factory=LoopClock)
     rng: random.Random = field(default_factory=random.Random)
     events: EventStream = field(default_factory=EventStream)
+    policies: Literal["on", "off"] = "on"
+    environment: str = "development"
 
 
 SYSTEM: Final = Runtime()

@@ -1,4 +1,15 @@
-"""Guard one call: breaker, retry, timeout and their kin, alone or in a pipeline."""
+"""Guard one call: breaker, retry, timeout, limits and fallback, alone or in a pipeline.
+
+::
+
+    await Pipeline(Retry(3), breaker, Timeout(5)).run(fn, *args)
+
+    Pipeline.run -> composed callable, built once, outermost first
+      Retry      -> attempt 1 … n; RetryState decides after a failure: wait, stop, deadline, budget
+      breaker    -> Circuit (pure) admits the attempt and counts its Outcome (classify)
+      Timeout    -> one timer: the sooner of 5 s and the Deadline (deadline_guard)
+      fn         -> result, or the dependency's own error
+"""
 
 from __future__ import annotations
 
@@ -21,13 +32,15 @@ from prodkit.policies.classify import outcome_of
 from prodkit.policies.fallback import Fallback
 from prodkit.policies.gate import RetryAfterGate
 from prodkit.policies.hedge import Hedge
+from prodkit.policies.idempotency import non_idempotent
 from prodkit.policies.permit import Permit
 from prodkit.policies.pipeline import CostlyOrderWarning, Pipeline
 from prodkit.policies.registry import BreakerRegistry
-from prodkit.policies.retry import Retry, non_idempotent
+from prodkit.policies.retry import Retry
 from prodkit.policies.retry_after import retry_after_of
-from prodkit.policies.retry_state import Budget
+from prodkit.policies.retry_rules import Budget
 from prodkit.policies.shared_state import SharedState
+from prodkit.policies.switch import off
 from prodkit.policies.timeout import Timeout
 
 __all__ = [
@@ -57,6 +70,7 @@ __all__ = [
     "exponential",
     "full_jitter",
     "non_idempotent",
+    "off",
     "outcome_of",
     "retry_after_of",
     "upward",

@@ -1,4 +1,4 @@
-"""AdaptiveLimit: how many calls at once a dependency can take, found from its latency.
+"""AdaptiveLimit: find the number of calls that a dependency can take at once from its latency.
 
 A dependency that is full answers later, not fewer. The gradient ``tolerance × baseline / recent`` of the latency
 falls below one when calls queue up inside it, and the limit follows: the idea of Netflix's *Gradient2*
@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.core.validate import Arguments
 from prodkit.policies.base import AsyncFn
-from prodkit.policies.bulkhead import Limiter
+from prodkit.policies.bulkhead import Limiter, Priority
 from prodkit.policies.deadline_guard import bounded, deadline_for, within_deadline
 from prodkit.policies.events import LimitChanged
 from prodkit.policies.queueing import Slots
@@ -25,11 +26,28 @@ __all__ = ["AdaptiveLimit", "Gradient"]
 
 
 class Gradient:
-    """The limit as a pure function of what was seen. All times are seconds.
+    """The limit as a pure function of the answers seen. All times are seconds.
 
-    `tolerance` is how many times the baseline latency may grow before it counts as queueing, `headroom` how many
-    calls beyond that the limit always allows. The baseline follows rises over `baseline_seconds` and falls ten
-    times as fast. The limit moves at most once in `interval` and by at most half.
+    Each answer moves two averages; every `interval` the limit follows their ratio::
+
+        gradient = tolerance x baseline / latency, between 0.5 and 1
+        wanted   = gradient x limit + headroom
+        limit   += smoothing x (wanted - limit)
+
+        baseline 70 ms, latency 280 ms, limit 20:  gradient 0.5, wanted 12, limit 17.6
+
+    The baseline follows rises over `baseline_seconds` and falls ten times as fast, so that a lasting overload does not
+    become the new normal.
+
+    Args:
+        initial: the limit at the beginning.
+        min_limit: never fewer calls than that.
+        max_limit: never more calls than that.
+        tolerance: factor by which the latency may exceed the baseline before it counts as queueing.
+        headroom: calls beyond the gradient that the limit always allows, so that it can grow.
+        interval: seconds between two moves.
+        smoothing: share of the way to the wanted limit that one move takes.
+        baseline_seconds: seconds over which the baseline follows a rise.
     """
 
     __slots__ = (
@@ -65,7 +83,7 @@ class Gradient:
         self._busiest = 0
 
     def answered(self, now: float, latency: float, inflight: int) -> bool:
-        """A call was answered after `latency`, while `inflight` ran; says whether the limit moved."""
+        """Record at `now` an answer after `latency`, while `inflight` calls ran; return True if the limit moved."""
         if math.isnan(self.baseline):
             self.baseline = self.latency = latency
         else:
@@ -86,7 +104,7 @@ class Gradient:
         return self._move(now, self.limit + self.smoothing * (wanted - self.limit))
 
     def overloaded(self, now: float) -> bool:
-        """A call timed out or was turned away as too much; says whether the limit moved."""
+        """Record at `now` a call that timed out or was refused as too much; return True if the limit moved."""
         return now - self._moved >= self.interval and self._move(now, self.limit * 0.7)
 
     def _move(self, now: float, limit: float) -> bool:
@@ -101,11 +119,25 @@ def _is_timeout(error: BaseException) -> bool:
 
 
 class AdaptiveLimit(Limiter):
-    """At most as many calls at once as the dependency takes without queueing them; the rest wait in a bounded line.
+    """Run as many calls at once as the dependency takes without queueing them; the rest wait in a bounded queue.
 
-    The line serves its newest first and gives up on callers whose Deadline leaves less than the usual latency.
-    Answers teach the limit, `overloaded` (timeouts, by default) cuts it, other errors and cancelled calls teach
-    nothing: an error is fast for reasons of its own.
+    The queue serves its newest first and refuses callers whose Deadline leaves less than the usual latency. Answers
+    move the limit, `overloaded` errors cut it; other errors and cancelled calls do not count, because an error is fast
+    for reasons of its own.
+
+    Args:
+        name: of the dependency, in errors and events.
+        initial: the limit at the beginning, in calls.
+        min_limit: never fewer calls than that.
+        max_limit: never more calls than that.
+        max_queue: calls that may wait.
+        queue_timeout: seconds that a call may wait; None leaves only the deadline.
+        tolerance: factor by which the latency may exceed its baseline before it counts as queueing.
+        headroom: calls beyond the gradient that the limit always allows; raise it where the limit grows too slowly.
+        overloaded: decides which errors mean too much at once; timeouts by default.
+        priority: gets the arguments of a call and returns its priority; higher ones are served first, and displace
+            lower ones from a full queue.
+        runtime: clock and events.
 
     Raises:
         BulkheadFullError: the call was not started.
@@ -119,34 +151,36 @@ class AdaptiveLimit(Limiter):
         min_limit: int = 1,
         max_limit: int = 200,
         max_queue: int = 100,
-        max_wait: float | None = None,
+        queue_timeout: float | None = None,
         tolerance: float = 2.0,
         headroom: float = 2.0,
         overloaded: Callable[[BaseException], bool] = _is_timeout,
+        priority: Priority | None = None,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        problems = [
-            text
-            for wrong, text in (
-                (min_limit < 1, f"min_limit must be at least 1, got {min_limit!r}"),
-                (
-                    not min_limit <= initial <= max_limit,
-                    f"initial must lie between min_limit and max_limit, got {initial!r}",
-                ),
-                (max_queue < 0, f"max_queue must not be negative, got {max_queue!r}"),
-                (
-                    max_wait is not None and not max_wait >= 0,
-                    f"max_wait must not be negative, got {max_wait!r}",
-                ),
-                (not tolerance > 1, f"tolerance must be above 1, got {tolerance!r}"),
-                (not headroom > 0, f"headroom must be positive, got {headroom!r}"),
+        check = Arguments("AdaptiveLimit")
+        check.text("name", name)
+        check.integer("min_limit", min_limit, minimum=1)
+        check.integer("max_limit", max_limit, minimum=1)
+        check.integer("initial", initial)
+        if all(isinstance(each, int) for each in (min_limit, initial, max_limit)):
+            check.that(
+                min_limit <= initial <= max_limit,
+                f"initial must lie between min_limit={min_limit!r} and max_limit={max_limit!r}, got {initial!r}",
             )
-            if wrong
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
+        check.integer("max_queue", max_queue, minimum=0)
+        check.seconds("queue_timeout", queue_timeout, optional=True, zero=True)
+        check.number("tolerance", tolerance, above=1)
+        check.number("headroom", headroom, above=0)
+        check.function("overloaded", overloaded)
+        check.function("priority", priority, optional=True)
+        check.done()
         super().__init__(
-            name, Slots(initial, max_queue=max_queue, order="lifo"), max_wait=max_wait, runtime=runtime
+            name,
+            Slots(initial, max_queue=max_queue, order="lifo"),
+            queue_timeout=queue_timeout,
+            priority=priority,
+            runtime=runtime,
         )
         self.gradient = Gradient(
             initial=initial, min_limit=min_limit, max_limit=max_limit, tolerance=tolerance, headroom=headroom
@@ -155,7 +189,7 @@ class AdaptiveLimit(Limiter):
 
     @property
     def limit(self) -> int:
-        """How many calls may run at once now."""
+        """The number of calls that may run at once now."""
         return self._slots.limit
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
@@ -164,7 +198,7 @@ class AdaptiveLimit(Limiter):
 
         async def adaptive(*args: Any, **kwargs: Any) -> Any:
             if not enter():
-                await queue()
+                await queue(fn, args, kwargs)
             time = asyncio.get_running_loop().time
             began = time()
             try:
@@ -193,7 +227,7 @@ class AdaptiveLimit(Limiter):
 
     def _changed(self) -> None:
         gradient = self.gradient
-        self._slots.limit = int(gradient.limit)  # who waits gets in as this call leaves
+        self._slots.limit = int(gradient.limit)  # waiters get in as this call leaves
         if self.runtime.events.listened(LimitChanged):
             self.runtime.events.emit(
                 LimitChanged(

@@ -1,9 +1,9 @@
-"""How a policy guards a callable: written once, the same for all policies.
+"""The base of all policies: the ways to guard a callable, written once.
 
-A policy says how it wraps an async function, a plain function and an async generator function. From that
-follow its four faces: ``await policy.run(fn, *args)``, ``policy.call(fn, *args)``, ``policy.stream(fn,
-*args)`` and the decorator. What cannot be guarded is refused when it is handed over, never silently at
-night.
+A policy implements how it wraps an async function, a plain function, an async generator function and a block. From
+that follow its faces: ``await policy.run(fn, *args)``, ``policy.call(fn, *args)``, ``policy.stream(fn, *args)``, the
+decorator, and ``with policy:``. A callable that cannot be guarded is refused when it is handed over, never silently in
+production.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from types import CoroutineType
+from types import CoroutineType, TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeAlias, TypeVar
 
 from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.policies.block import Block, Scope, pop_block, push_block
+from prodkit.policies.callables import AsyncFn, StreamFn, SyncFn
 
 __all__ = ["AsyncFn", "MisuseError", "Policy", "StreamFn", "SyncFn", "kind_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-AsyncFn: TypeAlias = Callable[..., Awaitable[Any]]
-SyncFn: TypeAlias = Callable[..., Any]
-StreamFn: TypeAlias = Callable[..., AsyncIterator[Any]]
-Kind: TypeAlias = Literal["async", "sync", "stream"]
+Kind: TypeAlias = Literal["async", "sync", "stream", "generator"]
 
 
 class MisuseError(TypeError):
@@ -35,47 +34,67 @@ class MisuseError(TypeError):
 class Policy:
     """The base of all policies; subclass it to make your own.
 
-    A subclass implements :meth:`wrap`, and :meth:`wrap_sync` and :meth:`wrap_stream` where they make sense.
-    Each takes a callable and returns one with the same arguments; it is called once per decoration, so
-    whatever can be prepared is prepared there.
+    A subclass implements :meth:`wrap`, and :meth:`wrap_sync`, :meth:`wrap_stream`, :meth:`wrap_generator` and
+    :meth:`scope` where they make sense. A wrap takes a callable and returns one with the same arguments; it is called
+    once per decoration, so anything that can be prepared is prepared there.
     """
 
     runtime: Runtime = SYSTEM
     rank = 0
-    """Where the policy stands in the recommended order, outermost first; 0 for anywhere (see
-    :class:`Pipeline`).
-    """
+    """Position in the recommended order, outermost first; 0 for anywhere (see :class:`Pipeline`)."""
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        """The guarded form of an async function."""
+        """Return the guarded form of the async function `fn`."""
         raise NotImplementedError
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
-        """The guarded form of a plain function."""
+        """Return the guarded form of the plain function `fn`."""
         raise TypeError(f"{type(self).__name__} cannot guard a synchronous call: use it with async functions")
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
-        """The guarded form of an async generator function."""
+        """Return the guarded form of the async generator function `fn`."""
         raise TypeError(
             f"{type(self).__name__} cannot guard an async generator: what would it do after an item?"
         )
 
+    def wrap_generator(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the generator function `fn`."""
+        raise TypeError(
+            f"{name_of(fn)} is a generator, which {type(self).__name__} cannot guard: guard the code that iterates it"
+        )
+
+    def scope(self) -> Scope:
+        """Return a new guard for one block."""
+        raise TypeError(
+            f"{type(self).__name__} cannot guard a block, which runs only once: use run, call or the decorator"
+        )
+
     def adopt(self, runtime: Runtime) -> Self:
-        """This policy on `runtime`, for a pipeline that was given one. A policy with state stays itself."""
+        """Return this policy on `runtime`, for a pipeline that was given one; a policy with state returns itself."""
         return self
 
     def run(
         self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]:
-        """``await policy.run(fn, *args)`` calls `fn` under this policy. `fn` is a callable, not a coroutine
-        object.
+        """Call the async function `fn` under this policy: ``await policy.run(fn, *args)``.
+
+        Args:
+            fn: a callable, not a coroutine object, so that it can be called again.
+            args: passed to `fn`.
+            kwargs: passed to `fn`.
         """
         if not callable(fn):
             raise _not_callable(fn)
         return self._run(fn, *args, **kwargs)  # type: ignore[no-any-return]
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls the plain function `fn` under this policy, in this thread."""
+        """Call the plain function `fn` under this policy, in this thread.
+
+        Args:
+            fn: a callable that returns no awaitable.
+            args: passed to `fn`.
+            kwargs: passed to `fn`.
+        """
         if not callable(fn):
             raise _not_callable(fn)
         return self._call(fn, *args, **kwargs)  # type: ignore[no-any-return]
@@ -83,43 +102,81 @@ class Policy:
     def stream(
         self, fn: Callable[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> AsyncIterator[T]:
-        """``async for item in policy.stream(fn, *args)`` iterates what the async generator function `fn`
-        yields.
+        """Iterate an async generator function under this policy: ``async for item in policy.stream(fn, *args)``.
+
+        Args:
+            fn: a callable that returns an async iterator.
+            args: passed to `fn`.
+            kwargs: passed to `fn`.
         """
         if not callable(fn):
             raise _not_callable(fn)
         return self._stream(fn, *args, **kwargs)
 
     def __call__(self, fn: Callable[P, T]) -> Callable[P, T]:
-        """The decorator: `fn` under this policy, with its signature, sync or async as it is."""
+        """Decorate `fn`: guard it, with its signature, sync or async as it is."""
         kind = kind_of(fn)
+        if self.runtime.policies == "off":
+            return fn
         guarded: Callable[..., Any]
         if kind == "async":
             guarded = self.wrap(fn)  # type: ignore[arg-type]
         elif kind == "stream":
             guarded = self.wrap_stream(fn)  # type: ignore[arg-type]
+        elif kind == "generator":
+            guarded = self.wrap_generator(fn)
         else:
             guarded = self.wrap_sync(fn)
         return functools.update_wrapper(guarded, fn)
 
-    # What run, call and stream guard is a function that calls their first argument: built on first use, then
-    # kept.
+    def calling(self) -> Block:
+        """Return a guard for one block: ``async with policy.calling():``, or ``with`` where nothing has to wait.
+
+        The block takes the same permits and slots, and counts in the same state, as :meth:`run`.
+        """
+        return Block() if self.runtime.policies == "off" else Block(self.scope())
+
+    async def __aenter__(self) -> Self:
+        push_block(await self.calling().__aenter__())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await pop_block().__aexit__(kind, error, trace)
+
+    def __enter__(self) -> Self:
+        push_block(self.calling().__enter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pop_block().__exit__(kind, error, trace)
+
+    # run, call and stream guard a function that calls their first argument: built on first use, then kept.
     @functools.cached_property
     def _run(self) -> Callable[..., Any]:
-        return self.wrap(invoke)
+        return invoke if self.runtime.policies == "off" else self.wrap(invoke)
 
     @functools.cached_property
     def _call(self) -> SyncFn:
-        return self.wrap_sync(_invoke_sync)
+        return _invoke_sync if self.runtime.policies == "off" else self.wrap_sync(_invoke_sync)
 
     @functools.cached_property
     def _stream(self) -> StreamFn:
-        return self.wrap_stream(_invoke_stream)
+        return _invoke_stream if self.runtime.policies == "off" else self.wrap_stream(_invoke_stream)
 
     def resume(self, fn: AsyncFn, first: Awaitable[Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
-        """Goes on asynchronously where a plain `fn` turned out to return an awaitable, `first`.
+        """Continue asynchronously where a plain function turned out to return an awaitable.
 
-        For :meth:`wrap_sync`: a lambda around a coroutine function is only known when it is called.
+        For :meth:`wrap_sync`: a lambda around a coroutine function is only recognised when it is called.
+
+        Args:
+            fn: the function.
+            first: the awaitable that it returned.
+            args: the arguments of the call.
+            kwargs: the keyword arguments of the call.
         """
         kept: list[Awaitable[Any]] = [first]
 
@@ -137,7 +194,7 @@ class Policy:
 
 
 def invoke(fn: AsyncFn, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-    """What ``run`` guards: calls `fn` and insists on an awaitable."""
+    """Call `fn` and insist on an awaitable: the function that ``run`` guards."""
     result = fn(*args, **kwargs)
     if type(result) is CoroutineType or hasattr(result, "__await__"):
         return result
@@ -167,17 +224,17 @@ def _invoke_stream(fn: StreamFn, /, *args: Any, **kwargs: Any) -> AsyncIterator[
 
 
 async def _closable(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """An iterator that is no generator, in the form of one: the guards close what they iterate."""
+    """Yield the items of an iterator that is no generator: the guards close what they iterate."""
     async for item in items:
         yield item
 
 
 INVOKERS = (invoke, _invoke_sync, _invoke_stream)
-"""What ``run``, ``call`` and ``stream`` guard: the callable that is meant is their first argument."""
+"""The functions that ``run``, ``call`` and ``stream`` guard: the callable that is meant is their first argument."""
 
 
 def kind_of(fn: object) -> Kind:
-    """How `fn` is called: "async", "stream" or "sync".
+    """Return how `fn` is called: "async", "stream" (async generator), "generator" or "sync".
 
     Sees through ``functools.partial``, bound methods and objects with an async ``__call__``.
 
@@ -202,14 +259,12 @@ def kind_of(fn: object) -> Kind:
     if inspect.isasyncgenfunction(target):
         return "stream"
     if inspect.isgeneratorfunction(target):
-        raise TypeError(
-            f"{name_of(fn)} is a generator, which runs after the guard is gone: guard what iterates it"
-        )
+        return "generator"
     return "sync"
 
 
 def name_of(fn: object) -> str:
-    """A name for messages and events: never the arguments."""
+    """Return a name of `fn` for messages and events, which never holds arguments."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     return getattr(fn, "__qualname__", None) or type(fn).__qualname__
@@ -227,7 +282,7 @@ def _not_callable(fn: object) -> TypeError:
 
 
 def _close(result: object) -> None:
-    """Spares the "was never awaited" warning to somebody who just got a better one."""
+    """Close a coroutine, so that no "was never awaited" warning follows the error just raised."""
     close = getattr(result, "close", None) if inspect.iscoroutine(result) else None
     if close is not None:
         close()

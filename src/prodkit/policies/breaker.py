@@ -1,35 +1,41 @@
-"""CircuitBreaker: the shells around :mod:`prodkit.policies.circuit`, async, sync and stream."""
+"""CircuitBreaker: the async, sync, stream and block shells around :mod:`prodkit.policies.circuit`.
+
+::
+
+    run -> wrap -> guarded      closed: one comparison and `ok += 1`
+             |                  not closed: _admit -> Circuit.admit -> Lease, or CircuitOpenError
+             `- error: _raised -> _outcome (classify, on, ignore) -> Circuit.fail | forget -> Change -> event
+"""
 
 from __future__ import annotations
 
-import asyncio
+import dataclasses
 import math
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, closing
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from prodkit.core.check import CheckResult
+from prodkit.core.outcome import Classifier, Outcome
 from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.core.validate import Arguments
 from prodkit.errors import CircuitOpenError, DeadlineExceededError, RejectedError
 from prodkit.policies.base import AsyncFn, MisuseError, Policy, StreamFn, SyncFn
+from prodkit.policies.block import Scope
 from prodkit.policies.circuit import Change, Circuit, Lease, Rules, State
-from prodkit.policies.deadline_guard import (
-    bounded,
-    deadline_for,
-    ended_by_timer,
-    stream_until_deadline,
-    within_deadline,
-)
+from prodkit.policies.classify import outcome_of
+from prodkit.policies.deadline_guard import bounded, deadline_for, stream_until_deadline, within_deadline
 from prodkit.policies.events import BreakerChanged, BreakerRejected, change_event
-from prodkit.policies.fast_clock import ticks_of
+from prodkit.policies.fast_clock import fast_clock_of, thread_clock_of
 from prodkit.policies.matching import Errors, matcher
 from prodkit.policies.permit import Permit
 from prodkit.policies.shared_state import SharedState
+from prodkit.policies.switch import OFF, is_off
 
-__all__ = ["CircuitBreaker"]
+__all__ = ["BreakerStatistics", "CircuitBreaker"]
 
 _NEVER: Final = math.inf
 _ONE_AT_A_TIME: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -38,32 +44,84 @@ _new_error: Final = CircuitOpenError.__new__
 _PROBED_ELSEWHERE: Final = "another process probes"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class BreakerStatistics:
+    """Counts of one breaker.
+
+    Args:
+        state: its state now.
+        calls: calls in the window.
+        failures: failed calls in the window.
+        slow: slow calls in the window.
+        rejected: calls refused since the breaker was made.
+        openings: times that it opened since it was made.
+    """
+
+    state: State
+    calls: int
+    failures: int
+    slow: int
+    rejected: int
+    openings: int
+
+
 class CircuitBreaker(Policy):
-    """Stops calling a dependency that fails, and finds out by single probes when it is back.
+    """Stop calling a failing dependency, and probe it until it recovers.
 
     ::
 
         perplexity = CircuitBreaker("perplexity", failures=5, open_for=300)
         answer = await perplexity.run(research, topic)
 
-    It opens after `failures` failures in a row, or when `failure_rate` of the last `window_calls` calls (or
-    of those within `window_seconds`) failed, or when `slow_call_rate` of them took `slow_after` seconds or
-    longer; the rates need `min_calls` calls. It then refuses calls for `open_for` seconds with
-    :class:`CircuitOpenError`, lets `probes` calls at a time through, and closes after `successes` of them
-    came back well. Each opening that follows a failed probe holds `open_growth` times longer, up to
-    `max_open_for`, and up to `open_jitter` of that more.
+    It opens after `failures` failures in a row, or when a rate over the window is reached. It then refuses calls with
+    :class:`CircuitOpenError`, admits `probes` calls at a time after `open_for` seconds, and closes after `successes` of
+    them succeeded.
 
-    The error that opens it reaches its caller unchanged. A cancelled call is neither success nor failure,
-    unless one of our own timers cancelled it. An error counts when it matches `on` and not `ignore`; a
-    refusal by another policy (:class:`RejectedError`) never does, nor does a :class:`DeadlineExceededError`
-    of a caller that had given the dependency less than `patience` seconds. `failed_result` names answers
-    that are failures.
+    The error that opens it reaches its caller unchanged. A cancelled call is neither success nor failure, unless a
+    prodkit timer cancelled it. A throttled call (HTTP 429) and a refusal by another policy are never failures. A stream
+    is slow if its first item is; its error counts whenever it comes. One breaker may be shared by tasks and threads.
 
-    ``mode="shadow"`` refuses nothing and only tells what it would have done; ``mode="disabled"`` does
-    nothing at all. One breaker may be shared by tasks and threads.
+    Args:
+        name: of the dependency, in errors, events and health reports.
+        failures: failures in a row that open it; None for no such rule.
+        open_for: seconds for which it refuses calls.
+        failure_rate: share of failed calls in the window that opens it; None for no such rule.
+        slow_call_rate: share of slow calls in the window that opens it; set it together with `slow_after`.
+        slow_after: seconds from which on a call is slow.
+        window_calls: number of calls that the rates look at.
+        window_seconds: look at the calls of the last seconds instead.
+        min_calls: calls in the window below which no rate opens it.
+        open_growth: factor by which each opening after a failed probe lasts longer; 2 suits many processes.
+        max_open_for: longest opening, in seconds.
+        open_jitter: share of random time added to an opening, from 0 to 1, so that processes do not probe together.
+        probes: calls admitted at a time while half open.
+        successes: successful probes that close it.
+        probe_timeout: seconds after which a probe that has not come back loses its slot; `open_for` by default.
+        on: errors that are failures: classes, a predicate, or a collection of both. The default leaves the decision to
+            the classifier; other errors than the named ones are neutral.
+        ignore: errors that are neutral, such as business errors.
+        failed_result: decides which results are failures.
+        classify: decides the outcome of an error, before `on`; None from it leaves the decision to the defaults.
+        min_caller_timeout: a caller whose deadline gave the dependency fewer seconds than this proves nothing when the
+            deadline passes.
+        slow_gap: seconds of waiting for a later item of a stream from which on the stream is slow; None judges the
+            first item only. The reader's pauses never count.
+        on_outcome: called after each call with its outcome and its error or None, for counters of your own. It puts
+            healthy calls on a slower path.
+        mode: ``"shadow"`` refuses nothing and only emits what it would have done; ``"disabled"`` does nothing.
+        shared: state shared with other processes, such as ``redis.SharedBreakers``.
+        runtime: clock, randomness and events.
+
+    Raises:
+        CircuitOpenError: the call was not started.
     """
 
     rank = 40
+
+    name: str
+    mode: str
+    runtime: Runtime
+    rules: Rules
 
     def __init__(
         self,
@@ -86,75 +144,126 @@ class CircuitBreaker(Policy):
         on: Errors = Exception,
         ignore: Errors = (),
         failed_result: Callable[[Any], bool] | None = None,
-        patience: float = 0.5,
-        mode: str = "guard",
+        classify: Classifier | None = None,
+        min_caller_timeout: float = 0.5,
+        slow_gap: float | None = None,
+        on_outcome: Callable[[Outcome, BaseException | None], object] | None = None,
+        mode: Literal["guard", "shadow", "disabled"] = "guard",
         shared: SharedState | None = None,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        if mode not in ("guard", "shadow", "disabled"):
-            raise ValueError(f'mode must be "guard", "shadow" or "disabled", got {mode!r}')
-        if not name or not isinstance(name, str):
-            raise ValueError(f"a breaker needs a name, got {name!r}")
+        rules: list[Rules] = []
+
+        def make_rules() -> None:
+            try:
+                rules.append(
+                    Rules(
+                        failures=failures,
+                        failure_rate=failure_rate,
+                        slow_call_rate=slow_call_rate,
+                        slow_after=slow_after,
+                        window_calls=window_calls,
+                        window_seconds=window_seconds,
+                        min_calls=min_calls,
+                        open_for=open_for,
+                        open_growth=open_growth,
+                        max_open_for=max_open_for,
+                        open_jitter=open_jitter,
+                        probes=probes,
+                        successes=successes,
+                        probe_timeout=probe_timeout,
+                    )
+                )
+            except (TypeError, ValueError) as error:
+                raise type(error)(str(error).removeprefix("CircuitBreaker: ")) from None
+
+        check = Arguments("CircuitBreaker")
+        check.text("name", name)
+        check.attempt(make_rules)
+        check.attempt(lambda: matcher("on", on))
+        check.attempt(lambda: matcher("ignore", ignore))
+        check.function("failed_result", failed_result, optional=True)
+        check.function("classify", classify, optional=True)
+        check.seconds("min_caller_timeout", min_caller_timeout, zero=True)
+        check.seconds("slow_gap", slow_gap, optional=True)
+        check.function("on_outcome", on_outcome, optional=True)
+        check.one_of("mode", mode, ("guard", "shadow", "disabled"))
+        check.done()
         self.name = name
         self.mode = mode
         self.runtime = runtime
-        self.rules = Rules(
-            failures=failures,
-            failure_rate=failure_rate,
-            slow_call_rate=slow_call_rate,
-            slow_after=slow_after,
-            window_calls=window_calls,
-            window_seconds=window_seconds,
-            min_calls=min_calls,
-            open_for=open_for,
-            open_growth=open_growth,
-            max_open_for=max_open_for,
-            open_jitter=open_jitter,
-            probes=probes,
-            successes=successes,
-            probe_timeout=probe_timeout,
-        )
+        self.rules = rules[0]
         self._shadow = mode == "shadow"
         self._refused = ""
-        self._slow_after = math.inf if slow_after is None else slow_after
-        self._short = slow_after is None and window_seconds is None and failed_result is None
-        self._counts = matcher("on", on)
+        self._simple = failed_result is None and on_outcome is None
+        self._timed = slow_after is not None or window_seconds is not None
+        self._counts = None if on is Exception else matcher("on", on)
         self._ignored = matcher("ignore", ignore)
         self._failed_result = failed_result
-        self._patience = patience
+        self._classify = classify
+        self._min_caller_timeout = min_caller_timeout
+        self._slow_gap = math.inf if slow_gap is None else slow_gap
+        self._on_outcome = on_outcome
         self._now = runtime.clock.monotonic
         self._events = runtime.events
-        self._ticks = ticks_of(runtime.clock)
+        self._clock = fast_clock_of(runtime.clock)
+        self._thread_clock = thread_clock_of(runtime.clock)
         self._lock = threading.Lock()  # held for a few lines, never while a call runs
         self._circuit = Circuit(self.rules, runtime.rng)
         self._shared = shared
+        self._rejected = self._openings = 0
         if mode == "disabled":
             self._circuit.disable()
         if shared is not None:
             shared.listen(name, self._opened_elsewhere, self._closed_elsewhere)
 
-    # -- what others ask ------------------------------------------------------------------------------------
     @property
     def state(self) -> State:
-        """What a call that comes now meets: "closed", "open", "half_open", "isolated" or "disabled"."""
+        """The state that a call meets now: "closed", "open", "half_open", "isolated" or "disabled"."""
         return self._circuit.state(self._now())
 
+    @property
+    def statistics(self) -> BreakerStatistics:
+        """The counts of the window and since the breaker was made."""
+        with self._lock:
+            calls, failures, slow = self._circuit.totals()
+        return BreakerStatistics(self.state, calls, failures, slow, self._rejected, self._openings)
+
+    def configure(self, **rules: Any) -> None:
+        """Change rules while running; the state stays.
+
+        Args:
+            rules: fields of :class:`~prodkit.policies.circuit.Rules`, such as ``failures=10``. A rule that needs
+                latencies or instants (`slow_after`, `window_seconds`) can be changed but not introduced.
+
+        Raises:
+            ValueError: a value is out of range, or would need measurements that this breaker does not make.
+        """
+        changed = dataclasses.replace(self.rules, **rules)
+        if (changed.slow_after is not None or changed.window_seconds is not None) and not self._timed:
+            raise ValueError(
+                "CircuitBreaker: slow_after and window_seconds cannot be introduced while running: make a new breaker"
+            )
+        with self._lock:
+            self.rules = changed
+            self._circuit.configure(changed)
+
     def isolate(self) -> None:
-        """Refuses every call until :meth:`reset`."""
+        """Refuse every call until :meth:`reset`."""
         with self._lock:
             change = self._circuit.isolate()
-        self._tell(change)
+        self._announce(change)
 
     def reset(self) -> None:
-        """Closes the circuit and forgets what was counted; calls under way count no more."""
+        """Close the circuit and forget all counts; calls in flight count no more."""
         with self._lock:
             change = self._circuit.reset()
             if self.mode == "disabled":
                 self._circuit.disable()
-        self._tell(change)
+        self._announce(change)
 
     async def check(self) -> CheckResult:
-        """``degraded`` while calls are refused."""
+        """Return ``degraded`` while calls are refused."""
         now = self._now()
         state = self._circuit.state(now)
         details = {"state": state, "retry_after": self._circuit.retry_after(now)}
@@ -163,19 +272,21 @@ class CircuitBreaker(Policy):
         return CheckResult("degraded", f"circuit {state.replace('_', ' ')}: {self._circuit.reason}", details)
 
     def acquire(self) -> Permit:
-        """A permit for one call, or :class:`CircuitOpenError`. For streams and shells; prefer ``run``."""
+        """Return a permit for one call, or raise :class:`CircuitOpenError`: for shells; prefer ``run`` or ``with``."""
         return Permit(self, self._admit())
 
     async def admit(self) -> Permit:
-        """:meth:`acquire` for code that can wait: a probe is also asked of the other processes."""
+        """Return a permit like :meth:`acquire`, after asking the other processes for the right to probe."""
         lease = self._admit()
         if self._shared is not None and self._circuit.state(lease.since) == "half_open":
             await self._claim(self._shared, lease)
         return Permit(self, lease)
 
-    # -- the shells -----------------------------------------------------------------------------------------
+    def scope(self) -> Scope:
+        return _BreakerScope(self)
+
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        return bounded(self._wrap_short(fn) if self._short else self._wrap_timed(fn))
+        return bounded(self._wrap_timed(fn) if self._timed or not self._simple else self._wrap_short(fn))
 
     def _wrap_short(self, fn: AsyncFn) -> AsyncFn:
         circuit, deadline = self._circuit, deadline_for(fn)
@@ -199,14 +310,13 @@ class CircuitBreaker(Policy):
         return guarded
 
     def _wrap_timed(self, fn: AsyncFn) -> AsyncFn:
-        circuit, ticks, deadline = self._circuit, self._ticks, deadline_for(fn)
-        slow_after, failed_result = self._slow_after, self._failed_result
+        circuit, clock, deadline, simple = self._circuit, self._clock, deadline_for(fn), self._simple
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             if circuit.guarding:
                 return await self._long_way(self._admit(), fn, args, kwargs)
             era = circuit.era
-            now = ticks()
+            now = clock()
             start = now()
             try:
                 if deadline() == _NEVER:
@@ -216,9 +326,9 @@ class CircuitBreaker(Policy):
             except BaseException as error:
                 self._raised(Lease(era, start), error)
                 raise
-            if failed_result is None and circuit.era == era:
+            if simple and circuit.era == era:
                 end = now()
-                if end < circuit.boundary and end - start < slow_after:
+                if end < circuit.boundary and end - start < circuit.slow_after:
                     circuit.ok += 1
                     return result
             self._judged(Lease(era, start), result)
@@ -229,7 +339,7 @@ class CircuitBreaker(Policy):
     async def _long_way(
         self, lease: Lease, fn: AsyncFn, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """A call of a circuit that is not simply closed: a probe, or one let through without counting."""
+        """Run a call of a circuit that is not simply closed: a probe, or one admitted without counting."""
         if self._shared is not None and self._circuit.state(lease.since) == "half_open":
             await self._claim(self._shared, lease)
         try:
@@ -241,25 +351,33 @@ class CircuitBreaker(Policy):
         return result
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
-        circuit, ticks = self._circuit, self._ticks
-        long, lock = not self._short, None if _ONE_AT_A_TIME else self._lock
+        circuit, clock = self._circuit, self._thread_clock
+        timed, simple = self._timed, self._simple and _ONE_AT_A_TIME
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            if circuit.guarding or long:
-                lease = self._admit() if circuit.guarding else Lease(circuit.era, ticks()())
-                return self._long_way_sync(lease, fn, args, kwargs)
+            if circuit.guarding:
+                return self._long_way_sync(self._admit(), fn, args, kwargs)
             era = circuit.era
+            start = 0.0
+            if timed:
+                now = clock()
+                start = now()
             try:
                 result = fn(*args, **kwargs)
             except BaseException as error:
-                self._raised(Lease(era, 0.0), error)
+                self._raised(Lease(era, start), error)
                 raise
             if type(result) is CoroutineType:
                 return self.resume(fn, result, args, kwargs)
-            if lock is not None:
-                self._judged(Lease(era, 0.0), result)
-            elif circuit.era == era:
-                circuit.ok += 1
+            if simple and circuit.era == era:
+                if not timed:
+                    circuit.ok += 1
+                    return result
+                end = now()
+                if end < circuit.boundary and end - start < circuit.slow_after:
+                    circuit.ok += 1
+                    return result
+            self._judged(Lease(era, start), result)
             return result
 
         return guarded
@@ -271,7 +389,7 @@ class CircuitBreaker(Policy):
             self._raised(lease, error)
             raise
         if type(result) is CoroutineType:
-            self._forgotten(lease)  # what counts is how the coroutine ends
+            self._forgotten(lease)  # the end of the coroutine counts
             return self.resume(fn, result, args, kwargs)
         self._judged(lease, result)
         return result
@@ -280,16 +398,17 @@ class CircuitBreaker(Policy):
         fn = stream_until_deadline(fn)
 
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            permit = self.acquire()
-            begun = False
+            permit = await self.admit()
+            watch = _StreamWatch(self, permit)
             try:
                 async with aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
                     async for item in items:
-                        begun = True
+                        watch.arrived()
                         yield item
+                        watch.asked()
                 permit.succeed()
             except GeneratorExit:
-                if begun:
+                if watch.begun:
                     permit.succeed()  # it answered; the reader had enough
                 raise
             except BaseException as error:
@@ -300,28 +419,53 @@ class CircuitBreaker(Policy):
 
         return bounded(guarded)
 
-    # -- settling -------------------------------------------------------------------------------------------
+    def wrap_generator(self, fn: SyncFn) -> SyncFn:
+        def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            permit = self.acquire()
+            watch = _StreamWatch(self, permit)
+            try:
+                with closing(fn(*args, **kwargs)) as items:
+                    for item in items:
+                        watch.arrived()
+                        yield item
+                        watch.asked()
+                permit.succeed()
+            except GeneratorExit:
+                if watch.begun:
+                    permit.succeed()
+                raise
+            except BaseException as error:
+                permit.fail(error)
+                raise
+            finally:
+                permit.cancel()
+
+        return guarded
+
     def _admit(self) -> Lease:
-        now = self._ticks()()
+        now = self._clock()()
         circuit = self._circuit
-        if (wait := circuit.until - now) > 0 and not self._shadow:
+        if (wait := circuit.until - now) > 0 and not self._shadow and not OFF[0]:
             raise self._refusal(now, wait)
         with self._lock:
             lease, change = circuit.admit(now)
         if change is not None:
-            self._tell(change)
+            self._announce(change)
         if lease is not None:
             return lease
+        if is_off():
+            return Lease(-1, now)
         refusal = self._refusal(now, circuit.retry_after(now))
         if self._shadow:
             return Lease(-1, now)  # of no era: its outcome counts nowhere
         raise refusal
 
     def _refusal(self, now: float, wait: float | None) -> CircuitOpenError:
+        self._rejected += 1
         if (events := self._events).listened(BreakerRejected):
             state = self._circuit.state(now)
             events.emit(BreakerRejected(breaker=self.name, state=state, shadow=self._shadow))
-        # CircuitOpenError(...) without its three calls: a refusal has to cost less than what it spares
+        # CircuitOpenError(...) without its three calls: a refusal has to cost less than the call it replaces
         error = _new_error(CircuitOpenError, self._refused)
         error.retry_after = None if wait == _NEVER else wait
         error.breaker = self.name
@@ -342,44 +486,62 @@ class CircuitBreaker(Policy):
         now = self._now()
         with self._lock:
             change = self._circuit.succeed(lease, now)
+        if self._on_outcome is not None:
+            self._on_outcome(Outcome.OK, None)
         if change is not None:
-            self._tell(change)
+            self._announce(change)
 
-    def _failed(self, lease: Lease) -> None:
+    def _failed(self, lease: Lease, error: BaseException | None = None) -> None:
+        if is_off():
+            self._forgotten(lease)
+            return
         now = self._now()
         with self._lock:
             change = self._circuit.fail(lease, now)
+        if self._on_outcome is not None:
+            self._on_outcome(Outcome.FAILED, error)
         if change is not None:
-            self._tell(change)
+            self._announce(change)
 
     def _forgotten(self, lease: Lease) -> None:
         with self._lock:
             self._circuit.forget(lease)
 
     def _raised(self, lease: Lease, error: BaseException) -> None:
-        if self._is_failure(error):
-            self._failed(lease)
+        outcome = self._outcome(error)
+        if outcome is Outcome.FAILED:
+            self._failed(lease, error)
+        elif outcome is Outcome.OK:
+            self._succeeded(lease)
         else:
             self._forgotten(lease)
+            if self._on_outcome is not None:
+                self._on_outcome(outcome, error)
 
-    def _is_failure(self, error: BaseException) -> bool:
+    def _outcome(self, error: BaseException) -> Outcome:
+        """Return the outcome of a call that raised `error`, by this breaker's arguments and the defaults."""
         if not isinstance(error, Exception):
-            return isinstance(error, asyncio.CancelledError) and ended_by_timer(error)
+            return outcome_of(error)
         if isinstance(error, (RejectedError, MisuseError)):
-            return False
+            return Outcome.NEUTRAL
+        if self._classify is not None and (own := self._classify(error)) is not None:
+            return Outcome(own)
         if (
             isinstance(error, DeadlineExceededError)
             and error.timeout is not None
-            and error.timeout < self._patience
-        ):
-            return False
-        return self._counts(error) and not self._ignored(error)
+            and error.timeout < self._min_caller_timeout
+        ) or self._ignored(error):
+            return Outcome.NEUTRAL
+        outcome = outcome_of(error)
+        if self._counts is None or outcome is Outcome.THROTTLED:
+            return outcome
+        return Outcome.FAILED if self._counts(error) else Outcome.NEUTRAL
 
-    # -- other processes ------------------------------------------------------------------------------------
     async def _claim(self, shared: SharedState, lease: Lease) -> None:
+        """Ask the other processes for the right to probe; raise the refusal if another one probes."""
         circuit = self._circuit
         try:
-            wait = await shared.claim(self.name, self.rules.probe_patience)
+            wait = await shared.claim(self.name, self.rules.probe_limit)
         except BaseException:
             self._forgotten(lease)
             raise
@@ -387,7 +549,7 @@ class CircuitBreaker(Policy):
             now = self._now()
             with self._lock:
                 change = circuit.hold_open(now, wait, _PROBED_ELSEWHERE)
-            self._tell(change)
+            self._announce(change)
             refusal = self._refusal(now, wait)
             if not self._shadow:
                 raise refusal
@@ -395,19 +557,21 @@ class CircuitBreaker(Policy):
     def _opened_elsewhere(self, seconds: float) -> None:
         with self._lock:
             change = self._circuit.hold_open(self._now(), seconds, "opened by another process")
-        self._tell(change, ours=False)
+        self._announce(change, ours=False)
 
     def _closed_elsewhere(self) -> None:
         with self._lock:
             change = (
                 self._circuit.reset() if self._circuit.state(self._now()) in ("open", "half_open") else None
             )
-        self._tell(change, ours=False)
+        self._announce(change, ours=False)
 
-    def _tell(self, change: Change | None, *, ours: bool = True) -> None:
+    def _announce(self, change: Change | None, *, ours: bool = True) -> None:
+        """Emit `change`, and share it with the other processes if it happened here."""
         if change is None:
             return
-        why = "its probes are under way" if change.after == "half_open" else change.reason
+        self._openings += change.after == "open"
+        why = "its probes are in flight" if change.after == "half_open" else change.reason
         self._refused = f"circuit {self.name!r} is {change.after.replace('_', ' ')}: {why}"
         if ours and self._shared is not None:
             if change.after == "open" and change.hold is not None and change.reason != _PROBED_ELSEWHERE:
@@ -419,3 +583,55 @@ class CircuitBreaker(Policy):
 
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.name!r}, state={self.state!r}, mode={self.mode!r})"
+
+
+class _StreamWatch:
+    """Measures a stream: the wait for its first item, and for each later one where a gap may be slow."""
+
+    __slots__ = ("_breaker", "_lease", "_now", "_since", "begun")
+
+    def __init__(self, breaker: CircuitBreaker, permit: Permit) -> None:
+        self._breaker = breaker
+        self._lease = permit.lease
+        self._now = breaker._thread_clock()
+        self._since = self._now()
+        self.begun = False
+
+    def arrived(self) -> None:
+        """Record an item."""
+        if self.begun and self._breaker._slow_gap == math.inf:
+            return
+        waited = self._now() - self._since
+        lease = self._lease
+        if not self.begun:
+            self.begun = True
+            if lease is not None:
+                lease.took = waited
+        elif lease is not None and waited >= self._breaker._slow_gap:
+            lease.took = math.inf
+
+    def asked(self) -> None:
+        """Record that the reader wants the next item: its pause is over."""
+        if self._breaker._slow_gap != math.inf:
+            self._since = self._now()
+
+
+class _BreakerScope(Scope):
+    __slots__ = ("_breaker", "_permit")
+
+    _permit: Permit
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self._breaker = breaker
+
+    async def enter(self) -> None:
+        self._permit = await self._breaker.admit()
+
+    def enter_sync(self) -> None:
+        self._permit = self._breaker.acquire()
+
+    def leave(self, error: BaseException | None) -> None:
+        if error is None:
+            self._permit.succeed()
+        else:
+            self._permit.fail(error)

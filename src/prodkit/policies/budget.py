@@ -1,19 +1,21 @@
-"""RetryBudget: what a service may spend on second tries, so that a fault of another does not become a storm.
+"""RetryBudget: a token bucket shared by retries and hedges, so that an outage does not become a retry storm.
 
-Retries that nobody pays for are worse than none: they multiply the load of a dependency that is already
-slow, and keep it down after the fault has gone. Here every success earns a fraction of a token, every
-further attempt costs some, and a timeout costs more than a quick error, because it also held a connection, a
-worker and the caller.
+Unlimited retries are worse than none: they multiply the load of a dependency that is already slow, and keep it down
+after the fault has gone. Here every success earns a fraction of a token, every further attempt costs some, and a
+timeout costs more than a quick error, because it also held a connection, a worker and the caller.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from prodkit.core.outcome import Classifier, Outcome
 from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.core.validate import Arguments
+from prodkit.policies.classify import classifier, outcome_of
 from prodkit.policies.retry_after import hint_of
 
 __all__ = ["Prices", "RetryBudget", "Tokens"]
@@ -21,10 +23,16 @@ __all__ = ["Prices", "RetryBudget", "Tokens"]
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Tokens that one more attempt costs, by what the last one came to.
+    """Tokens that one more attempt costs, by the outcome of the last one.
 
-    A hedge costs what a timeout does: it is bought when answers are slow. A throttled call is free: it comes
-    back when the server said, which is the server's own pacing.
+    A hedge costs as much as a timeout: it is bought when answers are slow. A throttled call is free: it comes back when
+    the server said, which is the server's own pacing.
+
+    Args:
+        error: after an error that came quickly.
+        timeout: after a :class:`TimeoutError`.
+        hedge: for a second attempt while the first still runs.
+        throttled: after a call that the dependency asked to wait.
     """
 
     error: float = 1.0
@@ -33,28 +41,31 @@ class Prices:
     throttled: float = 0.0
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name}={price!r} must be 0 or more"
-            for name in self.__slots__
-            if not 0 <= (price := getattr(self, name)) < math.inf
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
+        check = Arguments("Prices")
+        for name in self.__slots__:
+            check.number(name, getattr(self, name), minimum=0, unit="tokens")
+        check.done()
 
-    def of(self, error: BaseException | None) -> float:
-        """The price of an attempt after `error`; None for a hedge."""
+    def of(self, error: BaseException | None, classify: Classifier = outcome_of) -> float:
+        """Return the price of an attempt after `error`; None stands for a hedge.
+
+        Args:
+            error: the last attempt's error.
+            classify: decides which errors are `throttled`.
+        """
         if error is None:
             return self.hedge
-        if hint_of(error) is not None:
+        if classify(error) is Outcome.THROTTLED or hint_of(error) is not None:
             return self.throttled
         return self.timeout if isinstance(error, TimeoutError) else self.error
 
 
 class Tokens:
-    """The account: pure, it takes ``now``.
+    """The token bucket: pure, it takes ``now``.
 
-    ``earned`` only counts deposits, so that a success pays for one addition; they are credited when it
-    matters.
+    ``earned`` only counts deposits, so that a success costs one addition; they are credited before a withdrawal::
+
+        balance = min(capacity, balance + new deposits x ratio + seconds x floor)
     """
 
     __slots__ = ("_at", "_balance", "_credited", "capacity", "earned", "floor", "ratio")
@@ -69,7 +80,7 @@ class Tokens:
         self._at: float | None = None
 
     def balance(self, now: float) -> float:
-        """The tokens at `now`."""
+        """Return the tokens at `now`."""
         if self._at is None:
             self._at = now
         earned = self.earned
@@ -80,29 +91,36 @@ class Tokens:
         return self._balance
 
     def withdraw(self, cost: float, now: float) -> bool:
-        """Takes `cost` tokens if they are there, and says so."""
+        """Take `cost` tokens at `now`; return False if there are not enough."""
         if self.balance(now) < cost:
             return False
         self._balance -= cost
         return True
 
     def refund(self, cost: float) -> None:
-        """Puts `cost` tokens back."""
+        """Put `cost` tokens back."""
         self._balance = min(self.capacity, self._balance + cost)
 
 
 class RetryBudget:
-    """One account for all retries and hedges of a dependency; share it between the policies that call it.
+    """A token bucket for all retries and hedges of a dependency; share it between the policies that call it.
 
     ::
 
         budget = RetryBudget()
         Retry(attempts=4, budget=budget)
 
-    Each success earns `ratio` tokens, each second `floor` (so that a quiet service may still try twice), up
-    to `capacity`; it starts half full. What an attempt costs stands in `prices`, or is what `cost(error)`
-    returns. The defaults allow one quick retry for two successes, or one after a timeout for ten. Safe
+    It starts half full. The defaults allow one quick retry for two successes, or one after a timeout for ten. Safe
     across threads.
+
+    Args:
+        ratio: tokens that a success earns; lower it where the dependency recovers slowly.
+        floor: tokens earned per second, so that a quiet service may still retry.
+        capacity: tokens at most.
+        prices: tokens that one more attempt costs.
+        cost: computes the price of an attempt from the last error (None for a hedge), in place of `prices`.
+        classify: decides which errors are `throttled`; None from it leaves the decision to the defaults.
+        runtime: clock.
     """
 
     def __init__(
@@ -113,42 +131,39 @@ class RetryBudget:
         capacity: float = 20.0,
         prices: Prices | None = None,
         cost: Callable[[BaseException | None], float] | None = None,
+        classify: Classifier | None = None,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        problems = [
-            f"{name}={value!r} must be {must}"
-            for name, value, must, holds in (
-                ("ratio", ratio, "between 0 and 10", 0 <= ratio <= 10),
-                ("floor", floor, "0 or more tokens a second", 0 <= floor < math.inf),
-                ("capacity", capacity, "a positive number of tokens", 0 < capacity < math.inf),
-            )
-            if not holds
-        ]
-        if prices is not None and cost is not None:
-            problems.append("give prices or cost, not both")
-        if problems:
-            raise ValueError("; ".join(problems))
+        check = Arguments("RetryBudget")
+        check.number("ratio", ratio, minimum=0, maximum=10)
+        check.number("floor", floor, minimum=0, unit="tokens per second")
+        check.number("capacity", capacity, above=0, unit="tokens")
+        check.instance("prices", prices, Prices, "a Prices", optional=True)
+        check.function("cost", cost, optional=True)
+        check.function("classify", classify, optional=True)
+        check.that(prices is None or cost is None, "give prices or cost, not both")
+        check.done()
         self._tokens = Tokens(ratio, floor, capacity, capacity / 2)
-        self._cost = cost or (prices or Prices()).of
+        self._cost = cost or partial((prices or Prices()).of, classify=classifier(classify))
         self._now = runtime.clock.monotonic
         self._lock = threading.Lock()
 
     def deposit(self) -> None:
-        """A call came back well."""
+        """Record a success."""
         self._tokens.earned += 1
 
     def price(self, error: BaseException | None) -> float:
-        """The tokens that one more attempt after `error` costs; None for a hedge."""
+        """Return the tokens that one more attempt after `error` costs; None stands for a hedge."""
         return self._cost(error)
 
     def withdraw(self, error: BaseException | None) -> bool:
-        """Pays the price of one more attempt after `error`; False when the tokens do not suffice."""
+        """Pay for one more attempt after `error`; return False if the tokens do not suffice."""
         cost, now = self._cost(error), self._now()
         with self._lock:
             return self._tokens.withdraw(cost, now)
 
     def refund(self, tokens: float) -> None:
-        """Gives back what was paid for an attempt that was not made."""
+        """Give back `tokens` paid for an attempt that was not made."""
         with self._lock:
             self._tokens.refund(tokens)
 

@@ -1,4 +1,4 @@
-"""The circuit breaker as a state machine: pure and synchronous, it takes ``now`` and says what changed.
+"""The circuit breaker as a state machine: pure and synchronous, it takes ``now`` and returns what changed.
 
 Three rules keep it honest:
 
@@ -7,7 +7,7 @@ Three rules keep it honest:
 * A half-open circuit lends a limited number of **probes**. A probe that does not come back within
   ``probe_timeout`` loses its place to the next caller, so a call that hangs for ever cannot hold the circuit
   half-open.
-* What says nothing about the dependency (a cancelled call, a business error) is **neutral**: it gives its
+* An outcome that says nothing about the dependency (a cancelled call, a business error) is **neutral**: it gives its
   probe back and changes no count.
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal, TypeAlias
 
+from prodkit.core.validate import Arguments
 from prodkit.policies.window import FAILED, SLOW, CallWindow, TimeWindow, Window
 
 __all__ = ["Change", "Circuit", "Lease", "Rules", "State"]
@@ -27,7 +28,10 @@ State: TypeAlias = Literal["closed", "open", "half_open", "isolated", "disabled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """When a circuit opens, for how long, and how it closes again. Refuses nonsense, all of it at once."""
+    """The rules by which a circuit opens, stays open and closes again; all bad values are reported in one error.
+
+    The fields are the parameters of :class:`~prodkit.policies.CircuitBreaker` of the same names.
+    """
 
     failures: int | None = 5
     failure_rate: float | None = 0.6
@@ -45,62 +49,33 @@ class Rules:
     probe_timeout: float | None = None
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name}={getattr(self, name)!r} must be {must}"
-            for name, must, holds in self._checks()
-            if not holds
-        ]
-        if (self.slow_call_rate is None) != (self.slow_after is None):
-            problems.append("slow_call_rate and slow_after belong together: give both or none")
-        if self.failures is None and self.failure_rate is None and self.slow_call_rate is None:
-            problems.append(
-                "one of failures, failure_rate and slow_call_rate must be given, or nothing opens it"
-            )
-        if problems:
-            raise ValueError("; ".join(problems))
-
-    def _checks(self) -> list[tuple[str, str, bool]]:
-        def optional(value: float | None, holds: bool) -> bool:
-            return value is None or holds
-
-        finite = math.isfinite
-        rates = [
-            (name, "between 0 (excluded) and 1, or None", optional(rate, rate is not None and 0 < rate <= 1))
-            for name, rate in (("failure_rate", self.failure_rate), ("slow_call_rate", self.slow_call_rate))
-        ]
-        spans = [
-            (
-                name,
-                "a positive number of seconds, or None",
-                optional(s, s is not None and s > 0 and finite(s)),
-            )
-            for name, s in (
-                ("slow_after", self.slow_after),
-                ("window_seconds", self.window_seconds),
-                ("probe_timeout", self.probe_timeout),
-            )
-        ]
-        return [
-            ("failures", "at least 1, or None", optional(self.failures, (self.failures or 0) >= 1)),
-            *rates,
-            *spans,
-            ("window_calls", "at least 1", self.window_calls >= 1),
-            (
-                "min_calls",
-                "at least 1 and at most window_calls",
-                self.min_calls >= 1
-                and (self.window_seconds is not None or self.min_calls <= self.window_calls),
-            ),
-            ("open_for", "a positive number of seconds", self.open_for > 0 and finite(self.open_for)),
-            ("open_growth", "at least 1", self.open_growth >= 1 and finite(self.open_growth)),
-            ("max_open_for", "a positive number of seconds", self.max_open_for > 0),
-            ("open_jitter", "between 0 and 1", 0 <= self.open_jitter <= 1),
-            ("probes", "at least 1", self.probes >= 1),
-            ("successes", "at least 1", self.successes >= 1),
-        ]
+        check = Arguments("CircuitBreaker")
+        check.integer("failures", self.failures, minimum=1, optional=True)
+        for name in ("failure_rate", "slow_call_rate"):
+            check.number(name, getattr(self, name), above=0, maximum=1, optional=True)
+        for name in ("slow_after", "window_seconds", "probe_timeout"):
+            check.seconds(name, getattr(self, name), optional=True)
+        check.integer("window_calls", self.window_calls, minimum=1)
+        counted = self.window_seconds is None and isinstance(self.window_calls, int)
+        check.integer("min_calls", self.min_calls, minimum=1, maximum=self.window_calls if counted else None)
+        check.seconds("open_for", self.open_for)
+        check.number("open_growth", self.open_growth, minimum=1)
+        check.number("max_open_for", self.max_open_for, above=0, infinite=True, unit="seconds")
+        check.number("open_jitter", self.open_jitter, minimum=0, maximum=1)
+        check.integer("probes", self.probes, minimum=1)
+        check.integer("successes", self.successes, minimum=1)
+        check.that(
+            (self.slow_call_rate is None) == (self.slow_after is None),
+            "slow_call_rate and slow_after belong together: give both or none",
+        )
+        check.that(
+            any(each is not None for each in (self.failures, self.failure_rate, self.slow_call_rate)),
+            "one of failures, failure_rate and slow_call_rate must be given, or nothing opens it",
+        )
+        check.done()
 
     def window(self) -> Window | None:
-        """A fresh window for these rules; None where only consecutive failures count."""
+        """Return a new window for these rules; None where only consecutive failures count."""
         if self.failure_rate is None and self.slow_call_rate is None:
             return None
         return (
@@ -108,7 +83,7 @@ class Rules:
         )
 
     def hold(self, openings: int, rng: Random) -> float:
-        """Seconds to stay open when it opens for the `openings`-th time in a row, counted from 1."""
+        """Return the seconds to stay open when it opens for the `openings`-th time in a row, counted from 1."""
         longest = max(self.open_for, self.max_open_for)
         try:
             grown = min(longest, self.open_for * self.open_growth ** (openings - 1))
@@ -117,24 +92,28 @@ class Rules:
         return grown * (1 + self.open_jitter * rng.random())
 
     @property
-    def probe_patience(self) -> float:
-        """Seconds after which a probe that has not come back loses its place."""
+    def probe_limit(self) -> float:
+        """Seconds after which a probe that has not come back loses its slot."""
         return self.open_for if self.probe_timeout is None else self.probe_timeout
 
 
 class Lease:
-    """One admitted call: the era that admitted it, and when."""
+    """One admitted call: its era, the instant of its admission, and `took`, its latency if that is not its length.
 
-    __slots__ = ("era", "since")
+    A stream is judged by the wait for its first item, not by its length, which includes the pauses of its reader.
+    """
+
+    __slots__ = ("era", "since", "took")
 
     def __init__(self, era: int, since: float) -> None:
         self.era = era
         self.since = since
+        self.took: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a step changed: from which state to which, and why. Open states say for how long."""
+    """A change of state and its reason; `hold` is the seconds for which an open state lasts."""
 
     before: State
     after: State
@@ -150,9 +129,9 @@ DISABLED: Final = "disabled"
 
 
 class Circuit:
-    """The state of one breaker. Not locked: its shell sees to that.
+    """The state of one breaker. Not locked: the shell holds a lock.
 
-    Two fields let a shell take the short way. While ``guarding`` is false every call is admitted, and a fast
+    Two fields let a shell take the short path. While ``guarding`` is false every call is admitted, and a fast
     success that ends before ``boundary`` in the era that admitted it may be counted with ``ok += 1``: that
     addition is all that a healthy call costs. And before ``until`` every call is refused.
     """
@@ -172,11 +151,13 @@ class Circuit:
         "ok",
         "reason",
         "rules",
+        "slow_after",
         "until",
     )
 
     def __init__(self, rules: Rules, rng: Random) -> None:
         self.rules = rules
+        self.slow_after = math.inf if rules.slow_after is None else rules.slow_after
         self.era = 0
         self.ok = 0
         self.guarding = False
@@ -193,20 +174,19 @@ class Circuit:
         self._proven = 0
 
     def state(self, now: float) -> State:
-        """The state that a call arriving at `now` meets."""
+        """Return the state that a call arriving at `now` meets."""
         return HALF_OPEN if self._state == OPEN and now >= self.until else self._state
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds until a refused caller may be let through; None where only a person decides."""
+        """Return the seconds until a refused caller may be admitted; None where only a person decides."""
         if self._state == OPEN:
             return max(0.0, self.until - now)
         if self._state == HALF_OPEN and self._probes:
-            return max(0.0, next(iter(self._probes)).since + self.rules.probe_patience - now)
+            return max(0.0, next(iter(self._probes)).since + self.rules.probe_limit - now)
         return None
 
-    # -- one call -------------------------------------------------------------------------------------------
     def admit(self, now: float) -> tuple[Lease | None, Change | None]:
-        """Lets a call through, or not (None)."""
+        """Admit a call at `now` and return its lease; None refuses it."""
         change = None
         if self._state == OPEN and now >= self.until:
             change = self._enter(HALF_OPEN, f"open for {self._held:g} s")
@@ -217,7 +197,7 @@ class Circuit:
         probes = self._probes
         if len(probes) >= self.rules.probes:
             eldest = next(iter(probes))
-            if now - eldest.since < self.rules.probe_patience:
+            if now - eldest.since < self.rules.probe_limit:
                 return None, change
             del probes[eldest]  # it hangs; its outcome, should it come, still counts in this era
         lease = Lease(self.era, now)
@@ -225,7 +205,7 @@ class Circuit:
         return lease, change
 
     def succeed(self, lease: Lease, now: float) -> Change | None:
-        """The call came back well. It may still have been slow."""
+        """Record a success at `now`; it may still have been slow."""
         if lease.era != self.era:
             return None
         slow = self._slow(lease, now)
@@ -245,7 +225,7 @@ class Circuit:
         return self._count(now, SLOW if slow else 0)
 
     def fail(self, lease: Lease, now: float) -> Change | None:
-        """The call failed in a way that counts against the dependency."""
+        """Record a failure at `now` that counts against the dependency."""
         if lease.era != self.era:
             return None
         if self._state == HALF_OPEN:
@@ -261,26 +241,41 @@ class Circuit:
         return change
 
     def forget(self, lease: Lease) -> None:
-        """The call said nothing about the dependency: its probe is free for the next caller."""
+        """Record a neutral outcome: its probe is free for the next caller."""
         self._probes.pop(lease, None)
 
-    # -- by hand --------------------------------------------------------------------------------------------
+    def totals(self) -> tuple[int, int, int]:
+        """Return calls, failures and slow calls in the window."""
+        self._settle()
+        window = self._window
+        return (0, 0, 0) if window is None else (window.calls, window.failures, window.slow)
+
+    def configure(self, rules: Rules) -> None:
+        """Go on under `rules`. The state stays; the window begins again where its size changes."""
+        before, self.rules = self.rules, rules
+        self.slow_after = math.inf if rules.slow_after is None else rules.slow_after
+        same = (rules.window_calls, rules.window_seconds, rules.window() is None)
+        if (before.window_calls, before.window_seconds, self._window is None) != same:
+            self._settle()
+            self._window = rules.window()
+        self.boundary = math.inf if self._window is None else self._window.boundary()
+
     def isolate(self) -> Change | None:
-        """Refuses every call until :meth:`reset`."""
+        """Refuse every call until :meth:`reset`."""
         return None if self._state == ISOLATED else self._enter(ISOLATED, "isolated by hand")
 
     def disable(self) -> Change | None:
-        """Lets every call through and counts none, until :meth:`reset`."""
+        """Admit every call and count none, until :meth:`reset`."""
         return None if self._state == DISABLED else self._enter(DISABLED, "disabled by hand")
 
     def reset(self) -> Change | None:
-        """Closes the circuit and forgets all counts; calls under way belong to the era that ends here."""
+        """Close the circuit and forget all counts; calls in flight belong to the era that ends here."""
         before = self._state
         change = self._enter(CLOSED, "reset by hand")
         return None if before == CLOSED else change
 
     def hold_open(self, now: float, seconds: float, reason: str) -> Change | None:
-        """Opens the circuit for `seconds`, on the word of somebody else who found the dependency ill."""
+        """Open the circuit for `seconds` because another process found the dependency failing."""
         if self._state == ISOLATED or self._state == DISABLED:
             return None
         if self._state == OPEN:
@@ -288,13 +283,12 @@ class Circuit:
             return None
         return self._enter(OPEN, reason, now, seconds)
 
-    # -- inside ---------------------------------------------------------------------------------------------
     def _slow(self, lease: Lease, now: float) -> bool:
         limit = self.rules.slow_after
-        return limit is not None and now - lease.since >= limit
+        return limit is not None and (now - lease.since if lease.took is None else lease.took) >= limit
 
     def _settle(self) -> None:
-        """Moves the successes counted since the last look into the window, before anything newer."""
+        """Move the successes counted since the last look into the window, before anything newer."""
         ok, self.ok = self.ok, 0
         if ok:
             self._run = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from prodkit.core.outcome import Classifier, Outcome
@@ -23,10 +24,11 @@ from prodkit.errors import (
 )
 from prodkit.policies.base import MisuseError
 from prodkit.policies.deadline_guard import ended_by_timer
-from prodkit.policies.retry_after import hint_of
+from prodkit.policies.retry_after import retry_after_of
 
 __all__ = ["classifier", "outcome_of", "outcome_of_status"]
 
+_SOME_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _FAILED, _THROTTLED, _NEUTRAL = Outcome.FAILED, Outcome.THROTTLED, Outcome.NEUTRAL
 
 _HTTP: Final = frozenset(
@@ -151,10 +153,10 @@ def outcome_of(error: BaseException) -> Outcome:
         return _of_sql(error)
     status = _status(error, library)
     if status is not None:
-        return outcome_of_status(status, hinted=hint_of(error) is not None)
+        return outcome_of_status(status, hinted=_hinted(error))
     if (verdict := _of_library(error, library)) is not None:
         return verdict
-    if hint_of(error) is not None:
+    if _hinted(error):
         return _THROTTLED
     if isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError)):
         return _NEUTRAL if error.errno in _FILES else _FAILED
@@ -185,6 +187,11 @@ def classifier(own: Classifier | None) -> Classifier:
         return outcome_of(error) if verdict is None else Outcome(verdict)
 
     return classify
+
+
+def _hinted(error: BaseException) -> bool:
+    """Return True if `error` says when to come back."""
+    return retry_after_of(error, _SOME_TIME) is not None
 
 
 def _of_base(error: BaseException) -> Outcome:

@@ -19,9 +19,10 @@ from typing import Any, Final, TypeVar
 
 from prodkit.core.deadline import _current
 from prodkit.errors import CallTimeoutError, DeadlineExceededError
-from prodkit.policies.base import AsyncFn, StreamFn
+from prodkit.policies.callables import AsyncFn, StreamFn
 
 __all__ = [
+    "TimeLimit",
     "bounded",
     "deadline_for",
     "ended_by_timer",
@@ -151,6 +152,49 @@ async def within(seconds: float, fn: AsyncFn, args: tuple[Any, ...], kwargs: dic
         timer.cancel()
         if expiry.fired:  # it answered, or failed otherwise, in spite of the cancellation
             task.uncancel()
+
+
+class TimeLimit:
+    """The same limit around a block: :meth:`start` sets the timer, :meth:`stop` says how the block ended.
+
+    Args:
+        seconds: the limit; the deadline in force ends the block too.
+    """
+
+    __slots__ = ("_before", "_by_deadline", "_expiry", "_given", "_seconds", "_timer")
+
+    _timer: asyncio.TimerHandle
+    _expiry: _Expiry
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def start(self) -> None:
+        """Begin: cancel the current task when the time is over.
+
+        Raises:
+            DeadlineExceededError: the deadline has passed.
+        """
+        loop = asyncio.get_running_loop()
+        now, deadline = loop.time(), _current.get()
+        if deadline <= now:
+            raise DeadlineExceededError("the deadline passed before the block was started", timeout=0.0)
+        task = asyncio.current_task()
+        assert task is not None
+        when = min(now + self._seconds, deadline)
+        self._given, self._by_deadline = when - now, deadline < now + self._seconds
+        self._expiry, self._before = _Expiry(task), task.cancelling()
+        self._timer = loop.call_at(when, self._expiry)
+
+    def stop(self, error: BaseException | None) -> CallTimeoutError | None:
+        """Return the error in place of the cancellation `error` if this limit caused it, else None."""
+        self._timer.cancel()
+        if not self._expiry.fired:
+            return None
+        left = self._expiry.task.uncancel()
+        if isinstance(error, asyncio.CancelledError) and left <= self._before:
+            return _expired(self._seconds, self._given, self._by_deadline)
+        return None
 
 
 def _expired(seconds: float, given: float, by_deadline: bool) -> CallTimeoutError:

@@ -19,10 +19,14 @@ class Settlement(Protocol):
 
 
 class Permit:
-    """One admitted call, for code that a callable cannot wrap: settle it exactly once.
+    """One admitted call, for code that no callable can wrap: settle it exactly once.
 
-    Of ``succeed()``, ``fail(error)`` and ``cancel()`` the first one counts; the others then do nothing, so
-    ``cancel()`` in a ``finally`` is a safe last line.
+    Of ``succeed()``, ``fail(error)`` and ``cancel()`` the first one counts; the others then do nothing, so ``cancel()``
+    in a ``finally`` is a safe last line.
+
+    Args:
+        breaker: the breaker that admitted the call.
+        lease: its admission; None makes a permit that is settled already.
     """
 
     __slots__ = ("_breaker", "_lease")
@@ -32,12 +36,12 @@ class Permit:
         self._lease = lease
 
     def succeed(self) -> None:
-        """The dependency answered."""
+        """Record that the dependency answered."""
         if (lease := self._take()) is not None:
             self._breaker._succeeded(lease)
 
     def fail(self, error: BaseException | None = None) -> None:
-        """The call failed; an `error` that would not count in ``run`` is neutral here too."""
+        """Record that the call failed; an `error` that would not count in ``run`` is neutral here too."""
         if (lease := self._take()) is not None:
             if error is None:
                 self._breaker._failed(lease)
@@ -45,9 +49,14 @@ class Permit:
                 self._breaker._raised(lease, error)
 
     def cancel(self) -> None:
-        """The call ended without saying anything about the dependency."""
+        """Record that the call ended without saying anything about the dependency."""
         if (lease := self._take()) is not None:
             self._breaker._forgotten(lease)
+
+    @property
+    def lease(self) -> Lease | None:
+        """The admission; None once the permit is settled."""
+        return self._lease
 
     def _take(self) -> Lease | None:
         lease, self._lease = self._lease, None

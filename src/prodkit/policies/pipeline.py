@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import combinations
 from typing import Any, Final, TypeVar
 
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
+from prodkit.policies.block import Block, Scope
 from prodkit.policies.deadline_guard import bounded, enforces_deadline, stream_until_deadline, until_deadline
+from prodkit.policies.retry import Retry
+from prodkit.policies.retry_block import Attempts
 
 __all__ = ["CostlyOrderWarning", "Pipeline"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _HIDES: Final = "it answers before the other has seen the error"
-_HOLDS: Final = "a place is held while the other waits for the next attempt"
+_HOLDS: Final = "a slot is held while the other waits for the next attempt"
 _COSTS: Final = {
     ("CircuitBreaker", "Retry"): "it counts calls instead of attempts, and cannot stop them half-way",
     ("RetryAfterGate", "Retry"): "only the first attempt asks the gate",
     ("Bulkhead", "Retry"): _HOLDS,
     ("AdaptiveLimit", "Retry"): _HOLDS,
-    ("Bulkhead", "CircuitBreaker"): "calls that an open circuit refuses stand in line first",
-    ("AdaptiveLimit", "CircuitBreaker"): "calls that an open circuit refuses stand in line first",
-    ("Bulkhead", "RetryAfterGate"): "places are held by calls that may not go yet",
+    ("Bulkhead", "CircuitBreaker"): "calls that an open circuit refuses queue first",
+    ("AdaptiveLimit", "CircuitBreaker"): "calls that an open circuit refuses queue first",
+    ("Bulkhead", "RetryAfterGate"): "slots are held by calls that may not go yet",
     ("AdaptiveLimit", "RetryAfterGate"): "what the gate makes a call wait looks like a slow dependency",
     ("Retry", "Fallback"): _HIDES,
     ("Hedge", "Fallback"): _HIDES,
     ("CircuitBreaker", "Fallback"): _HIDES,
     ("Retry", "Retry"): "only the outer one repeats",
 }
-"""What it costs when the first of two kinds of policy stands outside the second."""
+"""The cost when the first of two kinds of policy stands outside the second."""
 
 
 class CostlyOrderWarning(UserWarning):
@@ -39,17 +42,26 @@ class CostlyOrderWarning(UserWarning):
 
 
 class Pipeline(Policy):
-    """Runs a call under `policies`, the first one outermost.
+    """Run a call under several policies, the first one outermost.
 
     ::
 
         await Pipeline(Retry(attempts=3), breaker, Timeout(5), runtime=rt).run(research, topic)
 
-    The order to prefer: fallback, a timeout for everything, retry or hedge, breaker, gate, limit, a timeout for
-    the attempt. One that defeats a policy is warned of (:class:`CostlyOrderWarning`). Policies without a state of
-    their own take `runtime` from here. The composed callable is built once, at decoration or at the first
-    ``run``; a pipeline is a policy itself and may stand in another.
+    The recommended order: fallback, a timeout for everything, retry or hedge, breaker, gate, limit, a timeout for the
+    attempt. An order that defeats a policy gives a :class:`CostlyOrderWarning`. The composed callable is built once, at
+    decoration or at the first ``run``; a pipeline is a policy itself and may stand in another.
+
+    As a block it is ``async with pipeline:``, or ``async for attempt in pipeline: async with attempt:`` where its
+    first policy is a Retry.
+
+    Args:
+        policies: outermost first.
+        runtime: given to the policies that have no state of their own.
     """
+
+    runtime: Runtime
+    policies: tuple[Policy, ...]
 
     def __init__(self, *policies: Policy, runtime: Runtime = SYSTEM) -> None:
         given: tuple[object, ...] = policies
@@ -77,6 +89,31 @@ class Pipeline(Policy):
             return composed
         return self._compose(stream_until_deadline(fn), "wrap_stream")
 
+    def wrap_generator(self, fn: SyncFn) -> SyncFn:
+        return self._compose(fn, "wrap_generator")
+
+    def calling(self) -> Block:
+        if self.runtime.policies == "off":
+            return Block()
+        return Block(*(policy.scope() for policy in self._flat()))
+
+    def scope(self) -> Scope:
+        raise TypeError("a pipeline in a pipeline is entered through the outer one")
+
+    def __iter__(self) -> Iterator[Any]:
+        """Repeat a block: ``for attempt in pipeline: with attempt: …``; its first policy is a Retry."""
+        return iter(self._attempts())
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Repeat a block: ``async for attempt in pipeline: async with attempt: …``; its first policy is a Retry."""
+        return aiter(self._attempts())
+
+    def _attempts(self) -> Attempts:
+        first, *inner = self._flat()
+        if not isinstance(first, Retry):
+            raise TypeError("a block is repeated by a pipeline whose first policy is a Retry")
+        return first.attempts_around(*(policy.scope for policy in inner))
+
     def _compose(self, fn: F, face: str) -> F:
         for policy in reversed(self.policies):
             guarded = getattr(policy, face)(fn)
@@ -85,7 +122,7 @@ class Pipeline(Policy):
         return fn
 
     def describe(self) -> str:
-        """The policies, one a line, outermost first: for a log line at start-up, or a person who wonders."""
+        """Return the policies, one a line, outermost first: for a log line at start-up."""
         return "\n".join("  " * depth + repr(policy) for depth, policy in enumerate(self._flat()))
 
     def _flat(self) -> list[Policy]:
@@ -99,13 +136,13 @@ class Pipeline(Policy):
 
 
 def _costly(policies: tuple[Policy, ...]) -> list[str]:
-    """What is wrong with the order of `policies`."""
+    """Return the problems of the order of `policies`."""
     problems: list[str] = []
     for outer, inner in combinations(policies, 2):
         pair = type(outer).__name__, type(inner).__name__
         why = _COSTS.get(pair)
         if why is None and outer.rank > inner.rank > 0:
-            why = "the order to prefer is the other way round"
+            why = "the recommended order is the other way round"
         if getattr(inner, "nested", False):
             continue  # it insists
         if why is not None and pair[0] == pair[1]:

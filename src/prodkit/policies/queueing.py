@@ -1,6 +1,7 @@
-"""The line in front of a limit, and limited places: what Bulkhead, AdaptiveLimit and RetryAfterGate share.
+"""A bounded wait queue and the slots behind it: shared by Bulkhead, AdaptiveLimit and RetryAfterGate.
 
-Belongs to one event loop at a time; no lock, because no stretch that reads and then writes holds an ``await``.
+Both belong to one event loop at a time. There is no lock, because no stretch that reads and then writes holds an
+``await``.
 """
 
 from __future__ import annotations
@@ -11,63 +12,79 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-__all__ = ["Line", "Order", "Refusal", "Slots"]
+__all__ = ["Order", "Refusal", "Slots", "WaitQueue"]
 
-Order: TypeAlias = Literal["fifo", "lifo", "adaptive"]
-"""Who is served first: the oldest waiter, the newest, or the newest only while the line stands still.
+Order: TypeAlias = Literal["fifo", "lifo", "adaptive", "deadline"]
+"""The order in which waiters are served: oldest first, newest first, newest first only while the queue stands still,
+or the nearest deadline first.
 
-Under overload the oldest waiters are those whose callers are about to give up: serving them first means that
-everybody is served too late. ``adaptive`` turns to newest first once the oldest has waited `patience` seconds.
+Under overload the oldest waiters are those whose callers are about to give up, and serving them first means that
+every answer comes too late. ``adaptive`` therefore turns to newest first once the oldest has waited `standstill`
+seconds.
 """
 
 Refusal: TypeAlias = Literal["full", "late", "displaced"]
-"""Why a caller got no place: the line is full, its time ran out, or a newer caller took its place in the line."""
+"""The reason why a caller got no slot: the queue is full, its time ran out, or another caller took its place."""
 
 
-class Line:
-    """Callers that wait for their turn, at most `max_waiting`; none waits beyond the instant it names.
+class WaitQueue:
+    """Callers waiting for their turn; none waits beyond the instant it names.
 
-    `lost` is called when a caller whose turn had come was cancelled before it could take it.
+    Higher priorities are served first; `order` decides among equals. A full queue lets the last in line of the lowest
+    priority go when a caller of a higher one arrives::
+
+        max_waiting=2, fifo         [a:0 b:0] + c:1  ->  [a:0 c:1]   b is displaced, c is served before a
+
+    Args:
+        max_waiting: capacity of the queue.
+        order: see :data:`Order`.
+        lost: called when a caller whose turn had come was cancelled before it could take it.
+        standstill: seconds that the oldest must have waited for ``adaptive`` to turn to newest first.
     """
 
-    __slots__ = ("_lost", "_waiters", "max_waiting", "order", "patience")
+    __slots__ = ("_lost", "_ranked", "_waiters", "max_waiting", "order", "standstill")
 
     def __init__(
-        self, *, max_waiting: int, order: Order, lost: Callable[[], None], patience: float = 0.1
+        self, *, max_waiting: int, order: Order, lost: Callable[[], None], standstill: float = 0.1
     ) -> None:
         self.max_waiting = max_waiting
         self.order = order
-        self.patience = patience
+        self.standstill = standstill
         self._lost = lost
+        self._ranked = False  # a waiter with a priority, or with a deadline that orders, has come
         self._waiters: deque[_Waiter] = deque()  # oldest first; never replaced, Slots looks at it too
 
     def __len__(self) -> int:
         return len(self._waiters)
 
-    async def wait(self, latest: float) -> Refusal | None:
-        """Waits for the caller's turn until the loop's instant `latest`; None means that it has come.
+    async def wait(self, latest: float, priority: int = 0) -> Refusal | None:
+        """Wait for the caller's turn until the loop's instant `latest`; None means that it has come.
 
-        A caller that is cancelled or closed while it waits leaves nothing behind, also when its turn had just come.
+        A caller that is cancelled or closed while it waits leaves nothing behind, also if its turn had just come.
+
+        Args:
+            latest: the loop's instant after which the turn is of no use; ``math.inf`` for none.
+            priority: higher ones are served first.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
         self.meet(loop)
         if latest <= now:
             return "late"
+        if priority or self.order == "deadline":
+            self._ranked = True
         if len(self._waiters) >= self.max_waiting:
             for each in [each for each in self._waiters if each.turn.cancelled()]:
                 self._waiters.remove(each)
-        if len(self._waiters) >= self.max_waiting:
-            if self.max_waiting == 0 or not self._newest_first(now):
-                return "full"
-            self._waiters.popleft().settle("displaced")
-        waiter = _Waiter(loop.create_future(), now)
+        if len(self._waiters) >= self.max_waiting and not self._displace(now, priority):
+            return "full"
+        waiter = _Waiter(loop.create_future(), now, latest, priority)
         if latest != math.inf:
             waiter.timer = loop.call_at(latest, self._expire, waiter)
         self._waiters.append(waiter)
         try:
             return await waiter.turn
-        except BaseException:  # cancelled, or closed by whoever drives the coroutine
+        except BaseException:  # cancelled, or its coroutine was closed
             turn = waiter.turn
             if turn.done() and not turn.cancelled():
                 if turn.result() is None:
@@ -80,25 +97,22 @@ class Line:
                 waiter.timer.cancel()
 
     def call(self) -> bool:
-        """It is the next one's turn; False when nobody waits."""
+        """Give the next waiter its turn; return False if none waits."""
         while self._waiters:
-            loop = self._waiters[0].turn.get_loop()  # theirs: a place may come back where no loop runs
+            loop = self._waiters[
+                0
+            ].turn.get_loop()  # the waiters' loop: a slot may come back where no loop runs
             if loop.is_closed():
                 self._waiters.clear()
                 return False
-            # A waiter cancelled in this iteration has not left yet; its age must not decide the order of the others.
-            while self._waiters and self._waiters[0].turn.cancelled():
-                self._waiters.popleft()
-            if not self._waiters:
-                return False
-            waiter = self._waiters.pop() if self._newest_first(loop.time()) else self._waiters.popleft()
-            if not waiter.turn.cancelled():  # cancelled this very moment, it has not left the line yet
+            waiter = self._next(loop.time())
+            if not waiter.turn.cancelled():  # cancelled at this very moment, it has not left the queue yet
                 waiter.settle(None)
                 return True
         return False
 
     def meet(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The line is about to be used on `loop`: callers of a loop that is no more are forgotten.
+        """Prepare for use on `loop`: waiters of a loop that was closed are forgotten.
 
         Raises:
             RuntimeError: others wait on another event loop that still lives.
@@ -108,9 +122,39 @@ class Line:
                 raise RuntimeError("this limit is waited for on another event loop: make one for each loop")
             self._waiters.clear()  # a loop that was closed with its tasks unfinished
 
+    def _next(self, now: float) -> _Waiter:
+        waiters = self._waiters
+        if not self._ranked:
+            return waiters.pop() if self._newest_first(now) else waiters.popleft()
+        highest = max(each.priority for each in waiters)
+        equals = [each for each in waiters if each.priority == highest]
+        if self.order == "deadline":
+            chosen = min(equals, key=lambda each: each.latest)
+        else:
+            chosen = equals[-1 if self._newest_first(now) else 0]
+        waiters.remove(chosen)
+        if not waiters:
+            self._ranked = False
+        return chosen
+
+    def _displace(self, now: float, priority: int) -> bool:
+        """Make room for a caller of `priority` in a full queue; return False if it has to be refused."""
+        waiters = self._waiters
+        if not waiters:
+            return False
+        lowest = min(each.priority for each in waiters) if self._ranked else 0
+        newest_first = self._newest_first(now)
+        if priority < lowest or (priority == lowest and not newest_first):
+            return False
+        equals = [each for each in waiters if each.priority == lowest]
+        gone = equals[0 if newest_first else -1]
+        waiters.remove(gone)
+        gone.settle("displaced")
+        return True
+
     def _newest_first(self, now: float) -> bool:
         if self.order == "adaptive":
-            return bool(self._waiters) and now - self._waiters[0].since >= self.patience
+            return bool(self._waiters) and now - self._waiters[0].since >= self.standstill
         return self.order == "lifo"
 
     def _expire(self, waiter: _Waiter) -> None:
@@ -120,11 +164,15 @@ class Line:
 
 
 class _Waiter:
-    __slots__ = ("since", "timer", "turn")
+    __slots__ = ("latest", "priority", "since", "timer", "turn")
 
-    def __init__(self, turn: asyncio.Future[Refusal | None], since: float) -> None:
+    def __init__(
+        self, turn: asyncio.Future[Refusal | None], since: float, latest: float, priority: int
+    ) -> None:
         self.turn = turn
         self.since = since
+        self.latest = latest
+        self.priority = priority
         self.timer: asyncio.TimerHandle | None = None
 
     def settle(self, verdict: Refusal | None) -> None:
@@ -134,39 +182,50 @@ class _Waiter:
 
 
 class Slots:
-    """At most `limit` holders at once, with a :class:`Line` in front."""
+    """At most `limit` holders at once, with a :class:`WaitQueue` in front.
 
-    __slots__ = ("_waiters", "inflight", "limit", "line")
+    Args:
+        limit: number of slots; assign :attr:`limit` and call :meth:`admit` to change it.
+        max_queue: callers that may wait.
+        order: see :data:`Order`.
+    """
+
+    __slots__ = ("_waiters", "inflight", "limit", "queue")
 
     def __init__(self, limit: int, *, max_queue: int, order: Order) -> None:
         self.limit = limit
         self.inflight = 0
-        self.line = Line(max_waiting=max_queue, order=order, lost=self.leave)
-        self._waiters = self.line._waiters  # asked on every call: a deque answers faster than a method
+        self.queue = WaitQueue(max_waiting=max_queue, order=order, lost=self.leave)
+        self._waiters = self.queue._waiters  # asked on every call: a deque answers faster than a method
 
     @property
     def waiting(self) -> int:
-        """How many wait in the line."""
-        return len(self.line)
+        """The number of callers in the queue."""
+        return len(self.queue)
 
-    async def wait(self, latest: float) -> Refusal | None:
-        """Waits in the line until the loop's instant `latest`; None means that the caller now holds a place."""
-        return await self.line.wait(latest)
+    async def wait(self, latest: float, priority: int = 0) -> Refusal | None:
+        """Wait until the loop's instant `latest`; None means that the caller now holds a slot.
+
+        Args:
+            latest: the loop's instant after which a slot is of no use.
+            priority: higher ones are served first.
+        """
+        return await self.queue.wait(latest, priority)
 
     def enter(self) -> bool:
-        """Takes a place if one is free and nobody waits for it."""
+        """Take a slot if one is free and no other caller waits for it."""
         if self.inflight < self.limit and not self._waiters:
             self.inflight += 1
             return True
         return False
 
     def leave(self) -> None:
-        """Gives a place back."""
+        """Give a slot back."""
         self.inflight -= 1
         if self._waiters:
             self.admit()
 
     def admit(self) -> None:
-        """Hands free places to waiters; to be called when the limit has grown, too."""
-        while self.inflight < self.limit and self.line.call():
+        """Hand free slots to waiters; to be called after the limit has grown, too."""
+        while self.inflight < self.limit and self.queue.call():
             self.inflight += 1

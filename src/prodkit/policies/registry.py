@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from prodkit.core.check import CheckResult
+from prodkit.core.validate import Arguments
 from prodkit.policies.breaker import CircuitBreaker
 
 __all__ = ["BreakerRegistry"]
@@ -22,11 +23,19 @@ class BreakerRegistry:
         hosts = BreakerRegistry(lambda host: CircuitBreaker(host, failures=5), max_keys=1000)
         await hosts.get("api.example.org").run(fetch, url)
 
-    Holds at most `max_keys` of them. For a new key the closed breaker that was not asked for the longest is
-    forgotten; one that is open, half open or isolated never is, because its dependency would be called again
-    as if nothing had happened. When all of them are such, further keys share the one named `others`: guarded
-    together rather than not at all. Safe across threads.
+    For a new key beyond `max_keys` the closed breaker that was not asked for the longest is forgotten; one that is
+    open, half open or isolated never is, because its dependency would be called again as if nothing had happened. When
+    all of them are such, further keys share the breaker named `others`: guarded together rather than not at all. Safe
+    across threads.
+
+    Args:
+        make: makes the breaker of a key.
+        max_keys: breakers to remember.
+        others: name of the shared breaker.
+        name: of the registry, in health reports.
     """
+
+    name: str
 
     def __init__(
         self,
@@ -36,8 +45,12 @@ class BreakerRegistry:
         others: str = "others",
         name: str = "breakers",
     ) -> None:
-        if max_keys < 1:
-            raise ValueError(f"max_keys={max_keys!r} must be at least 1")
+        check = Arguments("BreakerRegistry")
+        check.function("make", make)
+        check.integer("max_keys", max_keys, minimum=1)
+        check.text("others", others)
+        check.text("name", name)
+        check.done()
         self.name = name
         self._make = make
         self._max_keys = max_keys
@@ -47,7 +60,7 @@ class BreakerRegistry:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> CircuitBreaker:
-        """The breaker of `key`, or the shared one when every place is taken by a breaker that must stay."""
+        """Return the breaker of `key`, or the shared one when every remembered breaker must stay."""
         with self._lock:
             breaker = self._breakers.get(key)
             if breaker is not None:
@@ -74,7 +87,7 @@ class BreakerRegistry:
         return key in self._breakers
 
     async def check(self) -> CheckResult:
-        """``degraded`` while any of them refuses calls."""
+        """Return ``degraded`` while any of them refuses calls."""
         with self._lock:
             breakers = [*self._breakers.values(), *([self._others] if self._others else [])]
         states = {breaker.name: breaker.state for breaker in breakers}

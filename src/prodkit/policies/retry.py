@@ -1,109 +1,165 @@
-"""Retry: repeat a call that failed for a transient reason."""
+"""Retry: repeat a call that failed for a transient reason.
+
+::
+
+    run -> wrap -> retried     the first attempt runs outside of everything: a success pays for a try block
+             `- error: RetryState.failed -> wanted? wait, stop, deadline, budget -> sleep -> next attempt
+                                        `-> the last error, with a note
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, closing
 from copy import copy
 from dataclasses import replace
+from datetime import timedelta
 from types import CoroutineType
 from typing import Any, Final, Self, TypeVar
 
 from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.core.validate import Arguments
 from prodkit.policies.backoff import full_jitter
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
+from prodkit.policies.block import Scope
 from prodkit.policies.deadline_guard import bounded, deadline_for, stream_until_deadline, within_deadline
-from prodkit.policies.fast_clock import ticks_of
+from prodkit.policies.fast_clock import fast_clock_of
 from prodkit.policies.matching import Errors, matcher
-from prodkit.policies.retry_state import (
-    RETRYING,
+from prodkit.policies.retry_block import Attempts
+from prodkit.policies.retry_rules import (
     Budget,
     RetryRules,
-    RetryState,
     from_tenacity,
     never_retried,
+    takes_state,
+    verdict_on,
 )
+from prodkit.policies.retry_state import RETRYING, RetryState, drive
 
-__all__ = ["Budget", "Retry", "non_idempotent"]
+__all__ = ["Retry"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NEVER: Final = math.inf
+_CALLBACKS: Final = ("stop", "before", "after", "before_sleep", "retry_error_callback", "result")
 
 
 class Retry(Policy):
-    """Calls again what failed, up to `attempts` calls in all.
+    """Repeat a failed call, up to `attempts` calls in all.
 
     ::
 
         answer = await Retry(attempts=3, on=(ConnectionError, TimeoutError)).run(fetch, url)
 
-    `on` says which errors are worth it: exception classes, a predicate, or a tenacity ``retry`` strategy.
-    Rejections (an open breaker, a full bulkhead), refused input and a passed deadline are not, unless `on`
-    names them; what is no :class:`Exception`, a cancellation above all, never is. `result` names answers to
-    try again after; the last one is returned. `wait` is a :mod:`~prodkit.policies.backoff`, a number of
-    seconds or a tenacity ``wait``; `stop` a tenacity ``stop`` that ends the attempts too. An error with
-    ``retry_after`` is waited for at least that long; when that is more than `max_wait`, or the wait would
-    pass the :class:`~prodkit.Deadline`, the error goes to the caller at once. `budget` pays for each further
-    attempt.
+        async for attempt in Retry(attempts=3):     # or: for attempt in …: with attempt:
+            async with attempt:
+                answer = await fetch(url)
 
-    The last error reaches the caller as it is, with a note that says how often and how long. Of nested
-    retries only the outermost one repeats, unless an inner one says ``nested=True``. With
-    ``idempotent=False``, or on a function marked :func:`non_idempotent`, only calls that cannot have been
-    sent are repeated. An async generator is repeated only until its first item.
+    The last error reaches the caller as it is, with a note of the number of attempts and the time. An error with
+    ``retry_after`` is waited for at least that long. If the wait would pass the :class:`~prodkit.Deadline`, the error
+    goes to the caller at once. Rejections (an open breaker, a full bulkhead), refused input and a passed deadline are
+    not retried unless `on` names them; errors that are no :class:`Exception`, a cancellation above all, never are. Of
+    nested retries only the outermost one repeats. On a function marked :func:`non_idempotent` only calls that cannot
+    have been sent are repeated. An async generator is repeated only until its first item.
+
+    tenacity's strategies and callbacks are taken as they are, sync or async, with tenacity's meaning.
+
+    Args:
+        attempts: calls in all, the first one included; None leaves the end to `stop`.
+        on: errors to retry after: classes, a predicate, a collection of both, or a tenacity ``retry`` strategy. A
+            predicate may return the seconds to wait, as a number or a timedelta. A group is retried if all its leaves
+            match.
+        result: decides which results to retry after; the last one is returned.
+        wait: seconds between attempts: a :mod:`~prodkit.policies.backoff`, a number, a timedelta, or a tenacity
+            ``wait``. By default full jitter between 0 and 0.1 s, 0.2 s, 0.4 s …, 5 s.
+        stop: a tenacity ``stop`` that ends the attempts too; it is asked after the wait is known.
+        before: called with the call state before each attempt.
+        after: called with the call state after each attempt that is to be repeated or given up.
+        before_sleep: called with the call state before each wait.
+        retry_error_callback: called with the call state when the attempts are used up; its result is returned instead
+            of raising the last error.
+        budget: pays for each further attempt, such as a :class:`~prodkit.policies.RetryBudget` shared by all callers.
+        idempotent: False repeats only calls that cannot have been sent.
+        max_wait: longest ``Retry-After`` to wait for, in seconds; an error that asks for more goes to the caller.
+        nested: True retries also inside another retry.
+        runtime: clock, randomness and events.
     """
 
     rank = 30
+
+    attempts: int | None
+    idempotent: bool
+    max_wait: float
+    nested: bool
+    runtime: Runtime
+    statistics: dict[str, Any]
+    """tenacity's counts of the last call that failed at least once, or that used a tenacity strategy."""
 
     def __init__(
         self,
         attempts: int | None = 3,
         *,
         on: Any = Exception,
-        result: Callable[[Any], bool] | None = None,
+        result: Callable[[Any], Any] | None = None,
         wait: Any = None,
-        stop: Any = None,
+        stop: Callable[[Any], Any] | None = None,
+        before: Callable[[Any], Any] | None = None,
+        after: Callable[[Any], Any] | None = None,
+        before_sleep: Callable[[Any], Any] | None = None,
+        retry_error_callback: Callable[[Any], Any] | None = None,
         budget: Budget | None = None,
         idempotent: bool = True,
         max_wait: float = 60.0,
         nested: bool = False,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        problems: list[str] = []
-        if attempts is None and stop is None:
-            problems.append("attempts=None needs a stop strategy, or it never ends")
-        if attempts is not None and (attempts < 1):
-            problems.append(f"attempts={attempts!r} must be an integer of at least 1: the first one counts")
-        if not max_wait >= 0:
-            problems.append(f"max_wait={max_wait!r} must be 0 or more seconds")
-        if isinstance(wait, (int, float)) and not 0 <= wait < math.inf:
-            problems.append(f"wait={wait!r} must be a finite number of seconds, 0 or more")
-        elif wait is not None and not isinstance(wait, (int, float)) and not callable(wait):
-            problems.append(
-                f"wait={wait!r} must be a backoff, a number of seconds or a tenacity wait strategy"
-            )
-        if stop is not None and not callable(stop):
-            problems.append(f"stop={stop!r} must be a tenacity stop strategy")
-        if problems:
-            raise ValueError("; ".join(problems))
+        options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        if isinstance(wait, timedelta):
+            wait = wait.total_seconds()
+        strategy = on if from_tenacity(on, "retry_base") else None
+        named: Errors = Exception if strategy is not None else on
+        check = Arguments("Retry")
+        if callable(options["attempts"]):
+            check.value("attempts must be a number: write @Retry(), with parentheses", attempts)
+        else:
+            check.integer("attempts", attempts, minimum=1, optional=True)
+        check.that(
+            attempts is not None or stop is not None, "attempts=None needs a stop strategy, or it never ends"
+        )
+        check.attempt(lambda: matcher("on", named))
+        if isinstance(wait, (int, float)):
+            check.seconds("wait", wait, zero=True)
+        elif wait is not None and not callable(wait):
+            check.value("wait must be a backoff, a number of seconds or a tenacity wait strategy", wait)
+        for name in _CALLBACKS:
+            check.function(name, options[name], optional=True)
+        check.number("max_wait", max_wait, minimum=0, infinite=True, unit="seconds")
+        check.instance("idempotent", idempotent, bool, "True or False")
+        check.instance("nested", nested, bool, "True or False")
+        check.done()
         self.attempts = attempts
         self.idempotent = idempotent
         self.max_wait = max_wait
         self.nested = nested
         self.runtime = runtime
-        strategy = on if from_tenacity(on, "retry_base") else None
-        named: Errors = Exception if strategy is not None else on
-        wait = full_jitter() if wait is None else wait
+        self.statistics = {}
+        self._options = options
         self._budget = budget
+        wait = full_jitter() if wait is None else wait
         self._rules = RetryRules(
             attempts=attempts,
-            matches=matcher("on", named),
+            verdict=verdict_on(named),
             refused=never_retried(named),
             strategy=strategy,
             result=result,
             wait=wait,
+            wait_takes_state=callable(wait) and takes_state(wait),
             stop=stop,
+            before=before,
+            after=after,
+            before_sleep=before_sleep,
+            retry_error_callback=retry_error_callback,
             budget=budget,
             idempotent=idempotent,
             max_wait=max_wait,
@@ -111,9 +167,7 @@ class Retry(Policy):
             runtime=runtime,
         )
         self._judged = result is not None or strategy is not None
-        tenacious = strategy is not None or from_tenacity(wait, "wait_base")
-        self._exact = stop is not None or tenacious  # these may ask when the first attempt began
-        self._ticks = ticks_of(runtime.clock)
+        self._clock = fast_clock_of(runtime.clock)
 
     def adopt(self, runtime: Runtime) -> Self:
         if self.runtime is not SYSTEM:
@@ -122,19 +176,57 @@ class Retry(Policy):
         for built in ("_run", "_call", "_stream"):
             adopted.__dict__.pop(built, None)
         adopted.runtime = runtime
+        adopted._options = {**self._options, "runtime": runtime}
         adopted._rules = replace(self._rules, runtime=runtime)
-        adopted._ticks = ticks_of(runtime.clock)
+        adopted._clock = fast_clock_of(runtime.clock)
         return adopted
 
-    # -- the shells -----------------------------------------------------------------------------------------
+    def copy(self, **changes: Any) -> Self:
+        """Return this retry with some arguments changed.
+
+        Args:
+            changes: arguments of the constructor, such as ``attempts=5``.
+        """
+        return type(self)(**{**self._options, **changes})
+
+    def __call__(self, fn: F) -> F:
+        """Decorate `fn`; the result carries ``retry``, ``statistics`` and ``retry_with(**changes)``."""
+        guarded: Any = super().__call__(fn)
+        if guarded is not fn:
+            guarded.retry = self
+            guarded.statistics = self.statistics
+            guarded.retry_with = lambda **changes: self.copy(**changes)(fn)
+        return guarded  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Repeat a block: ``for attempt in retry: with attempt: …``."""
+        return iter(Attempts(self._rules, self.statistics))
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Repeat a block: ``async for attempt in retry: async with attempt: …``."""
+        return aiter(Attempts(self._rules, self.statistics))
+
+    def attempts_around(self, *scopes: Callable[[], Scope]) -> Attempts:
+        """Return the attempts of a block with further guards around each of them, outermost first.
+
+        Args:
+            scopes: make the guards anew for each attempt.
+        """
+        return Attempts(self._rules, self.statistics, *scopes)
+
+    def scope(self) -> Scope:
+        raise TypeError("Retry repeats a block: write `for attempt in retry: with attempt: …`")
+
     def wrap(self, fn: AsyncFn) -> AsyncFn:
-        deadline, ticks = deadline_for(fn), self._ticks
+        return bounded(self._wrap_exact(fn) if self._rules.exact else self._wrap_short(fn))
+
+    def _wrap_short(self, fn: AsyncFn) -> AsyncFn:
+        deadline = deadline_for(fn)
         deposit = None if self._budget is None else self._budget.deposit
-        judged, exact = self._judged, self._exact
+        judged = self._judged
 
         async def retried(*args: Any, **kwargs: Any) -> Any:
             state = None
-            start = ticks()() if exact else None
             try:
                 while True:
                     try:
@@ -143,57 +235,121 @@ class Retry(Policy):
                         else:
                             result = await within_deadline(fn, args, kwargs)
                     except Exception as error:
-                        state = state or RetryState(self._rules, fn, args, start)
-                        if (pause := state.after(error)) is None:
+                        state = state or RetryState(self._rules, fn, args, kwargs, None, self.statistics)
+                        if not await state.failed(error):
                             raise
                     else:
                         if judged:
-                            state = state or RetryState(self._rules, fn, args, start)
-                            if (pause := state.judge(result)) is not None:
-                                await state.rest(pause)
+                            state = state or RetryState(self._rules, fn, args, kwargs, None, self.statistics)
+                            if await state.answered(result):
+                                await state.rest()
                                 continue
                         if deposit is not None:
                             deposit()
                         return result
-                    await state.rest(pause)
+                    await state.rest()
             finally:
                 if state is not None:
                     state.over()
 
         RETRYING.add(retried.__code__)
-        return bounded(retried)
+        return retried
+
+    def _wrap_exact(self, fn: AsyncFn) -> AsyncFn:
+        """Return the shell where the call state exists from the beginning, for tenacity's strategies and callbacks."""
+        deadline, clock = deadline_for(fn), self._clock
+
+        async def retried(*args: Any, **kwargs: Any) -> Any:
+            state = RetryState(self._rules, fn, args, kwargs, clock()(), self.statistics)
+            try:
+                while True:
+                    await state.before()
+                    try:
+                        if deadline() == _NEVER:
+                            result = await fn(*args, **kwargs)
+                        else:
+                            result = await within_deadline(fn, args, kwargs)
+                    except Exception as error:
+                        if not await state.failed(error):
+                            if state.substituted:
+                                return state.substitute
+                            raise
+                    else:
+                        if not await state.answered(result):
+                            return self._final(state, result)
+                    await state.rest()
+            finally:
+                state.over()
+
+        RETRYING.add(retried.__code__)
+        return retried
+
+    def _final(self, state: RetryState, result: Any) -> Any:
+        if state.substituted:
+            return state.substitute
+        if self._budget is not None:
+            self._budget.deposit()
+        return result
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
-        block, ticks = self.runtime.clock.block, self._ticks
+        return self._wrap_exact_sync(fn) if self._rules.exact else self._wrap_short_sync(fn)
+
+    def _wrap_short_sync(self, fn: SyncFn) -> SyncFn:
         deposit = None if self._budget is None else self._budget.deposit
-        judged, exact = self._judged, self._exact
+        judged = self._judged
 
         def retried(*args: Any, **kwargs: Any) -> Any:
             state = None
-            start = ticks()() if exact else None
             try:
                 while True:
                     try:
                         result = fn(*args, **kwargs)
                     except Exception as error:
-                        state = state or RetryState(self._rules, fn, args, start)
-                        if (pause := state.after(error)) is None:
+                        state = state or RetryState(self._rules, fn, args, kwargs, None, self.statistics)
+                        if not drive(state.failed(error)):
                             raise
                     else:
                         if type(result) is CoroutineType:
                             return self.resume(fn, result, args, kwargs)
                         if judged:
-                            state = state or RetryState(self._rules, fn, args, start)
-                            if (pause := state.judge(result)) is not None:
-                                block(pause)
+                            state = state or RetryState(self._rules, fn, args, kwargs, None, self.statistics)
+                            if drive(state.answered(result)):
+                                state.rest_sync()
                                 continue
                         if deposit is not None:
                             deposit()
                         return result
-                    block(pause)
+                    state.rest_sync()
             finally:
                 if state is not None:
                     state.over()
+
+        RETRYING.add(retried.__code__)
+        return retried
+
+    def _wrap_exact_sync(self, fn: SyncFn) -> SyncFn:
+        clock = self._clock
+
+        def retried(*args: Any, **kwargs: Any) -> Any:
+            state = RetryState(self._rules, fn, args, kwargs, clock()(), self.statistics)
+            try:
+                while True:
+                    drive(state.before())
+                    try:
+                        result = fn(*args, **kwargs)
+                    except Exception as error:
+                        if not drive(state.failed(error)):
+                            if state.substituted:
+                                return state.substitute
+                            raise
+                    else:
+                        if type(result) is CoroutineType:
+                            return self.resume(fn, result, args, kwargs)
+                        if not drive(state.answered(result)):
+                            return self._final(state, result)
+                    state.rest_sync()
+            finally:
+                state.over()
 
         RETRYING.add(retried.__code__)
         return retried
@@ -203,31 +359,58 @@ class Retry(Policy):
 
         async def retried(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             state = None
+            start = self._clock()() if self._rules.exact else None
             while True:
                 begun = False
+                if self._rules.before is not None:
+                    state = state or RetryState(
+                        self._rules, fn, args, kwargs, start, self.statistics, mark=False
+                    )
+                    await state.before()
                 try:
                     async with aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
                         async for item in items:
                             begun = True
                             yield item
                 except Exception as error:
-                    state = state or RetryState(self._rules, fn, args, None, mark=False)
-                    if begun or (pause := state.after(error)) is None:
+                    state = state or RetryState(
+                        self._rules, fn, args, kwargs, start, self.statistics, mark=False
+                    )
+                    if begun or not await state.failed(error):
                         raise
                 else:
                     if self._budget is not None:
                         self._budget.deposit()
                     return
-                await state.rest(pause)
+                await state.rest()
 
         RETRYING.add(retried.__code__)
         return bounded(retried)
 
+    def wrap_generator(self, fn: SyncFn) -> SyncFn:
+        def retried(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            state = None
+            while True:
+                begun = False
+                try:
+                    with closing(fn(*args, **kwargs)) as items:
+                        for item in items:
+                            begun = True
+                            yield item
+                except Exception as error:
+                    state = state or RetryState(
+                        self._rules, fn, args, kwargs, None, self.statistics, mark=False
+                    )
+                    if begun or not drive(state.failed(error)):
+                        raise
+                else:
+                    if self._budget is not None:
+                        self._budget.deposit()
+                    return
+                state.rest_sync()
+
+        RETRYING.add(retried.__code__)
+        return retried
+
     def __repr__(self) -> str:
         return f"Retry(attempts={self.attempts!r})"
-
-
-def non_idempotent(fn: F) -> F:
-    """Marks a function whose second call might do harm (a payment, a message): see :class:`Retry`."""
-    fn._prodkit_non_idempotent = True  # type: ignore[attr-defined]
-    return fn

@@ -1,122 +1,89 @@
 """The state of one failing call under a retry, and the rules it decides by.
 
-The only importer of tenacity besides ``prodkit.compat``, once an attempt has failed.
+One object is kept from the first failure to the last, and with it one ``tenacity.RetryCallState`` where tenacity's
+strategies or callbacks are used. A failure goes through the steps in tenacity's order::
+
+    outcome -> wanted? (on, result) -> after -> wait -> stop -> [callback | raise]
+                                                         `-> before_sleep -> sleep -> before -> attempt
+
+Strategies and callbacks may be async. The steps are therefore written once as coroutines; synchronous shells drive them
+with :func:`drive`, which never suspends.
 """
 
 from __future__ import annotations
 
-import socket
+import inspect
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass
-from types import CodeType
-from typing import Any, Protocol
+from datetime import timedelta
+from types import CodeType, FrameType
+from typing import Any, Final, TypeVar
 
 from prodkit.core.deadline import Deadline
-from prodkit.core.runtime import Runtime
-from prodkit.errors import DeadlineExceededError, InvalidError, MissingExtraError, RejectedError
-from prodkit.policies.backoff import Backoff
-from prodkit.policies.base import INVOKERS, MisuseError, name_of
+from prodkit.policies.base import name_of
 from prodkit.policies.events import RetryGaveUp, RetryScheduled
-from prodkit.policies.matching import Errors, classes_in
+from prodkit.policies.idempotency import innermost, is_non_idempotent
 from prodkit.policies.retry_after import retry_after_of
+from prodkit.policies.retry_rules import NEVER_SENT, RetryRules, is_try_again
+from prodkit.policies.switch import is_off
 
-__all__ = ["Budget", "RetryRules", "RetryState"]
+__all__ = ["RETRYING", "RetryState", "drive"]
 
-NEVER_RETRIED = (RejectedError, DeadlineExceededError, InvalidError, MissingExtraError, MisuseError)
-"""Never retried, because that cannot help or is not wanted, unless `on` names one of them."""
-
-NEVER_SENT = (RejectedError, ConnectionRefusedError, socket.gaierror)
-"""After these nothing can have happened on the other side, so even a non-idempotent call may be repeated."""
-
-
-class Budget(Protocol):
-    """The account that pays for further attempts; :class:`prodkit.policies.RetryBudget` is one."""
-
-    def deposit(self) -> None:
-        """Record a success."""
-        ...
-
-    def price(self, error: BaseException | None) -> float:
-        """Return the tokens that one more attempt after `error` costs; None stands for a hedge."""
-        ...
-
-    def withdraw(self, error: BaseException | None) -> bool:
-        """Pay for one more attempt after `error`; return False if the tokens do not suffice."""
-        ...
-
-    def refund(self, tokens: float) -> None:
-        """Give back `tokens` paid for an attempt that was not made."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryRules:
-    """The decisions of a :class:`~prodkit.policies.Retry`, as its state needs them."""
-
-    attempts: int | None
-    matches: Callable[[BaseException], bool]
-    refused: tuple[type[BaseException], ...]
-    strategy: Any
-    result: Callable[[Any], bool] | None
-    wait: Any
-    stop: Any
-    budget: Budget | None
-    idempotent: bool
-    max_wait: float
-    nested: bool
-    runtime: Runtime
-
+T = TypeVar("T")
 
 RETRYING: set[CodeType] = set()
 """Code objects of the shells in ``retry.py``: a retry that failed looks for them to find out that it is nested."""
 
 _outer: ContextVar[RetryState | None] = ContextVar("prodkit_retry", default=None)
-"""The retry that repeats the surrounding call, for tasks that the call starts."""
+"""The retry that repeats the surrounding call, for tasks that the call starts and for block forms."""
+
+_NOTHING: Final = object()
 
 
-def _under_another(depth: int) -> bool:
-    """Return True if a frame further out belongs to a retry: asked after a failure only, so a success pays nothing.
+def drive(steps: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, for synchronous shells.
 
-    The frames of an await chain hang together within one task. A task started by a repeated attempt sees the
-    ContextVar instead.
+    Raises:
+        TypeError: it suspended: a strategy or callback is async.
     """
-    state = _outer.get()
-    if state is not None and state.live:
-        return True
-    frame = sys._getframe(depth).f_back
-    while frame is not None:
-        if frame.f_code in RETRYING:
-            return True
-        frame = frame.f_back
-    return False
+    try:
+        steps.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    steps.close()
+    raise TypeError(
+        "an async strategy or callback cannot be awaited in synchronous code: use run, or `async for`"
+    )
 
 
 class RetryState:
-    """The state of one failing call: decides after each attempt. Keeps no error."""
+    """The state of one call: decides after each attempt. Keeps no error after its decision.
+
+    Args:
+        rules: of the retry.
+        fn: the guarded callable; None for a block.
+        args: its arguments.
+        kwargs: its keyword arguments.
+        start: instant of the first attempt, where it is known.
+        mark: the call is repeated by this retry from now on; a block marks each attempt instead.
+        statistics: filled with the counts of this call.
+    """
 
     __slots__ = (
-        "_args",
-        "_attempt",
-        "_fn",
-        "_idle",
-        "_last",
-        "_nested",
-        "_paid",
-        "_rules",
-        "_since",
-        "_start",
-        "_token",
-        "live",
-    )
+        "_args", "_attempt", "_call", "_fn", "_last", "_nested", "_paid", "_rules", "_since", "_start", "_statistics",
+        "_token", "live", "pause", "substitute",
+    )  # fmt: skip
 
     def __init__(
         self,
         rules: RetryRules,
-        fn: Callable[..., Any],
+        fn: Callable[..., Any] | None,
         args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         start: float | None,
+        statistics: dict[str, Any],
         *,
         mark: bool = True,
     ) -> None:
@@ -124,163 +91,264 @@ class RetryState:
         self._fn = fn
         self._args = args
         self._start = start
-        self._since = rules.runtime.clock.monotonic()
+        self._since = rules.runtime.clock.monotonic() if start is None else start
         self._attempt = 1
-        self._idle = 0.0
         self._last = 0.0
         self._paid = 0.0
-        self._nested = not rules.nested and _under_another(2)
+        self._statistics = statistics
+        self.pause = 0.0
+        self.substitute: Any = _NOTHING
+        self._nested = not rules.nested and _under_another()
         self.live = True
         self._token = _outer.set(self) if mark and not self._nested else None
+        self._call = _call_state(fn, args, kwargs, self._since) if rules.exact else None
+        statistics.clear()
+        statistics.update(start_time=self._since, attempt_number=1, idle_for=0, delay_since_first_attempt=0)
+
+    @property
+    def call(self) -> Any:
+        """tenacity's state of this call; None where nothing looks at it."""
+        return self._call
+
+    @property
+    def attempt(self) -> int:
+        """The number of the current attempt, counted from 1."""
+        return self._attempt
+
+    @property
+    def substituted(self) -> bool:
+        """The callback answered in place of the last error; :attr:`substitute` is its answer."""
+        return self.substitute is not _NOTHING
 
     def over(self) -> None:
-        """The call is over, whichever way."""
+        """End: the call is over, whichever way."""
         self.live = False
         if self._token is not None:
             _outer.reset(self._token)
+            self._token = None
 
-    def after(self, error: Exception) -> float | None:
-        """Seconds until the next attempt; None when the error goes to the caller."""
-        if self._nested:
-            return None
-        now = self._rules.runtime.clock.monotonic()
-        reason, pause = self._decide(error, None, now)
-        if (events := self._rules.runtime.events).listened(RetryScheduled if reason is None else RetryGaveUp):
+    def enter_block(self) -> None:
+        """Mark this context as repeated by this retry, for the length of a block."""
+        self._token = _outer.set(self) if not self._nested else None
+
+    def leave_block(self) -> None:
+        """Remove the mark of :meth:`enter_block`."""
+        if self._token is not None:
+            _outer.reset(self._token)
+            self._token = None
+
+    async def before(self) -> None:
+        """Run the callback before an attempt."""
+        if self._rules.before is not None:
+            await _settled(self._rules.before(self._call))
+
+    async def failed(self, error: Exception) -> bool:
+        """Decide after `error`: True to try again after :attr:`pause` seconds, False to end the call."""
+        if self._nested or is_off():
+            return False
+        rules = self._rules
+        reason = await self._decide(error, None)
+        if (events := rules.runtime.events).listened(RetryScheduled if reason is None else RetryGaveUp):
             kind = type(error).__name__
             events.emit(
-                RetryScheduled(call=self._name(), attempt=self._attempt, error=kind, wait=pause)
+                RetryScheduled(call=self._name(), attempt=self._attempt, error=kind, wait=self.pause)
                 if reason is None
                 else RetryGaveUp(call=self._name(), attempt=self._attempt, error=kind, reason=reason)
             )
         if reason is None:
-            return self._next(pause)
-        if self._attempt > 1 or reason not in ("not worth it", "attempts"):
-            _note(error, self._summary(now), reason)
+            self._attempt += 1
+            return True
+        if not self.substituted and (self._attempt > 1 or reason not in ("not worth it", "attempts", "stop")):
+            _note(error, self._summary(), reason)
+        return False
+
+    async def answered(self, result: Any) -> bool:
+        """Decide after a `result`: True to try again after :attr:`pause` seconds, False to end the call."""
+        rules = self._rules
+        if self._nested or is_off() or (rules.strategy is None and rules.result is None):
+            return False
+        if await self._decide(None, result) is not None:
+            return False
+        self._attempt += 1
+        return True
+
+    async def rest(self) -> None:
+        """Wait for the next attempt; a cancelled wait gives back the price of the attempt."""
+        try:
+            await self._rules.runtime.clock.sleep(self.pause)
+        except BaseException:
+            self._refund()
+            raise
+        self._prepare()
+
+    def rest_sync(self) -> None:
+        """Block this thread until the next attempt."""
+        try:
+            self._rules.runtime.clock.block(self.pause)
+        except BaseException:
+            self._refund()
+            raise
+        self._prepare()
+
+    def _prepare(self) -> None:
+        if self._call is not None:
+            self._call.prepare_for_next_attempt()
+
+    def _refund(self) -> None:
+        if self._rules.budget is not None:
+            self._rules.budget.refund(self._paid)
+
+    async def _decide(self, error: Exception | None, result: Any) -> str | None:
+        """Return the reason to end the call; None to go on after :attr:`pause` seconds."""
+        rules, call = self._rules, self._call
+        now = rules.runtime.clock.monotonic()
+        if call is not None:
+            if error is not None:
+                call.set_exception((type(error), error, error.__traceback__))
+            else:
+                call.set_result(result)
+            call.outcome_timestamp = now
+        wanted = await self._wanted(error, result)
+        if not wanted and not isinstance(wanted, timedelta):  # no time at all is a wait too
+            self._drop()
+            return "not worth it"
+        if rules.after is not None:
+            await _settled(rules.after(call))
+        self.pause = pause = await self._wait(wanted)
+        if call is not None:
+            call.upcoming_sleep = pause
+        self._statistics["delay_since_first_attempt"] = now - self._since
+        reason = await self._end(error, now)
+        if reason is not None:
+            if rules.retry_error_callback is not None:
+                self.substitute = await _settled(rules.retry_error_callback(call))
+            self._drop()
+            return reason
+        pause = self.pause
+        self._last = pause
+        self._statistics["idle_for"] += pause
+        self._statistics["attempt_number"] += 1
+        if call is not None:
+            import tenacity
+
+            call.next_action = tenacity.RetryAction(pause)
+            call.idle_for += pause
+        if rules.before_sleep is not None:
+            try:
+                await _settled(rules.before_sleep(call))
+            except BaseException:
+                self._refund()
+                raise
+        self._drop()
         return None
 
-    async def rest(self, pause: float) -> None:
-        """Waits; who is cancelled meanwhile gets back what it paid for the attempt that it does not make."""
-        try:
-            await self._rules.runtime.clock.sleep(pause)
-        except BaseException:
-            if self._rules.budget is not None:
-                self._rules.budget.refund(self._paid)
-            raise
+    def _drop(self) -> None:
+        """Release the outcome unless a callback may still want it: a kept error is a reference cycle."""
+        if self._call is not None and self._rules.before is None:
+            self._call.outcome = None
 
-    def _summary(self, now: float) -> str:
-        if self._attempt == 1:
-            return "gave up after 1 attempt"
-        often = f"gave up after {self._attempt} attempts"
-        if self._start is not None:
-            return f"{often} in {now - self._start:.1f} s"
-        return f"{often}, {now - self._since:.1f} s after the first failed"
-
-    def judge(self, result: Any) -> float | None:
-        """Seconds until the next attempt when `result` is one to try again after; else None."""
+    async def _wanted(self, error: Exception | None, result: Any) -> object:
         rules = self._rules
-        if self._nested or (rules.strategy is None and not (rules.result and rules.result(result))):
-            return None
-        reason, pause = self._decide(None, result, rules.runtime.clock.monotonic())
-        return None if reason is not None else self._next(pause)
-
-    def _next(self, pause: float) -> float:
-        self._attempt += 1
-        self._idle += pause
-        self._last = pause
-        return pause
-
-    def _decide(self, error: Exception | None, result: Any, now: float) -> tuple[str | None, float]:
-        rules = self._rules
-        state = self._state(error, result, now)
-        if not self._wanted(error, result, state):
-            return "not worth it", 0.0
-        if rules.attempts is not None and self._attempt >= rules.attempts:
-            return "attempts", 0.0
-        if error is not None and not self._repeatable(error):
-            return "not idempotent", 0.0
-        if rules.stop is not None and rules.stop(state):
-            return "stop", 0.0
-        pause = self._pause(state)
-        hint = None if error is None else retry_after_of(error, rules.runtime.clock.now())
-        if hint is not None and hint > pause:
-            pause = hint
-            if pause > rules.max_wait:
-                return "retry_after beyond max_wait", 0.0
-        if now + pause >= Deadline.instant():
-            return "deadline", 0.0
-        if (budget := rules.budget) is not None:
-            self._paid = budget.price(error)
-            if not budget.withdraw(error):
-                return "budget", 0.0
-        return None, pause
-
-    def _wanted(self, error: Exception | None, result: Any, state: Any) -> bool:
-        rules = self._rules
+        if error is not None and isinstance(error, rules.refused):
+            return False
+        if error is not None and is_try_again(error):
+            return True
+        if rules.strategy is not None:
+            if await _settled(rules.strategy(self._call)):
+                return True
+            return error is None and rules.result is not None and await _settled(rules.result(result))
         if error is not None:
-            if isinstance(error, rules.refused):
-                return False
-            return bool(rules.strategy(state)) if rules.strategy is not None else rules.matches(error)
-        if rules.result is not None and rules.result(result):
-            return True
-        return rules.strategy is not None and bool(rules.strategy(state))
+            return await _settled(rules.verdict(error))
+        return await _settled(rules.result(result)) if rules.result is not None else False
 
-    def _repeatable(self, error: Exception) -> bool:
-        marked = any(getattr(fn, "_prodkit_non_idempotent", False) for fn in self._layers())
-        if self._rules.idempotent and not marked:
-            return True
-        return isinstance(error, NEVER_SENT) or getattr(error, "sent", None) is False
-
-    def _layers(self) -> Iterator[Callable[..., Any]]:
-        """The guarded callable and what it wraps, down to the one that the caller meant."""
-        fn: Any = self._fn
-        while fn is not None:
-            yield fn
-            if fn in INVOKERS and self._args:
-                fn = self._args[0]
-            else:
-                fn = getattr(fn, "__wrapped__", None) or getattr(fn, "func", None)
-
-    def _pause(self, state: Any) -> float:
+    async def _wait(self, wanted: object) -> float:
+        if isinstance(wanted, timedelta):
+            wanted = wanted.total_seconds()
+        if isinstance(wanted, (int, float)) and not isinstance(wanted, bool):
+            return max(0.0, float(wanted)) if math.isfinite(wanted) else 0.0
         wait = self._rules.wait
         if isinstance(wait, (int, float)):
             return float(wait)
-        if from_tenacity(wait, "wait_base"):
-            return float(wait(state))
-        backoff: Backoff = wait
-        return backoff(self._attempt, self._rules.runtime.rng, self._last)
+        if self._rules.wait_takes_state:
+            seconds = await _settled(wait(self._call))
+            return seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds or 0.0)
+        return float(await _settled(wait(self._attempt, self._rules.runtime.rng, self._last)))
 
-    def _state(self, error: Exception | None, result: Any, now: float) -> Any:
-        """What tenacity's strategies look at, on our clock."""
-        import tenacity
+    async def _end(self, error: Exception | None, now: float) -> str | None:
+        """Return the reason not to try again, although the outcome is worth it."""
+        rules = self._rules
+        if rules.attempts is not None and self._attempt >= rules.attempts:
+            return "attempts"
+        if error is not None and not self._repeatable(error):
+            return "not idempotent"
+        if rules.stop is not None and await _settled(rules.stop(self._call)):
+            return "stop"
+        hint = None if error is None else retry_after_of(error, rules.runtime.clock.now())
+        if hint is not None and hint > self.pause:
+            self.pause = hint
+            if hint > rules.max_wait:
+                return "retry_after beyond max_wait"
+        if now + self.pause >= Deadline.instant():
+            return "deadline"
+        if rules.budget is not None:
+            self._paid = rules.budget.price(error)
+            if not rules.budget.withdraw(error):
+                return "budget"
+        return None
 
-        state = tenacity.RetryCallState(tenacity.Retrying(), self._fn, self._args, {})
-        state.attempt_number = self._attempt
-        state.idle_for = self._idle
-        if error is not None:
-            state.set_exception((type(error), error, None))
-        else:
-            state.set_result(result)
-        state.start_time = self._since if self._start is None else self._start
-        state.outcome_timestamp = now
-        return state
+    def _repeatable(self, error: Exception) -> bool:
+        if self._rules.idempotent and not is_non_idempotent(self._fn, self._args):
+            return True
+        return isinstance(error, NEVER_SENT) or getattr(error, "sent", None) is False
+
+    def _summary(self) -> str:
+        if self._attempt == 1:
+            return "gave up after 1 attempt"
+        often = f"gave up after {self._attempt} attempts"
+        passed = self._rules.runtime.clock.monotonic() - self._since
+        return (
+            f"{often} in {passed:.1f} s"
+            if self._start is not None
+            else f"{often}, {passed:.1f} s after the first failed"
+        )
 
     def _name(self) -> str:
-        *_, innermost = self._layers()
-        return name_of(innermost)
+        if self._fn is None:
+            return "block"
+        return name_of(innermost(self._fn, self._args)[0])
 
 
-def never_retried(on: Errors) -> tuple[type[Exception], ...]:
-    """Return the classes of :data:`NEVER_RETRIED` that `on` does not name; ``on=Exception`` names none of them."""
-    classes = classes_in(on)
-    return tuple(
-        refused for refused in NEVER_RETRIED if not any(issubclass(each, refused) for each in classes)
-    )
+async def _settled(value: Any) -> Any:
+    """Return `value`, awaited if it is awaitable."""
+    return await value if inspect.isawaitable(value) else value
 
 
-def from_tenacity(strategy: object, base: str) -> bool:
-    """Return True if `strategy` is an instance of tenacity's class `base`, without importing tenacity."""
-    module = sys.modules.get(f"tenacity.{base.removesuffix('_base')}")  # not imported: no instance exists
-    return module is not None and isinstance(strategy, getattr(module, base))
+def _under_another() -> bool:
+    """Return True if a frame further out belongs to a retry: asked after a failure only, so a success pays nothing.
+
+    The frames of an await chain hang together within one task. A task started by a repeated attempt, and a block, see
+    the ContextVar instead.
+    """
+    state = _outer.get()
+    if state is not None and state.live:
+        return True
+    frame: FrameType | None = sys._getframe(3)  # the caller of the shell that makes a RetryState
+    while frame is not None:
+        if frame.f_code in RETRYING:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _call_state(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], start: float) -> Any:
+    """Return tenacity's state of the call that the user meant, on our clock."""
+    import tenacity
+
+    if fn is not None:
+        fn, args = innermost(fn, args)
+    state = tenacity.RetryCallState(tenacity.Retrying(), fn, args, kwargs)
+    state.start_time = start
+    return state
 
 
 def _note(error: Exception, summary: str, reason: str) -> None:

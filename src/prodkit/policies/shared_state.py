@@ -9,29 +9,35 @@ __all__ = ["SharedState"]
 
 
 class SharedState(Protocol):
-    """What several processes tell each other about one dependency. Nothing is asked while a circuit is
-    closed.
+    """The state of one dependency's breaker that several processes share. Nothing is asked while a circuit is closed.
 
-    The three plain methods return at once and never raise: an implementation that talks to a network does so
-    in the background. :meth:`claim` alone is awaited, once per probe.
+    The three plain methods return at once and never raise: an implementation that talks to a network does so in the
+    background. :meth:`claim` alone is awaited, once per probe.
     """
 
     def listen(self, breaker: str, opened: Callable[[float], None], closed: Callable[[], None]) -> None:
-        """Calls ``opened(seconds)`` and ``closed()`` when another process opened or closed `breaker`."""
+        """Call ``opened(seconds)`` and ``closed()`` when another process opened or closed `breaker`.
+
+        Args:
+            breaker: its name.
+            opened: gets the seconds for which it stays open.
+            closed: gets nothing.
+        """
         ...
 
     def opened(self, breaker: str, seconds: float) -> None:
-        """Tells the others that `breaker` opened here and stays open for `seconds`."""
+        """Share that `breaker` opened here and stays open for `seconds`."""
         ...
 
     def closed(self, breaker: str) -> None:
-        """Tells the others that a probe of `breaker` succeeded here."""
+        """Share that a probe of `breaker` succeeded here."""
         ...
 
     async def claim(self, breaker: str, seconds: float) -> float | None:
-        """Asks to be the one process that probes, for `seconds`.
+        """Ask to be the one process that probes `breaker`, for `seconds`.
 
-        Returns None when the probe is ours, also when the others cannot be asked; else the seconds until it
-        is worth asking again.
+        Returns:
+            None when the probe is granted, also when the other processes cannot be asked; else the seconds until it is
+            worth asking again.
         """
         ...

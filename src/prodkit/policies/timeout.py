@@ -8,6 +8,7 @@ from typing import Any
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.policies.base import AsyncFn, Policy, StreamFn
+from prodkit.policies.block import Scope
 from prodkit.policies.deadline_guard import bounded, limit_items, within
 
 __all__ = ["Timeout"]
@@ -59,5 +60,17 @@ class Timeout(Policy):
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
         return limit_items(math.inf if self.seconds is None else self.seconds, fn)
 
+    def scope(self) -> Scope:
+        return _TimeoutScope(math.inf if self.seconds is None else self.seconds)
+
     def __repr__(self) -> str:
         return f"Timeout({self.seconds!r})"
+
+
+class _TimeoutScope(Scope):
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    async def enter(self) -> None: ...

@@ -13,9 +13,8 @@ SLOW = 2
 class Window:
     """Totals over the recent calls: ``calls``, ``failures`` and ``slow``.
 
-    An outcome is 0 or a sum of :data:`FAILED` and :data:`SLOW`. Plain successes may be added in runs, which
-    is what keeps the path of a healthy call short: whoever counts them adds the run before anything else
-    happens.
+    An outcome is 0 or a sum of :data:`FAILED` and :data:`SLOW`. Plain successes may be added in runs, which keeps the
+    path of a healthy call short: the circuit counts them and adds the run before anything else happens.
     """
 
     __slots__ = ("calls", "failures", "slow")
@@ -26,19 +25,19 @@ class Window:
         self.slow = 0
 
     def add(self, now: float, outcome: int) -> None:
-        """Adds one call that ended at `now`."""
+        """Add one call that ended at `now`."""
         raise NotImplementedError
 
     def add_successes(self, count: int) -> None:
-        """Adds `count` fast successes that ended before :meth:`boundary`."""
+        """Add `count` fast successes that ended before :meth:`boundary`."""
         raise NotImplementedError
 
     def boundary(self) -> float:
-        """The instant until which successes may be collected before they are added."""
+        """Return the instant until which successes may be collected before they are added."""
         return math.inf
 
     def clear(self) -> None:
-        """Forgets all calls."""
+        """Forget all calls."""
         raise NotImplementedError
 
 

@@ -1,11 +1,12 @@
-"""How a connection changes hands: in turn, alive, within the limit, and clean when it comes back."""
+"""Borrow a connection: at once or in turn, within the limit, with an error that says what stood in the way."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import sys
+from collections.abc import Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from prodkit.core.deadline import Deadline
 from prodkit.core.runtime import Runtime
@@ -16,259 +17,273 @@ from prodkit.errors import (
     PoolExhaustedError,
     ProdkitError,
 )
-from prodkit.postgres.connect import Connector
-from prodkit.postgres.events import PoolAcquired, PoolExhausted
+from prodkit.postgres.events import ConnectionReclaimed, PoolExhausted, PoolNested, PoolWaitCancelled
+from prodkit.postgres.inventory import Inventory, Waiter
 from prodkit.postgres.stats import PoolStats
 
 if TYPE_CHECKING:
-    from prodkit.postgres.transaction import Connection
+    from asyncpg import Record
+    from asyncpg.pool import PoolConnectionProxy
 
-__all__ = ["Borrowed", "Lender"]
+    from prodkit.postgres.asyncpg_internals import GuardedConnection, PooledConnection
 
-_PING_AFTER = 1.0
-_RELEASE_LIMIT = 5.0
-_SUSPECT_LIMIT = 0.25
+    Connection: TypeAlias = PoolConnectionProxy[Record]
+
+__all__ = ["Checkout", "Desk", "Site", "State", "where"]
+
+Site: TypeAlias = tuple[str, int]
+State: TypeAlias = Literal["new", "starting", "running", "suspended", "closing", "closed", "forked"]
+
+_HERE = __name__.rpartition(".")[0] + "."
 
 
-class Lender:
-    """Lends the connections of asyncpg's pool, and counts."""
+def where(site: Site | None) -> str:
+    """Write a line of code as ``file.py:12``; empty when it is not known."""
+    return f"{site[0]}:{site[1]}" if site is not None else ""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        min_size: int,
-        max_size: int,
-        timeout: float,
-        connector: Connector,
-        runtime: Runtime,
-    ) -> None:
+
+def _caller() -> Site | None:
+    """The line outside this package that is running."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_HERE):
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+class Desk:
+    """Lends the connections of an inventory, and counts."""
+
+    def __init__(self, inventory: Inventory, *, name: str, timeout: float, runtime: Runtime) -> None:
+        self.inventory: Inventory = inventory
         self._name = name
-        self._min_size = min_size
-        self._max_size = max_size
         self._timeout = timeout
-        self._connector = connector
-        self._runtime = runtime
-        self.pool: Any = None
-        """asyncpg's pool while the service runs."""
-        self.closing = False
-        self._slots = asyncio.Semaphore(max_size)  # FIFO, where asyncpg's own queue lets newcomers overtake
-        self._freed = asyncio.Event()
-        self._holders: dict[int, tuple[float, str]] = {}
-        self._returning: set[asyncio.Task[None]] = set()
-        self._waiting = 0
-        self._acquired = 0
-        self._waited = 0.0
-        self._exhausted = 0
+        self.runtime: Runtime = runtime
+        self.state: State = "new"
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.exhausted: int = 0
+        self.cancelled: int = 0
+        self.reclaimed: int = 0
 
-    @property
-    def running(self) -> bool:
-        """Whether connections can be had."""
-        return self.pool is not None and not self.closing
+    async def take(self, *, timeout: float | None = None, site: Site | None = None) -> GuardedConnection:
+        """Return a clean connection that answers.
 
-    async def close(self, pool: Any, timeout: float) -> None:
-        """Waits for the borrowers at most `timeout` seconds, then cuts them off."""
+        Raises:
+            PoolExhaustedError: none became free in time, or waiting can never end.
+            DatabaseError: the server could not be reached, or refuses us.
+            DeadlineExceededError: the deadline came first.
+            DrainingError: the pool is closing.
+        """
+        if self.state not in ("running", "suspended"):
+            raise self._not_running()
+        now = self.runtime.clock.monotonic()
+        if Deadline.instant() <= now:
+            raise DeadlineExceededError("the deadline has passed; no connection was taken")
+        task = asyncio.current_task()
+        connection = self.inventory.take(now, task, site)
+        if connection is not None:
+            return connection
+        return await self._wait(now, self._timeout if timeout is None else timeout, task, site)
+
+    async def _wait(
+        self, began: float, timeout: float, task: asyncio.Task[Any] | None, site: Site | None
+    ) -> GuardedConnection:
+        budget = Deadline.sooner(timeout)
+        assert budget is not None
+        loop = asyncio.get_running_loop()
+        waiter = Waiter(loop.create_future(), began, task, site)
+        self.inventory.enter(waiter)
+        timer = loop.call_later(budget, _expire, waiter)
         try:
-            async with asyncio.timeout(timeout):
-                await pool.close()
+            self._refuse_deadlock(waiter)
+            return await waiter.future
         except TimeoutError:
-            pool.terminate()
-        except BaseException:
-            pool.terminate()
+            self.inventory.leave(waiter)
+            raise self._gave_up(self.runtime.clock.monotonic() - began, timeout) from None
+        except (DatabaseError, DrainingError) as error:
+            raise type(error)(str(error)) from error.__cause__  # each caller gets an error of its own
+        except BaseException as error:
+            self.inventory.leave(waiter)
+            if isinstance(error, asyncio.CancelledError):
+                self.cancelled += 1
+                if self.runtime.events.listened(PoolWaitCancelled):
+                    waited = self.runtime.clock.monotonic() - began
+                    self.runtime.events.emit(PoolWaitCancelled(pool=self._name, waited=waited))
             raise
         finally:
-            if self._returning:
-                await asyncio.wait(self._returning, timeout=_RELEASE_LIMIT)
+            timer.cancel()
+
+    def _refuse_deadlock(self, waiter: Waiter) -> None:
+        """Report a wait by a task that holds a connection, and refuse one that closes a circle.
+
+        When every connection is lent to a task that waits for another one, nothing can come back::
+
+            max_size 2:   task A holds 1, waits     task B holds 2, asks   -> B is refused, A gets 2
+        """
+        inventory = self.inventory
+        task = waiter.task
+        own = [each for each in inventory.lent if each.holder is task] if task is not None else []
+        if not own or waiter.future.done():
+            return
+        if self.runtime.events.listened(PoolNested):
+            self.runtime.events.emit(
+                PoolNested(pool=self._name, holder=task.get_name() if task else "", site=where(own[0].site))
+            )
+        stuck = {each.task for each in inventory.queue}
+        full = len(inventory.lent) >= inventory.max_size
+        if full and all(each.holder in stuck for each in inventory.lent):
+            inventory.leave(waiter)
+            raise self._exhausted(0.0, "every connection is held by a task that waits for another one")
+
+    def give_back(self, connection: GuardedConnection) -> None:
+        """Take a connection back; its borrower does not wait for the reset."""
+        self.inventory.give_back(connection)
+
+    def drop(self, connection: GuardedConnection, taken: float) -> None:
+        """Take back a connection whose handle was collected as garbage. May run in any thread."""
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._reclaim, connection, taken)
+
+    def _reclaim(self, connection: GuardedConnection, taken: float) -> None:
+        if connection not in self.inventory.lent or connection.taken != taken:
+            return
+        self.reclaimed += 1
+        if self.runtime.events.listened(ConnectionReclaimed):
+            held = self.runtime.clock.monotonic() - taken
+            self.runtime.events.emit(
+                ConnectionReclaimed(pool=self._name, held=held, site=where(connection.site))
+            )
+        self.inventory.give_back(connection)
 
     def stats(self) -> PoolStats:
-        """The pool in numbers."""
-        pool = self.pool
-        now = self._runtime.clock.monotonic() if self._holders else 0.0
+        """Return the state in numbers."""
+        inventory = self.inventory
+        now = self.runtime.clock.monotonic() if inventory.lent else 0.0
         return PoolStats(
-            size=pool.get_size() if pool is not None else 0,
-            idle=pool.get_idle_size() if pool is not None else 0,
-            used=len(self._holders),
-            waiting=self._waiting,
-            min_size=self._min_size,
-            max_size=self._max_size,
-            acquired=self._acquired,
-            waited=self._waited,
-            exhausted=self._exhausted,
-            connect_failures=self._connector.failures,
-            oldest_use=max((now - since for since, _ in self._holders.values()), default=0.0),
+            size=inventory.size,
+            idle=len(inventory.idle),
+            used=len(inventory.lent),
+            waiting=len(inventory.queue),
+            min_size=inventory.min_size,
+            max_size=inventory.max_size,
+            acquired=inventory.acquired,
+            waited=inventory.waited,
+            exhausted=self.exhausted,
+            connect_failures=inventory.connector.failures,
+            oldest_use=max((now - each.taken for each in inventory.lent), default=0.0),
+            resetting=len(inventory.pending),
+            connecting=inventory.connecting,
+            cancelled=self.cancelled,
+            reclaimed=self.reclaimed,
         )
 
-    async def take(self) -> Any:
-        """Waits for a turn, then for a connection that answers; gives up at the sooner of limit and deadline."""
-        if not self.running:
-            raise self._not_running()
-        clock = self._runtime.clock
-        begun = clock.monotonic()
-        budget = Deadline.sooner(self._timeout)
-        if budget == 0:
-            raise DeadlineExceededError("the deadline has passed; no connection was taken")
-        self._waiting += 1
-        limit = asyncio.timeout(budget)
-        try:
-            async with limit:
-                await self._slots.acquire()
-                try:
-                    proxy = await self._borrow()
-                except BaseException:
-                    self._slots.release()
-                    raise
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise self._gave_up(clock.monotonic() - begun) from None
-        finally:
-            self._waiting -= 1
-        now = clock.monotonic()
-        self._acquired += 1
-        self._waited += now - begun
-        task = asyncio.current_task()
-        self._holders[id(proxy)] = (now, task.get_name() if task else "?")
-        if self._runtime.events.listened(PoolAcquired):
-            self._runtime.events.emit(PoolAcquired(pool=self._name, waited=now - begun))
-        return proxy
-
-    async def _borrow(self) -> Any:
-        """A connection that is known to live: one that lay idle is asked first, and replaced if it is silent."""
-        import asyncpg
-
-        for pause in self._connector.pauses():
-            pool = self.pool
-            if pool is None or self.closing:
-                raise self._not_running()
-            try:
-                proxy = await pool.acquire()
-            except OSError as error:
-                # The server is away or out of slots. A connection that comes back meanwhile will do as well.
-                self._connector.tell(error, pause)
-                await self._pause(pause)
-                continue
-            except asyncpg.InterfaceError:
-                if self.running:
-                    raise
-                raise self._not_running() from None
-            connection = proxy._con
-            connection.suspect = False
-            if (
-                self._runtime.clock.monotonic() - connection.idle_since < _PING_AFTER
-                and not connection.is_closed()
-            ):
-                return proxy
-            try:
-                await connection.execute("select 1", timeout=_PING_AFTER)
-            except asyncio.CancelledError:
-                await self._drop(pool, proxy)
-                raise
-            except Exception:  # noqa: BLE001 - whatever a dead connection raises, the next one may be alive
-                await self._drop(pool, proxy)
-            else:
-                return proxy
-        raise AssertionError("unreachable")
-
-    async def _pause(self, seconds: float) -> None:
-        self._freed.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._freed.wait()
-
-    @staticmethod
-    async def _drop(pool: Any, proxy: Any) -> None:
-        connection = proxy._con
-        if connection is not None:
-            connection.terminate()
-        with suppress(Exception):
-            await pool.release(proxy)
-
-    def give_back(self, proxy: Any) -> asyncio.Task[None]:
-        """Starts the cleaning of a connection in a task of its own: a cancelled borrower cannot cut it short."""
-        task = asyncio.ensure_future(self._clean(proxy))
-        self._returning.add(task)
-        task.add_done_callback(self._returning.discard)
-        return task
-
-    async def _clean(self, proxy: Any) -> None:
-        connection = proxy._con
-        pool = proxy._holder._pool
-        try:
-            if connection is None or connection.is_closed():
-                await self._drop(pool, proxy)
-                return
-            now = self._runtime.clock.monotonic()
-            if now - connection.born > connection.lifetime:
-                await connection.close(timeout=1.0)
-                return
-            connection.idle_since = now
-            # What asyncpg's Pool.release() does, without its second task: this is one already.
-            connection._on_release()
-            await proxy._holder.release(_SUSPECT_LIMIT if connection.suspect else _RELEASE_LIMIT)
-        except Exception:  # noqa: BLE001 - asyncpg has terminated the connection, and the slot is free
-            if connection is not None:
-                connection.terminate()
-        finally:
-            self._holders.pop(id(proxy), None)
-            self._slots.release()
-            self._freed.set()
+    def draining(self) -> DrainingError:
+        """Return the error of callers who come while the pool closes."""
+        return DrainingError(f"the pool {self._name!r} is closing")
 
     def _not_running(self) -> ProdkitError | RuntimeError:
-        if self.closing:
-            return DrainingError(f"the pool {self._name!r} is closing")
+        if self.state in ("closing", "closed"):
+            return self.draining()
+        if self.state == "forked":
+            return RuntimeError(
+                f"the pool {self._name!r} was started before this process was forked: start it again here"
+            )
+        if self.state == "starting":
+            return RuntimeError(f"the pool {self._name!r} is being initialized, but not yet ready")
         return RuntimeError(f"the pool {self._name!r} is not started: use `async with` or prodkit.running()")
 
-    def _gave_up(self, waited: float) -> ProdkitError:
-        """What to tell a caller whose time is over: the server is away, or all connections are in use."""
-        deadline = Deadline.sooner(None) == 0
-        if self._connector.failing and len(self._holders) < self._max_size:
-            return self._connector.unreachable(waited)
-        stats = self.stats()
-        self._exhausted += 1
-        if self._runtime.events.listened(PoolExhausted):
-            self._runtime.events.emit(
-                PoolExhausted(pool=self._name, waited=waited, size=stats.size, waiting=stats.waiting)
-            )
-        if deadline and waited < self._timeout:
+    def _gave_up(self, waited: float, timeout: float) -> ProdkitError:
+        """Return the error of a caller whose time is over: the server is away, or all connections are in use."""
+        inventory = self.inventory
+        if self.state == "suspended":
+            return PoolExhaustedError(f"the pool {self._name!r} was suspended for {waited:.2f} s of waiting")
+        if inventory.refusal is not None and not inventory.lent:
+            return DatabaseError(str(inventory.refusal))
+        if inventory.connector.failing and len(inventory.lent) < inventory.limit():
+            return inventory.connector.unreachable(waited)
+        error = self._exhausted(waited, f"no connection became free within {waited:.2f} s")
+        if Deadline.sooner(None) == 0 and waited < timeout:
             return DeadlineExceededError(
                 f"the deadline passed after {waited:.2f} s of waiting for a connection", timeout=waited
             )
-        oldest = min(self._holders.values(), default=(0.0, "?"))
+        return error
+
+    def _exhausted(self, waited: float, why: str) -> PoolExhaustedError:
+        inventory = self.inventory
+        stats = self.stats()
+        self.exhausted += 1
+        if self.runtime.events.listened(PoolExhausted):
+            self.runtime.events.emit(
+                PoolExhausted(pool=self._name, waited=waited, size=stats.size, waiting=stats.waiting)
+            )
+        text = f"{why}: {stats.used} of {stats.max_size} in use, {stats.waiting} waiting"
+        oldest = min(inventory.lent, key=lambda each: each.taken, default=None)
+        if oldest is not None:
+            holder = oldest.holder.get_name() if oldest.holder is not None else "?"
+            text += f", the longest held for {stats.oldest_use:.1f} s by {holder}"
+            if site := where(oldest.site):
+                text += f" (acquired at {site})"
         task = asyncio.current_task()
-        mine = sum(holder == task.get_name() for _, holder in self._holders.values()) if task else 0
-        text = (
-            f"no connection became free within {waited:.2f} s: {stats.used} of {self._max_size} in use, "
-            f"{stats.waiting} waiting, the longest held for {stats.oldest_use:.1f} s by {oldest[1]}"
-        )
-        if mine:
-            text += f"; this task holds {mine} itself: pass that connection on instead of taking another"
+        own = [each for each in inventory.lent if each.holder is task]
+        if own:
+            text += f"; this task holds {len(own)} itself"
+            if site := where(own[0].site):
+                text += f" (acquired at {site})"
+            text += ": pass that connection on instead of taking another"
         return PoolExhaustedError(text, size=stats.size, idle=stats.idle, waiting=stats.waiting)
 
 
-class Borrowed:
-    """The borrowing of one connection."""
+def _expire(waiter: Waiter) -> None:
+    if not waiter.future.done():
+        waiter.future.set_exception(TimeoutError())
 
-    __slots__ = ("_lender", "proxy")
 
-    def __init__(self, lender: Lender) -> None:
-        self._lender = lender
-        self.proxy: Any = None
+class Checkout:
+    """The borrowing of one connection: ``async with db.acquire() as connection``, or ``await db.acquire()``."""
+
+    __slots__ = ("_desk", "_timeout", "handle")
+
+    def __init__(self, desk: Desk, timeout: float | None = None) -> None:
+        self._desk = desk
+        self._timeout = timeout
+        self.handle: PooledConnection | None = None
 
     async def __aenter__(self) -> Connection:
-        if self.proxy is not None:
+        if self.handle is not None:
             raise RuntimeError("this connection is already acquired; call acquire() again")
-        self.proxy = await self._lender.take()
-        return self.proxy  # type: ignore[no-any-return]
+        from prodkit.postgres.asyncpg_internals import PooledConnection
+
+        connection = await self._desk.take(timeout=self._timeout, site=_caller())
+        self.handle = PooledConnection(connection, self._desk.drop)
+        return self.handle
+
+    def __await__(self) -> Generator[Any, None, Connection]:
+        """Borrow without a block: :meth:`Pool.release` gives the connection back."""
+        return self.__aenter__().__await__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lost = self.proxy._con is None  # asyncpg takes a dead connection out of its holder's hands
-        await asyncio.shield(self._lender.give_back(self.proxy))
+        lost = self.release()
         if lost and error is not None and type(error).__name__ == "InterfaceError":
             raise DatabaseError("the connection was lost while it was in use") from error
 
+    def release(self) -> bool:
+        """Give the connection back, without waiting for its reset; True when it was found dead."""
+        assert self.handle is not None
+        connection = self.handle._detach()
+        if connection is None:
+            return False
+        lost = connection.is_closed()
+        self._desk.give_back(connection)
+        return lost
+
+    @property
+    def connection(self) -> GuardedConnection | None:
+        """The connection behind the handle, while it is borrowed."""
+        return None if self.handle is None else self.handle.connection
+
     def discard(self) -> None:
-        """Cuts the connection, whose state nobody knows any more; it is replaced when it comes back."""
-        if self.proxy is not None and self.proxy._con is not None:
-            self.proxy._con.terminate()
+        """Cut the connection, whose state is not known; the pool replaces it."""
+        connection = self.connection
+        if connection is not None:
+            connection.terminate()

@@ -1,25 +1,62 @@
-"""Opening connections: with a limit, a few at a time, and again while the server is away."""
+"""Open connections: within a limit, to the server that fits, and ready to be lent."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+import json
+import ssl as tls
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from prodkit.core.runtime import Runtime
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import DatabaseError
-from prodkit.postgres.events import ConnectFailed
+from prodkit.postgres.address import Address, Host, parse
+from prodkit.postgres.events import ConnectFailed, ConnectionOpened
 
 if TYPE_CHECKING:
-    from prodkit.postgres.connection import GuardedConnection
+    from asyncpg import Connection, Record
 
-__all__ = ["Connector"]
+    from prodkit.postgres.asyncpg_internals import GuardedConnection
 
-T = TypeVar("T")
-_AT_ONCE = 2  # a burst must not open fifty backends in the same instant
-_FIRST_WAIT = 0.05
-_LONGEST_WAIT = 0.3
+    Init: TypeAlias = Callable[[Connection[Record]], Awaitable[object]]
+
+__all__ = ["ConnectOptions", "Connector", "ServerFullError"]
+
+_FIRST_WAIT: Final = 0.05
+_LONGEST_WAIT: Final = 0.3
+_STAGGER: Final = 0.15
+_CACHE_SIZE: Final = 100
+_BOUND: Final = 1.25  # the server's own limit is a second net below command_timeout
+
+_FACTS: Final = """\
+select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+       - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0),
+       (select coalesce(sum(numbackends), 0)::int from pg_catalog.pg_stat_database)"""
+
+
+class ServerFullError(ConnectionError):
+    """The server has no slot left for us, or too few for everybody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectOptions:
+    """Options of a new connection. The fields are parameters of :class:`~prodkit.postgres.Pool`."""
+
+    command_timeout: float
+    connect_timeout: float
+    max_lifetime: float
+    idle_in_transaction_timeout: float | None
+    statement_cache_size: int | None
+    application_name: str
+    server_settings: Mapping[str, str]
+    ssl: Any
+    json: bool
+    init: Init | None
+    reserved_slots: int
 
 
 class Connector:
@@ -28,129 +65,282 @@ class Connector:
     def __init__(
         self,
         dsn: str | Revealable,
+        options: ConnectOptions,
         *,
         pool: str,
-        command_timeout: float,
-        connect_timeout: float,
-        max_lifetime: float,
-        statement_cache_size: int | None,
-        application_name: str,
         runtime: Runtime,
         on_read_only: Callable[[], None],
+        on_schema_change: Callable[[GuardedConnection, bool], None],
     ) -> None:
         self._dsn = dsn
+        self.options: ConnectOptions = options
         self._pool = pool
-        self._command_timeout = command_timeout
-        self.connect_timeout = connect_timeout
-        self._max_lifetime = max_lifetime
-        self._statement_cache_size = statement_cache_size
-        self._application_name = application_name
         self._runtime = runtime
         self._on_read_only = on_read_only
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._on_schema_change = on_schema_change
+        self.target: str = ""
+        """``target_session_attrs`` in place of the address's; empty leaves that."""
+        self._cache_size: int | None = options.statement_cache_size
+        self._preferred: Host | None = None
         self._last: BaseException | None = None
-        self.failures = 0
+        self.through_pooler: bool = False
+        """A transaction pooler was found between us and the server."""
+        self.slots: int | None = None
+        """Connections that the server gives to ordinary users in all; None before it was asked."""
+        self.failures: int = 0
         """Attempts that failed so far."""
 
     @property
     def failing(self) -> bool:
-        """Whether the latest attempt failed."""
+        """True when the latest attempt failed."""
         return self._last is not None
 
-    async def open(self, *_: object, **__: object) -> GuardedConnection:
-        """A new connection for asyncpg's pool, in turn. Raises what :meth:`once` raises."""
-        async with self._turns:
-            return await self.once()
-
-    async def persist(self, what: Callable[[], Awaitable[T]]) -> T:
-        """Calls `what` until it works or its caller gives up, unless trying cannot help."""
-        for pause in self.pauses():
-            try:
-                return await what()
-            except OSError as error:
-                self.tell(error, pause)
-                await self._runtime.clock.sleep(pause)
-        raise AssertionError("unreachable")
-
     def pauses(self) -> Iterator[float]:
-        """How long to wait after each failed attempt: jittered, and short enough to be back soon after the server."""
+        """Seconds to wait after each failed attempt: jittered, and short enough to be back soon after the server."""
         wait = _FIRST_WAIT
         while True:
             yield wait * (0.5 + self._runtime.rng.random())
             wait = min(wait * 2, _LONGEST_WAIT)
 
-    def tell(self, error: BaseException, pause: float) -> None:
-        """Emits that an attempt failed."""
+    def report(self, error: BaseException, pause: float) -> None:
+        """Emit that an attempt failed."""
         if self._runtime.events.listened(ConnectFailed):
             name = type(error.__cause__ or error).__name__
             self._runtime.events.emit(ConnectFailed(pool=self._pool, error=name, retry_in=pause))
 
-    async def once(self, *, cache: int | None = None) -> GuardedConnection:
-        """One attempt. Raises OSError where another may succeed, DatabaseError where it cannot."""
-        import asyncpg
+    async def detect_pooler(self) -> None:
+        """Find out whether a transaction pooler stands between us and the server.
 
-        from prodkit.postgres.connection import GuardedConnection, is_lost
+        Behind one, the process that answers is not the one that greeted us. It gets no startup parameters, which a
+        pooler refuses, and no statement cache.
+        """
+        for pause in self.pauses():
+            try:
+                connection = await self._attempt(plain=True)
+            except ConnectionError as error:
+                self.report(error, pause)
+                await self._runtime.clock.sleep(pause)
+                continue
+            try:
+                pid = await connection.fetchval("select pg_backend_pid()")
+                self.through_pooler = pid != connection.get_server_pid()
+            finally:
+                connection.terminate() if connection.is_closed() else await connection.close(timeout=1.0)
+            if self._cache_size is None:
+                self._cache_size = 0 if self.through_pooler else _CACHE_SIZE
+            return
 
-        size = self._statement_cache_size if cache is None else cache
+    async def open(self, *, others: int = 0) -> GuardedConnection:
+        """Make one connection, ready to be lent.
+
+        Args:
+            others: connections that the pool has already; with none, the slots reserved for others do not count.
+
+        Raises:
+            ServerFullError: the server has no slot left for us.
+            ConnectionError: another attempt may succeed.
+            DatabaseError: another attempt cannot succeed.
+        """
+        began = self._runtime.clock.monotonic()
+        connection = await self._attempt(plain=self.through_pooler)
         try:
-            async with asyncio.timeout(self.connect_timeout):
-                connection: Any = await asyncpg.connect(
-                    reveal(self._dsn),
-                    timeout=self.connect_timeout,
-                    command_timeout=self._command_timeout,
-                    statement_cache_size=100 if size is None else size,
-                    connection_class=GuardedConnection,
-                    server_settings={"application_name": self._application_name},
-                )
-        except (ValueError, asyncpg.ClientConfigurationError):
-            self.failures += 1
-            self._last = None
-            # urllib, int() and asyncpg repeat parts of the address: a piece of the password, at worst.
-            raise DatabaseError(
-                "the address of the database cannot be used: check it with env.PostgresUrl"
-            ) from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            self.failures += 1
-            self._last = error
-            again = (
-                isinstance(error, OSError | asyncpg.TooManyConnectionsError)
-                or is_lost(error)
-                or isinstance(error, asyncpg.InternalClientError)
-            )
-            if again:
-                raise ConnectionError(f"{type(error).__name__}") from error
-            raise DatabaseError(f"the server refused the connection: {_told(error)}") from error
+            async with asyncio.timeout(self.options.connect_timeout):
+                if not self.through_pooler:
+                    await self._look_for_room(connection, others)
+                if self.options.init is not None:
+                    await self.options.init(connection)
+        except ServerFullError as error:
+            self._failed(error)
+            connection.terminate()
+            raise
+        except (OSError, DatabaseError) as error:
+            self._failed(error)
+            connection.terminate()
+            raise ConnectionError(type(error).__name__) from error
+        except BaseException:
+            connection.terminate()
+            raise
         self._last = None
         now = self._runtime.clock.monotonic()
         connection.born = connection.idle_since = now
         # Connections opened together must not end together.
-        connection.lifetime = self._max_lifetime * (1.0 - 0.1 * self._runtime.rng.random())
+        connection.ends = now + self.options.max_lifetime * (1.0 - 0.1 * self._runtime.rng.random())
         connection.on_read_only = self._on_read_only
+        connection.on_schema_change = self._on_schema_change
+        if self._runtime.events.listened(ConnectionOpened):
+            self._runtime.events.emit(ConnectionOpened(pool=self._pool, took=now - began))
+        return connection
+
+    async def _look_for_room(self, connection: GuardedConnection, others: int) -> None:
+        row = await connection.fetchrow(_FACTS)
+        if row is None:
+            return
+        self.slots = int(row[0])
+        if others and int(row[1]) > self.slots - self.options.reserved_slots:
+            raise ServerFullError(f"{row[1]} of {row[0]} slots of the server are taken")
+
+    async def _attempt(self, *, plain: bool) -> GuardedConnection:
+        """One connect, without what makes it ours: codecs are set, nothing was asked."""
+        import asyncpg
+
+        from prodkit.postgres.asyncpg_internals import is_lost
+
+        dsn = reveal(self._dsn)
+        address = parse(dsn)
+        if address.problem:
+            raise self._unusable(address.problem)
+        try:
+            async with asyncio.timeout(self.options.connect_timeout):
+                connection = await self._reach(dsn, address, plain)
+        except (ValueError, asyncpg.ClientConfigurationError):
+            # urllib, int() and asyncpg repeat parts of the address: a piece of the password, at worst.
+            raise self._unusable("check it with env.PostgresUrl") from None
+        except tls.SSLError as error:
+            self._failed(error)
+            raise DatabaseError(f"TLS with the database failed: {_said(error)}") from error
+        except FileNotFoundError as error:
+            if error.filename is None:  # a Unix socket whose server has not started
+                self._failed(error)
+                raise ConnectionError(type(error).__name__) from error
+            raise self._unusable("a certificate or key file in it does not exist") from None
+        except asyncpg.TooManyConnectionsError as error:
+            self._failed(error)
+            raise ServerFullError(type(error).__name__) from error
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            self._failed(error)
+            passing = (OSError, asyncpg.InternalClientError, asyncpg.TargetServerAttributeNotMatched)
+            if isinstance(error, passing) or is_lost(error):
+                raise ConnectionError(type(error).__name__) from error
+            raise DatabaseError(f"the server refused the connection: {_said(error)}") from error
+        connection.keep_alive()
+        connection.through_pooler = self.through_pooler
+        if not plain:
+            connection.default_bound = connection.server_bound = self._server_limit or inf
+        if self.options.json:
+            for name in ("json", "jsonb"):
+                await connection.set_type_codec(
+                    name, schema="pg_catalog", encoder=_dumps, decoder=json.loads, format="text"
+                )
+        return connection
+
+    async def _reach(self, dsn: str, address: Address, plain: bool) -> GuardedConnection:
+        hosts = list(address.hosts)
+        if len(hosts) < 2:
+            return await self._connect(dsn, None, self.target or address.target, plain)
+        target = self.target or address.target or "read-write"
+        if self._preferred in hosts:
+            hosts.sort(key=lambda host: host != self._preferred)
+        host, connection = await race(
+            [(host, partial(self._connect, dsn, host, target, plain)) for host in hosts],
+            discard=lambda connection: connection.terminate(),
+        )
+        self._preferred = host
+        return connection
+
+    async def _connect(self, dsn: str, host: Host | None, target: str, plain: bool) -> GuardedConnection:
+        import asyncpg
+
+        from prodkit.postgres.asyncpg_internals import GuardedConnection
+
+        options: dict[str, Any] = {}
+        if host is not None:
+            options |= {"host": host.name, "port": host.port or 5432}
+        if target:
+            options["target_session_attrs"] = target
+        if self.options.ssl is not None:
+            options["ssl"] = self.options.ssl
+        cache = 0 if self._cache_size is None else self._cache_size
+        connection: Any = await asyncpg.connect(
+            dsn,
+            timeout=self.options.connect_timeout,
+            command_timeout=self.options.command_timeout,
+            statement_cache_size=cache,
+            connection_class=GuardedConnection,
+            server_settings=self._settings(plain),
+            **options,
+        )
         return connection  # type: ignore[no-any-return]
 
-    async def detect_pooler(self) -> None:
-        """Turns the statement cache off where a transaction pooler stands between us and the server.
+    @property
+    def _server_limit(self) -> float | None:
+        if "statement_timeout" in self.options.server_settings:
+            return None
+        return self.options.command_timeout * _BOUND
 
-        Behind one, the process that answers is not the one that greeted us.
-        """
-        if self._statement_cache_size is not None:
-            return
-        connection = await self.persist(lambda: self.once(cache=0))
-        try:
-            direct = await connection.fetchval("select pg_backend_pid()") == connection.get_server_pid()
-        finally:
-            await connection.close(timeout=1.0)
-        self._statement_cache_size = 100 if direct else 0
+    def _settings(self, plain: bool) -> dict[str, str]:
+        settings = {"application_name": self.options.application_name}
+        if not plain:
+            if (limit := self._server_limit) is not None:
+                settings["statement_timeout"] = str(max(1, int(limit * 1000)))
+            if (idle := self.options.idle_in_transaction_timeout) is not None:
+                settings["idle_in_transaction_session_timeout"] = str(max(1, int(idle * 1000)))
+        return settings | dict(self.options.server_settings)
 
-    def unreachable(self, waited: float | None) -> DatabaseError:
-        """The error for a caller that waited for a server in vain."""
-        why = _told(self._last) if self._last is not None else "it does not answer"
-        error = DatabaseError(f"the database could not be reached within {waited or 0:.2f} s: {why}")
+    def _failed(self, error: BaseException) -> None:
+        self.failures += 1
+        self._last = error
+
+    def _unusable(self, why: str) -> DatabaseError:
+        self.failures += 1
+        self._last = None
+        return DatabaseError(f"the address of the database cannot be used: {why}")
+
+    def unreachable(self, waited: float) -> DatabaseError:
+        """Return the error for a caller that waited in vain for a server."""
+        why = _said(self._last) if self._last is not None else "it does not answer"
+        error = DatabaseError(f"the database could not be reached within {waited:.2f} s: {why}")
         error.__cause__ = self._last
         return error
 
 
-def _told(error: BaseException) -> str:
-    """What the server or the system said; neither repeats a password."""
+async def race(
+    attempts: list[tuple[Host, Callable[[], Awaitable[GuardedConnection]]]],
+    *,
+    discard: Callable[[GuardedConnection], None],
+) -> tuple[Host, GuardedConnection]:
+    """Start one attempt after the other, 0.15 s apart or as soon as the one before fails; the first success wins.
+
+    A host that does not answer therefore costs 0.15 s, not the whole connect timeout. What succeeds too late goes to
+    `discard`. When all fail, an error that may pass is raised before one that says no.
+    """
+    tasks: dict[asyncio.Task[GuardedConnection], Host] = {}
+    errors: list[BaseException] = []
+    queue = list(attempts)
+    winner: asyncio.Task[GuardedConnection] | None = None
+    try:
+        while winner is None and (queue or tasks):
+            if queue:
+                host, start = queue.pop(0)
+                tasks[asyncio.ensure_future(start())] = host
+            done, _ = await asyncio.wait(
+                tasks, timeout=_STAGGER if queue else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                if (error := task.exception()) is None and winner is None:
+                    winner = task
+                elif error is not None:
+                    errors.append(error)
+                    del tasks[task]
+    finally:
+        for task in tasks:
+            if task is not winner:
+                task.add_done_callback(lambda done: _discard(done, discard))
+                task.cancel()
+    if winner is not None:
+        return tasks[winner], winner.result()
+    raise next((error for error in errors if isinstance(error, OSError)), errors[-1])
+
+
+def _discard(task: asyncio.Task[GuardedConnection], discard: Callable[[GuardedConnection], None]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        discard(task.result())
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _said(error: BaseException) -> str:
+    """The words of the server or the system; neither repeats a password."""
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

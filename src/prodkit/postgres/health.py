@@ -1,4 +1,4 @@
-"""Up, saturated, read-only or down: four states that a pool must not mix up."""
+"""Tell apart four states of a pool: up, saturated, read-only and down."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from prodkit.errors import ProdkitError
 from prodkit.postgres.stats import PoolStats
 
 if TYPE_CHECKING:
+    from prodkit.postgres.asyncpg_internals import GuardedConnection
     from prodkit.postgres.connect import Connector
-    from prodkit.postgres.connection import GuardedConnection
 
 __all__ = ["Answer", "Probe", "verdict"]
 
@@ -22,13 +22,13 @@ _LIMIT = 1.0
 
 
 def verdict(answer: Answer, stats: PoolStats) -> CheckResult:
-    """What the server's `answer` and the pool's `stats` amount to."""
+    """Combine the server's `answer` and the pool's `stats`."""
     details: dict[str, object] = {**asdict(stats)}
     if answer == "down":
         return CheckResult("down", "the database does not answer", {**details, "verdict": "down"})
     if answer == "read_only":
         return CheckResult("degraded", "the database takes no writes", {**details, "verdict": "read_only"})
-    if stats.waiting and stats.used >= stats.max_size:
+    if stats.waiting and stats.used + stats.resetting >= stats.max_size:
         reason = f"all {stats.max_size} connections are in use and {stats.waiting} callers wait"
         return CheckResult("degraded", reason, {**details, "verdict": "saturated"})
     return CheckResult("up", "", {**details, "verdict": "up"})
@@ -43,14 +43,14 @@ class Probe:
         self._turn = asyncio.Lock()
 
     async def ask(self) -> Answer:
-        """The server's answer within a second; a connection that died since the last time is replaced once."""
+        """Return the server's answer within a second; a connection lost since the last time is replaced once."""
         try:
             async with asyncio.timeout(_LIMIT), self._turn:
                 for _ in range(2):
                     fresh = self._connection is None
                     try:
                         if self._connection is None:
-                            self._connection = await self._connector.once()
+                            self._connection = await self._connector.open()
                         row = await self._connection.fetchval("show transaction_read_only", timeout=_LIMIT)
                     except (ProdkitError, OSError):
                         self._drop()
@@ -71,7 +71,7 @@ class Probe:
             connection.terminate()
 
     async def aclose(self) -> None:
-        """Closes the connection; the next question would open another."""
+        """Close the connection; the next :meth:`ask` opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(Exception):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from prodkit.core.check import CheckResult
@@ -13,32 +13,30 @@ from prodkit.core.deadline import Deadline
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
-from prodkit.errors import (
-    MissingExtraError,
-)
-from prodkit.postgres.checkout import Borrowed, Lender
-from prodkit.postgres.connect import Connector
+from prodkit.core.validate import Arguments
+from prodkit.errors import MissingExtraError
+from prodkit.postgres.checkout import Checkout, Desk
+from prodkit.postgres.connect import ConnectOptions, Connector
 from prodkit.postgres.events import PoolDemoted
-from prodkit.postgres.failures import NotSentError
 from prodkit.postgres.health import Probe, verdict
+from prodkit.postgres.inventory import Inventory
+from prodkit.postgres.outcome import NotSentError
+from prodkit.postgres.profiles import DEVELOPMENT, Profile
+from prodkit.postgres.replicas import Reader, Replicas
 from prodkit.postgres.stats import PoolStats
 from prodkit.postgres.transaction import Isolation, Transaction, run_unit
+from prodkit.postgres.upkeep import Upkeep, watch_forks
 
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from prodkit.postgres.transaction import Connection
+    from prodkit.postgres.asyncpg_internals import GuardedConnection
+    from prodkit.postgres.checkout import Connection
+    from prodkit.postgres.connect import Init
 
 __all__ = ["Pool"]
 
 T = TypeVar("T")
-_IDLE_LIFETIME = 300.0
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """An outage is told once an attempt by our events; asyncpg's page of traceback for each says no more."""
-    record.exc_info = record.exc_text = None
-    return True
 
 
 class Pool(Managed):
@@ -51,139 +49,315 @@ class Pool(Managed):
             async with db.transaction() as tx:
                 await tx.execute("insert into …")
 
-    Nothing waits without a limit: a connection for `acquire_timeout`, a statement for `command_timeout`, both
-    never beyond the caller's Deadline. While the server is down or out of slots, callers wait within their limit
-    and connecting is tried again; waiters are served in order. A connection goes back clean: settings, role,
-    temporary tables, locks and listeners of one borrower never reach the next.
+    Nothing waits without a limit: a connection for `acquire_timeout`, a statement for `command_timeout`, both never
+    beyond the caller's Deadline. While the server is down or out of slots, callers wait within their limit and
+    connecting is retried; waiters are served in order. A returned connection is reset by the pool, not by its
+    borrower: settings, role, temporary tables, locks and listeners of one borrower never reach the next.
+
+    Args:
+        dsn: the address, ``postgresql://user:password@host:5432/database``. Several servers are written
+            ``host1,host2``: the one that takes writes is used, also after a failover. A value that hides it, such as
+            ``env.PostgresUrl``, is revealed for each connect, so that a changed password is used.
+        environment: ``development``, ``test``, ``staging`` or ``production``: chooses `min_size` and `max_size` where
+            these are not given (5–20 in development and test, 10–50 in staging and production).
+        min_size: connections kept open. Raise it when bursts follow quiet times.
+        max_size: most connections. Past about ten a core of the server more make it slower.
+        acquire_timeout: seconds that a caller waits for a connection.
+        command_timeout: seconds for each statement that has no ``timeout=`` of its own.
+        connect_timeout: seconds for one connect, `init` included.
+        max_lifetime: seconds after which a connection is replaced, less up to 10 % so that not all end at once.
+        idle_timeout: seconds after which an unused connection above `min_size` is closed; None keeps it.
+        keepalive: seconds after which an idle connection is pinged, so that one whose peer is gone is found before a
+            caller gets it; None: never. Lower it behind a firewall that forgets idle connections.
+        leak_threshold: seconds after which ``pool.held_long`` names the line that acquired a connection; None: never.
+        close_timeout: seconds that :meth:`aclose` waits for borrowers before it cuts them off.
+        idle_in_transaction_timeout: seconds after which the server ends a session that waits inside a transaction;
+            None leaves the server's setting. Not sent through a pooler.
+        statement_cache_size: prepared statements kept for each connection. None: 100, and 0 behind a transaction
+            pooler, which is detected.
+        application_name: the name in ``pg_stat_activity``.
+        server_settings: parameters of each session, such as ``{"search_path": "app"}``. A reset brings them back,
+            which a ``SET`` in `init` would not survive.
+        ssl: an ``ssl.SSLContext``, True, False, or a mode such as ``"require"``; None reads ``sslmode`` of `dsn`.
+        json: json and jsonb arrive as Python values and are written from them. False: as text.
+        init: an async function called with each new connection, for codecs and extensions such as pgvector.
+        fleet: pools of this size that share the server (replicas × workers). ``pool.oversized`` warns at the start
+            when their sum does not fit.
+        reserved_slots: connections of the server that growing leaves free, for people and other services.
+        replicas: the address of read replicas for :attr:`read`, or True for the standbys among the hosts of `dsn`;
+            None: reads go to the primary.
+        max_lag: seconds that a replica may be behind before :attr:`read` uses the primary.
+        name: the name in health, events and errors.
+        runtime: clock, random generator and events.
     """
 
     def __init__(
         self,
         dsn: str | Revealable,
         *,
-        min_size: int = 5,
-        max_size: int = 20,
+        environment: str | None = None,
+        min_size: int | None = None,
+        max_size: int | None = None,
         acquire_timeout: float = 5.0,
         command_timeout: float = 30.0,
         connect_timeout: float = 3.0,
         max_lifetime: float = 1800.0,
+        idle_timeout: float | None = 300.0,
+        keepalive: float | None = 60.0,
+        leak_threshold: float | None = 30.0,
         close_timeout: float = 8.0,
+        idle_in_transaction_timeout: float | None = 60.0,
         statement_cache_size: int | None = None,
         application_name: str = "prodkit",
+        server_settings: Mapping[str, str] | None = None,
+        ssl: SSLContext | str | bool | None = None,
+        json: bool = True,
+        init: Init | None = None,
+        fleet: int = 1,
+        reserved_slots: int = 3,
+        replicas: str | Revealable | bool | None = None,
+        max_lag: float = 5.0,
         name: str = "postgres",
         runtime: Runtime = SYSTEM,
     ) -> None:
-        """`statement_cache_size` None means asyncpg's 100, and 0 where a transaction pooler is found between."""
-        problems = [
-            f"{key} must be a positive number of seconds, got {value!r}"
-            for key, value in (
-                ("acquire_timeout", acquire_timeout),
-                ("command_timeout", command_timeout),
-                ("connect_timeout", connect_timeout),
-                ("max_lifetime", max_lifetime),
-                ("close_timeout", close_timeout),
-            )
-            if not value > 0
-        ]
-        if not 0 <= min_size <= max_size or max_size < 1:
-            problems.append(f"sizes must be 0 <= min_size <= max_size, got {min_size!r} and {max_size!r}")
-        if statement_cache_size is not None and statement_cache_size < 0:
-            problems.append(f"statement_cache_size must not be negative, got {statement_cache_size!r}")
-        if problems:
-            raise ValueError("; ".join(problems))
+        check = Arguments("Pool")
+        check.instance("dsn", dsn, (str, Revealable), "an address")
+        min_size, max_size = _sizes(check, environment, min_size, max_size)
+        seconds = {
+            "acquire_timeout": acquire_timeout,
+            "command_timeout": command_timeout,
+            "connect_timeout": connect_timeout,
+            "max_lifetime": max_lifetime,
+            "close_timeout": close_timeout,
+            "max_lag": max_lag,
+        }
+        maybe = {
+            "idle_timeout": idle_timeout,
+            "keepalive": keepalive,
+            "leak_threshold": leak_threshold,
+            "idle_in_transaction_timeout": idle_in_transaction_timeout,
+        }
+        for key, value in seconds.items():
+            check.seconds(key, value)
+        for key, optional in maybe.items():
+            check.seconds(key, optional, optional=True)
+        check.integer("statement_cache_size", statement_cache_size, minimum=0, optional=True)
+        check.integer("fleet", fleet, minimum=1)
+        check.integer("reserved_slots", reserved_slots, minimum=0)
+        check.text("application_name", application_name)
+        check.text("name", name)
+        check.function("init", init, optional=True)
+        check.instance("runtime", runtime, Runtime, "a Runtime")
+        if server_settings is not None:
+            check.instance("server_settings", server_settings, Mapping, "a mapping of names to texts")
+            for key, setting in dict(server_settings).items():
+                check.text(f"server_settings[{key!r}]", setting, empty=True)
+        check.done()
         self._name = name
-        self._min_size = min_size
-        self._max_size = max_size
         self._acquire_timeout = acquire_timeout
-        self._command_timeout = command_timeout
         self._close_timeout = close_timeout
         self._runtime = runtime
-        self._connector = Connector(
-            dsn,
-            pool=name,
+        options = ConnectOptions(
             command_timeout=command_timeout,
             connect_timeout=connect_timeout,
             max_lifetime=max_lifetime,
+            idle_in_transaction_timeout=idle_in_transaction_timeout,
             statement_cache_size=statement_cache_size,
             application_name=application_name,
+            server_settings=dict(server_settings or {}),
+            ssl=ssl,
+            json=json,
+            init=init,
+            reserved_slots=reserved_slots,
+        )
+        self._connector = Connector(
+            dsn,
+            options,
+            pool=name,
             runtime=runtime,
             on_read_only=self._on_read_only,
+            on_schema_change=self._on_schema_change,
         )
-        self._probe = Probe(self._connector)
-        self._lender = Lender(
+        self._inventory = Inventory(
             name=name,
             min_size=min_size,
             max_size=max_size,
-            timeout=acquire_timeout,
+            reserved_slots=reserved_slots,
             connector=self._connector,
             runtime=runtime,
         )
+        self._desk = Desk(self._inventory, name=name, timeout=acquire_timeout, runtime=runtime)
+        self._probe = Probe(self._connector)
+        self._upkeep = Upkeep(
+            self._desk,
+            name=name,
+            keepalive=keepalive,
+            idle_timeout=idle_timeout,
+            leak_threshold=leak_threshold,
+            fleet=fleet,
+            reserved_slots=reserved_slots,
+        )
+        self._replicas: Replicas | None = None
+        if replicas:
+            address = dsn if replicas is True else replicas
+            self._replicas = Replicas(self, self._twin(address, options, max_size), max_lag=max_lag)
+
+    def _twin(self, dsn: Any, options: ConnectOptions, max_size: int) -> Pool:
+        pool = Pool(
+            dsn,
+            min_size=0,
+            max_size=max_size,
+            acquire_timeout=self._acquire_timeout,
+            command_timeout=options.command_timeout,
+            connect_timeout=options.connect_timeout,
+            max_lifetime=options.max_lifetime,
+            close_timeout=self._close_timeout,
+            statement_cache_size=options.statement_cache_size,
+            application_name=options.application_name,
+            server_settings=options.server_settings,
+            ssl=options.ssl,
+            json=options.json,
+            init=options.init,
+            name=f"{self._name}-read",
+            runtime=self._runtime,
+        )
+        pool._connector.target = "prefer-standby"
+        return pool
 
     @property
     def name(self) -> str:
-        """How health reports and events call this pool."""
+        """The name of this pool in health and events."""
         return self._name
 
     @property
     def running(self) -> bool:
-        """Whether connections can be had: between ``start`` and ``aclose``."""
-        return self._lender.running
+        """True between :meth:`start` and :meth:`aclose`."""
+        return self._desk.state in ("running", "suspended")
+
+    @property
+    def read(self) -> Reader:
+        """Reads on a replica that is not too far behind, else on the primary; on this pool without ``replicas=``."""
+        return Reader(self, self._replicas)
 
     async def start(self) -> None:
-        """Opens `min_size` connections. Waits `acquire_timeout` for a server that is still starting.
+        """Open `min_size` connections; wait `acquire_timeout` for a server that is still starting.
 
-        Raises DatabaseError when the server cannot be reached or refuses us, MissingExtraError without asyncpg.
+        Raises:
+            DatabaseError: the server cannot be reached or refuses us.
+            MissingExtraError: asyncpg is not installed.
         """
-        if self._lender.pool is not None:
+        desk, inventory = self._desk, self._inventory
+        if desk.state == "starting":
+            raise RuntimeError(f"the pool {self._name!r} is being initialized in another task")
+        if desk.state in ("running", "suspended", "closing"):
             raise RuntimeError(f"the pool {self._name!r} has already been started")
         try:
-            import asyncpg
-
-            from prodkit.postgres.connection import GuardedConnection
+            import asyncpg  # noqa: F401
         except ModuleNotFoundError as error:
             if error.name != "asyncpg":
                 raise
             raise MissingExtraError.named("asyncpg", "postgres") from None
-        logging.getLogger("asyncpg.pool").addFilter(_without_traceback)
-
-        async def fill() -> Any:
-            return await asyncpg.create_pool(
-                min_size=self._min_size,
-                max_size=self._max_size,
-                connect=self._connector.open,
-                connection_class=GuardedConnection,
-                max_inactive_connection_lifetime=_IDLE_LIFETIME,
-            )
-
-        self._lender.closing = False
+        desk.state = "starting"
+        desk.loop = asyncio.get_running_loop()
         budget = Deadline.sooner(self._acquire_timeout)
         limit = asyncio.timeout(budget)
         try:
             async with limit:
                 await self._connector.detect_pooler()
-                pool = await self._connector.persist(fill)
+                inventory.refusal = None
+                inventory.growing = True
+                await self._fill()
+                if self._replicas is not None:
+                    await self._replicas.start()
         except TimeoutError:
+            self._undo_start()
             if not limit.expired():
                 raise
-            raise self._connector.unreachable(budget) from None
-        self._lender.pool = pool
+            raise self._connector.unreachable(budget or 0.0) from None
+        except BaseException:
+            self._undo_start()
+            raise
+        inventory.lending = True
+        desk.state = "running"
+        watch_forks(desk)
+        self._upkeep.start()
+
+    async def _fill(self) -> None:
+        inventory = self._inventory
+        inventory.consider()
+        while inventory.size < min(inventory.min_size, inventory.limit()):
+            await inventory.changed()
+            if inventory.refusal is not None:
+                raise inventory.refusal
+
+    def _undo_start(self) -> None:
+        self._inventory.stop()
+        self._inventory.cut()
+        self._desk.state = "new"
 
     async def aclose(self) -> None:
-        """Waits for the borrowers, at most `close_timeout` seconds, and closes every connection."""
-        lender = self._lender
-        lender.closing = True
-        await self._probe.aclose()
-        pool, lender.pool = lender.pool, None
-        if pool is not None:
-            await lender.close(pool, self._close_timeout)
+        """End all waits, wait `close_timeout` seconds for the borrowers, and close every connection."""
+        desk, inventory = self._desk, self._inventory
+        if desk.state not in ("running", "suspended"):
+            return
+        desk.state = "closing"
+        inventory.stop()
+        inventory.fail_queue(desk.draining())
+        try:
+            if self._replicas is not None:
+                await self._replicas.aclose()
+            await self._upkeep.stop()
+            await self._probe.aclose()
+            async with asyncio.timeout(self._close_timeout):
+                await inventory.drained()
+        except TimeoutError:
+            pass
+        finally:
+            inventory.cut()
+            desk.state = "closed"
 
-    def acquire(self) -> AbstractAsyncContextManager[Connection]:
-        """``async with db.acquire() as connection``: one connection, given back clean.
+    def suspend(self) -> None:
+        """Lend nothing until :meth:`resume`: callers wait within their limits, borrowers finish. For a switchover."""
+        if self._desk.state == "running":
+            self._desk.state = "suspended"
+            self._inventory.lending = False
 
-        Raises PoolExhaustedError when none became free in time, DatabaseError when the server could not be
-        reached meanwhile, DeadlineExceededError when the deadline came first, DrainingError while closing.
+    def resume(self) -> None:
+        """Lend again after :meth:`suspend`."""
+        if self._desk.state == "suspended":
+            self._desk.state = "running"
+            self._inventory.lending = True
+            self._inventory.feed()
+            self._inventory.consider()
+
+    def acquire(self, *, timeout: float | None = None) -> Checkout:
+        """Borrow one connection: ``async with db.acquire() as connection``.
+
+        ``connection = await db.acquire()`` works too; then :meth:`release` must give it back.
+
+        Args:
+            timeout: seconds to wait, in place of `acquire_timeout`.
+
+        Raises:
+            PoolExhaustedError: none became free in time.
+            DatabaseError: the server could not be reached, or refuses us.
+            DeadlineExceededError: the deadline came first.
+            DrainingError: the pool is closing.
         """
-        return Borrowed(self._lender)
+        return Checkout(self._desk, timeout)
+
+    async def release(self, connection: Any) -> None:
+        """Give back a connection of ``await db.acquire()``; one that was given back already is left alone.
+
+        Args:
+            connection: what ``acquire()`` returned.
+        """
+        detach = getattr(connection, "_detach", None)
+        if detach is None:
+            raise TypeError(f"release takes a connection of acquire(), got {type(connection).__name__}")
+        found = detach()
+        if found is not None:
+            self._desk.give_back(found)
 
     @overload
     def transaction(
@@ -193,6 +367,7 @@ class Pool(Managed):
         isolation: Isolation | None = None,
         readonly: bool = False,
         deferrable: bool = False,
+        resolvable: bool = False,
     ) -> AbstractAsyncContextManager[Connection]: ...
     @overload
     def transaction(
@@ -202,6 +377,7 @@ class Pool(Managed):
         isolation: Isolation | None = None,
         readonly: bool = False,
         deferrable: bool = False,
+        resolvable: bool = False,
         attempts: int = 2,
     ) -> Awaitable[T]: ...
     def transaction(
@@ -211,71 +387,148 @@ class Pool(Managed):
         isolation: Isolation | None = None,
         readonly: bool = False,
         deferrable: bool = False,
+        resolvable: bool = False,
         attempts: int = 2,
     ) -> Any:
-        """A transaction in one of two forms.
+        """Open a transaction, in one of two forms.
 
-        ``async with db.transaction() as tx`` runs its block once. ``await db.transaction(work)`` calls
-        ``work(tx)`` and may call it a second time (`attempts` in all) when the first run committed nothing: after
-        a serialization failure, a deadlock, a changed schema or a lost connection. So `work` does nothing that
-        it must not do twice, besides what it does through ``tx``.
+        ``async with db.transaction() as tx`` runs its block once. ``await db.transaction(work)`` calls ``work(tx)``
+        and calls it again when the run before committed nothing: after a serialization failure, a deadlock, a changed
+        schema or a lost connection. So `work` does nothing that it must not do twice, besides what it does through
+        ``tx``.
 
-        Raises CommitUnknownError when the connection was lost during COMMIT.
+        Args:
+            work: an async function of one connection; None for the block form.
+            isolation: ``read_committed``, ``repeatable_read`` or ``serializable``; None for the server's default.
+            readonly: refuse writes.
+            deferrable: wait for a safe snapshot (with ``serializable`` and `readonly`).
+            resolvable: ask for the transaction's id before COMMIT, one more round trip, so that
+                ``CommitUnknownError.resolve()`` can look up what became of it.
+            attempts: runs in all.
+
+        Raises:
+            CommitUnknownError: the connection was lost during COMMIT. A caller cancelled during COMMIT gets a
+                CancelledError with it as the cause.
         """
         options = {"isolation": isolation, "readonly": readonly, "deferrable": deferrable}
         if work is None:
-            return Transaction(self, options)
+            return Transaction(self._desk, options, resolvable=resolvable)
         if not callable(work):
             raise TypeError(
                 f"transaction takes an async function of one connection, got {work!r}: pass the function"
             )
-        if attempts < 1:
-            raise ValueError(f"attempts must be at least 1, got {attempts!r}")
-        return run_unit(self, work, options, attempts)
+        check = Arguments("transaction")
+        check.integer("attempts", attempts, minimum=1)
+        check.done()
+        return run_unit(
+            self._desk,
+            work,
+            options,
+            name=self._name,
+            attempts=attempts,
+            resolvable=resolvable,
+            refresh=self._refresh,
+        )
 
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> list[Record]:
-        """All rows of one statement."""
-        rows: list[Record] = await self._once("fetch", query, *args, timeout=timeout)
+        """Return all rows of one statement.
+
+        Args:
+            query: one statement, with ``$1``, ``$2``… for its arguments.
+            args: the arguments.
+            timeout: seconds, in place of `command_timeout`.
+        """
+        rows: list[Record] = await self._once("fetch", query, args, {"timeout": timeout})
         return rows
 
     async def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Record | None:
-        """The first row, or None."""
-        row: Record | None = await self._once("fetchrow", query, *args, timeout=timeout)
+        """Return the first row, or None.
+
+        Args:
+            query: one statement.
+            args: its arguments.
+            timeout: seconds, in place of `command_timeout`.
+        """
+        row: Record | None = await self._once("fetchrow", query, args, {"timeout": timeout})
         return row
 
     async def fetchval(self, query: str, *args: object, column: int = 0, timeout: float | None = None) -> Any:
-        """One column of the first row, or None."""
-        return await self._once("fetchval", query, *args, column=column, timeout=timeout)
+        """Return one column of the first row, or None.
+
+        Args:
+            query: one statement.
+            args: its arguments.
+            column: the column's index.
+            timeout: seconds, in place of `command_timeout`.
+        """
+        return await self._once("fetchval", query, args, {"column": column, "timeout": timeout})
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
-        """Runs one statement, or several without arguments, and returns the server's tag, ``UPDATE 3``."""
-        return str(await self._once("execute", query, *args, timeout=timeout))
+        """Run one statement, or several without arguments, and return the server's tag, such as ``UPDATE 3``.
+
+        Args:
+            query: the statement.
+            args: its arguments.
+            timeout: seconds, in place of `command_timeout`.
+        """
+        return str(await self._once("execute", query, args, {"timeout": timeout}))
 
     async def executemany(self, query: str, args: Iterable[Any], *, timeout: float | None = None) -> None:
-        """Runs one statement for each sequence of `args`: all of them, or none."""
-        await self._once("executemany", query, list(args), timeout=timeout)
+        """Run one statement for each sequence of `args`: all of them, or none.
 
-    async def _once(self, method: str, *args: Any, **options: Any) -> Any:
-        """One statement on a connection of its own; again on the next one while it could not even be sent."""
-        for _ in range(self._max_size):
+        Args:
+            query: the statement.
+            args: sequences of arguments.
+            timeout: seconds for all, in place of `command_timeout`.
+        """
+        await self._once("executemany", query, (list(args),), {"timeout": timeout})
+
+    async def _once(self, method: str, query: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Run one statement on a connection of its own; again where the first try provably did nothing."""
+        desk = self._desk
+        stale = False
+        while True:
+            connection = await desk.take()
             try:
-                async with Borrowed(self._lender) as connection:
-                    return await getattr(connection, method)(*args, **options)
+                return await getattr(connection, method)(query, *args, **options)
             except NotSentError:
                 continue
-        raise self._connector.unreachable(None)
+            except Exception as error:
+                if stale or not self._retry_stale(connection, error, query):
+                    raise
+                stale = True
+            finally:
+                desk.give_back(connection)
+
+    def _retry_stale(self, connection: GuardedConnection, error: Exception, query: str) -> bool:
+        """Return True when `error` came from a stale cache and the statement can run again.
+
+        The server refused it, or it ran and its rows could not be read: then only a query is run again.
+        """
+        import asyncpg
+
+        from prodkit.postgres.asyncpg_internals import is_stale
+
+        if not is_stale(error):
+            return False
+        self._refresh()
+        words = query.split(None, 1)
+        reads = bool(words) and words[0].lower() in ("select", "values", "table", "show")
+        return reads or not isinstance(error, asyncpg.OutdatedSchemaCacheError)
+
+    def _refresh(self) -> None:
+        self._inventory.generation += 1
 
     async def expire_connections(self) -> None:
-        """Replaces every connection before its next use: after a schema change, a fail-over, a new password."""
-        if self._lender.pool is not None:
-            await self._lender.pool.expire_connections()
+        """Replace every connection before its next use: after a schema change, a failover, a new password."""
+        self._refresh()
 
     def stats(self) -> PoolStats:
-        """The pool in numbers."""
-        return self._lender.stats()
+        """Return the pool in numbers."""
+        return self._desk.stats()
 
     async def check(self) -> CheckResult:
-        """Asks the server over a connection of its own, so that a full pool is not taken for a dead server.
+        """Ask the server over a connection of its own, so that a full pool is not taken for a dead server.
 
         ``details["verdict"]`` is ``up``, ``saturated`` or ``read_only`` (both degraded), or ``down``.
         """
@@ -284,11 +537,38 @@ class Pool(Managed):
         return verdict(await self._probe.ask(), self.stats())
 
     def __repr__(self) -> str:
-        state = "running" if self.running else "closing" if self._lender.closing else "not started"
-        return f"Pool({self._name!r}, min_size={self._min_size}, max_size={self._max_size}, {state})"
+        sizes = f"min_size={self._inventory.min_size}, max_size={self._inventory.max_size}"
+        state = "not started" if self._desk.state == "new" else self._desk.state
+        return f"Pool({self._name!r}, {sizes}, {state})"
 
     def _on_read_only(self) -> None:
-        if self._lender.pool is not None:
-            self._lender.pool._generation += 1  # what expire_connections() does, without a coroutine
+        self._refresh()
         if self._runtime.events.listened(PoolDemoted):
             self._runtime.events.emit(PoolDemoted(pool=self._name))
+
+    def _on_schema_change(self, connection: GuardedConnection, types: bool) -> None:
+        for each in (*self._inventory.idle, *self._inventory.lent, *self._inventory.pending):
+            if each is not connection:
+                each.drop_caches(types=types)
+
+
+def _sizes(check: Arguments, environment: object, min_size: object, max_size: object) -> tuple[int, int]:
+    """Fill in the sizes that were not given from the environment's profile; one that is given bounds the other."""
+    profile = DEVELOPMENT
+    if environment is not None:
+        check.attempt(lambda: Profile.of(str(environment)))
+        with suppress(ValueError):
+            profile = Profile.of(str(environment))
+    check.integer("min_size", min_size, minimum=0, optional=True)
+    check.integer("max_size", max_size, minimum=1, optional=True)
+    low = min_size if isinstance(min_size, int) else None
+    high = max_size if isinstance(max_size, int) else None
+    if low is None:
+        low = profile.min_size if high is None else max(0, min(profile.min_size, high))
+    if high is None:
+        high = max(profile.max_size, low)
+    check.that(
+        low <= high,
+        f"min_size must not be above max_size, got min_size={min_size!r} and max_size={max_size!r}",
+    )
+    return low, high

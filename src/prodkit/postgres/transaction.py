@@ -1,125 +1,232 @@
-"""Transactions that say what became of them, and units of work that may run twice."""
+"""Transactions whose outcome is known, and units of work that may run twice."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from prodkit.errors import CallTimeoutError, DatabaseError, DeadlineExceededError
+from prodkit.postgres.checkout import Checkout, Desk
 from prodkit.postgres.events import TransactionRerun
-from prodkit.postgres.failures import CommitUnknownError
+from prodkit.postgres.outcome import CommitOutcome, CommitUnknownError
 
 if TYPE_CHECKING:
-    from asyncpg import Record
-    from asyncpg.pool import PoolConnectionProxy
-
-    from prodkit.postgres.pool import Pool
-
-    Connection: TypeAlias = PoolConnectionProxy[Record]
+    from prodkit.postgres.asyncpg_internals import GuardedConnection
+    from prodkit.postgres.checkout import Connection
 
 __all__ = ["Isolation", "Transaction", "run_unit"]
 
 T = TypeVar("T")
-_BEGINNINGS = 3
 Isolation: TypeAlias = Literal["read_uncommitted", "read_committed", "repeatable_read", "serializable"]
+_STATUS: Final = "select pg_catalog.pg_xact_status($1::text::xid8)"
+_RESOLVE_LIMIT: Final = 10.0
 
 
 class Transaction:
-    """``async with db.transaction() as tx``: a connection inside BEGIN … COMMIT, or ROLLBACK after an error."""
+    """``async with db.transaction() as tx``: a connection inside BEGIN … COMMIT, or ROLLBACK after an error.
 
-    __slots__ = ("_acquired", "_options", "_pool", "_started")
+    Args:
+        desk: lends the connection.
+        options: ``isolation``, ``readonly`` and ``deferrable`` of asyncpg's transaction.
+        resolvable: ask for the transaction's id before COMMIT, so that a lost reply can be looked up.
+    """
 
-    def __init__(self, pool: Pool, options: dict[str, Any]) -> None:
-        self._pool = pool
+    __slots__ = ("_checkout", "_desk", "_options", "_resolvable", "_started", "_xid")
+
+    def __init__(self, desk: Desk, options: dict[str, Any], *, resolvable: bool = False) -> None:
+        self._desk = desk
         self._options = options
-        self._acquired: Any = None
+        self._resolvable = resolvable
+        self._checkout: Checkout | None = None
         self._started: Any = None
+        self._xid: str | None = None
 
     async def __aenter__(self) -> Connection:
-        if self._acquired is not None:
+        if self._checkout is not None:
             raise RuntimeError("this transaction is already entered; call transaction() again")
-        for left in reversed(range(_BEGINNINGS)):
-            self._acquired = self._pool.acquire()
-            connection = await self._acquired.__aenter__()
+        for left in reversed(range(self._desk.inventory.max_size + 2)):
+            checkout = Checkout(self._desk)
+            connection = await checkout.__aenter__()
             try:
                 self._started = connection.transaction(**self._options)
                 await self._started.start()
             except BaseException as error:
-                await self._acquired.__aexit__(type(error), error, error.__traceback__)
+                checkout.release()
                 if isinstance(error, DatabaseError) and left:
                     continue  # a connection that died idle; a BEGIN that was lost has done nothing
                 raise
-            return connection  # type: ignore[no-any-return]
+            self._checkout = checkout
+            return connection
         raise AssertionError("unreachable")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if error is None:
-                await self._commit()
-            else:
-                await self._roll_back()
-        finally:
-            await self._acquired.__aexit__(kind, error, trace)
+        checkout = self._checkout
+        assert checkout is not None
+        connection = checkout.connection
+        if connection is None or connection.is_closed():
+            checkout.release()
+            self._raise_lost(error)
+            return
+        if error is None:
+            await self._commit(checkout, connection)
+            return
+        if isinstance(error, Exception):
+            try:
+                await self._started.rollback()
+            except Exception:  # noqa: BLE001 - the error of the block is the one to raise
+                checkout.discard()
+            finally:
+                checkout.release()
+        else:
+            # Cancelled: the caller leaves at once, the reset of the connection rolls back.
+            checkout.release()
 
-    async def _commit(self) -> None:
-        try:
-            await self._started.commit()
-        except asyncio.CancelledError as error:
-            error.add_note("cancelled while COMMIT was under way: it may or may not have taken effect")
-            raise
-        except DeadlineExceededError as error:
-            if error.timeout is None:  # COMMIT was never sent: the reset of the connection rolls back
+    @staticmethod
+    def _raise_lost(error: BaseException | None) -> None:
+        if error is None:
+            raise DatabaseError("the connection was lost before COMMIT; nothing was committed")
+        if type(error).__name__ == "InterfaceError":
+            raise DatabaseError("the connection was lost while it was in use") from error
+
+    async def _commit(self, checkout: Checkout, connection: GuardedConnection) -> None:
+        """Send COMMIT in a task of its own, so that a cancelled caller neither cuts it short nor hides its outcome.
+
+        After the reply nothing on this path waits: a cancellation shows at the caller's next ``await``.
+        """
+        if self._resolvable:
+            try:
+                self._xid = await connection.fetchval("select pg_catalog.pg_current_xact_id()::text")
+            except BaseException:
+                checkout.release()
                 raise
-            raise CommitUnknownError("the deadline passed during COMMIT; its outcome is unknown") from error
-        except CallTimeoutError as error:
-            raise CommitUnknownError("no answer to COMMIT; its outcome is unknown") from error
-        except DatabaseError as error:
-            raise CommitUnknownError(
-                "the connection was lost during COMMIT; its outcome is unknown"
-            ) from error
-        except Exception as error:
-            if self._acquired.proxy._con is None:  # it died before COMMIT could be sent
+        commit = asyncio.ensure_future(self._started.commit())
+        try:
+            await asyncio.shield(commit)
+        except asyncio.CancelledError as error:
+            if commit.cancelled():  # the loop is going down
+                checkout.discard()
+                checkout.release()
+                raise
+            unknown = self._unknown("cancelled during COMMIT", commit)
+            if not commit.done():
+                # The connection goes back when the reply has come; its handle is the block's no more.
+                commit.add_done_callback(lambda _: _settle(commit, checkout))
+                raise error from unknown
+            _settle(commit, checkout)
+            if isinstance(commit.exception(), Exception) and not _unclear(commit.exception()):
+                raise error from commit.exception()
+            raise error from unknown
+        except BaseException as error:
+            gone = connection.is_closed()
+            checkout.release()
+            if isinstance(error, DeadlineExceededError) and error.timeout is None:
+                raise  # COMMIT was not sent: the reset of the connection rolls back
+            if isinstance(error, CallTimeoutError):
+                what = "the deadline passed during COMMIT" if _by_deadline(error) else "no answer to COMMIT"
+                raise self._unknown(what, commit) from error
+            if isinstance(error, DatabaseError):
+                raise self._unknown("the connection was lost during COMMIT", commit) from error
+            if gone and type(error).__name__ == "InterfaceError":
                 raise DatabaseError("the connection was lost before COMMIT; nothing was committed") from error
             raise
+        checkout.release()
 
-    async def _roll_back(self) -> None:
-        try:
-            await self._started.rollback()
-        except Exception:  # noqa: BLE001 - the error that brought us here is the one to tell
-            self._acquired.discard()
+    def _unknown(self, what: str, commit: asyncio.Future[None]) -> CommitUnknownError:
+        error = CommitUnknownError(f"{what}; its outcome is unknown")
+        desk, xid = self._desk, self._xid
+
+        async def resolve() -> CommitOutcome:
+            return await _resolve(desk, xid, commit)
+
+        error.resolver = resolve
+        return error
+
+
+def _by_deadline(error: BaseException) -> bool:
+    return isinstance(error, DeadlineExceededError)
+
+
+def _unclear(error: BaseException | None) -> bool:
+    """Return True when COMMIT's `error` leaves open whether it took effect."""
+    if isinstance(error, DeadlineExceededError) and error.timeout is None:
+        return False
+    return isinstance(error, CallTimeoutError | DatabaseError | OSError)
+
+
+def _settle(commit: asyncio.Future[None], checkout: Checkout) -> None:
+    if commit.cancelled():
+        checkout.discard()
+    else:
+        commit.exception()
+    checkout.release()
+
+
+async def _resolve(desk: Desk, xid: str | None, commit: asyncio.Future[None]) -> CommitOutcome:
+    """Wait for a reply that may still come, then ask the server about the transaction's id."""
+    if not commit.done():
+        await asyncio.wait((commit,), timeout=_RESOLVE_LIMIT)
+    if commit.done() and not commit.cancelled():
+        error = commit.exception()
+        if error is None:
+            return CommitOutcome.COMMITTED
+        if not _unclear(error):
+            return CommitOutcome.ABORTED
+    if xid is None:
+        return CommitOutcome.UNKNOWN
+    try:
+        async with asyncio.timeout(_RESOLVE_LIMIT):
+            while True:
+                connection = await desk.take()
+                try:
+                    status = await connection.fetchval(_STATUS, xid)
+                finally:
+                    desk.give_back(connection)
+                if status != "in progress":
+                    return CommitOutcome(status) if status else CommitOutcome.UNKNOWN
+                await desk.runtime.clock.sleep(0.05)
+    except (TimeoutError, DatabaseError):
+        return CommitOutcome.UNKNOWN
 
 
 async def run_unit(
-    pool: Pool, work: Callable[[Connection], Awaitable[T]], options: dict[str, Any], attempts: int
+    desk: Desk,
+    work: Callable[[Connection], Awaitable[T]],
+    options: dict[str, Any],
+    *,
+    name: str,
+    attempts: int,
+    resolvable: bool,
+    refresh: Callable[[], None],
 ) -> T:
-    """Runs `work` in a transaction, again when it failed in a way that committed nothing and may now pass."""
+    """Run `work` in a transaction, again when it failed in a way that committed nothing and may now pass."""
     for attempt in range(1, attempts + 1):
         try:
-            async with Transaction(pool, options) as connection:
+            async with Transaction(desk, options, resolvable=resolvable) as connection:
                 return await work(connection)
         except Exception as error:
-            if attempt == attempts or not await _may_pass_now(pool, error):
+            if attempt == attempts or not _may_pass_now(desk, error, refresh):
                 raise
-            events = pool._runtime.events
+            events = desk.runtime.events
             if events.listened(TransactionRerun):
-                events.emit(TransactionRerun(pool=pool.name, attempt=attempt, error=type(error).__name__))
+                events.emit(TransactionRerun(pool=name, attempt=attempt, error=type(error).__name__))
     raise AssertionError("unreachable")
 
 
-async def _may_pass_now(pool: Pool, error: Exception) -> bool:
-    """Whether a second run has a chance; all of these happen before anything is committed."""
+def _may_pass_now(desk: Desk, error: Exception, refresh: Callable[[], None]) -> bool:
+    """Return True when a second run has a chance; each of these happens before anything is committed."""
     import asyncpg
+
+    from prodkit.postgres.asyncpg_internals import is_stale
 
     if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
         return True
-    stale_type = isinstance(error, asyncpg.InternalServerError) and "cache lookup failed" in str(error)
-    if stale_type or isinstance(
-        error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError
-    ):
-        await pool.expire_connections()
+    if is_stale(error):
+        refresh()
         return True
-    return isinstance(error, DatabaseError) and not isinstance(error, CommitUnknownError) and pool.running
+    if isinstance(error, CommitUnknownError) or desk.state != "running":
+        return False
+    return isinstance(error, DatabaseError)

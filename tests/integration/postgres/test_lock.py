@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from prodkit import Deadline, postgres
-from prodkit.errors import CallTimeoutError, DeadlineExceededError
+from prodkit.errors import CallTimeoutError, DatabaseError, DeadlineExceededError
 
 pytestmark = pytest.mark.integration
 
@@ -43,13 +43,20 @@ async def test_it_gives_up_in_time_and_is_free_when_the_holder_dies(postgres_url
             with Deadline.after(0.05), pytest.raises(DeadlineExceededError):
                 async with postgres.advisory_lock(waiter, "x", poll=0.01):
                     pass
-        lock = postgres.advisory_lock(holder, "x")
-        await lock.__aenter__()
-        holder.terminate()
+        entered = asyncio.Event()
+
+        async def hold() -> None:
+            async with postgres.advisory_lock(holder, "x"):
+                entered.set()
+                await asyncio.sleep(60)
+
+        task = asyncio.create_task(hold())
+        await entered.wait()
+        await waiter.fetchval("select pg_terminate_backend($1)", holder.get_server_pid())
+        with pytest.raises(DatabaseError, match="the lock 'x' with it"):
+            await task
         async with postgres.advisory_lock(waiter, "x", timeout=5, poll=0.01):
             pass
-        with pytest.raises(asyncpg.InterfaceError):
-            await lock.__aexit__(None, None, None)
     finally:
         await waiter.close()
 

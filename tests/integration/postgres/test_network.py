@@ -27,6 +27,8 @@ async def test_a_silent_network_holds_nobody_beyond_the_limits(proxy: Proxy, pos
     url = proxy.url_for(postgres_url)
     async with postgres.Pool(url, min_size=1, max_size=2, command_timeout=0.3, connect_timeout=0.5) as db:
         assert await db.fetchval("select 1") == 1
+        while not db.stats().idle:
+            await asyncio.sleep(0.005)
         proxy.stall()
         started = time.monotonic()
         with pytest.raises(CallTimeoutError):

@@ -2,15 +2,33 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from prodkit import postgres
+from prodkit.postgres.softdelete import RestoreConflictError
 
 pytestmark = pytest.mark.integration
+EXPERTS = postgres.SoftDelete("expert", children=(postgres.SoftDelete("chat", parent="expert_id"),))
 
 
-async def test_delete_restore_purge(postgres_url: str) -> None:
+@pytest.fixture
+async def db(postgres_url: str) -> AsyncIterator[postgres.Pool]:
+    async with postgres.Pool(postgres_url, min_size=1, max_size=4) as db:
+        await db.execute(
+            """create table expert (id int primary key, email text);
+               create table chat (id int primary key, expert_id int not null references expert on delete cascade);"""
+        )
+        await db.execute(EXPERTS.migration(unique=["email"]))
+        await db.execute(EXPERTS.migration(unique=["email"]))  # may run twice
+        await db.execute("insert into expert select n, 'e' || n from generate_series(1, 6) n")
+        await db.execute("insert into chat select n, 1 + n % 3 from generate_series(1, 9) n")
+        yield db
+
+
+async def test_the_statements_delete_restore_and_purge(postgres_url: str) -> None:
     soft = postgres.SoftDelete("expert")
     one, two = uuid.uuid4(), uuid.uuid4()
     async with postgres.Pool(postgres_url, min_size=1, max_size=3) as db:
@@ -29,20 +47,109 @@ async def test_delete_restore_purge(postgres_url: str) -> None:
         assert await db.execute(soft.purge, 90, 2) == "DELETE 1"
 
 
-async def test_a_row_restored_during_the_purge_stays(postgres_url: str) -> None:
-    soft = postgres.SoftDelete("expert")
-    async with postgres.Pool(postgres_url, min_size=2, max_size=3) as db:
-        await db.execute(f"create table expert (id int primary key); alter table expert {soft.columns}")
-        await db.execute(
-            "insert into expert select n, now() - interval '1 year' from generate_series(1, 2) n"
-        )
+async def test_a_deletion_comes_back_whole_and_alone(db: postgres.Pool) -> None:
+    async with db.transaction() as tx:
+        await postgres.SoftDelete("chat").remove(tx, 3)  # a chat of expert 1, deleted earlier on its own
+    async with db.transaction() as tx:
+        deletion = await EXPERTS.remove(tx, 1, 99, reason="closed by the user")
+    assert deletion.rows == {"expert": 1, "chat": 2}
+    assert (
+        await db.fetchval("select reason from prodkit_deletions where id = $1", deletion.id)
+        == "closed by the user"
+    )
+    assert await db.fetchval("select count(*) from expert_live") == 5
+    async with db.transaction() as tx:
+        assert (await EXPERTS.bring_back(tx, deletion.id)).rows == {"expert": 1, "chat": 2}
+    assert await db.fetchval("select array_agg(id) from chat where deleted_at is not null") == [3]
+
+
+async def test_a_key_that_was_taken_is_a_typed_conflict(db: postgres.Pool) -> None:
+    async with db.transaction() as tx:
+        deletion = await EXPERTS.remove(tx, 1)
+    await db.execute(f"insert into expert values (7, 'e1') on conflict (email) {EXPERTS.conflict} do nothing")
+    with pytest.raises(RestoreConflictError, match="expert_email_live") as caught:
         async with db.transaction() as tx:
-            await tx.execute("update expert set deleted_at = null where id = 1")
-            async with asyncio.timeout(2):
-                assert await db.execute(soft.purge, 90, 10) == "DELETE 1"
-        assert await db.fetchval("select array_agg(id) from expert") == [1]
+            await EXPERTS.bring_back(tx, deletion.id)
+    assert (caught.value.constraint, caught.value.table) == ("expert_email_live", "expert")
+    assert await db.fetchval("select deleted_at is not null from expert where id = 1")
 
 
-def test_names_are_checked() -> None:
-    with pytest.raises(ValueError, match="plain lower-case SQL name"):
-        postgres.SoftDelete("expert; drop table x")
+async def test_a_live_child_below_a_deleted_parent_is_refused(db: postgres.Pool) -> None:
+    async with db.transaction() as tx:
+        await EXPERTS.remove(tx, 1)
+    with pytest.raises(asyncpg.ForeignKeyViolationError, match="parent of this row is deleted"):
+        await db.execute("insert into chat values (100, 1)")
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await db.execute("update chat set deleted_at = null, deletion_id = null where expert_id = 1")
+
+
+async def test_purge_removes_children_first_and_counts(db: postgres.Pool) -> None:
+    async with db.transaction() as tx:
+        await EXPERTS.remove(tx, 1)
+        held = await EXPERTS.remove(tx, 2)
+        await EXPERTS.hold(tx, held.id)
+    for table in ("expert", "chat"):
+        await db.execute(f"update {table} set deleted_at = deleted_at - interval '91 days'")
+    await db.execute("update prodkit_deletions set created_at = created_at - interval '91 days'")
+    purge = postgres.Purge(EXPERTS, batch=2)
+    preview = await purge.run(db, dry_run=True)
+    assert preview.dry_run
+    assert preview.rows["chat"] == 3
+    seen: list[tuple[str, int]] = []
+    report = await purge.run(db, progress=lambda table, rows: seen.append((table, rows)))
+    assert report.rows == {"chat": 3, "expert": 1}
+    assert seen == [("chat", 2), ("chat", 3), ("expert", 1)]
+    assert report.kept == {"chat": 3, "expert": 1}
+    assert (await purge.run(db)).total == 0
+    async with db.transaction() as tx:
+        await EXPERTS.hold(tx, held.id, on=False)
+    assert (await purge.run(db, limit=2)).total == 2
+    assert (await purge.run(db)).total == 2
+    assert await db.fetchval("select count(*) from prodkit_deletions") == 0
+
+
+async def test_a_parent_with_a_live_child_stays(db: postgres.Pool) -> None:
+    await db.execute(
+        "update expert set deleted_at = now() - interval '1 year' where id = 1"
+    )  # by other means
+    report = await postgres.Purge(EXPERTS).run(db)
+    assert report.rows["expert"] == 0
+    assert report.kept == {"expert": 1}
+    assert await db.fetchval("select count(*) from chat where expert_id = 1") == 3
+
+
+async def test_a_row_restored_during_the_purge_stays(db: postgres.Pool) -> None:
+    lone = postgres.SoftDelete("expert")
+    await db.execute("update expert set deleted_at = now() - interval '1 year' where id in (5, 6)")
+    async with db.transaction() as tx:
+        await tx.execute("update expert set deleted_at = null where id = 5")
+        async with asyncio.timeout(2):
+            assert (await postgres.Purge(lone).run(db)).total == 1
+    assert await db.fetchval("select count(*) from expert where id = 5") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["select", 'a"b', "Mixed", "two words", "expert; drop table x", "schema.Tábua"]
+)
+async def test_any_identifier_is_quoted(postgres_url: str, name: str) -> None:
+    soft = postgres.SoftDelete(name, key="Key")
+    written = postgres.softdelete.quoted(name)
+    async with postgres.Pool(postgres_url, min_size=1, max_size=2) as db:
+        await db.execute("create schema if not exists schema")
+        await db.execute(f'create table {written} ("Key" int primary key)')
+        await db.execute(soft.migration())
+        await db.execute(f"insert into {written} values (1), (2)")
+        async with db.transaction() as tx:
+            deletion = await soft.remove(tx, 1)
+        assert await db.fetchval(f"select count(*) from {soft.view}") == 1
+        assert (await postgres.Purge(soft, days=0).run(db)).total == 1
+        async with db.transaction() as tx:
+            assert (await soft.bring_back(tx, deletion.id)).rows == {name: 0}
+
+
+def test_what_is_no_name_is_refused() -> None:
+    for name in ("", ".", "a..b", "a\0", '"open', "x" * 64, "a.b.c.d"):
+        with pytest.raises(ValueError, match="name"):
+            postgres.SoftDelete(name)
+    with pytest.raises(ValueError, match=r"needs parent="):
+        postgres.SoftDelete("a", children=(postgres.SoftDelete("b"),))

@@ -1,11 +1,13 @@
 """What bulkheads, adaptive limits and hedges of others get wrong, as tests."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import itertools
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
 
+import prodkit as pk
 from prodkit import BulkheadFullError, CircuitBreaker, Deadline, DeadlineExceededError, Pipeline, Timeout
 from prodkit.policies import RetryAfterGate, RetryBudget
 from prodkit.policies.adaptive import AdaptiveLimit
@@ -171,7 +173,7 @@ def test_a_cancel_at_every_await_of_a_guarded_call_restores_everything() -> None
             await hedge.aclose()
             assert (limit.inflight, limit.waiting) == (0, 0)
             assert (bulkhead.inflight, bulkhead.waiting) == (0, 0)
-            assert len(gate._line) == 0
+            assert len(gate._queue) == 0
             assert gate._timer is None
             assert breaker.state == "closed"
             assert cleaned[0] == cleaned[1], "every try that began has ended"
@@ -228,3 +230,170 @@ def test_a_cancel_at_every_await_of_a_held_place_and_of_a_stream() -> None:
         return both(), settled
 
     cancel_everywhere(scenario)
+
+
+@virtual_time
+async def test_a_hedge_never_repeats_what_is_marked() -> None:
+    calls = 0
+
+    @pk.policies.non_idempotent
+    async def pay() -> str:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(5)
+        return "paid"
+
+    for guard in (
+        pk.Hedge(0.1),
+        pk.Pipeline(pk.Hedge(0.1), pk.CircuitBreaker("b"), pk.Timeout(9)),
+    ):
+        for call in (lambda guard=guard: guard.run(pay), lambda guard=guard: guard(pay)()):
+            calls = 0
+            assert await call() == "paid"
+            assert calls == 1
+    calls = 0
+    assert await pk.Hedge(0.1, idempotent=False).run(lambda: pay()) == "paid"
+    assert calls == 1
+
+
+@virtual_time
+async def test_a_hedge_starts_no_further_attempt_after_a_throttled_one() -> None:
+    calls = 0
+
+    async def ask() -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            error = RuntimeError("429")
+            error.retry_after = 3  # type: ignore[attr-defined]
+            raise error
+        await asyncio.sleep(2)
+        return "answer"
+
+    assert await pk.Hedge(0.1, extra=5).run(ask) == "answer"
+    assert calls == 2
+
+
+@virtual_time
+async def test_a_gate_releases_its_queue_at_a_pace_to_the_end() -> None:
+    """One caller is throttled before the others start: no instant sees more than twice the rate."""
+    loop, left = asyncio.get_running_loop(), []
+    gate = pk.RetryAfterGate("q", margin=0, queue_timeout=600)
+
+    async def ask() -> None:
+        if loop.time() < 1:
+            error = RuntimeError("429")
+            error.retry_after = 1  # type: ignore[attr-defined]
+            raise error
+        left.append(loop.time())
+
+    with pytest.raises(RuntimeError):
+        await gate.run(ask)
+    await asyncio.gather(*(gate.run(ask) for _ in range(50)))
+    assert len(left) == 50
+    gaps = [after - before for before, after in itertools.pairwise(left)]
+    assert min(gaps) > 0
+    for gap, following in itertools.pairwise(gaps):
+        assert following >= gap / 2 - 1e-9, "the rate more than doubled at once"
+    assert max(sum(at <= each < at + 1 for each in left) for at in left[:10]) <= 4
+
+
+@virtual_time
+async def test_a_stream_is_slow_if_its_first_item_is() -> None:
+    async def tokens(first: float, gap: float) -> AsyncIterator[int]:
+        await asyncio.sleep(first)
+        for number in range(5):
+            yield number
+            await asyncio.sleep(gap)
+
+    def breaker(**options: object) -> pk.CircuitBreaker:
+        return pk.CircuitBreaker("b", slow_after=1, slow_call_rate=0.5, min_calls=4, **options)  # type: ignore[arg-type]
+
+    quick = breaker()
+    for _ in range(9):
+        async for _ in quick.stream(tokens, 0.5, 3.0):
+            await asyncio.sleep(10)  # the reader's own pauses
+    assert quick.state == "closed"
+    slow = breaker()
+    for _ in range(4):
+        [each async for each in slow.stream(tokens, 1.5, 0.0)]
+    assert slow.state == "open"
+    gaps = breaker(slow_gap=2)
+    for _ in range(4):
+        async for _ in gaps.stream(tokens, 0.5, 3.0):
+            pass
+    assert gaps.state == "open"
+    patient = breaker(slow_gap=2)
+    for _ in range(9):
+        async for _ in patient.stream(tokens, 0.5, 0.1):
+            await asyncio.sleep(10)
+    assert patient.state == "closed"
+
+
+@virtual_time
+async def test_being_throttled_opens_no_breaker() -> None:
+    class Answered(Exception):
+        status_code = 429
+        retry_after = 3
+
+    async def ask() -> None:
+        raise Answered
+
+    breaker = pk.CircuitBreaker("b", failures=2, on=Answered)
+    for _ in range(9):
+        with pytest.raises(Answered):
+            await breaker.run(ask)
+    assert breaker.state == "closed"
+    outcomes: list[str] = []
+    counted = pk.CircuitBreaker(
+        "b", failures=9, on_outcome=lambda outcome, error: outcomes.append(str(outcome))
+    )
+    with pytest.raises(Answered):
+        await counted.run(ask)
+    await counted.run(asyncio.sleep, 0)
+    own = pk.CircuitBreaker("b", failures=1, classify=lambda error: pk.policies.Outcome.FAILED)
+    with pytest.raises(Answered):
+        await own.run(ask)
+    assert own.state == "open"
+    assert outcomes == ["throttled", "ok"]
+
+
+@virtual_time
+async def test_priorities_deadlines_and_a_limit_that_changes() -> None:
+    order: list[str] = []
+
+    async def work(name: str) -> None:
+        order.append(name)
+        await asyncio.sleep(1)
+
+    bulkhead = pk.Bulkhead(
+        1, max_queue=2, order="fifo", priority=lambda name: 1 if name.startswith("high") else 0
+    )
+    tasks = [asyncio.ensure_future(bulkhead.run(work, name)) for name in ("first", "low a", "low b")]
+    await asyncio.sleep(0.1)
+    with pytest.raises(pk.BulkheadFullError, match="its queue is full"):
+        await bulkhead.run(work, "low c")
+    tasks.append(asyncio.ensure_future(bulkhead.run(work, "high")))
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == ["first", "high", "low a"]
+    assert isinstance(results[2], pk.BulkheadFullError)
+
+    order.clear()
+    queue = pk.Bulkhead(1, order="deadline")
+
+    async def due(name: str, seconds: float) -> None:
+        with pk.Deadline.after(seconds):
+            await queue.run(work, name)
+
+    await asyncio.gather(due("runs", 99), due("late", 50), due("soon", 20), due("later", 60))
+    assert order == ["runs", "soon", "late", "later"]
+
+    order.clear()
+    tasks = [asyncio.ensure_future(queue.run(work, str(n))) for n in range(4)]
+    await asyncio.sleep(0.1)
+    queue.limit = 3
+    await asyncio.sleep(0.1)
+    assert queue.inflight == 3
+    await asyncio.gather(*tasks)
+    with pytest.raises(ValueError, match="limit must be"):
+        queue.limit = 0

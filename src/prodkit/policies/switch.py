@@ -1,0 +1,36 @@
+"""Switch the policies off for tests of the code inside them.
+
+::
+
+    with policies.off():                # every policy of this process, until the end of the block
+        await service.handle(request)   # one attempt, no waits, no open circuits
+
+Nothing is added to the path of a healthy call: policies look here only when they would repeat, wait or refuse. To build
+a service without policies, give its parts ``Runtime(policies="off")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+__all__ = ["OFF", "is_off", "off"]
+
+OFF: Final = [0]
+"""The number of open :func:`off` blocks, in a list: hot paths look into it without a call."""
+
+
+@contextmanager
+def off() -> Iterator[None]:
+    """Switch retries, breakers, gates and queues off in this process, for tests; blocks may be nested."""
+    OFF[0] += 1
+    try:
+        yield
+    finally:
+        OFF[0] -= 1
+
+
+def is_off() -> bool:
+    """Return True inside :func:`off`."""
+    return OFF[0] > 0

@@ -1,0 +1,120 @@
+"""The address of a database: its hosts, and what is wrong with it, said without a piece of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+__all__ = ["Address", "Host", "parse"]
+
+_SCHEMES: Final = ("postgresql", "postgres")
+_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_TARGETS: Final = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
+_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+_MAX_PORT: Final = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One server of an address; None stands for the default of libpq's environment variables."""
+
+    name: str | None
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address that was read.
+
+    Args:
+        hosts: the servers, in order; empty when the address names none.
+        target: ``target_session_attrs``, empty when it is not given.
+        problem: one sentence about what is wrong with it, without a piece of it; empty when nothing is.
+    """
+
+    hosts: tuple[Host, ...] = ()
+    target: str = ""
+    problem: str = ""
+
+
+def parse(dsn: str) -> Address:
+    """Read the hosts of a URL and look for the usual mistakes. What libpq alone understands passes unread."""
+    scheme, separator, rest = dsn.partition("://")
+    if not separator:
+        return Address(problem="it must begin with postgresql://")
+    if scheme not in _SCHEMES:
+        return Address(problem="its scheme must be postgresql://, without a driver such as +asyncpg")
+    if problem := _unescaped(rest):
+        return Address(problem=problem)
+    try:
+        query = {name: values[-1] for name, values in parse_qs(urlsplit(dsn).query).items()}
+    except ValueError:
+        return Address(problem="its host is not written as a URL has it")
+    target = query.get("target_session_attrs", "")
+    if target and target not in _TARGETS:
+        return Address(problem=f"target_session_attrs must be one of {', '.join(_TARGETS)}")
+    try:
+        hosts = _hosts(rest, query)
+    except ValueError as error:
+        return Address(problem=str(error))
+    return Address(hosts, target, _tls(query))
+
+
+def _unescaped(rest: str) -> str:
+    head = rest.partition("?")[0]
+    hint = "must be percent-encoded (%23 for #, %2F for /, %3F for ?, %40 for @)"
+    if "#" in rest:
+        return f"a # in the user name or password {hint}"
+    if head.count("@") > 1:
+        return f"an @ in the user name or password {hint}"
+    if "@" in head and "/" in head.partition("@")[0]:
+        return f"a / in the user name or password {hint}"
+    if "?" in rest and "@" in rest.partition("?")[2] and "@" not in head:
+        return f"a ? in the user name or password {hint}"
+    return ""
+
+
+def _hosts(rest: str, query: dict[str, str]) -> tuple[Host, ...]:
+    location = rest.partition("?")[0].partition("/")[0].rpartition("@")[2]
+    if "host" in query:
+        location = query["host"]
+    if not location:
+        return ()
+    hosts = []
+    for each in location.split(","):
+        name, port = each, ""
+        if each.startswith("["):
+            name, bracket, tail = each[1:].partition("]")
+            if not bracket:
+                raise ValueError("a [ in its host has no ]")
+            port = tail.removeprefix(":")
+        elif not each.startswith("/"):
+            name, _, port = each.partition(":")
+        if port and (not port.isdigit() or not 0 < int(port) <= _MAX_PORT):
+            raise ValueError(f"its port must be a number from 1 to {_MAX_PORT}")
+        hosts.append(Host(unquote(name) or None, int(port) if port else None))
+    ports = query.get("port", "").split(",") if query.get("port") else []
+    if any(not port.isdigit() or not 0 < int(port) <= _MAX_PORT for port in ports):
+        raise ValueError(f"its port must be a number from 1 to {_MAX_PORT}")
+    if len(ports) == len(hosts):
+        hosts = [Host(host.name, int(port)) for host, port in zip(hosts, ports, strict=True)]
+    elif len(ports) == 1:
+        hosts = [Host(host.name, int(ports[0])) for host in hosts]
+    return tuple(hosts)
+
+
+def _tls(query: dict[str, str]) -> str:
+    mode = query.get("sslmode", "")
+    if mode and mode not in _MODES:
+        return f"sslmode must be one of {', '.join(_MODES)}"
+    for name in _FILES:
+        if name in query and query[name] != "system" and not Path(query[name]).is_file():
+            return f"{name} names a file that does not exist or cannot be read"
+    default = Path("~/.postgresql/root.crt").expanduser()
+    named = "sslrootcert" in query or "PGSSLROOTCERT" in os.environ
+    if mode.startswith("verify-") and not named and not default.is_file():
+        return f"sslmode={mode} needs sslrootcert=FILE, or the certificates in {default}"
+    return ""

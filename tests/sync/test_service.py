@@ -1,0 +1,117 @@
+import asyncio
+import os
+import threading
+import time
+
+import pytest
+
+from prodkit import Deadline, DeadlineExceededError, ProdkitError, RejectedError, sync
+
+
+class Resource:
+    def __init__(self, log: list[str], name: str, *, fails: bool = False) -> None:
+        self.log, self.name, self.fails = log, name, fails
+
+    async def start(self) -> None:
+        if self.fails:
+            raise OSError(f"{self.name} cannot start")
+        self.log.append(f"start {self.name}")
+
+    async def aclose(self) -> None:
+        self.log.append(f"close {self.name}")
+
+    async def where(self) -> tuple[str, int]:
+        return threading.current_thread().name, os.getpid()
+
+
+def test_resources_start_in_order_and_close_in_reverse() -> None:
+    log: list[str] = []
+    with sync.running(Resource(log, "a"), Resource(log, "b")):
+        log.append("body")
+    assert log == ["start a", "start b", "body", "close b", "close a"]
+
+
+def test_one_that_cannot_start_closes_the_others() -> None:
+    log: list[str] = []
+    with (
+        pytest.raises(OSError, match="b cannot start"),
+        sync.running(Resource(log, "a"), Resource(log, "b", fails=True)),
+    ):
+        pytest.fail("the body must not run")
+    assert log == ["start a", "close a"]
+
+
+def test_start_and_close_without_a_block() -> None:
+    log: list[str] = []
+    service = sync.running(Resource(log, "a")).start()
+    with pytest.raises(RuntimeError, match="started already"):
+        service.start()
+    service.close()
+    service.close()
+    assert log == ["start a", "close a"]
+
+
+def test_calls_run_on_one_background_thread() -> None:
+    resource = Resource([], "a")
+    with sync.running(resource):
+        name, _ = sync.call(resource.where)
+    assert name == "prodkit-sync"
+
+
+def test_the_deadline_crosses_over() -> None:
+    async def forever() -> None:
+        left = Deadline.sooner(None)
+        assert left is not None
+        try:
+            async with asyncio.timeout(left):
+                await asyncio.sleep(60)
+        except TimeoutError:
+            raise DeadlineExceededError("the deadline has passed") from None
+
+    with pytest.raises(DeadlineExceededError), Deadline.after(0.05):
+        sync.call(forever)
+
+
+def test_a_call_from_the_loop_is_refused() -> None:
+    resource = Resource([], "a")
+
+    async def nested() -> None:
+        sync.call(resource.where)
+
+    with pytest.raises(RuntimeError, match="own loop"):
+        sync.call(nested)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_cannot_use_parts_of_its_parent_and_can_start_its_own() -> None:
+    parents = Resource([], "parent")
+    with sync.running(parents):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                try:
+                    sync.call(parents.where)
+                except sync.NotRunningError as error:
+                    own = Resource([], "child")
+                    with sync.running(own):
+                        code = 0 if sync.call(own.where)[1] == os.getpid() and "forked" in str(error) else 2
+            finally:
+                os._exit(code)
+        limit = time.monotonic() + 20
+        while time.monotonic() < limit:
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                assert os.waitstatus_to_exitcode(status) == 0
+                break
+            time.sleep(0.01)
+        else:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            pytest.fail("the child hangs")
+        assert sync.call(parents.where)[1] == os.getpid()
+
+
+def test_the_error_says_that_the_call_never_started() -> None:
+    assert issubclass(sync.NotRunningError, RejectedError)
+    assert issubclass(sync.NotRunningError, ProdkitError)
