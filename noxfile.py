@@ -294,6 +294,13 @@ def unit_tests() -> list[Path]:
     return sorted(path for path in (ROOT / "tests").iterdir() if path.name in packages)
 
 
+def image(rest: list[str]) -> None:
+    """Builds the app's image, runs it with compose and tries it (needs Docker; --local-bases: no registry)."""
+    code = subprocess.run([sys.executable, str(ROOT / "tools" / "image.py"), *rest], cwd=ROOT).returncode
+    if code:
+        raise SystemExit(code)
+
+
 def fresh(rest: list[str]) -> None:
     """Runs both commands of README in minimal Debian 12 and 13 chroots (needs root and debootstrap)."""
     code = subprocess.run([sys.executable, str(ROOT / "tools" / "fresh.py"), *rest], cwd=ROOT).returncode
@@ -303,7 +310,7 @@ def fresh(rest: list[str]) -> None:
 
 def full(rest: list[str]) -> None:
     """Runs what is too long for every change: fresh machines, lowest versions, fuzzing."""
-    for task in (tests, lowest, fuzz, fresh):
+    for task in (tests, lowest, fuzz, fresh, image):
         say(f"full: {task.__name__}")
         task([])
 
@@ -329,6 +336,7 @@ TASKS = {
         site,
         lowest,
         fuzz,
+        image,
         fresh,
         full,
     )

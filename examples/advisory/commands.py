@@ -56,6 +56,8 @@ async def _serve(settings: Settings, runtime: Runtime) -> int:
         )
         return 1
     with listener:
+        if settings.migrate:
+            await _migrate(settings, runtime)
         if not await is_current(settings.database_url):
             print(
                 "advisory: o banco de dados está desatualizado; rode `python -m advisory migrate`",
@@ -69,15 +71,20 @@ async def _serve(settings: Settings, runtime: Runtime) -> int:
 
 async def _worker(settings: Settings, runtime: Runtime) -> int:
     """Work until SIGTERM or Ctrl-C, then hand over the jobs in flight."""
+    from loguru import logger
+
     from advisory.services import make_claude, make_worker
+    from advisory.store.council import CouncilRows
+    from advisory.worker.council import Council
     from prodkit import postgres, running
 
     db = postgres.Pool(settings.database_url, application_name="advisory-worker", runtime=runtime)
     claude = make_claude(settings, runtime)
-    worker = make_worker(settings, db, claude)
+    worker = make_worker(db, Council(CouncilRows(), claude).job(), runtime)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     async with running(db, aclosing(claude), worker):
+        logger.info("the worker takes jobs")
         await stop.wait()
     return 0

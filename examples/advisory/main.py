@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 import prodkit as pk
 from advisory.pages.body_limit import BodyLimit
 from advisory.pages.errors import handlers, problem_page
-from advisory.routes import accounts, council, experts, faults, health, history, home, stream
+from advisory.routes import accounts, council, experts, faults, health, history, home, stream, version
 from advisory.services import Services
 from prodkit import web
 
@@ -32,7 +32,7 @@ def create_app(services: Services) -> FastAPI:
     web.install(
         app,
         sessions=services.sessions,
-        skip=("/static/", "/healthz", "/api/health"),
+        skip=("/static/", "/healthz", "/api/health", "/version"),
         deadline=8.0,
         problems=problems,
         log_context=lambda request_id: logger.contextualize(request_id=request_id),
@@ -42,7 +42,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
-    for subject in (faults, health, accounts, home, experts, stream, council, history):
+    for subject in (faults, health, version, accounts, home, experts, stream, council, history):
         app.include_router(subject.router)
     return app
 

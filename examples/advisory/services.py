@@ -10,15 +10,15 @@ from starlette.requests import Request
 import prodkit as pk
 from advisory.pages.render import Pages
 from advisory.settings import Settings
+from advisory.store.council import CouncilRows
 from advisory.store.events import Events
 from advisory.store.experts import Experts
-from advisory.store.fenced import FencedRuns
 from advisory.store.runs import Runs
 from advisory.store.users import Users
 from advisory.store.wakeups import Wakeups
 from advisory.worker.council import Council
-from advisory.worker.loop import Worker
-from prodkit import files, llm, postgres, ratelimit, sessions, web
+from advisory.worker.purge import purge_job
+from prodkit import files, jobs, llm, postgres, ratelimit, sessions, web
 from prodkit.redis import RedisLink
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Services:
     runs: Runs
     events: Events
     wakeups: Wakeups
-    worker: Worker
+    worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
     drain: web.Drain = field(default_factory=web.Drain)
@@ -67,6 +67,7 @@ class Services:
         )
         redis = RedisLink(settings.redis_url, runtime=runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0)
+        council = Council(CouncilRows(), claude).job()
         return cls(
             settings=settings,
             runtime=runtime,
@@ -86,13 +87,13 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(redis, claude), runtime=runtime),
+            health=pk.Health(db, optional=(redis, claude, jobs.Runs(db)), runtime=runtime),
             users=Users(db),
             experts=Experts(db),
-            runs=Runs(db),
+            runs=Runs(db, council),
             events=Events(db),
             wakeups=Wakeups(settings.database_url),
-            worker=make_worker(settings, db, claude),
+            worker=make_worker(db, council, runtime),
             pages=Pages(demo=demo is not None),
             demo=demo,
         )
@@ -110,8 +111,11 @@ def make_claude(settings: Settings, runtime: pk.Runtime, *, open_for: float = 30
     )
 
 
-def make_worker(settings: Settings, db: postgres.Pool, claude: llm.Client) -> Worker:
-    return Worker(settings.database_url, db, Council(FencedRuns(db), claude))
+def make_worker(db: postgres.Pool, council: jobs.Job[..., None], runtime: pk.Runtime) -> jobs.Worker:
+    """The worker of councils and of scheduled work."""
+    return jobs.Worker(
+        db, [council, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
+    )
 
 
 def services(request: Request) -> Services:

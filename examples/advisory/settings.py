@@ -37,6 +37,10 @@ class Settings(env.Settings):
     worker: bool = Field(
         default=True, description="run councils in this process too; false with `advisory worker`"
     )
+    migrate: bool = Field(
+        default=False,
+        description="bring the database up to date before serving; for one container without a step before",
+    )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1",
         description="networks of the proxies whose X-Forwarded-For is believed; needed behind a proxy",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prodkit.core.deadline import Deadline as Deadline
     from prodkit.core.events import Event as Event, EventStream as EventStream
     from prodkit.core.lifespan import Resource as Resource, running as running
+    from prodkit.core.outcome import Outcome as Outcome
     from prodkit.core.runtime import SYSTEM as SYSTEM, Runtime as Runtime
     from prodkit.errors import (
         BackupError as BackupError,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
         InvalidFileError as InvalidFileError,
         InvalidSessionError as InvalidSessionError,
         LlmError as LlmError,
+        LockHeldError as LockHeldError,
+        LockLostError as LockLostError,
         MissingExtraError as MissingExtraError,
         PoolExhaustedError as PoolExhaustedError,
         ProdkitError as ProdkitError,
@@ -47,10 +50,12 @@ if TYPE_CHECKING:
     from prodkit.policies.breaker import CircuitBreaker as CircuitBreaker
     from prodkit.policies.budget import RetryBudget as RetryBudget
     from prodkit.policies.bulkhead import Bulkhead as Bulkhead
+    from prodkit.policies.chaos import Chaos as Chaos
     from prodkit.policies.fallback import Fallback as Fallback
     from prodkit.policies.gate import RetryAfterGate as RetryAfterGate
     from prodkit.policies.hedge import Hedge as Hedge
     from prodkit.policies.pipeline import Pipeline as Pipeline
+    from prodkit.policies.policy_set import PolicySet as PolicySet
     from prodkit.policies.retry import Retry as Retry
     from prodkit.policies.timeout import Timeout as Timeout
 else:
@@ -62,6 +67,7 @@ else:
             "core.deadline": ("Deadline",),
             "core.events": ("Event", "EventStream"),
             "core.lifespan": ("Resource", "running"),
+            "core.outcome": ("Outcome",),
             "core.runtime": ("Runtime", "SYSTEM"),
             "errors": (
                 "BackupError",
@@ -79,6 +85,8 @@ else:
                 "InvalidFileError",
                 "InvalidSessionError",
                 "LlmError",
+                "LockHeldError",
+                "LockLostError",
                 "MissingExtraError",
                 "PoolExhaustedError",
                 "ProdkitError",
@@ -92,10 +100,12 @@ else:
             "policies.breaker": ("CircuitBreaker",),
             "policies.budget": ("RetryBudget",),
             "policies.bulkhead": ("Bulkhead",),
+            "policies.chaos": ("Chaos",),
             "policies.fallback": ("Fallback",),
             "policies.gate": ("RetryAfterGate",),
             "policies.hedge": ("Hedge",),
             "policies.pipeline": ("Pipeline",),
+            "policies.policy_set": ("PolicySet",),
             "policies.retry": ("Retry",),
             "policies.timeout": ("Timeout",),
         },

@@ -48,7 +48,10 @@ def test_every_package_has_a_page_and_every_page_is_listed() -> None:
 
 
 def test_spelling() -> None:
-    command = [str(Path(sys.executable).parent / "codespell"), *map(str, PAGES)]
+    command = [
+        str(Path(sys.executable).parent / "codespell"),
+        *(str(page) for page in PAGES if "pt-br" not in page.name),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout
 

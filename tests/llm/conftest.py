@@ -1,4 +1,4 @@
-"""A wire without a network, for virtual time: each request takes the next step of a script."""
+"""A provider without a network, for virtual time: each request takes the next step of a script."""
 
 import asyncio
 import json
@@ -37,8 +37,10 @@ class FakeReply:
         self.closed = True
 
 
-class FakeWire:
+class FakeProvider:
     """Answers each request with the next step: a status, (status, headers), seconds to wait first, or a reply."""
+
+    name = "anthropic"
 
     def __init__(self, steps: list[Any]) -> None:
         self.steps = steps
@@ -71,11 +73,12 @@ class FakeWire:
 
 
 @pytest.fixture
-def faked() -> Callable[..., tuple[llm.Client, FakeWire]]:
-    def made(*steps: Any, **options: Any) -> tuple[llm.Client, FakeWire]:
+def faked() -> Callable[..., tuple[llm.Client, FakeProvider]]:
+    def made(*steps: Any, **options: Any) -> tuple[llm.Client, FakeProvider]:
         client = llm.Client("k", runtime=Runtime(), **options)
-        wire = FakeWire(list(steps))
-        client._wire = wire  # type: ignore[assignment]
+        wire = FakeProvider(list(steps))
+        for state in client._engine.states:
+            state.provider = wire  # type: ignore[assignment]
         return client, wire
 
     return made

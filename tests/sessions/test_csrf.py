@@ -113,7 +113,8 @@ def test_origins_that_can_be_trusted(origin: str) -> None:
     "origin",
     [
         "example.com", "", "https://example.com/", "https://example.com/path", "https://example.com?q", "https://a.b?",
-        "https://example.com#f", "https://", "null", "https://ex ample.com", "https://a*.example.com", "https://*.", "https://u@example.com", "ftp://example.com",
+        "https://example.com#f", "https://", "null",
+        "https://ex ample.com", "https://a*.example.com", "https://*.", "https://u@example.com", "ftp://example.com",
         "https://example.com:port",
     ],
 )  # fmt: skip

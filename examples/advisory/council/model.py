@@ -73,7 +73,6 @@ class Run:
     synthesis: str = ""
     synthesis_model: str = ""
     synthesis_reason: str = ""
-    fence: int = 0
     last_seq: int = 0
     seats: tuple[Seat, ...] = field(default=())
 

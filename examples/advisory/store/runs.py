@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from advisory.council.model import Run, Seat
 from advisory.council.prompts import expert_system
 from advisory.store.events import append
 from advisory.store.experts import Expert
-from advisory.store.jobs import cancel_job, enqueue
-from prodkit import postgres
+from prodkit import jobs, postgres
+
+if TYPE_CHECKING:
+    from prodkit.postgres.checkout import Connection
 
 __all__ = ["HISTORY_PAGE", "SEAT_COLUMNS", "Runs", "run_from", "seat_from"]
 
 HISTORY_PAGE = 50
 _RUN = (
     "id, question, status, created_at, finished_at, deleted_at, synthesis, synthesis_model, synthesis_reason,"
-    " fence, last_seq"
+    " last_seq"
 )
 SEAT_COLUMNS = (
     "position, name, role, system, avatar_id, status, text, reason, model,"
@@ -37,8 +39,10 @@ def seat_from(row: Any) -> Seat:
 class Runs:
     """Every statement names the owner."""
 
-    def __init__(self, db: postgres.Pool) -> None:
+    def __init__(self, db: postgres.Pool, council: jobs.Job[[UUID], None]) -> None:
         self._db = db
+        self._council = council
+        self._jobs = jobs.Runs(db)
 
     async def ask(self, owner_id: int, question: str, experts: Sequence[Expert]) -> UUID:
         """The run, its seats and its job, in one transaction: a run without a job cannot exist."""
@@ -55,7 +59,7 @@ class Runs:
                 ],
             )
             await append(tx, run_id, "run.queued", {"total": len(experts)})
-            await enqueue(tx, run_id)
+            await self._enqueue(tx, run_id)
         return run_id
 
     async def get(self, owner_id: int, run_id: UUID) -> Run | None:
@@ -90,11 +94,11 @@ class Runs:
         return [run_from(row) for row in rows]
 
     async def stop(self, owner_id: int, run_id: UUID) -> bool:
-        """Ends a run at once and keeps what is finished. The fence rises: the worker can write no more."""
+        """End a run at once and keep what is finished. Its job is cancelled: the worker can write no more."""
         async with self._db.transaction() as tx:
             row = await tx.fetchrow(
-                """update runs set status = 'stopped', fence = fence + 1, finished_at = now()
-                   where id = $1 and owner_id = $2 and status in ('queued', 'running') returning job_id""",
+                """update runs set status = 'stopped', finished_at = now()
+                   where id = $1 and owner_id = $2 and status in ('queued', 'running') returning job""",
                 run_id,
                 owner_id,
             )
@@ -106,8 +110,8 @@ class Runs:
                 run_id,
             )
             await append(tx, run_id, "run.finished", {"status": "stopped"})
-            if row["job_id"] is not None:
-                await cancel_job(tx, row["job_id"])
+            if row["job"] is not None:
+                await self._jobs.cancel(row["job"], connection=tx)
         return True
 
     async def resume(self, owner_id: int, run_id: UUID) -> bool:
@@ -129,8 +133,12 @@ class Runs:
             )
             total = await tx.fetchval("select count(*) from seats where run_id = $1", run_id)
             await append(tx, run_id, "run.queued", {"total": total})
-            await enqueue(tx, run_id)
+            await self._enqueue(tx, run_id)
         return True
+
+    async def _enqueue(self, tx: Connection, run_id: UUID) -> None:
+        job = await self._council.enqueue(tx, run_id)
+        await tx.execute("update runs set job = $2 where id = $1", run_id, job.id)
 
     async def delete(self, owner_id: int, run_id: UUID) -> bool:
         """To the bin, from which it can be taken for 90 days. One that still runs is stopped first."""

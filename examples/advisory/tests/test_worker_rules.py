@@ -1,52 +1,44 @@
-"""The records of a worker, with a fake store and model."""
+"""The records of a council's job, with fake rows and model, in memory."""
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-import pytest
-
 from advisory.council.model import Seat
-from advisory.store.fenced import Taken
-from advisory.worker.council import MOST_TAKES, Council
+from advisory.worker.council import Council
+from prodkit import jobs
 
-ANSWER = "a\x00b\ud800c"
+RUN = UUID(int=1)
 
 
-class Store:
+class Rows:
     """Keeps one seat in memory."""
 
-    def __init__(self, fence: int) -> None:
-        self.seat = {"status": "waiting", "text": "", "reason": ""}
+    def __init__(self) -> None:
+        self.seat: dict[str, Any] = {"status": "waiting", "text": "", "reason": ""}
         self.end: dict[str, Any] = {}
-        self.fence = fence
 
-    def _seats(self) -> tuple[Seat, ...]:
-        return (Seat(position=1, name="Helena", role="papel", **self.seat),)  # type: ignore[arg-type]
+    async def seats(self, tx: Any, run_id: UUID) -> tuple[Seat, ...]:
+        return (Seat(position=1, name="Helena", role="papel", **self.seat),)
 
-    async def take(self, run_id: UUID) -> Taken:
-        return Taken(run_id, self.fence, "Abro a loja?", True, self._seats())
+    async def begin(self, tx: Any, run_id: UUID) -> tuple[str, tuple[Seat, ...]] | None:
+        return None if self.end else ("Abro a loja?", await self.seats(tx, run_id))
 
-    async def holds(self, run: Taken) -> bool:
-        return True
-
-    async def seats(self, run: Taken) -> tuple[Seat, ...]:
-        return self._seats()
-
-    async def seat_started(self, run: Taken, seat: Seat) -> None:
+    async def seat_started(self, tx: Any, run_id: UUID, seat: Seat) -> None:
         self.seat["status"] = "running"
 
-    async def seat_done(self, run: Taken, seat: Seat, *, text: str, model: str) -> None:
+    async def seat_done(self, tx: Any, run_id: UUID, seat: Seat, *, text: str, model: str) -> None:
         self.seat |= {"status": "done", "text": text}
 
-    async def seat_failed(self, run: Taken, seat: Seat, *, reason: str) -> None:
+    async def seat_failed(self, tx: Any, run_id: UUID, seat: Seat, *, reason: str) -> None:
         self.seat |= {"status": "failed", "reason": reason}
 
-    async def chair_started(self, run: Taken) -> None: ...
+    async def chair_started(self, tx: Any, run_id: UUID) -> None: ...
 
-    async def finish(self, run: Taken, status: str, **more: str) -> None:
+    async def finish(self, tx: Any, run_id: UUID, status: str, **more: str) -> None:
         self.end = {"status": status, **more}
 
 
@@ -56,20 +48,47 @@ class Model:
 
     async def create(self, **_: Any) -> Any:
         self.calls += 1
-        return SimpleNamespace(text=ANSWER, model="m")
+        return SimpleNamespace(text="a\x00b\ud800c", model="m")
 
 
-@pytest.mark.parametrize("fence", [1, MOST_TAKES])
-async def test_what_postgresql_cannot_hold_is_not_recorded(fence):
-    store, model = Store(fence), Model()
-    await Council(store, model).hold(UUID(int=1))  # type: ignore[arg-type]
+async def hold(rows: Rows, model: Model) -> jobs.Run | None:
+    engine = jobs.MemoryEngine()
+    job = Council(rows, model).job()  # type: ignore[arg-type]
+    run = await job.enqueue(engine, RUN)
+    async with jobs.Worker(engine, [job]):
+        await jobs.Runs(engine).result(run.id, timeout=20)
+    return await engine.get(run.id)
+
+
+async def test_what_postgresql_cannot_hold_is_not_recorded():
+    rows, model = Rows(), Model()
+    run = await hold(rows, model)
     assert model.calls == 2
-    assert store.seat["text"] == store.end["synthesis"] == "ab?c"
+    assert rows.seat["text"] == rows.end["synthesis"] == "ab?c"
+    assert run is not None
+    assert run.steps == ("plan", "seat:1", "synthesis")
 
 
-async def test_a_run_that_was_taken_too_often_ends_without_asking_the_model():
-    store, model = Store(MOST_TAKES + 1), Model()
-    await Council(store, model).hold(UUID(int=1))  # type: ignore[arg-type]
+async def test_a_council_that_has_ended_asks_nobody():
+    rows, model = Rows(), Model()
+    rows.end = {"status": "stopped"}
+    await hold(rows, model)
     assert model.calls == 0
-    assert (store.seat["status"], store.end["status"]) == ("failed", "no_quorum")
-    assert store.seat["reason"] == store.end["reason"] != ""
+
+
+async def test_a_council_whose_job_is_a_dead_letter_says_so():
+    rows, model = Rows(), Model()
+    council = Council(rows, model)  # type: ignore[arg-type]
+
+    async def broken(run_id: UUID) -> None:
+        raise OSError("a bug")
+
+    job = jobs.Job(broken, name="council", attempts=1, on_dead=council.give_up)
+    engine = jobs.MemoryEngine()
+    run = await job.enqueue(engine, RUN)
+    async with jobs.Worker(engine, [job]):
+        with contextlib.suppress(jobs.JobFailedError):
+            await jobs.Runs(engine).result(run.id, timeout=20)
+    assert model.calls == 0
+    assert (rows.seat["status"], rows.end["status"]) == ("failed", "no_quorum")
+    assert rows.seat["reason"] == rows.end["reason"] != ""

@@ -1,10 +1,10 @@
-"""One council, from its job to its result. Decisions are those of ``advisory.council``; this calls and records."""
+"""One council as a durable job: each expert is a step, and so is the synthesis."""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from loguru import logger
@@ -13,23 +13,24 @@ from advisory.council.model import Seat
 from advisory.council.plan import has_quorum, outcome, to_ask
 from advisory.council.prompts import chairman_messages, chairman_system, expert_messages
 from advisory.council.texts import reason_for
-from advisory.store.fenced import FencedRuns, StaleFenceError, Taken
-from prodkit import Deadline, Retry
-from prodkit.errors import DatabaseError, PoolExhaustedError, ProdkitError
+from advisory.worker.warm import imported
+from prodkit import Deadline, jobs
+from prodkit.errors import ProdkitError
+from prodkit.policies import constant
 
-__all__ = ["CHAIR_LIMIT", "EXPERT_LIMIT", "Answerer", "Council"]
+if TYPE_CHECKING:
+    from advisory.store.council import CouncilRows
+
+__all__ = ["CHAIR_LIMIT", "EXPERT_LIMIT", "Answer", "Answerer", "Council"]
 
 EXPERT_LIMIT = 90.0
 """Seconds for one expert, retries and the fallback model included."""
 CHAIR_LIMIT = 120.0
-MOST_TAKES = 20
-"""A run that was taken this often without coming to an end is ended: each take may pay the model again."""
 _GIVEN_UP = "o conselho foi interrompido vezes demais"
-_WATCH = 1.0
 
 
 class Reply(Protocol):
-    """What is used of an answer."""
+    """The part of an answer that a council uses."""
 
     @property
     def text(self) -> str: ...
@@ -38,110 +39,117 @@ class Reply(Protocol):
 
 
 class Answerer(Protocol):
-    """What the council asks: ``llm.Client`` is one."""
+    """The model behind a council: ``llm.Client`` is one."""
 
     async def create(self, *, max_tokens: int, system: str, messages: list[dict[str, Any]]) -> Reply: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A step's result: a text, or the reason why there is none."""
+
+    text: str = ""
+    model: str = ""
+    reason: str = ""
 
 
 class Council:
     """Asks all experts at once, then the chairman."""
 
-    def __init__(self, runs: FencedRuns, claude: Answerer) -> None:
-        self._runs = runs
+    def __init__(self, rows: CouncilRows, claude: Answerer) -> None:
+        self._rows = rows
         self._claude = claude
-        self._record = Retry(attempts=10, on=(DatabaseError, PoolExhaustedError), wait=1.0)
-        """An answer that was paid for is not lost to a restart of PostgreSQL: each record may be made again."""
+
+    def job(self) -> jobs.Job[[UUID], None]:
+        """The job that holds a council. Outages of PostgreSQL are waited for, second by second."""
+        return jobs.Job(self.hold, name="council", attempts=30, backoff=constant(1.0), on_dead=self.give_up)
 
     async def hold(self, run_id: UUID) -> None:
-        """Brings a run to its end. Called again after a crash, it does what is missing.
-
-        Returns quietly when the run was stopped or taken over meanwhile; only a database that is away is an error.
-        """
-        run = await self._runs.take(run_id)
-        if run is None:
+        """Bring a run to its end. After a crash, only the steps that are missing are made."""
+        await imported("anthropic")
+        async with jobs.transaction() as tx:
+            begun = await self._rows.begin(tx, run_id)
+        if begun is None:
             return
+        question, seats = begun
+        asked = await jobs.step("plan", lambda: [seat.position for seat in to_ask(seats)])
+        await jobs.gather(*(self._seat(run_id, question, seat) for seat in seats if seat.position in asked))
+        await self._conclude(run_id, question)
+
+    async def give_up(self, run_id: UUID) -> None:
+        """End a run whose job is a dead letter: each further try would pay the model again."""
+        async with jobs.transaction() as tx:
+            if await self._rows.begin(tx, run_id) is None:
+                return
+            for seat in to_ask(await self._rows.seats(tx, run_id)):
+                await self._rows.seat_failed(tx, run_id, seat, reason=_GIVEN_UP)
+            seats = await self._rows.seats(tx, run_id)
+            await self._rows.finish(tx, run_id, outcome(seats, synthesised=False), reason=_GIVEN_UP)
+
+    async def _seat(self, run_id: UUID, question: str, seat: Seat) -> None:
+        async def save(tx: Any, answer: Answer) -> None:
+            if answer.reason:
+                await self._rows.seat_failed(tx, run_id, seat, reason=answer.reason)
+            else:
+                await self._rows.seat_done(tx, run_id, seat, text=answer.text, model=answer.model)
+
+        async def ask() -> Answer:
+            async with jobs.transaction() as tx:
+                await self._rows.seat_started(tx, run_id, seat)
+            return await self._answer(
+                seat.name,
+                EXPERT_LIMIT,
+                lambda: self._claude.create(
+                    max_tokens=1200, system=seat.system, messages=expert_messages(question)
+                ),
+            )
+
+        await jobs.step.using(version=1, write=save)(f"seat:{seat.position}", ask)
+
+    async def _conclude(self, run_id: UUID, question: str) -> None:
+        async with jobs.transaction() as tx:
+            seats = await self._rows.seats(tx, run_id)
+            if not has_quorum(seats):
+                await self._rows.finish(tx, run_id, outcome(seats, synthesised=False))
+                return
+
+        async def save(tx: Any, answer: Answer) -> None:
+            await self._rows.finish(
+                tx,
+                run_id,
+                outcome(seats, synthesised=not answer.reason),
+                synthesis=answer.text,
+                model=answer.model,
+                reason=answer.reason,
+            )
+
+        async def ask() -> Answer:
+            async with jobs.transaction() as tx:
+                await self._rows.chair_started(tx, run_id)
+            return await self._answer(
+                "chairman",
+                CHAIR_LIMIT,
+                lambda: self._claude.create(
+                    max_tokens=2000, system=chairman_system(), messages=chairman_messages(question, seats)
+                ),
+            )
+
+        await jobs.step.using(version=1, write=save)("synthesis", ask)
+
+    async def _answer(self, who: str, limit: float, call: Callable[[], Awaitable[Reply]]) -> Answer:
+        """One expert's failure is not the council's: it becomes a reason."""
         try:
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(self._watch(run), name=f"council {run.id} watch")
-                if run.fence > MOST_TAKES:
-                    await self._give_up(run)
-                else:
-                    await self._work(run)
-                watch.cancel()
-        except* StaleFenceError:
-            logger.info("council {} was stopped or taken over", run_id)
-
-    async def _work(self, run: Taken) -> None:
-        async with asyncio.TaskGroup() as group:
-            for seat in to_ask(run.seats):
-                group.create_task(self._ask(run, seat), name=f"council {run.id} seat {seat.position}")
-        await self._conclude(run)
-
-    async def _give_up(self, run: Taken) -> None:
-        logger.error("council {} is ended after {} takes", run.id, run.fence)
-        for seat in to_ask(run.seats):
-            await self._record.run(self._runs.seat_started, run, seat)
-            await self._record.run(self._runs.seat_failed, run, seat, reason=_GIVEN_UP)
-        seats = await self._record.run(self._runs.seats, run)
-        await self._record.run(self._runs.finish, run, outcome(seats, synthesised=False), reason=_GIVEN_UP)
-
-    async def _watch(self, run: Taken) -> None:
-        """Ends the calls under way when the run is no longer ours, also where PgQueuer's notice was lost."""
-        while True:
-            await asyncio.sleep(_WATCH)
-            with suppress(ProdkitError):  # a database that is away says nothing about the run
-                if not await self._runs.holds(run):
-                    raise StaleFenceError(f"run {run.id} is no longer ours")
-
-    async def _ask(self, run: Taken, seat: Seat) -> None:
-        await self._record.run(self._runs.seat_started, run, seat)
-        try:
-            with Deadline.after(EXPERT_LIMIT):
-                reply = await self._claude.create(
-                    max_tokens=1200, system=seat.system, messages=expert_messages(run.question)
-                )
+            with Deadline.after(limit):
+                reply = await call()
         except ProdkitError as error:
-            logger.warning("council {}: {} gave no opinion ({})", run.id, seat.name, type(error).__name__)
-            await self._record.run(self._runs.seat_failed, run, seat, reason=reason_for(error))
-        except Exception as error:  # noqa: BLE001 - one expert's failure is not the council's
-            logger.exception("council {}: {} failed unexpectedly", run.id, seat.name)
-            await self._record.run(self._runs.seat_failed, run, seat, reason=reason_for(error))
-        else:
-            await self._record.run(
-                self._runs.seat_done, run, seat, text=_storable(reply.text), model=reply.model
-            )
-
-    async def _conclude(self, run: Taken) -> None:
-        seats = await self._record.run(self._runs.seats, run)
-        if not has_quorum(seats):
-            await self._record.run(self._runs.finish, run, outcome(seats, synthesised=False))
-            return
-        await self._record.run(self._runs.chair_started, run)
-        try:
-            with Deadline.after(CHAIR_LIMIT):
-                reply = await self._claude.create(
-                    max_tokens=2000, system=chairman_system(), messages=chairman_messages(run.question, seats)
-                )
-        except ProdkitError as error:
-            logger.warning("council {}: no synthesis ({})", run.id, type(error).__name__)
-            await self._record.run(
-                self._runs.finish, run, outcome(seats, synthesised=False), reason=reason_for(error)
-            )
-        except Exception as error:  # noqa: BLE001 - the opinions are kept, and the user may ask again
-            logger.exception("council {}: the synthesis failed unexpectedly", run.id)
-            await self._record.run(
-                self._runs.finish, run, outcome(seats, synthesised=False), reason=reason_for(error)
-            )
-        else:
-            await self._record.run(
-                self._runs.finish,
-                run,
-                outcome(seats, synthesised=True),
-                synthesis=_storable(reply.text),
-                model=reply.model,
-            )
+            logger.warning("{} gave no answer ({})", who, type(error).__name__)
+            return Answer(reason=reason_for(error))
+        except Exception as error:  # noqa: BLE001 - recorded as a reason, and logged
+            logger.exception("{} failed unexpectedly", who)
+            return Answer(reason=reason_for(error))
+        return Answer(text=_storable(reply.text), model=reply.model)
 
 
 def _storable(text: str) -> str:
-    """Without what PostgreSQL's text cannot hold: NUL, and surrogates that stand alone."""
+    """The text without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()

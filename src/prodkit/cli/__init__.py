@@ -18,7 +18,11 @@ from prodkit.errors import MissingExtraError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "env": ("env", "check an environment, and write its documents from the settings class"),
+    "new": ("new", "write a small service that is ready for production"),
+    "backup": ("backup", "make, verify, restore, prune and list backups of a PostgreSQL database"),
     "doctor": ("doctor", "check this installation and the services that the environment names"),
+    "jobs": ("jobs", "look at durable runs; retry, cancel, signal and purge them"),
 }
 """Each command with its module, relative to this package, and one line of help. The module defines ``app``, a Typer."""
 

@@ -3,25 +3,33 @@
 ::
 
     client = httpx.AsyncClient(transport=ResilientTransport(httpx.AsyncHTTPTransport()))
+    client = httpx.Client(transport=ResilientTransport(httpx.HTTPTransport()))
 
-It works on what both libraries share (a request, a response, ``handle_async_request``) and imports neither, so one
-class serves both: give it the transport of the library whose client uses it.
+It works on the interface that both libraries share (a request, a response, ``handle_async_request`` and
+``handle_request``) and imports neither, so one class serves both: give it the transport of the library whose client
+uses it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Self
 
+from prodkit.core.deadline import Deadline
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.errors import CallTimeoutError, DeadlineExceededError
-from prodkit.policies.adaptive import AdaptiveLimit
+from prodkit.core.validate import Arguments
+from prodkit.errors import DeadlineExceededError
+from prodkit.http.attempt import AttemptError, Exchange, failure, worth_another
+from prodkit.http.policies import HostPolicies, default_policies
+from prodkit.http.propagation import Propagation
+from prodkit.policies.base import AsyncFn, Policy, SyncFn
 from prodkit.policies.breaker import CircuitBreaker
-from prodkit.policies.budget import RetryBudget
 from prodkit.policies.bulkhead import Bulkhead
 from prodkit.policies.deadline_guard import bounded
 from prodkit.policies.gate import RetryAfterGate
@@ -29,110 +37,79 @@ from prodkit.policies.pipeline import Pipeline
 from prodkit.policies.retry import Retry
 from prodkit.policies.timeout import Timeout
 
-__all__ = ["HostPolicies", "ResilientTransport", "default_policies", "says_ill", "says_overloaded"]
+__all__ = ["ResilientTransport"]
 
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-"""RFC 9110 §9.2.2: a second request does what one does."""
-
-RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses that a later request may turn into an answer."""
-
-ILL = frozenset({500, 502, 503, 504})
-"""Statuses that say that the host is ill. Being throttled (429) is not illness."""
-
-NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
-OURS = frozenset({"PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"})
-"""Failures on this side, which say nothing about the host."""
-
-KEPT = 1000  # hosts
-
-
-class Transport(Protocol):
-    """What httpx and httpx2 call an async transport."""
-
-    async def handle_async_request(self, request: Any) -> Any: ...
-    async def aclose(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPolicies:
-    """What guards the requests to one host; make your own to change the defaults.
-
-    `attempts` counts the first one. `attempt_timeout` is in seconds and cancels an attempt; the client's own
-    timeouts stay in force below it. `limit` is a Bulkhead or AdaptiveLimit, None for none. Statuses reach the
-    policies as errors: give a breaker ``on=says_ill`` and an AdaptiveLimit ``overloaded=says_overloaded``.
-    """
-
-    breaker: CircuitBreaker
-    gate: RetryAfterGate
-    budget: RetryBudget
-    attempts: int = 3
-    attempt_timeout: float | None = 30.0
-    limit: Bulkhead | AdaptiveLimit | None = None
-
-
-def default_policies(host: str, runtime: Runtime) -> HostPolicies:
-    """Five failures in a row open the host's breaker for 30 s; retries cost from a budget of their own."""
-    return HostPolicies(
-        breaker=CircuitBreaker(f"http {host}", open_for=30.0, open_jitter=0.2, on=says_ill, runtime=runtime),
-        gate=RetryAfterGate(host, runtime=runtime),
-        budget=RetryBudget(runtime=runtime),
-    )
-
-
-def says_ill(error: BaseException) -> bool:
-    """Whether `error` speaks against the host: a 5xx, no answer, no connection. For a breaker's ``on``."""
-    if not isinstance(error, _AttemptError):
-        return isinstance(error, TimeoutError)
-    if error.error is None:
-        return error.response.status_code in ILL
-    return not _is_one_of(error.error, OURS)
-
-
-def says_overloaded(error: BaseException) -> bool:
-    """Whether `error` means too much at once: a time-out or a 503. For an AdaptiveLimit's ``overloaded``."""
-    response = error.response if isinstance(error, _AttemptError) else None
-    return isinstance(error, TimeoutError) or (response is not None and response.status_code == 503)
+KEPT: Final = 1000  # hosts
 
 
 class ResilientTransport:
-    """Guards each host with a breaker, a Retry-After gate, retries on a budget, an attempt timeout and the Deadline.
+    """Guard each host with a breaker, a Retry-After gate, retries on a budget, an attempt timeout and the Deadline.
 
-    `wrapped` is the transport that does the work. Requests are repeated when their method is idempotent, or when
-    they cannot have been sent, and only when their body can be sent again. When attempts are used up the last
-    response, or the client library's own error, reaches the caller as it came; refusals are
-    :class:`~prodkit.CircuitOpenError`, :class:`~prodkit.RateLimitedError` and
-    :class:`~prodkit.BulkheadFullError`, time-outs of ours :class:`~prodkit.CallTimeoutError`. A request is judged
-    by its status line; what goes wrong in the body is the reader's.
+    Requests are repeated when their method is idempotent, or when they cannot have been sent, and only when their body
+    can be sent again. When attempts are used up the last response, or the client library's own error, reaches the
+    caller as it came; refusals are :class:`~prodkit.CircuitOpenError`, :class:`~prodkit.RateLimitedError` and
+    :class:`~prodkit.BulkheadFullError`, timeouts of this transport :class:`~prodkit.CallTimeoutError`. A request is
+    judged by its status line; errors in the body reach the reader.
 
-    `policies` makes the guard of a host on its first request; a thousand hosts are remembered, and one whose breaker
-    refuses is never forgotten.
+    Each request carries the remaining time (``X-Deadline-Ms``), the id of the request being served (``X-Request-ID``)
+    and a ``traceparent``, so that the next service stops working when this one stops waiting.
+
+    A synchronous client cannot be interrupted: there the attempt timeout and the Deadline shorten the client's own
+    timeouts, each of which bounds one phase (connect, write, each read). Runs on asyncio; trio is refused.
+
+    Args:
+        wrapped: the transport that does the work, async for an async client, sync for a sync one.
+        policies: makes the guard of a host on its first request. A thousand hosts are remembered, and one whose breaker
+            refuses is never forgotten.
+        propagate: send the headers above: True or False for all hosts, or a function of the host
+            (``"api.example.org:443"``), to send them to your own services only.
+        runtime: clock, randomness and events.
     """
+
+    runtime: Runtime
 
     def __init__(
         self,
-        wrapped: Transport,
+        wrapped: Any,
         *,
         policies: Callable[[str, Runtime], HostPolicies] = default_policies,
+        propagate: bool | Callable[[str], bool] = True,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        if not hasattr(wrapped, "handle_async_request"):
-            raise TypeError(f"wrapped must be an async transport of httpx or httpx2, got {wrapped!r}")
+        check = Arguments("ResilientTransport")
+        if not (hasattr(wrapped, "handle_async_request") or hasattr(wrapped, "handle_request")):
+            check.value("wrapped must be a transport of httpx or httpx2", wrapped)
+        check.function("policies", policies)
+        check.that(
+            isinstance(propagate, bool) or callable(propagate),
+            f"propagate must be a bool or a function, got {propagate!r}",
+        )
+        try:
+            check.done()
+        except ValueError as error:
+            raise TypeError(str(error)) from None
         self.runtime = runtime
         self._wrapped = wrapped
         self._make = policies
+        self._propagate = propagate
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._lock = threading.Lock()
 
     async def handle_async_request(self, request: Any) -> Any:
-        """One request of the client, in as many attempts as its host's policies allow."""
-        exchange = _Exchange(request)
+        """Send `request` of an async client, in as many attempts as its host's policies allow."""
+        if asyncio._get_running_loop() is None:
+            raise RuntimeError(
+                "ResilientTransport runs on asyncio: under trio, use the library's own transport, or run this "
+                "client in a thread with asyncio.run"
+            )
+        host, exchange = self._host(request), Exchange(request)
         try:
-            return await self._host(request).guarded(exchange)
-        except _AttemptError as failure:
-            if failure.response is not None:
+            return await host.guarded(exchange, self._propagation(host, request))
+        except AttemptError as failed:
+            if failed.response is not None:
                 exchange.rejected = None  # it is the answer
-                return failure.response
-            theirs = failure.theirs()
+                return failed.response
+            theirs = failed.theirs()
         finally:
             await exchange.release()
         try:
@@ -140,21 +117,47 @@ class ResilientTransport:
         finally:
             del theirs  # its traceback holds this frame
 
+    def handle_request(self, request: Any) -> Any:
+        """Send `request` of a synchronous client, in as many attempts as its host's policies allow."""
+        host, exchange = self._host(request), Exchange(request)
+        try:
+            return host.guarded_sync(exchange, self._propagation(host, request))
+        except AttemptError as failed:
+            if failed.response is not None:
+                exchange.rejected = None
+                return failed.response
+            theirs = failed.theirs()
+        finally:
+            exchange.release_sync()
+        try:
+            raise theirs
+        finally:
+            del theirs
+
     def breaker(self, host: str) -> CircuitBreaker | None:
-        """The breaker of `host` (``"api.example.org:443"``), for health checks; None before its first request."""
+        """Return the breaker of `host` (``"api.example.org:443"``); None before its first request.
+
+        Fit for health checks.
+        """
         known = self._hosts.get(host)
         return known.policies.breaker if known else None
+
+    def _propagation(self, host: _Host, request: Any) -> Propagation | None:
+        wanted = self._propagate if isinstance(self._propagate, bool) else self._propagate(host.name)
+        return Propagation(request, self.runtime.clock, host.policies.attempt_timeout) if wanted else None
 
     def _host(self, request: Any) -> _Host:
         url = request.url
         name = f"{url.host}:{url.port or (443 if url.scheme == 'https' else 80)}"
-        known = self._hosts.get(name)
-        if known is None:
-            known = self._hosts[name] = _Host(self._make(name, self.runtime), self._wrapped, self.runtime)
-            self._forget()
-        else:
-            self._hosts.move_to_end(name)
-        return known
+        with self._lock:
+            known = self._hosts.get(name)
+            if known is None:
+                known = _Host(name, self._make(name, self.runtime), self._wrapped, self.runtime)
+                self._hosts[name] = known
+                self._forget()
+            else:
+                self._hosts.move_to_end(name)
+            return known
 
     def _forget(self) -> None:
         if len(self._hosts) > KEPT:
@@ -164,7 +167,12 @@ class ResilientTransport:
                     return
 
     async def aclose(self) -> None:
+        """Close the wrapped transport."""
         await self._wrapped.aclose()
+
+    def close(self) -> None:
+        """Close the wrapped synchronous transport."""
+        self._wrapped.close()
 
     async def __aenter__(self) -> Self:
         enter = getattr(self._wrapped, "__aenter__", None)
@@ -182,97 +190,153 @@ class ResilientTransport:
         if leave is not None:
             await leave(kind, error, trace)
 
+    def __enter__(self) -> Self:
+        enter = getattr(self._wrapped, "__enter__", None)
+        if enter is not None:
+            enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        leave = getattr(self._wrapped, "__exit__", None)
+        if leave is not None:
+            leave(kind, error, trace)
+
     def __repr__(self) -> str:
         return f"ResilientTransport({self._wrapped!r}, hosts={len(self._hosts)})"
 
 
-class _AttemptError(Exception):
-    """An attempt that is worth another one, or that speaks of the host: a response, or an error of the library."""
-
-    def __init__(self, *, response: Any = None, error: Exception | None = None, repeatable: bool) -> None:
-        super().__init__()
-        self.response = response
-        self.error = error
-        self.retry_after = None if response is None else response.headers.get("retry-after")
-        self.repeatable = repeatable
-
-    def theirs(self) -> Exception:
-        """The error as it would have been raised without us, and what the retries noted on it."""
-        error = self.error or RuntimeError("a response is no error")
-        for note in getattr(self, "__notes__", ()):
-            error.add_note(note)
-        return error
-
-
-class _AttemptTimeoutError(_AttemptError, TimeoutError):
-    """An attempt without an answer in time, by whichever limit: budgets and limits price it as such."""
-
-
-class _Exchange:
-    """A request and the response that a retry has rejected, which holds a connection until it is closed."""
-
-    __slots__ = ("rejected", "request")
-
-    def __init__(self, request: Any) -> None:
-        self.request = request
-        self.rejected: Any = None
-
-    async def release(self) -> None:
-        rejected, self.rejected = self.rejected, None
-        if rejected is not None:
-            with suppress(Exception):  # a connection that breaks while it is given up is given up
-                await rejected.aclose()
-
-
 @dataclass(slots=True)
 class _Host:
-    """The composed call to one host, built once."""
+    """The composed calls to one host, built on first use."""
 
+    name: str
     policies: HostPolicies
-    wrapped: Transport
+    wrapped: Any
     runtime: Runtime
-    guarded: Callable[[_Exchange], Any] = field(init=False)
-    _send: Callable[[Any], Any] = field(init=False)
+    _guarded: Callable[..., Any] | None = field(default=None, init=False)
+    _guarded_sync: Callable[..., Any] | None = field(default=None, init=False)
 
-    def __post_init__(self) -> None:
+    @property
+    def guarded(self) -> Callable[..., Any]:
+        if self._guarded is None:
+            if not hasattr(self.wrapped, "handle_async_request"):
+                raise TypeError(f"{self.wrapped!r} is synchronous: an AsyncClient needs an async transport")
+            send = Timeout(self.policies.attempt_timeout)(self.wrapped.handle_async_request)
+            self._guarded = self._composed(self.policies.gate)(_attempt(send))
+        return self._guarded
+
+    @property
+    def guarded_sync(self) -> Callable[..., Any]:
+        if self._guarded_sync is None:
+            if not hasattr(self.wrapped, "handle_request"):
+                raise TypeError(f"{self.wrapped!r} is async: a Client needs a synchronous transport")
+            limit = self.policies.limit
+            if limit is not None and not isinstance(limit, Bulkhead):
+                raise TypeError(
+                    f"{type(limit).__name__} queues tasks, not threads: give a synchronous client a Bulkhead"
+                )
+            send = _limited(self.wrapped.handle_request, self.policies.attempt_timeout, self.runtime)
+            self._guarded_sync = self._composed(_ThreadGate(self.policies.gate))(_attempt_sync(send))
+        return self._guarded_sync
+
+    def _composed(self, gate: Policy) -> Pipeline:
         policies = self.policies
-        self._send = Timeout(policies.attempt_timeout)(self.wrapped.handle_async_request)
-        layers: list[Any] = [policies.breaker, policies.gate]
+        layers: list[Policy] = [policies.breaker, gate]
         if policies.attempts > 1:
-            layers.insert(0, Retry(policies.attempts, on=_worth_another, budget=policies.budget))
+            layers.insert(0, Retry(policies.attempts, on=worth_another, budget=policies.budget))
         if policies.limit is not None:
             layers.append(policies.limit)
-        self.guarded = Pipeline(*layers, runtime=self.runtime)(self._attempt)
+        return Pipeline(*layers, runtime=self.runtime)
 
+
+def _attempt(send: AsyncFn) -> AsyncFn:
     @bounded
-    async def _attempt(self, exchange: _Exchange) -> Any:
+    async def attempt(exchange: Exchange, propagation: Propagation | None) -> Any:
         await exchange.release()  # its connection goes back before this attempt takes one
-        request = exchange.request
+        if propagation is not None:
+            propagation.before_attempt()
         try:
-            response = await self._send(request)
+            response = await send(exchange.request)
         except DeadlineExceededError:
             raise
         except Exception as error:
-            late = isinstance(error, CallTimeoutError) or _is_one_of(error, {"TimeoutException"})
-            kind = _AttemptTimeoutError if late else _AttemptError
-            raise kind(error=error, repeatable=_repeatable(request, error)) from error
-        if response.status_code in RETRIED:
-            exchange.rejected = response
-            raise _AttemptError(response=response, repeatable=_repeatable(request, None))
-        return response
+            raise failure(exchange.request, error) from error
+        return exchange.answered(response)
+
+    attempt.__qualname__ = "http.request"
+    return attempt
 
 
-def _repeatable(request: Any, error: Exception | None) -> bool:
-    try:
-        _ = request.content  # both libraries raise where the body is a stream, which can be sent only once
-    except Exception:  # noqa: BLE001 - their classes differ, the meaning does not
-        return False
-    return request.method.upper() in IDEMPOTENT or (error is not None and _is_one_of(error, NEVER_SENT))
+def _attempt_sync(send: SyncFn) -> SyncFn:
+    def attempt(exchange: Exchange, propagation: Propagation | None) -> Any:
+        exchange.release_sync()
+        if propagation is not None:
+            propagation.before_attempt()
+        try:
+            response = send(exchange.request)
+        except DeadlineExceededError:
+            raise
+        except Exception as error:
+            raise failure(exchange.request, error) from error
+        return exchange.answered(response)
+
+    attempt.__qualname__ = "http.request"
+    return attempt
 
 
-def _is_one_of(error: Exception, names: frozenset[str] | set[str]) -> bool:
-    return any(kind.__name__ in names for kind in type(error).__mro__)
+def _limited(send: SyncFn, attempt_timeout: float | None, runtime: Runtime) -> SyncFn:
+    """Return `send` with the client's timeouts shortened to what an attempt, or the Deadline, leaves."""
+
+    def limited(request: Any) -> Any:
+        at = Deadline.instant()
+        left = math.inf if attempt_timeout is None else attempt_timeout
+        if at != math.inf:
+            left = min(left, at - runtime.clock.monotonic())
+            if left <= 0:
+                raise DeadlineExceededError("the deadline passed before the call was started", timeout=0.0)
+        if left != math.inf:
+            given = request.extensions.get("timeout") or {}
+            phases = ("connect", "read", "write", "pool")
+            shortened = {
+                phase: left if given.get(phase) is None else min(left, given[phase]) for phase in phases
+            }
+            request.extensions = {**request.extensions, "timeout": shortened}
+        try:
+            return send(request)
+        except Exception as error:
+            if at != math.inf and runtime.clock.monotonic() >= at:
+                raise DeadlineExceededError(
+                    f"the deadline passed {left:.3g} s into the call", timeout=left
+                ) from error
+            raise
+
+    return limited
 
 
-def _worth_another(error: Exception) -> bool:
-    return isinstance(error, _AttemptError) and error.repeatable
+class _ThreadGate(Policy):
+    """The gate for threads: each one blocks until its turn."""
+
+    rank = RetryAfterGate.rank
+
+    def __init__(self, gate: RetryAfterGate) -> None:
+        self._gate = gate
+
+    def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        gate = self._gate
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            gate.enter_sync()
+            try:
+                result = fn(*args, **kwargs)
+            except Exception as error:
+                gate.failed(error)
+                raise
+            gate.succeeded()
+            return result
+
+        return guarded

@@ -1,49 +1,72 @@
-"""Claude, with answers that are whole: retries, fallback, breakers, mended streams, known cost.
+"""Claude with whole answers: retries, fallback models, circuit breakers, continued streams, known cost.
 
-Importing this does not import anthropic; the first call (or :meth:`Client.start`) does.
+Importing this does not import anthropic; the first call (or :meth:`Client.start`) does. The path of one call, in the
+order in which its parts are entered (``tests/llm/test_path.py`` traces it)::
+
+    Client.create                            Client.stream
+      Call                 options, deadline   Call
+      run_whole            until it is whole   Stream.advance       until it is whole
+        Call.next          the next model        Call.next
+          FallbackChain.step                       FallbackChain.step
+          ModelState.hold                          ModelState.hold
+          Call._admit      queue, permit           Call._admit
+            OpenAttempt                              OpenAttempt
+        SdkProvider.send                         StreamAttempt.open
+        OpenAttempt.settle                         SdkProvider.send
+          Report.record                          Assembler.feed     text, without repeated words
+      answer_of                                  OpenAttempt.settle
+                                               answer_of
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from prodkit.errors import LlmError
-from prodkit.llm.cached import AnswerCache
-from prodkit.llm.client import Client
-from prodkit.llm.cost import Budget, Price
-from prodkit.llm.errors import LlmCircuitOpenError, LlmDeadlineError, LlmRateLimitedError, LlmTimeoutError
-from prodkit.llm.events import LlmAttempt, LlmFinished
-from prodkit.llm.model import Model
-from prodkit.llm.records import Answer, Attempt, Usage
-from prodkit.llm.stream import Stream
+from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
+    from prodkit.errors import LlmError as LlmError
+    from prodkit.llm.cached import AnswerCache as AnswerCache
+    from prodkit.llm.client import Client as Client
+    from prodkit.llm.errors import (
+        LlmCauseError as LlmCauseError,
+        LlmCircuitOpenError as LlmCircuitOpenError,
+        LlmDeadlineError as LlmDeadlineError,
+        LlmRateLimitedError as LlmRateLimitedError,
+        LlmTimeoutError as LlmTimeoutError,
+    )
+    from prodkit.llm.events import LlmAttempt as LlmAttempt, LlmFinished as LlmFinished
     from prodkit.llm.middleware import ResilienceMiddleware as ResilienceMiddleware
+    from prodkit.llm.options import Model as Model
+    from prodkit.llm.pricing import Budget as Budget, Price as Price
+    from prodkit.llm.provider import Provider as Provider, Reply as Reply
+    from prodkit.llm.results import (
+        Answer as Answer,
+        Attempt as Attempt,
+        Continuation as Continuation,
+        Usage as Usage,
+    )
+    from prodkit.llm.streaming.stream import Stream as Stream
 
-__all__ = [
-    "Answer",
-    "AnswerCache",
-    "Attempt",
-    "Budget",
-    "Client",
-    "LlmAttempt",
-    "LlmCircuitOpenError",
-    "LlmDeadlineError",
-    "LlmError",
-    "LlmFinished",
-    "LlmRateLimitedError",
-    "LlmTimeoutError",
-    "Model",
-    "Price",
-    "ResilienceMiddleware",
-    "Stream",
-    "Usage",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "ResilienceMiddleware":  # derives from a class of anthropic, which only its users load
-        from prodkit.llm.middleware import ResilienceMiddleware
-
-        return ResilienceMiddleware
-    raise AttributeError(f"module 'prodkit.llm' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".errors": ("LlmError",),
+        "cached": ("AnswerCache",),
+        "client": ("Client",),
+        "errors": (
+            "LlmCauseError",
+            "LlmCircuitOpenError",
+            "LlmDeadlineError",
+            "LlmRateLimitedError",
+            "LlmTimeoutError",
+        ),
+        "events": ("LlmAttempt", "LlmFinished"),
+        "middleware": ("ResilienceMiddleware",),
+        "options": ("Model",),
+        "pricing": ("Budget", "Price"),
+        "provider": ("Provider", "Reply"),
+        "results": ("Answer", "Attempt", "Continuation", "Usage"),
+        "streaming.stream": ("Stream",),
+    },
+)

@@ -1,72 +1,81 @@
-"""One call and its attempts: waits, permits, places, money, records, events. What is sent and read is not its
-business.
-"""
+"""The admission of one call: deadline, fallback chain, queue, permits. Transport is in ``transport.py``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from prodkit.core.deadline import Deadline
-from prodkit.core.runtime import Runtime
-from prodkit.errors import BudgetExceededError, BulkheadFullError, CircuitOpenError, LlmError
-from prodkit.llm.classify import Failure
-from prodkit.llm.cost import worst_case
-from prodkit.llm.errors import LlmCircuitOpenError, LlmDeadlineError, LlmRateLimitedError, LlmTimeoutError
-from prodkit.llm.events import LlmAttempt, LlmFinished
-from prodkit.llm.lanes import Lane
-from prodkit.llm.limits import HedgeShare
-from prodkit.llm.options import Options
-from prodkit.llm.places import Places
-from prodkit.llm.plan import GiveUp, Hold, Plan
-from prodkit.llm.records import Attempt, Usage
-from prodkit.llm.redaction import clean
-from prodkit.llm.ticket import Ticket
+from prodkit.errors import (
+    BudgetExceededError,
+    BulkheadFullError,
+    CircuitOpenError,
+    InvalidError,
+    LlmError,
+)
+from prodkit.llm.attempt import OpenAttempt
+from prodkit.llm.engine import Engine
+from prodkit.llm.failures import Failure
+from prodkit.llm.fallback_chain import FallbackChain, GiveUp, Go, Hold
+from prodkit.llm.pricing import estimate_input, worst_case
+from prodkit.llm.report import Report
+from prodkit.llm.results import Usage
+from prodkit.policies.permit import Permit
 
 __all__ = ["Call"]
 
 _NEVER: Final = math.inf
+_STALE: Final = (
+    5  # kept-alive connections in one call that may turn out to be closed before that is a failure
+)
+_SOON: Final = (
+    1.0  # seconds: a connection closed while it was idle fails at once, not while an answer is awaited
+)
 
 
 class Call:
-    """One call of the client from its first wait to its last record."""
+    """One call of the client, from its first wait to its last attempt.
+
+    Args:
+        engine: the state of the client.
+        params: the body of the request; its ``model`` may name the position in the chain.
+        operation: named in the events.
+        timeout: seconds for the whole call; None for a stream.
+        caller: accounts the cost to this name.
+    """
 
     def __init__(
         self,
-        params: Mapping[str, Any],
+        engine: Engine,
+        params: dict[str, Any],
+        operation: str,
         *,
-        options: Options,
-        lanes: Sequence[Lane],
-        slots: Places,
-        hedges: HedgeShare,
-        runtime: Runtime,
         timeout: float | None,
-        start: int = 0,
-        operation: str = "create",
-        streamed: bool = False,
-        key: str = "",
+        caller: str = "",
     ) -> None:
+        if engine.lifetime.closed:
+            raise RuntimeError("this llm client is closed")
+        model = params.pop("model", None)
+        start = 0 if model is None else engine.start(model)
+        check_params(params, operation)
+        self.engine = engine
+        self.options = engine.options
         self.params = params
-        self.options = options
-        self.lanes = lanes
-        self.slots = slots
-        self.hedges = hedges
-        self.runtime = runtime
-        self.now = runtime.clock.monotonic
-        self.operation = operation
-        self.streamed = streamed
-        self.requested = lanes[start].model.name
-        self.attempts: list[Attempt] = []
-        self.id = f"{runtime.rng.getrandbits(64):016x}"
+        self.now = engine.now
         self.began = self.now()
-        self._timeout = timeout
         self._until = _NEVER if timeout is None else self.began + timeout
-        self.plan = Plan(len(lanes), attempts=options.attempts, patience=options.patience, start=start)
-        self._needs = [lane.need(params) for lane in lanes]
+        self.chain = FallbackChain(
+            len(engine.states),
+            attempts=self.options.attempts,
+            max_wait=self.options.max_model_wait,
+            start=start,
+        )
+        self._need = (1.0, float(estimate_input(params)), float(params.get("max_tokens", 0)))
+        self.report = Report(engine, params, operation, engine.states[start].label, caller, self.began)
         self._last: Failure | None = None
-        self._finished = False
-        self._key = key
+        self._stale = 0
 
     # ------------------------------------------------------------------- time
     @property
@@ -75,279 +84,187 @@ class Call:
         return min(self._until, Deadline.instant())
 
     def late(self) -> Failure:
-        """What has happened when that instant comes: the caller's deadline, or our own limit."""
+        """Return the failure of that instant: the caller's deadline, or the call's own limit."""
         return Failure("deadline" if Deadline.instant() <= self._until else "timeout")
 
-    def _remaining(self) -> float:
-        left = self.until - self.now()
-        # A stream has no total limit, but it does not wait for its turn without one.
-        return min(left, self.options.timeout) if self._timeout is None else left
+    # --------------------------------------------------------------- admission
+    async def next(self, params: Mapping[str, Any] | None = None) -> OpenAttempt:
+        """Wait for the next attempt's turn and return its permit.
 
-    # ---------------------------------------------------------------- attempts
-    async def next(self, params: Mapping[str, Any] | None = None) -> Ticket:
-        """Waits for the next attempt's turn.
+        Args:
+            params: the body of a continuation; None sends the call's own.
 
         Raises:
-            LlmError: there is no next attempt.
+            LlmError: no model is left, or no time.
             BudgetExceededError: it would cost too much.
         """
         while True:
-            now = self.now()
-            step = self.plan.step(self._hold, self._remaining())
+            if self.engine.lifetime.closed:
+                raise self.report.error(Failure("closed"))
+            asked = self.now()
+            remaining = self.until - asked
+            if (
+                self._until == _NEVER
+            ):  # a stream has no total limit, but it does not wait for its turn without one
+                remaining = min(remaining, self.options.timeout)
+            step = self.chain.step(self.engine.states, self._need, asked, remaining)
             if isinstance(step, GiveUp):
                 raise self.failed(step)
-            ticket = await self._enter(step.index, now, step.wait, step.reason, params)
-            if ticket is not None:
-                return ticket
+            attempt = await self._admit(step, asked, self.params if params is None else params)
+            if attempt is not None:
+                return attempt
 
-    def _hold(self, index: int) -> Hold:
-        return self.lanes[index].hold(self._needs[index], self.now())
-
-    async def _enter(
-        self, index: int, asked: float, wait: float, reason: str, params: Mapping[str, Any] | None
-    ) -> Ticket | None:
-        """Waits, and takes everything that an attempt needs, or nothing."""
-        lane, need = self.lanes[index], self._needs[index]
-        share = lane.limits.take(need, asked)
-        wait = max(wait, share.wait)
-        sent = False
+    async def _admit(self, step: Go, asked: float, params: Mapping[str, Any]) -> OpenAttempt | None:
+        """Wait, and take everything that an attempt needs, or nothing."""
+        engine, state = self.engine, self.engine.states[step.index]
+        limits, reason = state.limits, step.reason
+        reservation = limits.take(self._need, asked)
+        queued, slot, attempt = max(step.wait, reservation.wait), False, None
         try:
-            if wait > 0:
-                await self.runtime.clock.sleep(wait)
-            if not self.slots.enter():
+            if queued > 0:
+                await engine.sleep(queued)
+            if not (slot := engine.slots.enter()):
                 reason = reason or "queue"
                 await self._queue()
+                slot = True
+            if (
+                engine.lifetime.closed
+                or state.cool_until > self.now()
+                or (limits.known and limits.outdated(reservation))
+            ):
+                return None  # another call was asked to wait in the meantime, or the limits became known
             try:
-                if lane.gate.not_before > self.now() or lane.limits.outdated(share):
-                    return None  # meanwhile somebody was told to wait, or what the limits are
-                ticket = await self._admitted(lane, params, asked, reason)
-                if ticket is not None:
-                    sent, ticket.share = True, share
-                return ticket
-            finally:
-                if not sent:
-                    self.slots.leave()
+                permit = await state.breaker.admit()
+            except CircuitOpenError as error:
+                self.chain.refused(Hold(math.inf if error.retry_after is None else error.retry_after, "open"))
+                return None
+            adapted = state.model.adapted(params)
+            made = OpenAttempt(
+                engine, self.report, state, permit, adapted, reservation, asked=asked, wait_reason=reason
+            )
+            if state.model.price is not None and (
+                self.options.budget is not None or engine.ledger is not None
+            ):
+                await self._reserve(made)
+            attempt = made
         finally:
-            lane.limits.sent(share, self.now()) if sent else lane.limits.give_back(share)
+            if attempt is None:
+                limits.give_back(reservation)
+                if slot:
+                    engine.slots.leave()
+        limits.sent(reservation, self.now())
+        self.chain.tries += 1
+        self.chain.backoff = 0.0
+        if self.options.hedge_after is not None:
+            engine.hedges.sent()
+        return attempt
 
     async def _queue(self) -> None:
-        refusal = await self.slots.wait(min(self.until, self.now() + self.options.timeout))
+        slots = self.engine.slots
+        refusal = await slots.wait(min(self.until, self.now() + self.options.timeout))
         if refusal is None:
             return
-        if self.attempts or self.now() >= self.until:
+        if self.report.attempts or self.now() >= self.until:
             raise self.failed(GiveUp(None, late=True, reasons=()))
-        self._end("pool")
+        self.report.finished("pool")
+        cause = "the queue is full" if refusal == "full" else "no slot became free in time"
         raise BulkheadFullError(
-            f"{self.slots.limit} calls to the API are under way and {self.slots.waiting} wait: "
-            f"{'the line is full' if refusal == 'full' else 'no place became free in time'}",
-            bulkhead="llm",
+            f"{slots.limit} API calls in flight, {slots.waiting} queued: {cause}", bulkhead="llm"
         )
 
-    async def _admitted(
-        self, lane: Lane, params: Mapping[str, Any] | None, asked: float, reason: str
-    ) -> Ticket | None:
-        adapted = lane.model.adapted(self.params if params is None else params)
+    async def _reserve(self, attempt: OpenAttempt) -> None:
+        """Reserve the worst case of the attempt, in the budget and in the ledger."""
+        price, budget, ledger = attempt.state.model.price, self.options.budget, self.engine.ledger
+        assert price is not None
+        amount = worst_case(attempt.params, price)
         try:
-            permit = await lane.admit()
-        except CircuitOpenError as error:
-            self.plan.refused(Hold(math.inf if error.retry_after is None else error.retry_after, "open"))
-            return None
-        waited = self.now() - asked
-        ticket = Ticket(self, lane, permit, adapted, waited=waited, wait_reason=reason if waited > 0 else "")
-        if (budget := self.options.budget) is not None and lane.model.price is not None:
-            ticket.reserved = worst_case(adapted, lane.model.price)
-            try:
-                budget.reserve(ticket.reserved)
-            except BaseException:
-                permit.cancel()
-                self._end("budget")
-                raise
-        self.plan.sent()
-        self.hedges.asked()
-        return ticket
+            if budget is not None:
+                budget.reserve(amount)
+                attempt.reserved = amount
+            if ledger is not None:
+                attempt.account = await ledger.reserve(self.report.caller, amount)
+        except BaseException as error:
+            if budget is not None and attempt.reserved:
+                budget.settle(attempt.reserved, 0.0)
+            attempt.cancel()
+            self.report.finished("budget" if isinstance(error, BudgetExceededError) else "cancelled")
+            raise
 
-    def hedge(self, first: Ticket) -> Ticket | None:
-        """A ticket for a second request beside `first`, if nothing speaks against it; waits for nothing."""
-        lane, index = first.lane, self.plan.index
-        if lane.breaker.state != "closed" or lane.hold(self._needs[index], self.now()).seconds > 0:
+    def hedge(self, first: OpenAttempt) -> OpenAttempt | None:
+        """Return the permit for a second request beside `first`, if none objects; it waits for nothing."""
+        engine, state = self.engine, first.state
+        if state.breaker.state != "closed" or state.hold(self._need, self.now()).seconds > 0:
             return None
-        if not self.hedges.take() or not self.slots.enter():
+        if engine.ledger is not None or not engine.hedges.take() or not engine.slots.enter():
             return None
-        permit = lane.breaker.acquire()
-        share = lane.limits.take(self._needs[index], self.now())
-        ticket = Ticket(self, lane, permit, first.params, waited=0.0, wait_reason="hedge")
-        ticket.hedge = True
-        if (budget := self.options.budget) is not None:
+        permit: Permit = state.breaker.acquire()
+        now = self.now()
+        reservation = state.limits.take(self._need, now)
+        attempt = OpenAttempt(
+            engine, self.report, state, permit, first.params, reservation, asked=now, wait_reason="hedge"
+        )
+        attempt.hedge, attempt.wait_reason, attempt.waited = True, "hedge", 0.0
+        if self.options.budget is not None:
             try:
-                budget.reserve(first.reserved)
+                self.options.budget.reserve(first.reserved)
             except BudgetExceededError:
-                permit.cancel()
-                self.slots.leave()
-                lane.limits.give_back(share)
+                attempt.cancel()
+                engine.slots.leave()
+                state.limits.give_back(reservation)
                 return None
-            ticket.reserved = first.reserved
-        lane.limits.sent(share, self.now())
-        ticket.share = share
-        return ticket
+            attempt.reserved = first.reserved
+        state.limits.sent(reservation, now)
+        return attempt
+
+    # ---------------------------------------------------------------- outcomes
+    def failed_attempt(self, attempt: OpenAttempt, failure: Failure, usage: Usage) -> None:
+        """Settle a failed attempt and take its failure into the chain.
+
+        A connection that was kept alive and turns out to be closed costs no attempt and no wait: the next request
+        goes out at once, on another connection.
+        """
+        late = attempt.status is not None or self.now() - attempt.started > _SOON or self._stale >= _STALE
+        if failure.reused and late:
+            failure = replace(failure, reused=False, unsent=False)
+        attempt.settle(failure, usage, recorded=not failure.unsent)
+        if failure.reused and not self.engine.lifetime.closed:
+            self._stale += 1
+            self.chain.tries -= 1  # it was none
+        else:
+            self.after(failure)
 
     def after(self, failure: Failure) -> None:
-        """An attempt has failed: the plan learns it."""
+        """Take the failure of a settled attempt into the chain."""
+        if self.engine.lifetime.closed:
+            failure = Failure("closed")
         self._last = failure
         if failure.code == "refusal":
-            self.plan.refuse_on()
-            return
-        self.plan.failed(failure, self.options.wait(self.plan.tries or 1, self.runtime.rng.random()))
-
-    def record(
-        self, ticket: Ticket, failure: Failure | None, usage: Usage, cost: float | None, *, cancelled: bool
-    ) -> None:
-        """Writes the record of an attempt and tells it."""
-        outcome = "cancelled" if cancelled else "ok" if failure is None else failure.code
-        attempt = Attempt(
-            number=len(self.attempts) + 1,
-            model=ticket.lane.model.name,
-            outcome=outcome,
-            status=ticket.status,
-            request_id=ticket.request_id,
-            error_type=failure.error_type if failure else "",
-            error_code=failure.error_code if failure else "",
-            waited=ticket.waited,
-            wait_reason=ticket.wait_reason,
-            duration=self.now() - ticket.started,
-            first_content=ticket.first_content,
-            usage=usage,
-            cost=cost,
-            resumed=ticket.resumed,
-            hedge=ticket.hedge,
-            breaker=ticket.breaker,
-        )
-        self.attempts.append(attempt)
-        if (events := self.runtime.events).listened(LlmAttempt):
-            events.emit(
-                LlmAttempt(
-                    call_id=self.id,
-                    number=attempt.number,
-                    model=attempt.model,
-                    outcome=outcome,
-                    status=attempt.status,
-                    request_id=attempt.request_id,
-                    error_type=attempt.error_type,
-                    waited=attempt.waited,
-                    wait_reason=attempt.wait_reason,
-                    first_content=attempt.first_content,
-                    duration=attempt.duration,
-                    usage=usage,
-                    cost=cost,
-                    resumed=attempt.resumed,
-                    hedge=attempt.hedge,
-                    breaker=attempt.breaker,
-                    fallback_from=self.requested if attempt.model != self.requested else "",
-                    alert=failure is not None and not cancelled and failure.verdict.alert,
-                )
-            )
+            self.chain.leave()
+        else:
+            self.chain.failed(failure, self.options.wait(max(1, self.chain.tries), self.engine.runtime.rng))
 
     @property
     def last_model(self) -> bool:
-        """Whether no other model is left to fall back to."""
-        return self.plan.index >= len(self.lanes) - 1
-
-    # --------------------------------------------------------------------- end
-    @property
-    def usage(self) -> Usage:
-        """The sum over all attempts."""
-        return sum((attempt.usage for attempt in self.attempts), Usage())
-
-    @property
-    def cost(self) -> float | None:
-        """The sum over all attempts; None where a price is not known."""
-        costs = [attempt.cost for attempt in self.attempts]
-        return None if None in costs else sum(cost for cost in costs if cost is not None)
-
-    def finished(
-        self, outcome: str, *, model: str = "", stop_reason: str | None = None, cached: bool = False
-    ) -> None:
-        """Tells the end of the call, once."""
-        if self._finished:
-            return
-        self._finished = True
-        if (events := self.runtime.events).listened(LlmFinished):
-            first = next((a.first_content for a in self.attempts if a.first_content is not None), None)
-            events.emit(
-                LlmFinished(
-                    call_id=self.id,
-                    operation=self.operation,
-                    outcome=outcome,
-                    model=model or (self.attempts[-1].model if self.attempts else self.requested),
-                    requested_model=self.requested,
-                    attempts=len(self.attempts),
-                    duration=self.now() - self.began,
-                    first_content=first,
-                    usage=self.usage,
-                    cost=self.cost,
-                    stop_reason=stop_reason,
-                    streamed=self.streamed,
-                    cached=cached,
-                )
-            )
-
-    def _end(self, code: str) -> None:
-        self.finished(code)
+        """True when no other model is left to fall back to."""
+        return self.chain.index >= len(self.engine.states) - 1
 
     def failed(self, end: GiveUp, partial: Mapping[str, Any] | None = None) -> LlmError:
-        """The error with which the call ends."""
+        """Return the error with which the call ends."""
         failure = self._last
         if failure is None and end.late and not end.reasons:
             failure = self.late()
-        return self.error(failure, end, partial)
+        return self.report.error(failure, end, partial)
 
-    def error(
-        self, failure: Failure | None, end: GiveUp | None = None, partial: Mapping[str, Any] | None = None
-    ) -> LlmError:
-        """The error for `failure`; None means that nothing could be sent."""
-        kind, code = _kind(failure, end)
-        retry_after = end.retry_after if end else None
-        if failure is not None and failure.retry_after is not None and retry_after is None:
-            retry_after = failure.retry_after
-        if retry_after == math.inf:
-            retry_after = None
-        self._end(code)
-        return kind(
-            self._sentence(failure, code, retry_after),
-            retry_after=retry_after,
-            attempts=tuple(self.attempts),
-            partial=partial,
-            code=code,
+
+def check_params(params: Mapping[str, Any], operation: str = "create") -> None:
+    """Raise InvalidError for parameters that cannot be sent."""
+    if "stream" in params:
+        raise InvalidError(
+            "stream= is not accepted here: use create() for a whole answer and stream() for a stream"
         )
-
-    def _sentence(self, failure: Failure | None, code: str, retry_after: float | None) -> str:
-        if failure is None and not self.attempts:
-            told = (
-                f"no model of {', '.join(lane.model.name for lane in self.lanes)} may be asked now ({code})"
-            )
-            return told if retry_after is None else f"{told}; try again in {retry_after:.0f} s"
-        tried: dict[str, list[str]] = {}
-        for attempt in self.attempts:
-            status = f" {attempt.status}" if attempt.status not in (None, 200) else ""
-            tried.setdefault(attempt.model, []).append(f"{attempt.outcome}{status}")
-        told = "; ".join(f"{model}: {', '.join(outcomes)}" for model, outcomes in tried.items())
-        sentence = f"no whole answer ({code}) after {len(self.attempts)} request(s) in {self.now() - self.began:.1f} s"
-        sentence += f" [{told}]" if told else ""
-        if (
-            failure is not None
-            and failure.detail
-            and (detail := clean(failure.detail, self.params, self._key))
-        ):
-            sentence += f": {detail}"
-        return sentence
-
-
-def _kind(failure: Failure | None, end: GiveUp | None) -> tuple[type[LlmError], str]:
-    if failure is None:
-        if end is not None and "open" in end.reasons:
-            return LlmCircuitOpenError, "circuit_open"
-        return LlmRateLimitedError, "rate_limited"
-    if failure.code == "timeout":
-        return LlmTimeoutError, failure.code
-    if failure.code == "deadline":
-        return LlmDeadlineError, failure.code
-    return LlmError, failure.code
+    limit = params.get("max_tokens")
+    if operation != "count_tokens" and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise InvalidError(f"max_tokens must be an integer of at least 1, got {limit!r}")
+    messages = params.get("messages")
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        raise InvalidError("messages must be a list of at least one message")

@@ -1,137 +1,138 @@
-"""What the two faces have in common: the options, the models' state, the places, and new calls."""
+"""The state of one client, shared by all its calls: options, model states, slots, hedges."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import asyncio
+import copy
+from dataclasses import replace
+from typing import Any, Protocol, Self
 
 from prodkit.core.check import CheckResult, Status
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import InvalidError
-from prodkit.llm.call import Call
-from prodkit.llm.cost import Price
-from prodkit.llm.lanes import Lane
-from prodkit.llm.limits import HedgeShare
-from prodkit.llm.model import Model
+from prodkit.llm.model_state import ModelState
 from prodkit.llm.options import Options
-from prodkit.llm.places import Places
+from prodkit.llm.rate_limits import HedgeShare
+from prodkit.llm.results import Attempt
+from prodkit.policies.queueing import Slots
 from prodkit.policies.shared_state import SharedState
 
-__all__ = ["Engine", "chain"]
+__all__ = ["Accounts", "Engine"]
+
+
+class Accounts(Protocol):
+    """The side of a ledger that a call uses; ``llm.Ledger`` is one."""
+
+    async def reserve(self, caller: str, amount: float) -> Any:
+        """Reserve `amount` dollars for `caller` before a request is sent, or raise BudgetExceededError."""
+        ...
+
+    def settle(self, reservation: Any, caller: str, attempt: Attempt) -> None:
+        """Replace a reservation by the cost of the request that has ended."""
+        ...
+
+
+class Lifetime:
+    """The end of a client: `closed` once it has come, and the waits that it ends."""
+
+    __slots__ = ("closed", "sleeping")
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.sleeping: set[asyncio.Future[None]] = set()
 
 
 class Engine:
-    """Makes the calls of one client, which share breakers, gates, rate limits, places and budget."""
+    """The resources that the calls of one client share."""
 
     def __init__(
-        self, options: Options, *, shared: SharedState | None = None, runtime: Runtime = SYSTEM, key: str = ""
+        self,
+        options: Options,
+        *,
+        shared: SharedState | None = None,
+        runtime: Runtime = SYSTEM,
+        key: str = "",
+        ledger: Accounts | None = None,
     ) -> None:
         self.options = options
         self.runtime = runtime
-        self.lanes = tuple(
-            Lane(model, failures=options.failures, open_for=options.open_for, shared=shared, runtime=runtime)
+        self.now = runtime.clock.monotonic
+        self.key = key
+        self.ledger = ledger
+        self.states = tuple(
+            ModelState(
+                model, failures=options.failures, open_for=options.open_for, shared=shared, runtime=runtime
+            )
             for model in options.models
         )
-        self.slots = Places(options.concurrency, max_queue=options.max_queue)
+        self.slots = Slots(options.concurrency, max_queue=options.max_queue, order="fifo")
         self.hedges = HedgeShare(options.hedge_share)
-        self._key = key
-        self._names = [model.name for model in options.models]
+        self._places = {model.label: index for index, model in reversed(list(enumerate(options.models)))}
+        self._places |= {
+            model.name: self._places.get(model.name, i)
+            for i, model in reversed(list(enumerate(options.models)))
+        }
+        self.lifetime = Lifetime()  # shared by the copies of with_options
 
-    def call(
-        self,
-        params: dict[str, Any],
-        operation: str,
-        *,
-        timeout: float | None,
-        streamed: bool = False,
-    ) -> Call:
-        """A new call with `params`, whose `model` may name where in the chain it begins."""
-        start = self.start(params.pop("model", None))
-        check_params(params, counting=operation == "count_tokens")
-        return Call(
-            params,
-            options=self.options,
-            lanes=self.lanes,
-            slots=self.slots,
-            hedges=self.hedges,
-            runtime=self.runtime,
-            timeout=timeout,
-            start=start,
-            operation=operation,
-            streamed=streamed,
-            key=self._key,
-        )
+    def with_options(self, **changes: Any) -> Self:
+        """Return an engine with other options for its calls and the same state."""
+        other = copy.copy(self)
+        other.options = replace(self.options, **changes)
+        return other
 
-    def start(self, model: str | None) -> int:
-        """The place of `model` in the chain."""
-        if model is None:
-            return 0
-        if model not in self._names:
-            raise InvalidError(f"unknown model {model!r}: this client was made for {', '.join(self._names)}")
-        return self._names.index(model)
+    def start(self, model: str) -> int:
+        """Return the position of `model` in the chain."""
+        try:
+            return self._places[model]
+        except (KeyError, TypeError):
+            known = ", ".join(state.model.label for state in self.states)
+            raise InvalidError(f"unknown model {model!r}: this client was made for {known}") from None
 
+    # ---------------------------------------------------------------- lifetime
+    def close(self) -> None:
+        """End the waits of calls in flight; their errors say "closed"."""
+        self.lifetime.closed = True
+        for sleeping in self.lifetime.sleeping:
+            sleeping.cancel()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for `seconds`, or until the client is closed."""
+        lifetime = self.lifetime
+        sleeping = asyncio.ensure_future(self.runtime.clock.sleep(seconds))
+        lifetime.sleeping.add(sleeping)
+        try:
+            await sleeping
+        except asyncio.CancelledError:
+            if not lifetime.closed or _cancelling():
+                raise  # the caller was cancelled, not the sleep
+        finally:
+            sleeping.cancel()
+            lifetime.sleeping.discard(sleeping)
+
+    # ------------------------------------------------------------------ health
     async def check(self) -> CheckResult:
-        """``degraded`` when a model is spared, ``down`` when all are."""
-        states = {lane.model.name: lane.breaker.state for lane in self.lanes}
-        spared = [name for name, state in states.items() if state in ("open", "isolated")]
-        now = self.runtime.clock.monotonic()
+        """Return ``degraded`` when a model's breaker is open, ``down`` when all are."""
+        states = {state.model.label: state.breaker.state for state in self.states}
+        refused = [name for name, state in states.items() if state in ("open", "isolated")]
+        now = self.now()
         details: dict[str, object] = {
             "models": states,
             "cooling": {
-                lane.model.name: round(lane.gate.not_before - now, 1)
-                for lane in self.lanes
-                if lane.gate.not_before > now
+                state.model.label: round(state.cool_until - now, 1)
+                for state in self.states
+                if state.cool_until > now
             },
             "in_flight": self.slots.inflight,
             "waiting": self.slots.waiting,
         }
         if (budget := self.options.budget) is not None:
             details["budget_left"] = round(budget.left, 4)
-        if not spared:
+        if not refused:
             return CheckResult("up", details=details)
-        status: Status = "down" if len(spared) == len(states) else "degraded"
-        return CheckResult(status, f"spared after failures: {', '.join(spared)}", details)
+        status: Status = "down" if len(refused) == len(states) else "degraded"
+        return CheckResult(status, f"circuit open after failures: {', '.join(refused)}", details)
 
 
-def chain(
-    models: Sequence[str | Model], prices: Mapping[str, Price] | None, *, strict: bool
-) -> tuple[Model, ...]:
-    """The models of a chain. `strict` refuses names that the Messages API cannot know."""
-    if isinstance(models, str | Model):
-        raise ValueError(  # noqa: TRY004 - one kind of error for all options
-            f"models takes a sequence of models, got {models!r}: write models=({models!r},)"
-        )
-    prices = prices or {}
-    made = tuple(_model(each, prices, strict=strict) for each in models)
-    names = {model.name for model in made}
-    if unused := [name for name in prices if name not in names]:
-        raise ValueError(f"prices are given for models that are not in the chain: {', '.join(unused)}")
-    return made
-
-
-_KNOWN = ("claude-", "anthropic.", "anthropic/")
-
-
-def _model(told: Any, prices: Mapping[str, Price], *, strict: bool) -> Model:
-    if isinstance(told, Model):
-        return told
-    if strict and isinstance(told, str) and told and not told.startswith(_KNOWN):
-        raise ValueError(
-            f"unknown model {told!r}: names of the Messages API begin with claude-; "
-            "give a gateway's own names with base_url=, or as Model(…)"
-        )
-    return Model(told, price=prices.get(told))
-
-
-def check_params(params: Mapping[str, Any], *, counting: bool = False) -> None:
-    """Raises InvalidError for what cannot be sent."""
-    if "stream" in params:
-        raise InvalidError(
-            "stream= is not taken here: use create() for a whole answer and stream() for a stream"
-        )
-    limit = params.get("max_tokens")
-    if not counting and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise InvalidError(f"max_tokens must be a whole number of 1 or more, got {limit!r}")
-    messages = params.get("messages")
-    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
-        raise InvalidError("messages must be a list of at least one message")
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

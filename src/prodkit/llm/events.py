@@ -1,22 +1,34 @@
-"""What the client tells: one ``llm.attempt`` for each HTTP request, one ``llm.finished`` for each call."""
+"""Events of the client: one ``llm.attempt`` for each HTTP request, one ``llm.finished`` for each call."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from prodkit.core.events import Event, Metric
-from prodkit.llm.records import Usage
+from prodkit.core.events import Event, Level, Metric
+from prodkit.llm.results import Attempt, Usage
 
 __all__ = ["LlmAttempt", "LlmFinished"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlmAttempt(Event):
-    """One HTTP request has ended. ``outcome`` is "ok", "cancelled" or the code of the failure."""
+    """An HTTP request has ended.
+
+    The fields of `attempt` can be read from the event itself: ``event.model``, ``event.outcome``.
+
+    Args:
+        call_id: the id that all events of one call share.
+        attempt: the record of the request.
+        model: the label of its model; like the next two it labels the metric.
+        outcome: "ok", "cancelled" or the code of the failure.
+        duration: seconds from sending to the end.
+        fallback_from: the label of the requested model where this is another one, else "".
+        alert: an operator has to act: a key, a bill, a retired model.
+    """
 
     name: ClassVar[str] = "llm.attempt"
-    level = "INFO"
+    level: ClassVar[Level] = "INFO"
     metric = Metric(
         "llm_attempt_seconds",
         "histogram",
@@ -26,41 +38,53 @@ class LlmAttempt(Event):
         help="Duration of one HTTP request to a model.",
     )
     call_id: str
-    number: int
+    attempt: Attempt
     model: str
     outcome: str
-    status: int | None
-    request_id: str
-    error_type: str
-    waited: float
-    wait_reason: str
-    first_content: float | None
     duration: float
-    usage: Usage
-    cost: float | None
-    resumed: bool
-    hedge: bool
-    breaker: str
     fallback_from: str
     alert: bool
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "attempt":
+            raise AttributeError(name)
+        return getattr(self.attempt, name)
+
     def attributes(self) -> dict[str, str | int | float | bool]:
-        """The OpenTelemetry GenAI attributes of this request."""
-        told = _attributes(self.model, self.usage, "" if self.outcome == "ok" else self.outcome)
-        told["http.request.resend_count"] = self.number - 1
-        if self.status is not None:
-            told["http.response.status_code"] = self.status
-        if self.request_id:
-            told["gen_ai.response.id"] = self.request_id
-        return told
+        """Return the OpenTelemetry GenAI attributes of this request."""
+        attempt = self.attempt
+        found = _attributes(attempt.model, attempt.usage, "" if attempt.ok else attempt.outcome)
+        found["http.request.resend_count"] = attempt.number - 1
+        if attempt.status is not None:
+            found["http.response.status_code"] = attempt.status
+        if attempt.request_id:
+            found["gen_ai.response.id"] = attempt.request_id
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlmFinished(Event):
-    """One call has ended. ``outcome`` is "ok", "cancelled", "closed" (a stream left early) or the failure's code."""
+    """A call has ended.
+
+    Args:
+        call_id: the id that all events of one call share.
+        operation: "create", "stream", "count_tokens" and so on.
+        outcome: "ok", "cancelled", "closed" (a stream left early) or the code of the failure.
+        model: the label of the model that finished it, or was asked last.
+        requested_model: the label of the model that was asked first.
+        attempts: HTTP requests.
+        duration: seconds.
+        first_content: seconds from sending to the first content, of a stream.
+        usage: token counts, summed over the attempts.
+        cost: US dollars, None where a price is not known.
+        stop_reason: the API's reason why the model stopped.
+        streamed: it was a stream.
+        cached: the answer came from the cache.
+        caller: the name given as ``caller=``, such as a tenant.
+    """
 
     name: ClassVar[str] = "llm.finished"
-    level = "INFO"
+    level: ClassVar[Level] = "INFO"
     metric = (
         Metric(
             "llm_call_seconds",
@@ -87,19 +111,20 @@ class LlmFinished(Event):
     stop_reason: str | None
     streamed: bool
     cached: bool
+    caller: str = ""
 
     def attributes(self) -> dict[str, str | int | float | bool]:
-        """The OpenTelemetry GenAI attributes of this call."""
+        """Return the OpenTelemetry GenAI attributes of this call."""
         failed = "" if self.outcome in ("ok", "closed") else self.outcome
-        told = _attributes(self.requested_model, self.usage, failed)
-        told["gen_ai.response.model"] = self.model
+        found = _attributes(self.requested_model, self.usage, failed)
+        found["gen_ai.response.model"] = self.model
         if self.stop_reason:
-            told["gen_ai.response.finish_reasons"] = self.stop_reason
-        return told
+            found["gen_ai.response.finish_reasons"] = self.stop_reason
+        return found
 
 
 def _attributes(model: str, usage: Usage, failed: str) -> dict[str, str | int | float | bool]:
-    told: dict[str, str | int | float | bool] = {
+    found: dict[str, str | int | float | bool] = {
         "gen_ai.provider.name": "anthropic",
         "gen_ai.operation.name": "chat",
         "gen_ai.request.model": model,
@@ -107,5 +132,5 @@ def _attributes(model: str, usage: Usage, failed: str) -> dict[str, str | int | 
         "gen_ai.usage.output_tokens": usage.output_tokens,
     }
     if failed:
-        told["error.type"] = failed
-    return told
+        found["error.type"] = failed
+    return found

@@ -1,4 +1,4 @@
-"""The second face: a middleware for people who keep ``AsyncAnthropic``. Loads anthropic when it is imported."""
+"""The second face: a middleware for code that keeps ``AsyncAnthropic``. Loads anthropic when it is imported."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any, Final
 from prodkit.core.check import CheckResult
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import LlmError, MissingExtraError
-from prodkit.llm.cost import Budget, Price
-from prodkit.llm.engine import Engine, chain
-from prodkit.llm.model import Model
-from prodkit.llm.options import DEFAULT_MODELS, Options
-from prodkit.llm.relay import Relay
-from prodkit.llm.stream import Stream
-from prodkit.llm.whole import message_of, run_whole
-from prodkit.llm.wire import Reply, check_sdk
+from prodkit.llm.anthropic_internals import client_behind, hold_back_prompts, observe, response_parts
+from prodkit.llm.call import Call
+from prodkit.llm.completion import message_of, run_whole
+from prodkit.llm.engine import Accounts, Engine
+from prodkit.llm.options import DEFAULT_MODELS, Model, Options, chain
+from prodkit.llm.pricing import Budget, Price
+from prodkit.llm.provider import Reply
+from prodkit.llm.streaming.encoder import Encoder
+from prodkit.llm.streaming.stream import Stream
+from prodkit.llm.transport import SdkReply, check_sdk
 from prodkit.policies.shared_state import SharedState
 
 try:
@@ -32,21 +34,34 @@ _PATH: Final = "/v1/messages"
 
 
 class ResilienceMiddleware(Middleware):
-    """Gives an ``AsyncAnthropic`` what :class:`Client` has: attempts, fallback, breakers, mended streams.
+    """Gives an ``AsyncAnthropic`` what :class:`Client` has: attempts, fallback, breakers, continued streams.
 
     ::
 
         claude = AsyncAnthropic(max_retries=0, middleware=[ResilienceMiddleware()])
 
-    It takes care of ``messages.create`` and ``messages.stream``; other calls pass untouched. The model of a call is
-    asked first, then those that follow it in `models`; a model that is not among them is asked alone, without
-    fallback. The client must be made with ``max_retries=0``: the first call raises ValueError otherwise.
+    It handles ``messages.create`` and ``messages.stream``; other calls pass untouched. The model of a call is asked
+    first, then those that follow it in `models`; a model that is not among them is asked alone, without fallback. The
+    client must be made with ``max_retries=0``: the first call raises ValueError otherwise.
 
-    An error with an HTTP status that ends a call reaches the caller as the SDK's own error; whatever has no status
-    (a timeout, a truncated stream) as :class:`LlmError`. In a stream, thinking and tool calls arrive in one piece.
+    An error with an HTTP status that ends a call reaches the caller as the SDK's own error; a failure without one (a
+    timeout, a truncated stream) as :class:`LlmError`. Events pass unchanged, with fields and blocks that are not known
+    here; thinking is held until its block is complete.
+
+    Args:
+        models: the fallback chain; a model with a provider of its own is refused, the SDK client is the provider.
+        prices: US dollars a million tokens by model name.
+        budget: a hard limit in US dollars, or a :class:`Budget` shared by several clients.
+        shared: shares the breakers between processes.
+        ledger: accounts costs by caller; the caller is the request's ``metadata.user_id``.
+        stream_tools: pass the input of tool calls on as it arrives. A cut in a call is then continued when the model
+            repeats the same input, and an error otherwise. False holds a call until it is complete.
+        log_prompts: let the SDK's DEBUG logging write whole requests, prompts included.
+        runtime: clock, chance and events.
+        **options: those of :class:`Client`: attempts, timeout, first_content_timeout, stall_timeout …
     """
 
-    name = "llm"
+    name: str = "llm"
 
     def __init__(
         self,
@@ -55,63 +70,124 @@ class ResilienceMiddleware(Middleware):
         prices: Mapping[str, Price] | None = None,
         budget: Budget | float | None = None,
         shared: SharedState | None = None,
+        ledger: Accounts | None = None,
+        stream_tools: bool = True,
+        log_prompts: bool = False,
         runtime: Runtime = SYSTEM,
         **options: Any,
     ) -> None:
-        """`options` are those of :class:`Client`: attempts, timeout, first_content_timeout, stall_timeout …"""
-        self.options = Options(
-            models=chain(models, prices, strict=False),
+        made = chain(models, prices, strict=False)
+        if other := [model.label for model in made if model.provider is not None]:
+            raise ValueError(
+                f"the SDK client is the only provider here; use llm.Client for {', '.join(other)}"
+            )
+        self.options: Options = Options(
+            models=made,
             budget=Budget(budget) if isinstance(budget, int | float) else budget,
             **options,
         )
-        self.runtime = runtime
+        self.runtime: Runtime = runtime
         self._shared = shared
-        self._engine = Engine(self.options, shared=shared, runtime=runtime)
+        self._ledger = ledger
+        self._stream_tools = stream_tools
+        self._observed: set[int] = set()
+        self._engine = Engine(self.options, shared=shared, runtime=runtime, ledger=ledger)
         self._alone: dict[str, Engine] = {}
+        if not log_prompts:
+            hold_back_prompts()
 
     async def check(self) -> CheckResult:
-        """Whether the models may be asked, without asking them."""
+        """Return the health without sending anything."""
         return await self._engine.check()
 
     async def handle_async(self, request: APIRequest, call_next: AsyncCallNext) -> AsyncAPIResponse[Any]:
-        """The SDK calls this once for each request."""
+        """Handle one `request` of the SDK; `call_next` is the rest of its chain."""
         body = request.json
-        if request.method.lower() != "post" or _path(request.url) != _PATH or not isinstance(body, Mapping):
+        if not self._handles(request) or not isinstance(body, Mapping):
             return await call_next(request)
-        _check_retries(request, call_next)
+        self._prepare(request, call_next)
         params: dict[str, Any] = {name: value for name, value in body.items() if name != "stream"}
         engine = self._engine_of(params.get("model"))
         sender = _Sender(request, call_next)
         try:
             if request.stream:
                 return await self._streamed(engine, params, sender)
-            call = engine.call(params, "create", timeout=self.options.timeout)
-            _, ticket, reply = await run_whole(call, sender.send, message_of)
-            call.finished("ok", model=ticket.lane.model.name)
+            call = Call(engine, params, "create", timeout=self.options.timeout, caller=_caller(params))
+            _, attempt, reply = await run_whole(call, message_of, send=sender.send)
+            call.report.finished("ok", model=attempt.label)
         except LlmError:
             if (last := sender.last_error) is not None:
                 return last
             raise
         return sender.response(reply)
 
+    def _handles(self, request: APIRequest) -> bool:
+        return request.method.lower() == "post" and request.url.partition("?")[0] == _PATH
+
+    def _prepare(self, request: APIRequest, call_next: AsyncCallNext) -> None:
+        """Raise ValueError for a client that retries by itself, and observe its connections."""
+        client = client_behind(call_next)
+        asked = request.max_retries
+        if isinstance(asked, int):
+            if asked != 0:
+                raise ValueError(
+                    f"ResilienceMiddleware needs max_retries=0, and this call was made with {asked}"
+                )
+        elif client is not None:
+            check_sdk(client)
+        if request.retries_taken:
+            raise ValueError("ResilienceMiddleware needs max_retries=0, and the SDK has retried this call")
+        if client is not None and id(client) not in self._observed:
+            self._observed.add(id(client))
+            observe(client)
+
     def _engine_of(self, model: Any) -> Engine:
-        """The engine for `model`: ours, or one of its own for a model that is not in the chain."""
+        """Return the engine for `model`: the chain's, or one of its own for a model that is not in the chain."""
         if any(model == each.name for each in self.options.models):
             return self._engine
         if model not in self._alone:
             options = replace(self.options, models=(Model(model),), budget=None)
-            self._alone[model] = Engine(options, shared=self._shared, runtime=self.runtime)
+            self._alone[model] = Engine(
+                options, shared=self._shared, runtime=self.runtime, ledger=self._ledger
+            )
         return self._alone[model]
 
     async def _streamed(
         self, engine: Engine, params: dict[str, Any], sender: _Sender
     ) -> AsyncAPIResponse[Any]:
-        call = engine.call(params, "stream", timeout=None, streamed=True)
-        stream = Stream(call, sender.send)
-        relay = Relay(stream.splice)
-        stream.relay = relay.feed
+        call = Call(engine, params, "stream", timeout=None, caller=_caller(params))
+        encoder = Encoder(stream_tools=self._stream_tools)
+        stream = Stream(call, send=sender.send, encoder=encoder)
         await stream.open()
-        return sender.streamed(_Body(stream, relay))
+        return sender.streamed(_Body(stream, encoder))
+
+
+def _caller(params: Mapping[str, Any]) -> str:
+    metadata = params.get("metadata")
+    user = metadata.get("user_id") if isinstance(metadata, Mapping) else None
+    return user if isinstance(user, str) else ""
+
+
+def with_body(request: APIRequest, params: Mapping[str, Any], stream: bool) -> APIRequest:
+    """Return `request` with another body; the rest is shared, not copied."""
+    options = copy.copy(request.options)
+    options.json_data = {**params, "stream": True} if stream else dict(params)
+    return APIRequest(
+        options=options,
+        cast_to=request.cast_to,
+        stream=request.stream,
+        stream_cls=request.stream_cls,
+        retries_taken=request.retries_taken,
+    )
+
+
+def encoded_headers(headers: httpx2.Headers) -> httpx2.Headers:
+    """Return the headers of a response whose body is encoded again."""
+    headers = headers.copy()
+    for name in ("content-encoding", "content-length"):
+        if name in headers:
+            del headers[name]
+    return headers
 
 
 class _Sender:
@@ -122,21 +198,12 @@ class _Sender:
         self._call_next = call_next
         self._last: AsyncAPIResponse[Any] | None = None
 
-    async def send(self, params: Mapping[str, Any], stream: bool) -> Reply:
-        options = copy.copy(self._request.options)
-        options.json_data = {**params, "stream": True} if stream else dict(params)
-        request = APIRequest(
-            options=options,
-            cast_to=self._request.cast_to,
-            stream=self._request.stream,
-            stream_cls=self._request.stream_cls,
-            retries_taken=self._request.retries_taken,
-        )
+    async def send(self, params: Mapping[str, Any], stream: bool, /) -> Reply:
         self._last = None
-        self._last = response = await self._call_next(request)
+        self._last = response = await self._call_next(with_body(self._request, params, stream))
         if stream and response.status_code >= 400:
             await response.http_response.aread()  # the SDK reads it again when it makes its error
-        return Reply(response.http_response)
+        return SdkReply(response.http_response)
 
     @property
     def last_error(self) -> AsyncAPIResponse[Any] | None:
@@ -144,78 +211,35 @@ class _Sender:
         return self._last if self._last is not None and self._last.status_code >= 400 else None
 
     def response(self, reply: Reply) -> AsyncAPIResponse[Any]:
-        """The SDK's response behind `reply`, which is the last one."""
+        """Return the SDK's response behind `reply`, which is the last one."""
         assert self._last is not None
         return self._last
 
     def streamed(self, body: _Body) -> AsyncAPIResponse[Any]:
-        """A response like the last one, with `body` for its body."""
+        """Return a response like the last one, with `body` for its body."""
         last = self._last
         assert last is not None
-        headers = last.http_response.headers.copy()
-        for name in ("content-encoding", "content-length"):
-            if name in headers:
-                del headers[name]
-        return AsyncAPIResponse(
-            raw=httpx2.Response(
-                status_code=200, headers=headers, stream=body, request=last.http_response.request
-            ),
-            cast_to=last._cast_to,
-            client=last._client,
-            stream=True,
-            stream_cls=last._stream_cls,
-            options=last._options,
-            retries_taken=last.retries_taken,
+        http = last.http_response
+        raw = httpx2.Response(
+            status_code=200, headers=encoded_headers(http.headers), stream=body, request=http.request
         )
+        return AsyncAPIResponse(raw=raw, stream=True, **response_parts(last))
 
 
 class _Body(httpx2.AsyncByteStream):
-    """The mended stream as bytes."""
+    """The continued stream as bytes."""
 
-    def __init__(self, stream: Stream, relay: Relay) -> None:
+    def __init__(self, stream: Stream, encoder: Encoder) -> None:
         self._stream = stream
-        self._relay = relay
+        self._encoder = encoder
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        stream, relay = self._stream, self._relay
-        while await stream.read() is not None:
-            if data := relay.take():
+        while True:
+            text = await self._stream.advance()
+            if data := self._encoder.take():
                 yield data
-        answer = stream.answer
-        relay.end(answer.message, answer.usage)
-        yield relay.take()
+            if text is None:
+                return
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-def _path(url: str) -> str:
-    return url.partition("?")[0]
-
-
-def _check_retries(request: APIRequest, call_next: AsyncCallNext) -> None:
-    """Raises ValueError for a client that retries by itself."""
-    asked = request.max_retries
-    if isinstance(asked, int):
-        if asked != 0:
-            raise ValueError(f"ResilienceMiddleware needs max_retries=0, and this call was made with {asked}")
-    elif (client := _client_behind(call_next)) is not None:
-        check_sdk(client)
-    if request.retries_taken:
-        raise ValueError("ResilienceMiddleware needs max_retries=0, and the SDK has retried this call")
-
-
-def _client_behind(call_next: Any, depth: int = 8) -> Any:
-    """The SDK client at the end of the chain. The SDK does not tell middleware whose it is; its closures do."""
-    for _ in range(depth):
-        following = None
-        for cell in getattr(call_next, "__closure__", None) or ():
-            value = cell.cell_contents
-            if hasattr(value, "max_retries") and hasattr(value, "base_url"):
-                return value
-            if callable(value) and hasattr(value, "__closure__"):
-                following = value
-        if following is None:
-            return None
-        call_next = following
-    return None

@@ -1,4 +1,4 @@
-"""The API's own sentence about a bad request, without what it quotes of the request."""
+"""Clean the API's sentence about a bad request of everything that it quotes from the request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _SAFE: Final = frozenset(
 
 
 def clean(detail: str, params: Mapping[str, Any], key: str = "") -> str:
-    """`detail` with every word replaced that also stands in a text of the request, common words of the API aside."""
+    """Return `detail` with every word masked that also stands in a text of the request, common API words aside.
+
+    Args:
+        detail: the message to clean; only its first 200 characters are kept.
+        params: the body of the request.
+        key: the API key.
+    """
     if not detail:
         return ""
     spoken = "\n".join(_texts({name: value for name, value in params.items() if name != "model"}))

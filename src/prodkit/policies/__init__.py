@@ -28,6 +28,7 @@ from prodkit.policies.base import Policy
 from prodkit.policies.breaker import CircuitBreaker
 from prodkit.policies.budget import Prices, RetryBudget
 from prodkit.policies.bulkhead import Bulkhead
+from prodkit.policies.chaos import Chaos
 from prodkit.policies.classify import outcome_of
 from prodkit.policies.fallback import Fallback
 from prodkit.policies.gate import RetryAfterGate
@@ -35,6 +36,7 @@ from prodkit.policies.hedge import Hedge
 from prodkit.policies.idempotency import non_idempotent
 from prodkit.policies.permit import Permit
 from prodkit.policies.pipeline import CostlyOrderWarning, Pipeline
+from prodkit.policies.policy_set import PolicySet
 from prodkit.policies.registry import BreakerRegistry
 from prodkit.policies.retry import Retry
 from prodkit.policies.retry_after import retry_after_of
@@ -49,6 +51,7 @@ __all__ = [
     "BreakerRegistry",
     "Budget",
     "Bulkhead",
+    "Chaos",
     "CircuitBreaker",
     "Classifier",
     "CostlyOrderWarning",
@@ -58,6 +61,7 @@ __all__ = [
     "Permit",
     "Pipeline",
     "Policy",
+    "PolicySet",
     "Prices",
     "Retry",
     "RetryAfterGate",

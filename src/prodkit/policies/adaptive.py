@@ -69,16 +69,16 @@ class Gradient:
         smoothing: float = 0.3,
         baseline_seconds: float = 300.0,
     ) -> None:
-        self.limit = float(initial)
-        self.min_limit = min_limit
-        self.max_limit = max_limit
-        self.tolerance = tolerance
-        self.headroom = headroom
-        self.interval = interval
-        self.smoothing = smoothing
-        self.baseline_seconds = baseline_seconds
-        self.baseline = math.nan
-        self.latency = math.nan
+        self.limit: float = float(initial)
+        self.min_limit: int = min_limit
+        self.max_limit: int = max_limit
+        self.tolerance: float = tolerance
+        self.headroom: float = headroom
+        self.interval: float = interval
+        self.smoothing: float = smoothing
+        self.baseline_seconds: float = baseline_seconds
+        self.baseline: float = math.nan
+        self.latency: float = math.nan
         self._moved = -math.inf
         self._busiest = 0
 
@@ -182,7 +182,7 @@ class AdaptiveLimit(Limiter):
             priority=priority,
             runtime=runtime,
         )
-        self.gradient = Gradient(
+        self.gradient: Gradient = Gradient(
             initial=initial, min_limit=min_limit, max_limit=max_limit, tolerance=tolerance, headroom=headroom
         )
         self._is_overload = overloaded
@@ -193,6 +193,7 @@ class AdaptiveLimit(Limiter):
         return self._slots.limit
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         slots, enter, leave, queue = self._slots, self._slots.enter, self._slots.leave, self._queue
         deadline = deadline_for(fn)
 

@@ -2,8 +2,8 @@
 
 A policy implements how it wraps an async function, a plain function, an async generator function and a block. From
 that follow its faces: ``await policy.run(fn, *args)``, ``policy.call(fn, *args)``, ``policy.stream(fn, *args)``, the
-decorator, and ``with policy:``. A callable that cannot be guarded is refused when it is handed over, never silently in
-production.
+decorator, and ``with policy:``. A callable that cannot be guarded is refused at once, when it is handed
+over, and never silently in production.
 """
 
 from __future__ import annotations
@@ -42,6 +42,29 @@ class Policy:
     runtime: Runtime = SYSTEM
     rank = 0
     """Position in the recommended order, outermost first; 0 for anywhere (see :class:`Pipeline`)."""
+
+    given: tuple[tuple[Any, ...], dict[str, Any]]
+    """The arguments that the policy was made with, for :meth:`with_options` and for descriptions."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().__new__(cls)
+        made.given = args, kwargs
+        return made
+
+    def with_options(self, **changes: Any) -> Self:
+        """Return a new policy like this one with some arguments of its constructor changed; it has no history.
+
+        Args:
+            changes: arguments by name.
+        """
+        args, kwargs = self.given
+        named = inspect.signature(type(self)).bind(*args, **kwargs).arguments
+        several = {
+            name: named.pop(name)
+            for name, each in inspect.signature(type(self)).parameters.items()
+            if each.kind is each.VAR_POSITIONAL and name in named
+        }
+        return type(self)(*(item for items in several.values() for item in items), **{**named, **changes})
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
         """Return the guarded form of the async function `fn`."""

@@ -44,6 +44,11 @@ _new_error: Final = CircuitOpenError.__new__
 _PROBED_ELSEWHERE: Final = "another process probes"
 
 
+def _no_time() -> float:
+    """Return 0.0: the clock of a breaker that measures nothing."""
+    return 0.0
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class BreakerStatistics:
     """Counts of one breaker.
@@ -283,9 +288,11 @@ class CircuitBreaker(Policy):
         return Permit(self, lease)
 
     def scope(self) -> Scope:
+        """Return a guard for one block."""
         return _BreakerScope(self)
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         return bounded(self._wrap_timed(fn) if self._timed or not self._simple else self._wrap_short(fn))
 
     def _wrap_short(self, fn: AsyncFn) -> AsyncFn:
@@ -351,6 +358,7 @@ class CircuitBreaker(Policy):
         return result
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the plain function `fn`."""
         circuit, clock = self._circuit, self._thread_clock
         timed, simple = self._timed, self._simple and _ONE_AT_A_TIME
 
@@ -358,10 +366,8 @@ class CircuitBreaker(Policy):
             if circuit.guarding:
                 return self._long_way_sync(self._admit(), fn, args, kwargs)
             era = circuit.era
-            start = 0.0
-            if timed:
-                now = clock()
-                start = now()
+            now = clock() if timed else _no_time
+            start = now()
             try:
                 result = fn(*args, **kwargs)
             except BaseException as error:
@@ -395,6 +401,7 @@ class CircuitBreaker(Policy):
         return result
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        """Return the guarded form of the async generator function `fn`."""
         fn = stream_until_deadline(fn)
 
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -420,6 +427,8 @@ class CircuitBreaker(Policy):
         return bounded(guarded)
 
     def wrap_generator(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the generator function `fn`."""
+
         def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
             permit = self.acquire()
             watch = _StreamWatch(self, permit)
@@ -532,10 +541,11 @@ class CircuitBreaker(Policy):
             and error.timeout < self._min_caller_timeout
         ) or self._ignored(error):
             return Outcome.NEUTRAL
-        outcome = outcome_of(error)
-        if self._counts is None or outcome is Outcome.THROTTLED:
-            return outcome
-        return Outcome.FAILED if self._counts(error) else Outcome.NEUTRAL
+        if self._counts is None:
+            return outcome_of(error)
+        if not self._counts(error):
+            return Outcome.NEUTRAL
+        return Outcome.THROTTLED if outcome_of(error) is Outcome.THROTTLED else Outcome.FAILED
 
     async def _claim(self, shared: SharedState, lease: Lease) -> None:
         """Ask the other processes for the right to probe; raise the refusal if another one probes."""
@@ -595,7 +605,7 @@ class _StreamWatch:
         self._lease = permit.lease
         self._now = breaker._thread_clock()
         self._since = self._now()
-        self.begun = False
+        self.begun: bool = False
 
     def arrived(self) -> None:
         """Record an item."""

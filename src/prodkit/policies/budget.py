@@ -71,10 +71,10 @@ class Tokens:
     __slots__ = ("_at", "_balance", "_credited", "capacity", "earned", "floor", "ratio")
 
     def __init__(self, ratio: float, floor: float, capacity: float, start: float) -> None:
-        self.ratio = ratio
-        self.floor = floor
-        self.capacity = capacity
-        self.earned = 0
+        self.ratio: float = ratio
+        self.floor: float = floor
+        self.capacity: float = capacity
+        self.earned: int = 0
         self._credited = 0
         self._balance = start
         self._at: float | None = None

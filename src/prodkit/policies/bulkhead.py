@@ -90,6 +90,7 @@ class Limiter(Policy):
         return Block(_SlotScope(self, priority))
 
     def scope(self) -> Scope:
+        """Return a guard for one block."""
         return _SlotScope(self, 0)
 
     def _latest(self, now: float) -> float:
@@ -131,8 +132,8 @@ class _ThreadSlots:
     __slots__ = ("_lock", "inflight", "limit")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.inflight = 0
+        self.limit: int = limit
+        self.inflight: int = 0
         self._lock = threading.Lock()
 
     def enter(self) -> bool:
@@ -212,6 +213,7 @@ class Bulkhead(Limiter):
         self._slots.admit()
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         enter, leave, queue = self._slots.enter, self._slots.leave, self._queue
         deadline = deadline_for(fn)
 
@@ -228,6 +230,7 @@ class Bulkhead(Limiter):
         return bounded(bulkhead)
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the plain function `fn`."""
         slots = self._threads
 
         def bulkhead(*args: Any, **kwargs: Any) -> Any:
@@ -242,6 +245,8 @@ class Bulkhead(Limiter):
         return bulkhead
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        """Return the guarded form of the async generator function `fn`."""
+
         async def bulkhead(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             if not self._slots.enter():
                 await self._queue(fn, args, kwargs)
@@ -255,6 +260,8 @@ class Bulkhead(Limiter):
         return bulkhead
 
     def wrap_generator(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the generator function `fn`."""
+
         def bulkhead(*args: Any, **kwargs: Any) -> Iterator[Any]:
             with self.hold():
                 yield from fn(*args, **kwargs)

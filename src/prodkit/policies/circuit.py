@@ -106,8 +106,8 @@ class Lease:
     __slots__ = ("era", "since", "took")
 
     def __init__(self, era: int, since: float) -> None:
-        self.era = era
-        self.since = since
+        self.era: int = era
+        self.since: float = since
         self.took: float | None = None
 
 
@@ -156,17 +156,17 @@ class Circuit:
     )
 
     def __init__(self, rules: Rules, rng: Random) -> None:
-        self.rules = rules
-        self.slow_after = math.inf if rules.slow_after is None else rules.slow_after
-        self.era = 0
-        self.ok = 0
-        self.guarding = False
-        self.until = -math.inf
-        self.reason = ""
+        self.rules: Rules = rules
+        self.slow_after: float = math.inf if rules.slow_after is None else rules.slow_after
+        self.era: int = 0
+        self.ok: int = 0
+        self.guarding: bool = False
+        self.until: float = -math.inf
+        self.reason: str = ""
         self._rng = rng
         self._state: State = CLOSED
         self._window = rules.window()
-        self.boundary = math.inf if self._window is None else self._window.boundary()
+        self.boundary: float = math.inf if self._window is None else self._window.boundary()
         self._run = 0
         self._openings = 0
         self._held = 0.0

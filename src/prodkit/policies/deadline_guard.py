@@ -111,8 +111,8 @@ class _Expiry:
     __slots__ = ("fired", "task")
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
-        self.task = task
-        self.fired = False
+        self.task: asyncio.Task[Any] = task
+        self.fired: bool = False
 
     def __call__(self) -> None:
         self.fired = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeAlias
 
 from prodkit.core.events import Event, Level, Metric
 from prodkit.policies.circuit import Change, State
@@ -17,16 +17,20 @@ __all__ = [
     "BreakerOpened",
     "BreakerRejected",
     "BulkheadRejected",
+    "ChaosInjected",
     "FallbackUsed",
     "GateClosed",
     "GatePassed",
     "HedgeStarted",
     "HedgeWon",
     "LimitChanged",
+    "PolicyChanged",
     "RetryGaveUp",
     "RetryScheduled",
     "change_event",
 ]
+
+Measured: TypeAlias = Metric | tuple[Metric, ...] | None
 
 _TRANSITIONS: Final = Metric(
     "breaker_transitions", labels=("breaker", "after"), help="Changes of a circuit breaker's state."
@@ -39,7 +43,7 @@ class BreakerChanged(Event):
 
     name: ClassVar[str] = "breaker.changed"
     level: ClassVar[Level] = "WARNING"
-    metric = _TRANSITIONS
+    metric: ClassVar[Measured] = _TRANSITIONS
     breaker: str
     before: State
     after: State
@@ -51,8 +55,8 @@ class BreakerOpened(BreakerChanged):
     """The breaker refuses calls for `hold` seconds."""
 
     name: ClassVar[str] = "breaker.opened"
-    level = "WARNING"
-    metric = _TRANSITIONS
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Measured] = _TRANSITIONS
     hold: float
 
 
@@ -61,8 +65,8 @@ class BreakerHalfOpened(BreakerChanged):
     """The breaker admits probes."""
 
     name: ClassVar[str] = "breaker.half_opened"
-    level = "INFO"
-    metric = _TRANSITIONS
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Measured] = _TRANSITIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +74,8 @@ class BreakerClosed(BreakerChanged):
     """The breaker admits every call."""
 
     name: ClassVar[str] = "breaker.closed"
-    level = "INFO"
-    metric = _TRANSITIONS
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Measured] = _TRANSITIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +83,8 @@ class BreakerIsolated(BreakerChanged):
     """The breaker refuses every call until it is reset."""
 
     name: ClassVar[str] = "breaker.isolated"
-    level = "WARNING"
-    metric = _TRANSITIONS
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Measured] = _TRANSITIONS
 
 
 _KINDS = {"half_open": BreakerHalfOpened, "closed": BreakerClosed, "isolated": BreakerIsolated}
@@ -101,8 +105,8 @@ class BreakerRejected(Event):
     """A call was refused; in shadow mode (`shadow` is true) it would have been."""
 
     name: ClassVar[str] = "breaker.rejected"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Measured] = Metric(
         "breaker_rejections", labels=("breaker", "state"), help="Calls refused by a circuit breaker."
     )
     breaker: str
@@ -115,8 +119,8 @@ class RetryScheduled(Event):
     """Attempt `attempt` failed with an `error` of this class; the next one starts in `wait` seconds."""
 
     name: ClassVar[str] = "retry.scheduled"
-    level = "INFO"
-    metric = Metric("retries", labels=("call", "error"), help="Attempts after the first.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Measured] = Metric("retries", labels=("call", "error"), help="Attempts after the first.")
     call: str
     attempt: int
     error: str
@@ -128,8 +132,8 @@ class RetryGaveUp(Event):
     """The error of attempt `attempt` went to the caller, because of `reason`."""
 
     name: ClassVar[str] = "retry.gave_up"
-    level = "WARNING"
-    metric = Metric(
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Measured] = Metric(
         "retries_exhausted", labels=("call", "reason"), help="Calls that failed after their last attempt."
     )
     call: str
@@ -143,8 +147,10 @@ class GateClosed(Event):
     """The dependency asked for `seconds` of silence."""
 
     name: ClassVar[str] = "gate.closed"
-    level = "WARNING"
-    metric = Metric("gate_closures", labels=("gate",), help="Times that a dependency asked to wait.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Measured] = Metric(
+        "gate_closures", labels=("gate",), help="Times that a dependency asked to wait."
+    )
     gate: str
     seconds: float
 
@@ -154,8 +160,8 @@ class GatePassed(Event):
     """A call had waited at the gate for `waited` seconds."""
 
     name: ClassVar[str] = "gate.passed"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Measured] = Metric(
         "gate_wait_seconds",
         "histogram",
         ("gate",),
@@ -171,9 +177,9 @@ class GatePassed(Event):
 class HedgeStarted(Event):
     """A further try was started because those before it had not answered."""
 
-    name = "hedge.started"
-    level = "DEBUG"
-    metric = Metric("hedges_started", help="Second requests that were sent.")
+    name: ClassVar[str] = "hedge.started"
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Measured] = Metric("hedges_started", help="Second requests that were sent.")
     after: float
     number: int
 
@@ -182,9 +188,9 @@ class HedgeStarted(Event):
 class HedgeWon(Event):
     """A further try answered first."""
 
-    name = "hedge.won"
-    level = "DEBUG"
-    metric = Metric("hedges_won", help="Second requests that answered first.")
+    name: ClassVar[str] = "hedge.won"
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Measured] = Metric("hedges_won", help="Second requests that answered first.")
     number: int
 
 
@@ -192,9 +198,9 @@ class HedgeWon(Event):
 class BulkheadRejected(Event):
     """A call got no place; it was not started."""
 
-    name = "bulkhead.rejected"
-    level = "WARNING"
-    metric = Metric(
+    name: ClassVar[str] = "bulkhead.rejected"
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Measured] = Metric(
         "bulkhead_rejections", labels=("bulkhead", "reason"), help="Calls refused for want of a slot."
     )
     bulkhead: str
@@ -207,9 +213,11 @@ class BulkheadRejected(Event):
 class LimitChanged(Event):
     """The concurrency limit moved."""
 
-    name = "limit.changed"
-    level = "INFO"
-    metric = Metric("adaptive_limit", "gauge", ("limiter",), value="limit", help="Current concurrency limit.")
+    name: ClassVar[str] = "limit.changed"
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Measured] = Metric(
+        "adaptive_limit", "gauge", ("limiter",), value="limit", help="Current concurrency limit."
+    )
     limiter: str
     limit: int
     latency: float
@@ -220,8 +228,37 @@ class LimitChanged(Event):
 class FallbackUsed(Event):
     """The fallback answered instead of the call."""
 
-    name = "fallback.used"
-    level = "WARNING"
-    metric = Metric("fallbacks", labels=("fallback", "error"), help="Calls answered by a fallback.")
+    name: ClassVar[str] = "fallback.used"
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Measured] = Metric(
+        "fallbacks", labels=("fallback", "error"), help="Calls answered by a fallback."
+    )
     fallback: str
     error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaosInjected(Event):
+    """A call was disturbed on purpose; `kind` is an error class, ``result`` or ``latency``."""
+
+    name: ClassVar[str] = "chaos.injected"
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Measured] = Metric(
+        "chaos_injections", labels=("chaos", "kind"), help="Calls disturbed on purpose."
+    )
+    chaos: str
+    kind: str
+    latency: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChanged(Event):
+    """A named pipeline was changed while running; `settings` names what changed, with the new values."""
+
+    name: ClassVar[str] = "policy.changed"
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Measured] = Metric(
+        "policy_changes", labels=("policy",), help="Changes of a named pipeline's settings."
+    )
+    policy: str
+    settings: str

@@ -49,6 +49,7 @@ class Fallback(Policy):
         self._matches = matcher("on", on)
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         matches, deadline = self._matches, deadline_for(fn)
 
         async def fallback(*args: Any, **kwargs: Any) -> Any:
@@ -66,6 +67,7 @@ class Fallback(Policy):
         return fallback
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the plain function `fn`."""
         if inspect.iscoroutinefunction(self.instead):
             raise TypeError(f"{name_of(self.instead)} is async and cannot answer for the plain {name_of(fn)}")
         matches = self._matches

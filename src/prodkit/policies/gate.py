@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime
@@ -98,6 +99,7 @@ class RetryAfterGate(Policy):
         self._queue = WaitQueue(max_waiting=max_queue, order="fifo", lost=self._lost)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()  # for threads; tasks of one loop need none
         self._latency = 0.0  # of good answers, averaged: a turn that leaves less than that is of no use
 
     @property
@@ -134,6 +136,23 @@ class RetryAfterGate(Policy):
             raise self._refused(now + waited)
         if (events := self.runtime.events).listened(GatePassed):
             events.emit(GatePassed(gate=self.name, waited=waited))
+
+    def enter_sync(self) -> None:
+        """Block this thread until the call's turn. Follow it with :meth:`succeeded` or :meth:`failed`.
+
+        Raises:
+            RateLimitedError: the turn would come too late.
+        """
+        with self._lock:
+            now = self.runtime.clock.monotonic()
+            at = self._pacing.next(now)
+            if at >= Deadline.instant() - 1.5 * self._latency or at > now + self._queue_timeout:
+                raise self._refused(now)
+            self._pacing.reserve(at)
+        if at > now:
+            self.runtime.clock.block(at - now)
+            if (events := self.runtime.events).listened(GatePassed):
+                events.emit(GatePassed(gate=self.name, waited=at - now))
 
     def _arm(self, at: float) -> None:
         """Set the timer for the next turn, at `at`: one for the whole queue."""
@@ -187,6 +206,7 @@ class RetryAfterGate(Policy):
         )
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         now, deadline = self.runtime.clock.monotonic, deadline_for(fn)
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -207,9 +227,12 @@ class RetryAfterGate(Policy):
         return bounded(guarded)
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the plain function `fn`."""
         raise TypeError("RetryAfterGate queues tasks, not threads: use it with async functions")
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        """Return the guarded form of the async generator function `fn`."""
+
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             await self.enter()
             try:
@@ -224,6 +247,7 @@ class RetryAfterGate(Policy):
         return guarded
 
     def scope(self) -> Scope:
+        """Return a guard for one block."""
         return _GateScope(self)
 
     def __repr__(self) -> str:

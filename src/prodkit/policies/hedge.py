@@ -98,6 +98,7 @@ class Hedge(Policy):
         return ordered[min(len(ordered) - 1, int(self.quantile * len(ordered)))]
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         if not enforces_deadline(fn):
             fn = until_deadline(fn)
         allowed = self._idempotent

@@ -33,18 +33,18 @@ class Pacing:
         "_asked", "_asked_before", "_ceiling", "_cut_at", "_epoch", "_since", "_slot", "_target", "not_before", "rate",
     )  # fmt: skip
 
-    start = 0.5
-    cut = 0.85
-    quiet = 0.5
-    plateau = 3.0
-    span = 5.0  # seconds over which the rate asked is counted
+    start: float = 0.5
+    cut: float = 0.85
+    quiet: float = 0.5
+    plateau: float = 3.0
+    span: float = 5.0  # seconds over which the rate asked is counted
 
     _ceiling: float  # these three begin with the first throttling
     _epoch: float
     _target: float
 
     def __init__(self) -> None:
-        self.not_before = -math.inf
+        self.not_before: float = -math.inf
         self.rate: float | None = None
         self._slot = -math.inf
         self._cut_at = -math.inf

@@ -74,30 +74,37 @@ class Pipeline(Policy):
             warnings.warn(problem, CostlyOrderWarning, stacklevel=2)
 
     def adopt(self, runtime: Runtime) -> Pipeline:
+        """Return this policy on `runtime`."""
         return self if self.runtime is not SYSTEM else Pipeline(*self.policies, runtime=runtime)
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         composed = self._compose(fn, "wrap")
         return composed if enforces_deadline(composed) else self._compose(until_deadline(fn), "wrap")
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the plain function `fn`."""
         return self._compose(fn, "wrap_sync")
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        """Return the guarded form of the async generator function `fn`."""
         composed = self._compose(fn, "wrap_stream")
         if enforces_deadline(composed):
             return composed
         return self._compose(stream_until_deadline(fn), "wrap_stream")
 
     def wrap_generator(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the generator function `fn`."""
         return self._compose(fn, "wrap_generator")
 
     def calling(self) -> Block:
+        """Return a guard for one block."""
         if self.runtime.policies == "off":
             return Block()
         return Block(*(policy.scope() for policy in self._flat()))
 
     def scope(self) -> Scope:
+        """Return a guard for one block."""
         raise TypeError("a pipeline in a pipeline is entered through the outer one")
 
     def __iter__(self) -> Iterator[Any]:

@@ -47,9 +47,9 @@ class WaitQueue:
     def __init__(
         self, *, max_waiting: int, order: Order, lost: Callable[[], None], standstill: float = 0.1
     ) -> None:
-        self.max_waiting = max_waiting
-        self.order = order
-        self.standstill = standstill
+        self.max_waiting: int = max_waiting
+        self.order: Order = order
+        self.standstill: float = standstill
         self._lost = lost
         self._ranked = False  # a waiter with a priority, or with a deadline that orders, has come
         self._waiters: deque[_Waiter] = deque()  # oldest first; never replaced, Slots looks at it too
@@ -169,10 +169,10 @@ class _Waiter:
     def __init__(
         self, turn: asyncio.Future[Refusal | None], since: float, latest: float, priority: int
     ) -> None:
-        self.turn = turn
-        self.since = since
-        self.latest = latest
-        self.priority = priority
+        self.turn: asyncio.Future[Refusal | None] = turn
+        self.since: float = since
+        self.latest: float = latest
+        self.priority: int = priority
         self.timer: asyncio.TimerHandle | None = None
 
     def settle(self, verdict: Refusal | None) -> None:
@@ -193,9 +193,9 @@ class Slots:
     __slots__ = ("_waiters", "inflight", "limit", "queue")
 
     def __init__(self, limit: int, *, max_queue: int, order: Order) -> None:
-        self.limit = limit
-        self.inflight = 0
-        self.queue = WaitQueue(max_waiting=max_queue, order=order, lost=self.leave)
+        self.limit: int = limit
+        self.inflight: int = 0
+        self.queue: WaitQueue = WaitQueue(max_waiting=max_queue, order=order, lost=self.leave)
         self._waiters = self.queue._waiters  # asked on every call: a deque answers faster than a method
 
     @property

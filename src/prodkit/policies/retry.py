@@ -170,6 +170,7 @@ class Retry(Policy):
         self._clock = fast_clock_of(runtime.clock)
 
     def adopt(self, runtime: Runtime) -> Self:
+        """Return this policy on `runtime`."""
         if self.runtime is not SYSTEM:
             return self
         adopted = copy(self)
@@ -210,14 +211,16 @@ class Retry(Policy):
         """Return the attempts of a block with further guards around each of them, outermost first.
 
         Args:
-            scopes: make the guards anew for each attempt.
+            scopes: make the guards of each attempt.
         """
         return Attempts(self._rules, self.statistics, *scopes)
 
     def scope(self) -> Scope:
+        """Return a guard for one block."""
         raise TypeError("Retry repeats a block: write `for attempt in retry: with attempt: …`")
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         return bounded(self._wrap_exact(fn) if self._rules.exact else self._wrap_short(fn))
 
     def _wrap_short(self, fn: AsyncFn) -> AsyncFn:
@@ -292,6 +295,7 @@ class Retry(Policy):
         return result
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the plain function `fn`."""
         return self._wrap_exact_sync(fn) if self._rules.exact else self._wrap_short_sync(fn)
 
     def _wrap_short_sync(self, fn: SyncFn) -> SyncFn:
@@ -355,6 +359,7 @@ class Retry(Policy):
         return retried
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        """Return the guarded form of the async generator function `fn`."""
         fn = stream_until_deadline(fn)
 
         async def retried(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -388,6 +393,8 @@ class Retry(Policy):
         return bounded(retried)
 
     def wrap_generator(self, fn: SyncFn) -> SyncFn:
+        """Return the guarded form of the generator function `fn`."""
+
         def retried(*args: Any, **kwargs: Any) -> Iterator[Any]:
             state = None
             while True:

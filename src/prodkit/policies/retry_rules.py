@@ -147,7 +147,7 @@ def verdict_on(on: Errors) -> Callable[[BaseException], object]:
     """Return the judge for `on`: classes give True or False, predicates what they return, seconds included."""
     matches = matcher("on", on)
     several = on if isinstance(on, (tuple, list, set, frozenset)) else (on,)
-    predicates = tuple(each for each in several if not isinstance(each, type))
+    predicates: tuple[Any, ...] = tuple(each for each in several if not isinstance(each, type))
     if not predicates:
         return matches
     classes = classes_in(on)

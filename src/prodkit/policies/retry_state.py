@@ -96,10 +96,10 @@ class RetryState:
         self._last = 0.0
         self._paid = 0.0
         self._statistics = statistics
-        self.pause = 0.0
+        self.pause: float = 0.0
         self.substitute: Any = _NOTHING
         self._nested = not rules.nested and _under_another()
-        self.live = True
+        self.live: bool = True
         self._token = _outer.set(self) if mark and not self._nested else None
         self._call = _call_state(fn, args, kwargs, self._since) if rules.exact else None
         statistics.clear()

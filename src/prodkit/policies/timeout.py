@@ -50,6 +50,7 @@ class Timeout(Policy):
         self.runtime = runtime
 
     def wrap(self, fn: AsyncFn) -> AsyncFn:
+        """Return the guarded form of the async function `fn`."""
         seconds = math.inf if self.seconds is None else self.seconds
 
         async def timed(*args: Any, **kwargs: Any) -> Any:
@@ -58,9 +59,11 @@ class Timeout(Policy):
         return bounded(timed)
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
+        """Return the guarded form of the async generator function `fn`."""
         return limit_items(math.inf if self.seconds is None else self.seconds, fn)
 
     def scope(self) -> Scope:
+        """Return a guard for one block."""
         return _TimeoutScope(math.inf if self.seconds is None else self.seconds)
 
     def __repr__(self) -> str:
@@ -71,6 +74,6 @@ class _TimeoutScope(Scope):
     __slots__ = ("seconds",)
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
 
     async def enter(self) -> None: ...

@@ -19,6 +19,10 @@ class Window:
 
     __slots__ = ("calls", "failures", "slow")
 
+    calls: int
+    failures: int
+    slow: int
+
     def __init__(self) -> None:
         self.calls = 0
         self.failures = 0

@@ -85,8 +85,8 @@ class UpstreamError(Exception):
 
     def __init__(self, status: int = 500, retry_after: float | None = None) -> None:
         super().__init__(status, retry_after)
-        self.status = status
-        self.retry_after = retry_after
+        self.status: int = status
+        self.retry_after: float | None = retry_after
 
 
 class Tally(Protocol):
@@ -110,11 +110,11 @@ class Upstream:
         began: float | None = None,
     ) -> None:
         """The trace begins at the loop's instant `began`, now by default."""
-        self.trace = trace
-        self.strict_quota = strict_quota
+        self.trace: tuple[Phase, ...] = trace
+        self.strict_quota: bool = strict_quota
         self.requests: Counter[str] = Counter()
-        self.violations = 0  # requests sent inside a Retry-After window that this client had been told
-        self.wasted = 0  # answers for callers that had left
+        self.violations: int = 0  # requests sent inside a Retry-After window that this client had been told
+        self.wasted: int = 0  # answers for callers that had left
         self._rng = random.Random(seed)
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time() if began is None else began

@@ -6,18 +6,18 @@ import re
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from prodkit.core import correlation
 from prodkit.web.asgi import header, set_default
 from prodkit.web.proxy import trusted_peer
 
 __all__ = ["RequestIdMiddleware", "current_request_id"]
 
 _ACCEPTED: Final = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
-_current: ContextVar[str | None] = ContextVar("prodkit_request_id", default=None)
+_current: Final = correlation.request_id
 
 
 def current_request_id() -> str | None:
@@ -53,7 +53,8 @@ class RequestIdMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        given = header(scope, b"x-request-id") if self._trust or trusted_peer(scope) else ""
+        trusted = self._trust or trusted_peer(scope)
+        given = header(scope, b"x-request-id") if trusted else ""
         request_id = given if _ACCEPTED.match(given) else secrets.token_hex(16)
         scope.setdefault("state", {})["request_id"] = request_id
 
@@ -63,6 +64,7 @@ class RequestIdMiddleware:
             await send(message)
 
         token = _current.set(request_id)
+        trace = correlation.traceparent.set(header(scope, b"traceparent") or None if trusted else None)
         try:
             if self._context is None:
                 await self.app(scope, receive, named)
@@ -71,3 +73,4 @@ class RequestIdMiddleware:
                     await self.app(scope, receive, named)
         finally:
             _current.reset(token)
+            correlation.traceparent.reset(trace)

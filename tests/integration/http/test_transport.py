@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import gc
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import httpx2
@@ -274,5 +275,116 @@ async def test_timeouts_and_503_are_overload_and_illness(library: Any) -> None:
 
 
 def test_a_transport_is_wanted() -> None:
-    with pytest.raises(TypeError, match="async transport"):
+    with pytest.raises(TypeError, match="must be a transport of httpx"):
         ResilientTransport(object())  # type: ignore[arg-type]
+
+
+async def test_the_deadline_the_request_id_and_the_trace_cross_over(library: Any) -> None:
+    from prodkit.core import correlation
+
+    seen: list[Any] = []
+
+    def handle(request: Any) -> Any:
+        seen.append(request.headers)
+        return library.Response(503 if len(seen) == 1 else 200)
+
+    transport = ResilientTransport(library.MockTransport(handle))
+    token = correlation.request_id.set("request-1")
+    trace = correlation.traceparent.set(f"00-{'a' * 32}-{'b' * 16}-01")
+    async with library.AsyncClient(transport=transport) as client:
+        with pk.Deadline.after(5):
+            await client.get("http://a.example/")
+        await client.get("http://a.example/", headers={"X-Request-ID": "mine", "X-Deadline-Ms": "7"})
+    correlation.request_id.reset(token)
+    correlation.traceparent.reset(trace)
+    assert 4000 < int(seen[0]["x-deadline-ms"]) <= 5000
+    assert int(seen[1]["x-deadline-ms"]) <= int(seen[0]["x-deadline-ms"])
+    assert seen[0]["x-request-id"] == "request-1"
+    assert seen[0]["traceparent"].startswith(f"00-{'a' * 32}-")
+    assert seen[0]["traceparent"].endswith("-01")
+    assert "b" * 16 not in seen[0]["traceparent"]
+    assert (seen[2]["x-request-id"], seen[2]["x-deadline-ms"]) == ("mine", "7")
+
+    seen.clear()
+    seen.append({})
+    quiet = ResilientTransport(library.MockTransport(handle), propagate=lambda host: host.startswith("b."))
+    async with library.AsyncClient(transport=quiet) as client:
+        await client.get("http://a.example/")
+        await client.get("http://b.example/")
+    assert "traceparent" not in seen[1]
+    assert int(seen[2]["x-deadline-ms"]) == 30000  # the attempt's own limit
+    assert "x-request-id" not in seen[2]
+
+
+def test_a_synchronous_client(library: Any) -> None:
+    statuses = [503, 429, 200]
+    seen: list[Any] = []
+
+    def handle(request: Any) -> Any:
+        seen.append(request)
+        status = statuses.pop(0) if statuses else 500
+        return library.Response(status, headers={"retry-after-ms": "200"} if status == 429 else {})
+
+    transport = ResilientTransport(library.MockTransport(handle))
+    with library.Client(transport=transport, timeout=9) as client:
+        began = time.monotonic()
+        assert client.get("http://a.example/").status_code == 200
+        assert 0.2 <= time.monotonic() - began < 2
+        assert seen[0].extensions["timeout"]["read"] == 9
+        assert client.get("http://a.example/").status_code == 500
+        with pytest.raises(pk.CircuitOpenError):
+            client.get("http://a.example/")
+    assert transport.breaker("a.example:80").state == "open"  # type: ignore[union-attr]
+
+    def slow(request: Any) -> Any:
+        time.sleep(0.05)
+        raise library.ReadTimeout("late", request=request)
+
+    with (
+        library.Client(transport=ResilientTransport(library.MockTransport(slow))) as client,
+        pk.Deadline.after(0.04),
+        pytest.raises(pk.DeadlineExceededError),
+    ):
+        client.get("http://a.example/")
+    with pytest.raises(TypeError, match="a Client needs a synchronous transport"):
+        library.Client(transport=ResilientTransport(library.AsyncHTTPTransport())).get("http://a.example/")
+
+
+def test_a_synchronous_client_over_sockets(library: Any) -> None:
+    import http.server
+    import threading
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        answers: ClassVar[list[int]] = [503, 503, 200]
+
+        def do_GET(self) -> None:
+            self.send_response(self.answers.pop(0))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        with library.Client(transport=ResilientTransport(library.HTTPTransport())) as client:
+            assert client.get(f"http://127.0.0.1:{running.server_port}/").status_code == 200
+        running.shutdown()
+        thread.join()
+    assert Handler.answers == []
+
+
+def test_trio_is_refused_with_a_sentence(library: Any) -> None:
+    async def ask() -> None:
+        transport = ResilientTransport(library.MockTransport(lambda request: library.Response(200)))
+        await transport.handle_async_request(library.Request("GET", "http://a.example/"))
+
+    coroutine = ask()  # driven without asyncio, as another loop would
+    with pytest.raises(RuntimeError, match="runs on asyncio: under trio"):
+        coroutine.send(None)
+
+
+async def test_a_synchronous_transport_under_an_async_client_is_refused(library: Any) -> None:
+    async with library.AsyncClient(transport=ResilientTransport(library.HTTPTransport())) as client:
+        with pytest.raises(TypeError, match="an AsyncClient needs an async transport"):
+            await client.get("http://a.example/")

@@ -18,7 +18,7 @@ def running_simulator() -> Iterator[Simulator]:
 @pytest.fixture
 def simulator(running_simulator: Simulator) -> Simulator:
     running_simulator.reset()
-    running_simulator.seam("anchor")
+    running_simulator.continuation("anchor")
     return running_simulator
 
 

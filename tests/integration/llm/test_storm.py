@@ -16,12 +16,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 FAULTS = ["miderr", "midrst", "mideof", "midclean", "badsse", "stall", "pingstall"]
 
 
-@pytest.mark.parametrize(("seam", "seed"), [("anchor", 7), ("anchor", 2026), ("exact", 7), ("restart", 2026)])
+@pytest.mark.parametrize(
+    ("continuation", "seed"), [("anchor", 7), ("anchor", 2026), ("exact", 7), ("restart", 2026)]
+)
 async def test_500_streams_of_which_30_percent_break_all_end_whole(
-    simulator: Simulator, make: Any, log: Any, seed: int, seam: str
+    simulator: Simulator, make: Any, log: Any, seed: int, continuation: str
 ) -> None:
     chance = random.Random(seed)
-    simulator.seam(seam)
+    simulator.continuation(continuation)
     simulator.script(
         *(
             {"kind": _kind(chance.choice(FAULTS)), "after": chance.randrange(0, 120), "words": 120}

@@ -40,7 +40,7 @@ def running() -> Iterator[Simulator]:
 @pytest.fixture
 def simulator(running: Simulator) -> Simulator:
     running.reset()
-    running.seam("anchor")
+    running.continuation("anchor")
     return running
 
 
@@ -200,8 +200,8 @@ def test_an_answer_function_of_your_own(tmp_path: Any, monkeypatch: pytest.Monke
         assert _post(simulator, BODY)[1]["content"][0]["text"] == "VALE A PENA?"
 
 
-@pytest.mark.parametrize("seam", ["exact", "anchor", "restart"])
-def test_a_cut_answer_is_gone_on_with(seam: str) -> None:
+@pytest.mark.parametrize("continuation", ["exact", "anchor", "restart"])
+def test_a_cut_answer_is_continued(continuation: str) -> None:
     say = answer_function("words")
     whole = str(say(BODY))
     said, rest = whole[:100], whole[100:]
@@ -210,13 +210,13 @@ def test_a_cut_answer_is_gone_on_with(seam: str) -> None:
         {"role": "assistant", "content": said},
         {"role": "user", "content": f"Repeat <w>{said[-20:]}</w> and go on."},
     ]
-    reply = compose({**BODY, "messages": asked}, Behaviour(), say, number=1, seam=seam)
+    reply = compose({**BODY, "messages": asked}, Behaviour(), say, number=1, continuation=continuation)
     told = reply.content[0]["text"]
-    assert told == {"exact": rest, "anchor": said[-20:] + rest, "restart": whole}[seam]
+    assert told == {"exact": rest, "anchor": said[-20:] + rest, "restart": whole}[continuation]
 
 
 def test_events_are_in_the_order_of_the_api() -> None:
-    reply = compose(BODY, Behaviour(words=3), answer_function("words"), number=1, seam="exact")
+    reply = compose(BODY, Behaviour(words=3), answer_function("words"), number=1, continuation="exact")
     assert [event for event, _ in events(reply)] == [
         "message_start", "content_block_start", "ping", "content_block_delta", "content_block_delta",
         "content_block_delta", "content_block_stop", "message_delta", "message_stop",
@@ -233,7 +233,13 @@ def test_unknown_behaviours_are_refused_at_once(wrong: Any) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"answers": "nobody"}, {"answers": "json:nothing"}, {"delay": -1}, {"seam": "x"}, {"port": 70000}],
+    [
+        {"answers": "nobody"},
+        {"answers": "json:nothing"},
+        {"delay": -1},
+        {"continuation": "x"},
+        {"port": 70000},
+    ],
 )
 def test_wrong_options_are_refused_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):

@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = ["is_card", "is_cnpj", "is_cpf"]
 
 
+# Issuer ranges (first and last prefix) with the lengths in use, from the issuers' public tables.
+_ISSUERS: Final = tuple(
+    (len(first), first, last, frozenset(lengths))
+    for first, last, lengths in (
+        ("1", "1", (15,)),  # UATP
+        ("4", "4", (13, 16, 19)),  # Visa, some of Elo
+        ("51", "55", (16,)),  # Mastercard
+        ("2221", "2720", (16,)),  # Mastercard
+        ("34", "34", (15,)),  # American Express
+        ("37", "37", (15,)),
+        ("300", "305", (14, 16)),  # Diners Club
+        ("36", "36", (14, 16)),
+        ("38", "39", (14, 16)),  # Diners Club, Hipercard
+        ("6011", "6011", (16, 19)),  # Discover
+        ("644", "649", (16, 19)),
+        ("65", "65", (16, 19)),  # Discover, Elo, RuPay
+        ("3528", "3589", (16, 19)),  # JCB
+        ("62", "62", (16, 17, 18, 19)),  # UnionPay
+        ("5018", "5018", (13, 14, 15, 16, 17, 18, 19)),  # Maestro
+        ("5020", "5020", (13, 14, 15, 16, 17, 18, 19)),
+        ("5038", "5038", (13, 14, 15, 16, 17, 18, 19)),
+        ("5893", "5893", (13, 14, 15, 16, 17, 18, 19)),
+        ("6304", "6304", (13, 14, 15, 16, 17, 18, 19)),
+        ("6759", "6763", (13, 14, 15, 16, 17, 18, 19)),
+        ("5019", "5019", (16,)),  # Dankort
+        ("5041", "5041", (16,)),  # Elo
+        ("5066", "5067", (16,)),
+        ("5090", "5090", (16,)),
+        ("6277", "6277", (16,)),
+        ("6362", "6363", (16,)),
+        ("606282", "606282", (13, 16, 19)),  # Hipercard
+        ("2200", "2204", (16, 17, 18, 19)),  # Mir
+    )
+)
+
+
 def is_card(digits: str) -> bool:
-    """Return True when 13 to 19 `digits` are a payment card: an issuer's first digit and Luhn's sum (ISO/IEC 7812)."""
-    if not 13 <= len(digits) <= 19 or digits[0] not in "23456" or len(set(digits)) == 1:
+    """Return True when `digits` are a payment card: an issuer's prefix and length, and Luhn's sum (ISO/IEC 7812)."""
+    size = len(digits)
+    if not any(
+        first <= digits[:length] <= last and size in lengths for length, first, last, lengths in _ISSUERS
+    ):
         return False
-    if len(digits) > 16 and not digits.startswith(("50", "56", "57", "58", "6")):
-        return False  # only Maestro and UnionPay are that long; database ids are too
+    if len(set(digits)) <= 2 and digits.count("0") > size - 3:
+        return False  # 4000000000000000 and its like are placeholders
     total = 0
     for place, digit in enumerate(reversed(digits)):
         value = ord(digit) - 48

@@ -1,55 +1,163 @@
-"""Does this key name a secret? Decided on its words, so that ``secretary`` and ``max_tokens`` do not."""
+"""Names of values: which of them name a secret. Decided on the words of the name, so ``secretary`` stays.
+
+A name has a strength. STRONG hides any value (``password``, ``api_key``); WEAK hides a value that looks random
+(``license_key``, ``sig``, ``code``, names of providers); NONE hides nothing.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from itertools import pairwise
+from typing import Final
 
-__all__ = ["is_sensitive"]
+__all__ = ["HEADER", "NONE", "STRONG", "WEAK", "is_sensitive", "strength"]
+
+NONE: Final = 0
+WEAK: Final = 1
+STRONG: Final = 2
+HEADER: Final = 3
+"""Like STRONG; as a header its value is the rest of the line."""
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
-_ALONE_WORDS = """
-    password passwd passphrase passcode pwd senha secret segredo token jwt bearer authorization credential
-    credentials cookie apikey accesstoken authtoken secretkey privatekey clientsecret sessionid sessid csrftoken
-    xsrftoken refreshtoken idtoken phpsessid jsessionid userpassword dbpassword pgpassword cvv cvc otp totp cpf
-    cnpj ssn csrf xsrf webhooksecret signingkey encryptionkey accesskey secretaccesskey authkey pin cardnumber
-"""
-_ALONE = frozenset(_ALONE_WORDS.split())
-_BEFORE_KEY = """
-    api private secret access encryption signing master auth ssh session service fernet hmac
-"""
-_PAIRS = frozenset((word, "key") for word in _BEFORE_KEY.split()) | {
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_HEADERS = _words("authorization cookie")
+_STRONG = _words(
+    """
+    password passwd passwds passphrase passcode passwort pwd pswd passw pword senha segredo secret secrets secrete token
+    jwt bearer authorization credential credentials cookie contrasena motdepasse kennwort parola lozinka haslo losenord
+    apikey apisecret apitoken accesstoken authtoken secretkey privatekey clientsecret sessionid sessid csrftoken
+    xsrftoken refreshtoken idtoken phpsessid jsessionid userpassword dbpassword dbpass dbpasswd dbpwd pgpassword
+    pgpass rootpassword adminpassword mysqlpassword acrpwd userpass userpwd cvv cvc cvv2 otp totp cpf cnpj ssn csrf
+    xsrf webhooksecret signingkey encryptionkey accesskey secretaccesskey authkey accountkey pin cardnumber masterkey
+    sessionkey servicekey appsecret appkey keypass storepass storepassword keypassword connectionstring sastoken
+    sharedaccesskey sharedsecret consumersecret tokensecret privkey pass passwds dockerconfigjson dockercfg
+    personalaccesstoken pat deploykey licensekey mnemonic seedphrase tlskey sshkey bindpw ldappass authpass
+    """
+)
+_BEFORE_KEY = _words(
+    """
+    api private secret access encryption encrypt decryption signing signature sign master auth authentication
+    authorization ssh session service fernet hmac aes rsa deploy deployment account license licence app application
+    admin storage subscription consumer client webhook shared bot stripe aws openai anthropic groq mistral sendgrid
+    mailgun twilio algolia functions function function ingest insert write integration sdk maps push vapid wallet
+    """
+)
+_STRONG_PAIRS = {(word, "key") for word in _BEFORE_KEY} | {
     ("session", "id"),
     ("card", "number"),
     ("credit", "card"),
     ("auth", "code"),
+    ("authorization", "code"),
     ("security", "code"),
+    ("verification", "code"),
     ("pass", "word"),
     ("pass", "phrase"),
+    ("pass", "code"),
+    ("connection", "string"),
+    ("access", "code"),
+    ("seed", "phrase"),
+    ("recovery", "phrase"),
+    ("recovery", "code"),
+    ("backup", "code"),
+    ("art", "api"),
+    ("social", "security"),
 }
+# Generic words that also name harmless things, and providers whose keys have no form of their own.
+_WEAK = _words(
+    """
+    key keys sig signature code auth session sid sess salt nonce assertion samlresponse credits creds cred
+    webhook hook dsn sas pem cert certificate id_token verifier ticket otc magic
+    invite reset activation unsubscribe apiid authtok passkey crypt cipher oauth sso
+    adafruit adobe airtable alibaba aliyun algolia artifactory asana atlassian azure beamer bintray bitbucket bitly
+    bittrex buildkite circleci clearbit cloudant cloudflare cloudinary codecov cohere coinbase confluence confluent
+    contentful datadog digitalocean discord dropbox droneci dynatrace etsy facebook fastly finicity finnhub
+    firebase flickr freshbooks gitter gocardless grafana heroku hubspot ibm instagram intercom
+    jenkins jfrog jira jumpcloud kraken kucoin launchdarkly linkedin lob looker mailchimp mailgun mandrill mapbox
+    mattermost meraki messagebird mixpanel mongodb netlify newrelic notion nytimes okta onesignal opsgenie paypal
+    pagerduty pipedrive plaid planetscale postmark privateai pusher rapidapi razorpay rollbar salesforce
+    sendbird sendgrid sentry shopify slack smtp snyk softlayer sonar sonarqube spotify squarespace stripe sumo
+    sumologic supabase telegram telegr travis trello twilio twitch twitter typeform vercel xray yandex zendesk
+    zoho braintree calendly clickup cloudsmith codeclimate coveralls customerio fullstory fixer ipstack
+    """
+)
 # The last word says that the value is *about* a secret, not one.
-_ABOUT_WORDS = """
-    count counts length len size at date time expires expiry expired expiration ttl age policy hint field type
-    kind name names banner banners enabled disabled required limit limits url uri path page version strength min
-    max attempts changed updated created reset valid invalid ok status used usage budget consent domain samesite
-    rotated endpoint prefix cost price prices total index format label placeholder manager provider header column
-    alg algorithm missing present verified rule rules error errors failed
-"""
-_ABOUT = frozenset(_ABOUT_WORDS.split())
-_AMOUNTS_WORDS = """
-    max min num total has is n count average avg per input output cached remaining use with
-"""
-_AMOUNTS = frozenset(_AMOUNTS_WORDS.split())
+_ABOUT = _words(
+    """
+    count counts length len size at date time expires expiry expired expiration exp ttl age policy hint field type kind
+    name names banner banners enabled disabled required limit limits url urls uri path page version strength min max
+    attempts changed updated created reset valid invalid ok status used usage budget consent domain samesite rotated
+    endpoint prefix suffix cost price prices total index format label placeholder manager provider header headers
+    column alg algorithm missing present verified rule rules error errors failed failure file files dir directory
+    filename env var variable class method function handler helper service store factory validator expires_in seconds
+    ms days hours bits ref reference arn id ids number no mode scope scopes issuer audience server host port region
+    regex pattern ttl_seconds ratio rate source target message text title description info details reason event
+    """
+)
+_ABOUT_KEPT = {("session", "id"), ("card", "number"), ("sess", "id"), ("client", "id"), ("key", "id")}
+_AMOUNTS = _words(
+    """
+    max min num total has is n count average avg per input output cached remaining use with no missing invalid valid
+    expired unknown bad wrong need needs require requires required show hide allow public cache primary foreign sort
+    partition routing idempotency lock dedup group row object map dict sorting composite unique natural surrogate
+    prompt completion reasoning thinking
+    """
+)
+# "key" after these words names a thing, not a secret, whatever its value looks like.
+_NOT_KEY = _words(
+    """
+    cache primary foreign sort partition routing idempotency lock public dedup group row object map dict index record
+    redis message kafka hash range composite unique natural s3 storage_object i18n translation field property config
+    registry hot arrow press keyboard answer question item
+    """
+)
+_KEPT: Final = 4096
+_known: dict[str, int] = {}
 
 
-@lru_cache(maxsize=4096)
-def is_sensitive(key: str) -> bool:
-    """Return True when the value under `key` must not be shown. Camel, snake and kebab case are words."""
-    words = [word.lower() for word in _WORDS.findall(key[-120:])]
-    if not words or words[-1] in _ABOUT or words[0] in _AMOUNTS:
-        return False
-    if any(word in _ALONE for word in words):
-        return True
-    return any(pair in _PAIRS for pair in pairwise(words))
+def strength(name: str) -> int:
+    """Return how sensitive the value under `name` is: NONE, WEAK, STRONG or HEADER.
+
+    Camel case, snake case, kebab case and dots separate words.
+    """
+    found = _known.get(name)
+    if found is None:
+        if len(_known) >= _KEPT:
+            _known.clear()
+        found = _known[name] = _judge(name)
+    return found
+
+
+def is_sensitive(name: str) -> bool:
+    """Return True when any value under `name` is hidden."""
+    return strength(name) >= STRONG
+
+
+def _judge(name: str) -> int:
+    words = [word.lower() for word in _WORDS.findall(name[-120:])]
+    while words and words[-1].isdigit():
+        words.pop()
+    if not words:
+        return NONE
+    pairs = list(pairwise(words))
+    last = words[-1]
+    joined = "".join(words)
+    if last in _ABOUT and not (pairs and pairs[-1] in _ABOUT_KEPT) and joined not in _STRONG:
+        return NONE
+    if words[0] in _AMOUNTS and len(words) > 1 and joined not in _STRONG:
+        return NONE
+    if any(word in _STRONG for word in words) or joined in _STRONG:
+        if last in ("id", "ids") and pairs[-1] != ("session", "id"):
+            return WEAK
+        return HEADER if last in _HEADERS else STRONG
+    if any(pair in _STRONG_PAIRS for pair in pairs) or last.endswith(("password", "passwd", "apikey")):
+        return STRONG
+    if last in ("key", "keys") and len(words) > 1 and words[-2] in _NOT_KEY:
+        return NONE
+    if any(word in _WEAK for word in words):
+        return WEAK
+    return WEAK if last.endswith(("key", "secret", "token", "passwd", "password")) and len(last) > 5 else NONE

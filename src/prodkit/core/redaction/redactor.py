@@ -1,26 +1,89 @@
-"""Takes the secrets out of any value, in time linear in its size and never raising."""
+"""Redaction of any value: texts are scanned, containers are copied, nothing of the caller's is touched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set as AbstractSet
 from typing import Any, Final
 
-from prodkit.core.redaction.names import is_sensitive
-from prodkit.core.redaction.scrub import scrub
-from prodkit.core.secrets import MASK, REGISTRY, Revealable
+from prodkit.core.redaction.names import STRONG, WEAK, is_sensitive, strength
+from prodkit.core.redaction.scrub import KINDS, scrub
+from prodkit.core.redaction.values import hides
+from prodkit.core.secrets import MASK, REGISTRY, Hidden, Revealable, SecretRegistry
 
-__all__ = ["add_secrets", "redact", "redact_text", "show"]
+__all__ = ["DEFAULT", "MAX_TEXT", "Redactor", "add_secrets", "redact", "redact_text", "show"]
 
 MAX_DEPTH: Final = 12
 MAX_NODES: Final = 5_000
 MAX_TEXT: Final = 65_536
+_MARGIN: Final = 4_096  # scanned beyond the cut, so that a secret across it is masked whole
+_SHORT: Final = 120
+_REMEMBERED: Final = 4_096
 _SCALARS = (bool, int, float, type(None))
 
-# Short texts that were found to hold no secret: messages, names and routes come again and again.
-_clean: set[str] = set()
-_SHORT: Final = 120
-_REMEMBERED: Final = 4096
-REGISTRY.on_change(_clean.clear)
+
+class Redactor:
+    """Takes secrets out of values, in time linear in their size and never raising.
+
+    Args:
+        kinds: the kinds of secrets to recognise, of ``redaction.KINDS``; all by default. Leave out ``emails`` where a
+            log needs them.
+        registry: the registered values; those of the process by default.
+        max_text: characters after which a text is cut.
+    """
+
+    __slots__ = ("_clean", "_kinds", "_max_text", "_registry")
+
+    def __init__(
+        self,
+        *,
+        kinds: Iterable[str] = KINDS,
+        registry: SecretRegistry = REGISTRY,
+        max_text: int = MAX_TEXT,
+    ) -> None:
+        self._kinds = frozenset(kinds)
+        if unknown := self._kinds - KINDS:
+            raise ValueError(f"Redactor: kinds must be of {sorted(KINDS)}, got {sorted(unknown)}")
+        self._registry = registry
+        self._max_text = max_text
+        # Short texts without a secret: names, routes and levels come again and again.
+        self._clean: set[str] = set()
+        registry.on_change(self._clean.clear)
+
+    def redact(self, value: Any) -> Any:
+        """Return `value` without its secrets; see :func:`redact`."""
+        try:
+            return _Walk(self).walk(value, 0)
+        except Exception:  # noqa: BLE001 - whatever a hostile object does, nothing of it is shown
+            return f"<{type(value).__name__}: could not be redacted>"
+
+    def text(self, text: str) -> str:
+        """Return `text` without its secrets, cut after `max_text` characters. Masking comes before the cut."""
+        if text in self._clean:
+            return text
+        if len(text) > self._max_text:
+            return self._cut(text)
+        shown = scrub(self._registry.replace(text), self._kinds)
+        if len(text) <= _SHORT and shown == text:
+            if len(self._clean) >= _REMEMBERED:
+                self._clean.clear()
+            self._clean.add(text)
+        return shown
+
+    def _cut(self, text: str) -> str:
+        margin = max(_MARGIN, self._registry.longest)
+        head = text[: self._max_text + margin]
+        shown = scrub(self._registry.replace(head), self._kinds)
+        more = len(text) - self._max_text
+        if len(shown) <= self._max_text:
+            return f"{shown}… ({more} more characters)" if len(head) < len(text) else shown
+        return f"{shown[: self._max_text]}… ({more} more characters)"
+
+    def __repr__(self) -> str:
+        return f"Redactor(kinds={sorted(self._kinds)})"
+
+
+DEFAULT: Final = Redactor()
+"""The redactor of :func:`redact`: every kind, the registered values of the process."""
 
 
 def add_secrets(values: Iterable[str | Revealable]) -> None:
@@ -29,40 +92,24 @@ def add_secrets(values: Iterable[str | Revealable]) -> None:
 
 
 def redact(value: Any) -> Any:
-    """`value` without its secrets; the original is left as it is.
+    """Return `value` without its secrets; the original is left as it is.
 
-    Texts lose what looks like a secret: passwords in addresses, ``password=…``, headers, API keys,
-    JWTs, private keys, card numbers, CPF and CNPJ, and every registered value. Mappings, lists, tuples and sets
-    are copied, sensitive keys lose their values, and so do pairs such as ``("Authorization", "…")``. Numbers,
-    booleans and None stay; any other object becomes its redacted text. What is nested deeper than 12 levels,
-    cyclic, or beyond 5000 items is cut.
+    Texts lose what looks like a secret: passwords in addresses, ``password=…``, headers, provider keys, JWTs, private
+    keys, card numbers, CPF, CNPJ, e-mail addresses, telephone numbers, and every registered value. Mappings, lists,
+    tuples and sets are copied, sensitive names lose their values, and so do pairs such as ``("Authorization", "…")``.
+    Numbers, booleans and None stay; any other object becomes its redacted text. Values nested deeper than 12 levels,
+    cyclic, or beyond 5000 items are cut.
     """
-    try:
-        return _Walk().walk(value, 0)
-    except Exception:  # noqa: BLE001 - whatever a hostile object does, nothing of it is shown
-        return f"<{type(value).__name__}: could not be redacted>"
+    return DEFAULT.redact(value)
 
 
 def redact_text(text: str) -> str:
-    """The part of :func:`redact` for one text."""
-    if text in _clean:
-        return text
-    shown = _redacted(text)
-    if shown == text and len(text) <= _SHORT:
-        if len(_clean) >= _REMEMBERED:
-            _clean.clear()
-        _clean.add(text)
-    return shown
-
-
-def _redacted(text: str) -> str:
-    if len(text) > MAX_TEXT:
-        text = f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
-    return scrub(REGISTRY.replace(text))
+    """Return `text` without its secrets: :func:`redact` for one text."""
+    return DEFAULT.text(text)
 
 
 def show(value: object) -> str:
-    """The text of any object, also of one whose ``__str__`` raises."""
+    """Return the text of any object, also of one whose ``__str__`` raises."""
     try:
         text = str(value)
         return text if type(text) is str else "".join(text)
@@ -71,31 +118,32 @@ def show(value: object) -> str:
 
 
 class _Walk:
-    __slots__ = ("left", "open")
+    __slots__ = ("left", "open", "redactor")
 
-    def __init__(self) -> None:
+    def __init__(self, redactor: Redactor) -> None:
         self.left = MAX_NODES
         self.open: set[int] = set()
+        self.redactor = redactor
 
     def walk(self, value: Any, depth: int) -> Any:
         self.left -= 1
         kind = type(value)
         if kind is str:
-            return redact_text(value)
+            return self.redactor.text(value)
         if kind in _SCALARS:
             return value if kind is not int or value.bit_length() < 30 else self._number(value)
-        if isinstance(value, Mapping | list | tuple | AbstractSet):
+        if isinstance(value, dict | list | tuple | Mapping | AbstractSet):
             return self._container(value, depth)
         if isinstance(value, bytes | bytearray | memoryview):
-            return redact_text(bytes(value[:MAX_TEXT]).decode("utf-8", "replace"))
-        if isinstance(value, Revealable):
+            return self.redactor.text(bytes(value[: MAX_TEXT + _MARGIN]).decode("utf-8", "replace"))
+        if isinstance(value, Hidden | Revealable):
             return MASK
-        return redact_text(show(value))
+        return self.redactor.text(show(value))
 
-    @staticmethod
-    def _number(value: int) -> Any:
+    def _number(self, value: int) -> Any:
         text = str(value) if value.bit_length() < 8192 else "<a very large number>"
-        return value if redact_text(text) == text and value.bit_length() < 64 else redact_text(text)
+        shown = self.redactor.text(text)
+        return value if shown == text and value.bit_length() < 64 else shown
 
     def _container(self, value: Any, depth: int) -> Any:
         if depth >= MAX_DEPTH:
@@ -106,30 +154,69 @@ class _Walk:
         try:
             if isinstance(value, Mapping):
                 return self._mapping(value, depth)
-            if len(value) == 2 and isinstance(value, list | tuple) and _is_header(value[0], value[1]):
-                hidden = [self.walk(value[0], depth + 1), MASK]
-                return tuple(hidden) if isinstance(value, tuple) else hidden
-            items = []
-            for item in value:
-                if self.left <= 0:
-                    items.append("…")
-                    break
-                items.append(self.walk(item, depth + 1))
+            items = self._items(value, depth)
             return tuple(items) if isinstance(value, tuple) else items
         finally:
             self.open.discard(id(value))
 
+    def _items(self, value: Any, depth: int) -> list[Any]:
+        if len(value) == 2 and isinstance(value, list | tuple) and _is_header(value[0], value[1]):
+            return [self.walk(value[0], depth + 1), MASK]
+        items: list[Any] = []
+        flag = ""  # the name of a command line flag whose value comes next
+        for item in value:
+            if self.left <= 0:
+                items.append("…")
+                break
+            if flag and type(item) is str and not item.startswith("-") and hides(item, STRONG, flag):
+                items.append(MASK)
+                flag = ""
+                continue
+            flag = ""
+            if (
+                type(item) is str
+                and item.startswith("-")
+                and len(item) < 64
+                and is_sensitive(item.lstrip("-"))
+            ):
+                flag = item.lstrip("-")
+            items.append(self.walk(item, depth + 1))
+        return items
+
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
+        labelled = _labelled(value)
         for key, item in value.items():
             if self.left <= 0:
                 found["…"] = "…"
                 break
-            name = key if type(key) is str else _text(key)
-            hide = is_sensitive(name) and not isinstance(item, bool | type(None))
-            shown = key if type(key) in _SCALARS else redact_text(name)
-            found[shown] = MASK if hide else self.walk(item, depth + 1)
+            plain = type(key) is str
+            name = key if plain else _text(key)
+            shown = key if type(key) in _SCALARS else self.redactor.text(name)
+            found[shown] = (
+                MASK if self._is_hidden(name, item) or name == labelled else self.walk(item, depth + 1)
+            )
         return found
+
+    @staticmethod
+    def _is_hidden(name: str, item: Any) -> bool:
+        kind = strength(name)
+        if kind >= STRONG:
+            if isinstance(item, bool | type(None)):
+                return False
+            return not isinstance(item, Mapping | list | tuple | AbstractSet) or len(name) < 40
+        return kind == WEAK and type(item) is str and len(item) < 4096 and hides(item, WEAK, name)
+
+
+def _labelled(value: Mapping[Any, Any]) -> str:
+    """The key under which ``{"name": "API_KEY", "value": "…"}`` holds its secret, or an empty text."""
+    if len(value) > 8:
+        return ""
+    for label in ("name", "key", "Name", "Key", "field"):
+        name = value.get(label)
+        if type(name) is str and len(name) < 80 and is_sensitive(name):
+            return next((key for key in ("value", "Value", "val") if key in value), "")
+    return ""
 
 
 def _text(value: object) -> str:
@@ -139,4 +226,4 @@ def _text(value: object) -> str:
 def _is_header(name: object, value: object) -> bool:
     if not isinstance(name, str | bytes) or not isinstance(value, str | bytes):
         return False
-    return len(name) <= 80 and is_sensitive(_text(name))
+    return len(name) <= 80 and is_sensitive(_text(name)) and hides(_text(value), STRONG, "")

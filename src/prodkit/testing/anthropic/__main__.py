@@ -11,8 +11,8 @@ import sys
 
 from prodkit.testing.anthropic.answers import answer_function
 from prodkit.testing.anthropic.behaviour import Behaviour
+from prodkit.testing.anthropic.personalities import PERSONALITIES
 from prodkit.testing.anthropic.server import Server
-from prodkit.testing.anthropic.simulator import SEAMS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,7 +26,10 @@ def _parser() -> argparse.ArgumentParser:
         "--answers", default="council", help="words, echo, council, text:… or module:function"
     )
     parser.add_argument("--delay", type=float, default=0.02, help="seconds between the deltas of a stream")
-    parser.add_argument("--seam", choices=SEAMS, default="anchor", help="how a cut answer is gone on with")
+    parser.add_argument(
+        "--continuation", choices=PERSONALITIES, default="anchor", help="how a cut answer is continued"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the chance in continuations (default: 0)")
     parser.add_argument(
         "--always", default="ok", help="the behaviour of every request, such as 529 or midrst"
     )
@@ -35,7 +38,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    server = Server(answers=answer_function(options.answers), delay=options.delay, seam=options.seam)
+    server = Server(
+        answers=answer_function(options.answers),
+        delay=options.delay,
+        continuation=options.continuation,
+        seed=options.seed,
+    )
     server.state.always(Behaviour.of(options.always), None)
     listening = await server.start(options.host, options.port)
     host, port = listening.sockets[0].getsockname()[:2]
@@ -53,7 +61,7 @@ async def _serve(options: argparse.Namespace) -> None:
         sys.stdout.write(f"Messages API simulator on {url} (Ctrl-C ends it)\n")
     sys.stdout.flush()
     await stop.wait()
-    os._exit(0)  # nothing to save, and answers under way would complain about being cut short
+    os._exit(0)  # nothing to save, and answers in flight would complain about being cut
 
 
 def _read_to_the_end(stop: asyncio.Event) -> None:
@@ -63,8 +71,8 @@ def _read_to_the_end(stop: asyncio.Event) -> None:
 
 
 async def _watch_parent(stop: asyncio.Event, parent: int) -> None:
-    """A fork of the parent may keep our stdin open; the parent's id tells the truth."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells
+    """Stop when the parent is gone; a fork of it may keep our stdin open."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - nothing announces it
         await asyncio.sleep(0.2)
     stop.set()
 

@@ -1,4 +1,4 @@
-"""What the simulated model says: plain functions from a request body to a text or to content blocks."""
+"""The texts of the simulated model: plain functions from a request body to a text or to content blocks."""
 
 from __future__ import annotations
 

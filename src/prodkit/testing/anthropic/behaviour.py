@@ -1,4 +1,4 @@
-"""What the simulated Messages API does with one request, as a value and as a short name."""
+"""The behaviour of the simulated Messages API towards one request, as a value and as a short name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, TypeAlias
+
+from prodkit.testing.anthropic.personalities import PERSONALITIES
 
 __all__ = ["ERROR_TYPES", "Behaviour", "BehaviourLike"]
 
@@ -55,6 +57,8 @@ KINDS: Final = frozenset(
         "no_usage",  # a message without `usage`
         "no_content",  # a message whose content is null
         "refusal",  # stop_reason refusal, no content
+        "sse",  # the stream `sse`, byte for byte
+        "drop_idle",  # an answer; the connection breaks when the next request comes on it
     )
 )
 
@@ -82,15 +86,31 @@ _SHORT: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     (r"ping-?only", {"kind": "ping_only"}),
     (r"slow-(?P<seconds>[\d.]+)", {"kind": "ok"}),
     (r"words-(?P<words>\d+)", {"kind": "ok"}),
+    (r"continue-(?P<continuation>[a-z_]+)", {"kind": "ok"}),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What happens to one request.
+    """The behaviour towards one request.
 
-    `after` counts the text deltas that are sent before the fault (half of them when None). `seconds` is the wait
-    before the first byte of the answer, and the distance of bytes for ``drip``. `delay` is the wait between deltas.
+    Args:
+        kind: the fault, see the table in docs/reference/testing-anthropic.md.
+        status: the HTTP status of an error.
+        error_type: the ``error.type`` of an error body; by default that of the status.
+        error_code: the ``error.details.error_code``.
+        message: the ``error.message``.
+        retry_after: the ``retry-after`` header, as it is sent.
+        headers: further response headers.
+        after: text deltas that are sent before the fault; half of them when None.
+        seconds: the wait before the first byte of the answer; the distance of bytes for ``drip``.
+        delay: seconds between deltas; None is the simulator's own.
+        text: the text of the answer.
+        words: an answer of so many words that never repeat.
+        content: the content blocks of the answer.
+        stop_reason: the stop reason of the answer.
+        continuation: how a cut answer is continued, one of ``PERSONALITIES``; "" is the simulator's own.
+        sse: the whole stream of the kind ``sse``.
     """
 
     kind: str = "ok"
@@ -107,21 +127,27 @@ class Behaviour:
     words: int | None = None
     content: list[dict[str, Any]] | None = None
     stop_reason: str = ""
+    continuation: str = ""
+    sse: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown behaviour {self.kind!r}; known are {', '.join(sorted(KINDS))}")
         if self.kind == "status" and not 400 <= self.status <= 599:
             raise ValueError(f"behaviour 'status' needs an error status, got {self.status!r}")
+        if self.continuation and self.continuation not in PERSONALITIES:
+            raise ValueError(
+                f"unknown continuation {self.continuation!r}; known are {', '.join(PERSONALITIES)}"
+            )
 
     @classmethod
     def of(cls, value: BehaviourLike) -> Behaviour:
-        """`value` as a behaviour: one already, its fields as a mapping, or a short name such as ``"529"``.
+        """Return `value` as a behaviour: one already, its fields as a mapping, or a short name such as ``"529"``.
 
         Short names: ``ok``, any kind, ``status-529`` or ``529``, ``overloaded``, ``rate-limited``, ``ra-120`` (429
         with that retry-after), ``spend``, ``html200``, ``html502``, ``badjson``, ``err200``, ``shortbody``,
         ``rst0``, ``err1``, ``miderr``, ``miderr-api_error``, ``midrst``, ``mideof``, ``midclean``, ``badsse``,
-        ``stall``, ``pingstall``, ``pingonly``, ``slow-2.5``, ``words-200``.
+        ``stall``, ``pingstall``, ``pingonly``, ``slow-2.5``, ``words-200``, ``continue-more``.
         """
         if isinstance(value, Behaviour):
             return value
@@ -140,7 +166,7 @@ class Behaviour:
         return cls(kind=kind, status=502 if kind == "html" else 200)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields that differ from their defaults."""
+        """Return the fields that differ from their defaults."""
         default = _PLAIN
         return {f.name: v for f in fields(self) if (v := asdict(self)[f.name]) != getattr(default, f.name)}
 

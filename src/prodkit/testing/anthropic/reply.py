@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from prodkit.testing.anthropic.answers import AnswerFunction, numbered, text_of
 from prodkit.testing.anthropic.behaviour import Behaviour
+from prodkit.testing.anthropic.personalities import continue_as
 
 __all__ = ["Reply", "ReplyError", "compose", "count_input", "events", "sse", "validate"]
 
@@ -49,7 +51,7 @@ class Reply:
         }
 
     def body(self) -> dict[str, Any]:
-        """The body of an answer that is not streamed."""
+        """Return the body of an answer that is not streamed."""
         return {
             "id": self.id,
             "type": "message",
@@ -67,13 +69,13 @@ def _tokens(text: str) -> int:
 
 
 def count_input(body: Mapping[str, Any]) -> int:
-    """A plausible number of input tokens: a quarter of the characters of the prompt."""
-    told = {name: body[name] for name in ("system", "messages", "tools") if name in body}
-    return _tokens(json.dumps(told, ensure_ascii=False))
+    """Return a plausible number of input tokens: a quarter of the characters of the prompt."""
+    prompt = {name: body[name] for name in ("system", "messages", "tools") if name in body}
+    return _tokens(json.dumps(prompt, ensure_ascii=False))
 
 
 def validate(body: Any, *, counting: bool = False) -> None:
-    """Raises :class:`ReplyError` for what the API refuses with 400."""
+    """Raise :class:`ReplyError` for a body that the API refuses with 400."""
     if not isinstance(body, dict):
         raise ReplyError(400, "The request body is not valid JSON.")
     needed = ("model", "messages") if counting else ("model", "max_tokens", "messages")
@@ -110,19 +112,25 @@ def _validate_message(index: int, message: Any) -> None:
 
 
 def compose(
-    body: Mapping[str, Any], behaviour: Behaviour, answers: AnswerFunction, *, number: int, seam: str
+    body: Mapping[str, Any],
+    behaviour: Behaviour,
+    answers: AnswerFunction,
+    *,
+    number: int,
+    continuation: str,
+    seed: int = 0,
 ) -> Reply:
-    """What the model says to `body`.
+    """Return the model's reply to `body`.
 
-    A conversation that ends with a piece of what this model would have said, and then with a request of the user
-    to go on, is gone on with: `seam` decides whether with exactly the rest ("exact"), with the words that the user
-    quoted and then the rest ("anchor"), or from the beginning ("restart").
+    A conversation that ends with the beginning of this model's own answer, and then with a request to go on, is
+    continued in the way of `continuation`, see :mod:`prodkit.testing.anthropic.personalities`.
     """
     if behaviour.kind == "refusal":
         content: list[dict[str, Any]] = []
         stop_reason = "refusal"
     else:
-        content = _content(body, behaviour, answers, seam)
+        way = behaviour.continuation or continuation
+        content = _content(body, behaviour, answers, way, seed)
         stop_reason = "tool_use" if any(block["type"] == "tool_use" for block in content) else "end_turn"
         if _shorten(content, int(body.get("max_tokens", 4096)) * 4):
             stop_reason = "max_tokens"
@@ -136,7 +144,7 @@ def compose(
 
 
 def _content(
-    body: Mapping[str, Any], behaviour: Behaviour, answers: AnswerFunction, seam: str
+    body: Mapping[str, Any], behaviour: Behaviour, answers: AnswerFunction, continuation: str, seed: int
 ) -> list[dict[str, Any]]:
     messages = body["messages"]
     if len(messages) >= 3 and messages[-2]["role"] == "assistant":
@@ -148,16 +156,14 @@ def _content(
         if said and whole.startswith(said) and cut:
             after = [block for block in before if block["type"] != "text" and block["type"] != "thinking"]
             rest = whole[len(said) :]
-            if seam == "restart":
-                rest = whole
-            elif seam == "anchor":
-                rest = quoted + rest
+            if rest or continuation not in ("exact", "bare_apology"):
+                rest = continue_as(continuation, said, rest, quoted, random.Random(f"{seed} {said}"))
             return [{"type": "text", "text": rest}, *after] if rest else after
     return _blocks(body, behaviour, answers)
 
 
 def _quoted(said: str, request: str) -> str:
-    """The longest end of `said` that the request quotes."""
+    """Return the longest end of `said` that the `request` quotes."""
     for start in range(max(0, len(said) - 400), len(said)):
         if said[start:] in request:
             return said[start:]
@@ -187,7 +193,7 @@ def _shorten(content: list[dict[str, Any]], room: int) -> bool:
 
 
 def events(reply: Reply) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The events of a streamed answer, in order; every ``content_block_delta`` counts as one delta."""
+    """Return the events of a streamed answer, in order; every ``content_block_delta`` counts as one delta."""
     start = {**reply.body(), "content": [], "stop_reason": None}
     start["usage"] = {**reply.usage(), "output_tokens": 1}
     yield "message_start", {"type": "message_start", "message": start}
@@ -221,13 +227,13 @@ def _deltas(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, An
         signed = {"type": "signature_delta", "signature": block.get("signature", "sig-sim")}
         return {"type": "thinking", "thinking": "", "signature": ""}, [*deltas, signed]
     if kind == "tool_use":
-        told = json.dumps(block["input"], ensure_ascii=False)
-        pieces = [told[at : at + 8] for at in range(0, len(told), 8)]
+        text = json.dumps(block["input"], ensure_ascii=False)
+        pieces = [text[at : at + 8] for at in range(0, len(text), 8)]
         deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
         return {**block, "input": {}}, deltas
     return dict(block), []
 
 
 def sse(event: str, data: Mapping[str, Any]) -> bytes:
-    """One event in wire form."""
+    """Return one event in wire form."""
     return f"event: {event}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()

@@ -45,15 +45,16 @@ class _Request:
 
 @dataclass(slots=True)
 class Server:
-    """Serves the Messages API; `delay` is the wait between deltas, `seam` how a continuation begins."""
+    """Serves the Messages API; `delay` is the wait between deltas, `continuation` the way to continue a cut answer."""
 
     answers: AnswerFunction = words
     delay: float = 0.0
-    seam: str = "anchor"
+    continuation: str = "anchor"
+    seed: int = 0
     state: State = field(default_factory=State)
 
     async def start(self, host: str, port: int) -> asyncio.Server:
-        """Listens; port 0 takes a free one."""
+        """Listen; port 0 takes a free one."""
         return await asyncio.start_server(self._connection, host, port, limit=2**20, backlog=1024)
 
     # ------------------------------------------------------------------ HTTP
@@ -109,16 +110,16 @@ class Server:
         *,
         claimed: int | None = None,
     ) -> None:
-        told = {"content-type": _JSON, **headers, "content-length": str(claimed or len(content))}
-        writer.write(head(status, told) + content)
+        fields = {"content-type": _JSON, **headers, "content-length": str(claimed or len(content))}
+        writer.write(head(status, fields) + content)
         await writer.drain()
 
     async def _answer(
         self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         if request.path.startswith("/_control/"):
-            status, told = self._control(request)
-            await self._send(writer, status, json.dumps(told).encode(), {})
+            status, result = self._control(request)
+            await self._send(writer, status, json.dumps(result).encode(), {})
             return
         body: Any = None
         with suppress(ValueError):
@@ -150,7 +151,7 @@ class Server:
 
     @staticmethod
     async def _gone(reader: asyncio.StreamReader) -> None:
-        """Returns when the client closes. Nobody pipelines here, so no byte may come before the answer is out."""
+        """Return when the client closes. No client pipelines here, so no byte may come before the answer is out."""
         while not reader.at_eof() and reader.exception() is None:  # noqa: ASYNC110 - a StreamReader has no event
             await asyncio.sleep(0.02)
 
@@ -183,7 +184,14 @@ class Server:
                 )
                 return
             headers |= self._limit_headers()
-            reply = compose(entry.body, behaviour, self.answers, number=entry.number, seam=self.seam)
+            reply = compose(
+                entry.body,
+                behaviour,
+                self.answers,
+                number=entry.number,
+                continuation=self.continuation,
+                seed=self.seed,
+            )
         except ReplyError as error:
             await self._finish(writer, entry, error.status, error_body(error.status, str(error)), headers)
             return
@@ -237,7 +245,7 @@ class Server:
     async def _early(
         self, behaviour: Behaviour, entry: Received, writer: asyncio.StreamWriter, headers: dict[str, str]
     ) -> bool:
-        """The behaviours that do not look at the request. True when the answer is out."""
+        """Handle the behaviours that do not look at the request; return True when the answer is out."""
         if behaviour.seconds and behaviour.kind != "drip":
             await asyncio.sleep(behaviour.seconds)
         kind = behaviour.kind
@@ -278,26 +286,26 @@ class Server:
             del body["usage"]
         if behaviour.kind == "no_content":
             body["content"] = None
-        told = json.dumps(body, ensure_ascii=False).encode()
+        content = json.dumps(body, ensure_ascii=False).encode()
         entry.status = 200
         if behaviour.kind == "short_body":
-            await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
+            await self._send(writer, 200, content[: len(content) // 2], headers, claimed=len(content))
             raise BrokenError
         if behaviour.kind == "mid_reset":
-            await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
+            await self._send(writer, 200, content[: len(content) // 2], headers, claimed=len(content))
             await asyncio.sleep(0.05)
             reset(writer)
         if behaviour.kind == "mid_stall":
-            await self._send(writer, 200, told[: len(told) // 2], headers, claimed=len(told))
+            await self._send(writer, 200, content[: len(content) // 2], headers, claimed=len(content))
             await asyncio.sleep(_NEVER)
         if behaviour.kind == "drip":
-            writer.write(head(200, {"content-type": _JSON, **headers, "content-length": str(len(told))}))
-            for at in range(len(told)):
-                writer.write(told[at : at + 1])
+            writer.write(head(200, {"content-type": _JSON, **headers, "content-length": str(len(content))}))
+            for at in range(len(content)):
+                writer.write(content[at : at + 1])
                 await writer.drain()
                 await asyncio.sleep(behaviour.seconds)
             return
-        await self._send(writer, 200, told, headers)
+        await self._send(writer, 200, content, headers)
 
     async def _stream(
         self,
@@ -308,8 +316,8 @@ class Server:
         headers: Mapping[str, str],
     ) -> None:
         entry.status = 200
-        told = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", **headers}
-        writer.write(head(200, {**told, "transfer-encoding": "chunked"}))
+        fields = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", **headers}
+        writer.write(head(200, {**fields, "transfer-encoding": "chunked"}))
         await writer.drain()
         delay = self.delay if behaviour.delay is None else behaviour.delay
         sending = Chunks(writer)
@@ -340,21 +348,21 @@ class Server:
     # ---------------------------------------------------------------- control
 
     def _control(self, request: _Request) -> tuple[int, dict[str, Any]]:
-        told = json.loads(request.content or b"{}")
+        given = json.loads(request.content or b"{}")
         try:
             match request.path.removeprefix("/_control/"):
                 case "state":
-                    return 200, self.state.as_json(**told)
+                    return 200, self.state.as_json(**given)
                 case "script":
-                    self.state.script(told["behaviours"], told.get("model"))
+                    self.state.script(given["behaviours"], given.get("model"))
                 case "always":
-                    self.state.always(told["behaviour"], told.get("model"))
+                    self.state.always(given["behaviour"], given.get("model"))
                 case "model":
-                    self.state.configure(told["model"], told["rejects"], told["unknown"])
+                    self.state.configure(given["model"], given["rejects"], given["unknown"])
                 case "limit":
-                    self.state.limit(told["per_minute"], told.get("burst"))
-                case "seam":
-                    self.seam = told["seam"]
+                    self.state.limit(given["per_minute"], given.get("burst"))
+                case "continuation":
+                    self.continuation, self.seed = given["continuation"], given["seed"]
                 case "reset":
                     self.state.reset()
                 case _:

@@ -12,29 +12,35 @@ import time
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import prodkit
+from prodkit.core.validate import Arguments
 from prodkit.testing.anthropic.answers import answer_function
 from prodkit.testing.anthropic.behaviour import Behaviour, BehaviourLike
+from prodkit.testing.anthropic.personalities import PERSONALITIES
 from prodkit.testing.anthropic.state import Counters, Received
 
-__all__ = ["SEAMS", "Simulator"]
-
-SEAMS: Final = ("anchor", "exact", "restart")
+__all__ = ["Simulator"]
 
 
 class Simulator:
     """A Messages API that follows a fault script; its process ends with this one.
 
-    `answers` says what the model replies: ``"words"`` (forty words that never repeat), ``"echo"``, ``"council"``
-    (advice in Portuguese, in the character of the system prompt), ``"text:…"``, or ``"module:function"`` for a
-    function of the request body that returns a text or a list of content blocks. `delay` is the wait in seconds
-    between the deltas of a stream. `seam` is how the model goes on with an answer that was cut: with the words that
-    the request quotes and the rest (``"anchor"``), the bare rest (``"exact"``), or all again (``"restart"``).
-
     Its methods wait for the answer of a process on this machine: some milliseconds, fit for tests.
+
+    Args:
+        answers: the replies of the model: ``"words"`` (forty words that never repeat), ``"echo"``, ``"council"``
+            (advice in Portuguese, in the character of the system prompt), ``"text:…"``, or ``"module:function"`` for
+            a function of the request body that returns a text or a list of content blocks.
+        delay: seconds between the deltas of a stream.
+        continuation: the way in which the model continues an answer that was cut: "anchor" (as it is asked to),
+            "exact", "restart", "more", "fewer", "squeezed", "apology", "bare_apology" or "language".
+        seed: of the chance in continuations.
+        host: the address to listen on.
+        port: the port to listen on; 0 takes a free one.
+        start_timeout: seconds within which the process has to listen.
     """
 
     def __init__(
@@ -42,19 +48,27 @@ class Simulator:
         *,
         answers: str = "words",
         delay: float = 0.0,
-        seam: str = "anchor",
+        continuation: str = "anchor",
+        seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
         start_timeout: float = 20.0,
     ) -> None:
-        if delay < 0:
-            raise ValueError(f"delay must be 0 or more seconds, got {delay!r}")
-        if seam not in SEAMS:
-            raise ValueError(f"seam must be one of {', '.join(SEAMS)}, got {seam!r}")
-        if not 0 <= port <= 65535:
-            raise ValueError(f"port must be 0 to 65535, got {port!r}")
-        answer_function(answers)
-        self._options = {"answers": answers, "delay": delay, "seam": seam, "host": host, "port": port}
+        check = Arguments("Simulator")
+        check.seconds("delay", delay, zero=True)
+        check.one_of("continuation", continuation, PERSONALITIES)
+        check.integer("seed", seed)
+        check.integer("port", port, minimum=0, maximum=65535)
+        check.attempt(lambda: answer_function(answers))
+        check.done()
+        self._options = {
+            "answers": answers,
+            "delay": delay,
+            "continuation": continuation,
+            "seed": seed,
+            "host": host,
+            "port": port,
+        }
         self._start_timeout = start_timeout
         self._process: subprocess.Popen[str] | None = None
         self._url = ""
@@ -62,7 +76,7 @@ class Simulator:
     # --------------------------------------------------------------- lifetime
 
     def start(self) -> Self:
-        """Starts the process and returns when it listens."""
+        """Start the process and return when it listens."""
         if self._process is not None:
             raise RuntimeError("this Simulator is already running")
         options = [f"--{name}={value}" for name, value in self._options.items()]
@@ -78,15 +92,15 @@ class Simulator:
         assert process.stdout is not None
         threading.Thread(target=_first_line, args=(process.stdout, lines), daemon=True).start()
         try:
-            told = json.loads(lines.get(timeout=self._start_timeout))
+            listening = json.loads(lines.get(timeout=self._start_timeout))
         except (Empty, ValueError) as error:
             self.stop()
             raise RuntimeError("the simulator did not start; its error is on stderr") from error
-        self._url = str(told["url"])
+        self._url = str(listening["url"])
         return self
 
     def stop(self) -> None:
-        """Ends the process; may be called more than once."""
+        """End the process; may be called more than once."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -123,32 +137,37 @@ class Simulator:
     # ----------------------------------------------------------------- script
 
     def script(self, *behaviours: BehaviourLike, model: str | None = None) -> None:
-        """Queues one behaviour for each of the next requests (of `model`, when given)."""
-        told = [Behaviour.of(each).as_json() for each in behaviours]
-        self._ask("script", {"behaviours": told, "model": model})
+        """Queue `behaviours`, one for each of the next requests (of `model`, when given)."""
+        queued = [Behaviour.of(each).as_json() for each in behaviours]
+        self._ask("script", {"behaviours": queued, "model": model})
 
     def always(self, behaviour: BehaviourLike = "ok", *, model: str | None = None) -> None:
-        """What happens to requests (of `model`, when given) once the queues are empty."""
+        """Set the `behaviour` towards requests (of `model`, when given) for empty queues."""
         self._ask("always", {"behaviour": Behaviour.of(behaviour).as_json(), "model": model})
 
     def configure(self, model: str, *, rejects: tuple[str, ...] = (), unknown: bool = False) -> None:
-        """Makes `model` refuse fields of the request with 400, or be unknown (404)."""
+        """Make a `model` refuse fields of the request, `rejects`, with 400, or be `unknown` (404)."""
         self._ask("model", {"model": model, "rejects": list(rejects), "unknown": unknown})
 
     def limit(self, requests_per_minute: float | None, *, burst: float | None = None) -> None:
-        """Answers 429 beyond this rate and sends ``anthropic-ratelimit-*`` headers; None lifts the limit."""
+        """Answer 429 beyond a rate and send ``anthropic-ratelimit-*`` headers.
+
+        Args:
+            requests_per_minute: the rate; None lifts the limit.
+            burst: requests that may come at once; None is a minute's worth.
+        """
         if requests_per_minute is not None and requests_per_minute <= 0:
             raise ValueError(f"requests_per_minute must be positive, got {requests_per_minute!r}")
         self._ask("limit", {"per_minute": requests_per_minute, "burst": burst})
 
-    def seam(self, seam: str) -> None:
-        """How the model goes on with a cut answer, from now on."""
-        if seam not in SEAMS:
-            raise ValueError(f"seam must be one of {', '.join(SEAMS)}, got {seam!r}")
-        self._ask("seam", {"seam": seam})
+    def continuation(self, personality: str, *, seed: int = 0) -> None:
+        """Set the way in which the model continues a cut answer: a `personality`, with the `seed` of its chance."""
+        if personality not in PERSONALITIES:
+            raise ValueError(f"continuation must be one of {', '.join(PERSONALITIES)}, got {personality!r}")
+        self._ask("continuation", {"continuation": personality, "seed": seed})
 
     def reset(self) -> None:
-        """Forgets script, limits, counters and requests."""
+        """Forget script, limits, counters and requests."""
         self._ask("reset", {})
 
     # ----------------------------------------------------------------- record
@@ -164,7 +183,15 @@ class Simulator:
         return [Received(**each) for each in self._ask("state", {})["requests"]]
 
     def wait_until_idle(self, timeout: float = 5.0, *, sockets: int | None = None) -> Counters:
-        """Waits until no request is open (and at most `sockets` connections, when given) and returns the counters."""
+        """Wait until no request is open and return the counters.
+
+        Args:
+            timeout: seconds.
+            sockets: also wait until at most so many connections are open.
+
+        Raises:
+            TimeoutError: requests or connections are still open.
+        """
         end = time.monotonic() + timeout
         while True:
             now = self.counters
@@ -174,17 +201,17 @@ class Simulator:
                 raise TimeoutError(f"the simulator is not idle after {timeout} s: {now}")
             time.sleep(0.02)
 
-    def _ask(self, what: str, told: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         parts = urlsplit(self.url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
         try:
-            connection.request("POST", f"/_control/{what}", json.dumps(told), {"connection": "close"})
+            connection.request("POST", f"/_control/{command}", json.dumps(arguments), {"connection": "close"})
             answer = connection.getresponse()
             body: dict[str, Any] = json.loads(answer.read())
         finally:
             connection.close()
         if answer.status != 200:
-            raise ValueError(f"the simulator refused {what}: {body.get('problem')}")
+            raise ValueError(f"the simulator refused {command}: {body.get('problem')}")
         return body
 
     def __repr__(self) -> str:
@@ -193,7 +220,7 @@ class Simulator:
 
 
 def _paths() -> list[str]:
-    """Where the child finds prodkit, and the modules of a custom answer function."""
+    """Return where the child finds prodkit, and the modules of a custom answer function."""
     home = str(Path(prodkit.__file__).resolve().parent.parent)
     return list(dict.fromkeys([home, *(path for path in sys.path if path)]))
 

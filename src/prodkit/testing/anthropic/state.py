@@ -1,4 +1,4 @@
-"""What the simulator remembers: the script of behaviours, the counters and the record of every request."""
+"""The memory of the simulator: the script of behaviours, the counters and the record of every request."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Bucket:
     at: float
 
     def take(self, now: float, amount: float) -> float:
-        """Takes `amount` and returns 0.0, or the seconds until it would be there."""
+        """Take `amount` and return 0.0, or return the seconds until it is there."""
         self.level = min(self.per_minute, self.level + (now - self.at) * self.per_minute / 60)
         self.at = now
         if self.level >= amount:
@@ -82,12 +82,12 @@ class State:
         self._number = 0
 
     def script(self, behaviours: list[BehaviourLike], model: str | None) -> None:
-        """Adds to the queue of all requests, or of one model's."""
+        """Add to the queue of all requests, or of one model's."""
         queue = self._queue if model is None else self._queues.setdefault(model, deque())
         queue.extend(Behaviour.of(each) for each in behaviours)
 
     def always(self, behaviour: BehaviourLike, model: str | None) -> None:
-        """What happens when the queues are empty."""
+        """Set the behaviour for empty queues."""
         if model is None:
             self._default = Behaviour.of(behaviour)
         else:
@@ -99,7 +99,7 @@ class State:
         self.unknown_models = self.unknown_models | {model} if unknown else self.unknown_models - {model}
 
     def limit(self, per_minute: float | None, burst: float | None) -> None:
-        """Answers 429 beyond `per_minute` requests; `burst` may come at once."""
+        """Answer 429 beyond `per_minute` requests; `burst` may come at once."""
         if per_minute is None:
             self.requests_limit = None
         else:
@@ -115,9 +115,9 @@ class State:
         return self._defaults.get(model, self._default)
 
     def begin(self, path: str, headers: Mapping[str, str], body: Any, behaviour: str) -> Received:
-        """Records a request; its ``number`` counts from 1."""
+        """Record a request; its ``number`` counts from 1."""
         self._number += 1
-        told = body if isinstance(body, dict) else {}
+        sent = body if isinstance(body, dict) else {}
         entry = Received(
             number=self._number,
             path=path,
@@ -125,8 +125,8 @@ class State:
             headers=dict(headers),
             body=body,
             behaviour=behaviour,
-            model=str(told.get("model", "")),
-            stream=bool(told.get("stream")),
+            model=str(sent.get("model", "")),
+            stream=bool(sent.get("stream")),
         )
         self.received.append(entry)
         count = self.counters
@@ -138,7 +138,7 @@ class State:
         return entry
 
     def finish(self, entry: Received, outcome: str) -> None:
-        """Settles a request."""
+        """Settle a request."""
         if entry.outcome != "open":
             return
         entry.outcome = outcome
@@ -151,8 +151,8 @@ class State:
             count.aborted += 1
         else:
             count.broken += 1
-        told = str(entry.status)
-        count.by_status[told] = count.by_status.get(told, 0) + 1
+        status = str(entry.status)
+        count.by_status[status] = count.by_status.get(status, 0) + 1
 
     def socket(self, change: int) -> None:
         """A connection was opened (1) or closed (-1)."""
@@ -160,7 +160,7 @@ class State:
         self.counters.peak_sockets = max(self.counters.peak_sockets, self.counters.open_sockets)
 
     def reset(self) -> None:
-        """Forgets script, limits and record; open sockets stay counted."""
+        """Forget script, limits and record; open sockets stay counted."""
         open_sockets, open_requests = self.counters.open_sockets, self.counters.open_requests
         number = self._number
         self.__init__()  # type: ignore[misc]

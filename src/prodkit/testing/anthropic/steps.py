@@ -1,4 +1,4 @@
-"""The steps of a streamed answer under a behaviour, pure: what is sent, and where it breaks."""
+"""The steps of a streamed answer under a behaviour, pure: the bytes to send, and the place where it breaks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["error_body", "steps"]
 
 
 def steps(reply: Reply, behaviour: Behaviour) -> Iterator[tuple[str, bytes]]:
-    """The steps of a stream under `behaviour`: what to send, and where to break."""
+    """Return the steps of a stream under `behaviour`: the bytes to send, and the place where to break."""
     kind = behaviour.kind
-    if kind == "empty_stream":
+    if kind in ("empty_stream", "sse"):
+        yield "send", behaviour.sse.encode()
         return
     if kind == "comment_only":
         while True:
@@ -36,11 +37,11 @@ def steps(reply: Reply, behaviour: Behaviour) -> Iterator[tuple[str, bytes]]:
             return
         if event == "message_start" and kind == "no_usage":
             data["message"].pop("usage")
-        told = sse(event, data)
+        encoded = sse(event, data)
         if kind == "data_only":
-            told = told.partition(b"\n")[2]
+            encoded = encoded.partition(b"\n")[2]
         sent += event == "content_block_delta"
-        yield ("drip" if kind == "drip" else "delta" if event == "content_block_delta" else "send"), told
+        yield ("drip" if kind == "drip" else "delta" if event == "content_block_delta" else "send"), encoded
     else:
         if not breaks:
             return

@@ -24,6 +24,8 @@ class Chunks:
         self._writer = writer
 
     async def send(self, data: bytes) -> None:
+        if not data:
+            return  # an empty chunk would end the body
         self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))
         await self._writer.drain()
 
@@ -33,8 +35,8 @@ class Chunks:
 
 
 def head(status: int, headers: Mapping[str, str]) -> bytes:
-    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} Simulated\r\n{told}\r\n".encode("latin-1")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} Simulated\r\n{lines}\r\n".encode("latin-1")
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

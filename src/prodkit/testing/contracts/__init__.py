@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
+from prodkit.testing.contracts.jobs import JobsContract
 from prodkit.testing.contracts.policies import PolicyContract
 from prodkit.testing.contracts.shared_state import SharedStateContract
 
-__all__ = ["PolicyContract", "SharedStateContract"]
+__all__ = ["JobsContract", "PolicyContract", "SharedStateContract"]

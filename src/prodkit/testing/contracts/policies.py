@@ -24,7 +24,7 @@ class PolicyContract:
     exception after at most :attr:`patience` seconds. Runs on virtual time.
     """
 
-    patience = 3600.0
+    patience: float = 3600.0
 
     def make_policy(self) -> Policy:
         """A fresh instance of yours."""

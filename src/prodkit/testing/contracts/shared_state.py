@@ -29,7 +29,7 @@ class SharedStateContract:
     coroutines and run on whatever loop your pytest gives them; :meth:`passes` lets time pass there.
     """
 
-    lease = 0.4
+    lease: float = 0.4
 
     def two_processes(self) -> AbstractAsyncContextManager[tuple[SharedState, SharedState]]:
         """Two instances on one empty store, both started."""

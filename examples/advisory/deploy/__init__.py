@@ -1,0 +1,1 @@
+"""Deployment of the reference app: image, compose files, health check, backups, Dokploy."""

@@ -1,0 +1,221 @@
+"""Names and their values inside a text: ``password=…``, headers, JSON, XML, argument lists, SQL, flags. Pure.
+
+The text is searched for separators, which are rarer than words, and from each one the name is read backwards::
+
+    … db_password  :=  "hunter2" …
+      ◀───────────┘└──▶ value_at
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Final
+
+from prodkit.core.redaction.names import STRONG, strength
+from prodkit.core.redaction.randomness import looks_random
+from prodkit.core.redaction.values import hides, value_at
+
+__all__ = ["mask_comparisons", "mask_flags", "mask_pairs", "mask_phrases", "mask_schemes"]
+
+# One character class first, so that the search skips everything else quickly.
+_SEPARATOR: Final = re.compile(
+    r"[=:,>(%]"
+    r"(?:(?<=[=:])(?!//)"  # name = value, name: value
+    r"|(?<=[\"'],)(?=\s{0,2}[bu]?\\?[\"'])"  # ("name", "value")
+    r"|(?<=[A-Za-z0-9_]>)(?=[^\s<>=\"'])"  # <name>value
+    r"|(?<=[A-Za-z0-9_]\()(?=[\"'])"  # name("value")
+    r"|(?<=%)3[AaDd])"  # name%3Dvalue
+)
+# Read on the reversed text: what may stand between a name and its separator, then the name.
+_NAME_BEFORE: Final = re.compile(
+    r"(?:\]\d{0,3}\[|[\s\"'`\\\])!?+|]|;43#&|;93#&|;touq&|22%){0,10}([A-Za-z0-9_.$-]{1,80})"
+)
+
+
+_NO_NAME: Final = frozenset(("", *":=,(<{;&@#*/%~^"))
+
+
+def mask_pairs(text: str, mask: str) -> str:
+    """Return `text` with the values of sensitive names replaced by `mask`."""
+    parts: list[str] = []
+    at = 0
+    for found in _SEPARATOR.finditer(text):
+        begin, end = found.span()
+        if begin < at or text[begin - 1 : begin] in _NO_NAME:
+            continue
+        before = _NAME_BEFORE.match(text[max(0, begin - 92) : begin][::-1])
+        if before is None:
+            continue
+        name = before.group(1)[::-1].strip("-.$")
+        kind = strength(name)
+        if not kind:
+            if name in _LABELS and (span := _labelled(text, end)) is not None and span[0] >= at:
+                parts += (text[at : span[0]], mask)
+                at = span[1]
+            continue
+        separator = text[begin]
+        span = value_at(text, end, kind if separator in "=:%" else min(kind, STRONG), name, separator == ":")
+        if span is not None and span[0] >= at and span[1] > span[0]:
+            parts += (text[at : span[0]], mask)
+            at = span[1]
+    return "".join((*parts, text[at:])) if parts else text
+
+
+_REVERSED: Final = re.compile(r"[!=]={1,2}(?<=[\"'` =!]..)\s?([A-Za-z_][\w.]{1,80})")
+_QUOTED_BEFORE: Final = re.compile(r"\s{0,2}[!=]{0,2}\s{0,2}([\"'`])([^\r\n]{1,256}?)\1")
+
+
+def mask_comparisons(text: str, mask: str) -> str:
+    """Return `text` with the literal masked that is compared with a sensitive name: ``if "…" == password:``."""
+    parts: list[str] = []
+    at = 0
+    for found in _REVERSED.finditer(text):
+        if strength(found.group(1)) < STRONG:
+            continue
+        before = _QUOTED_BEFORE.match(text[max(at, found.start() - 262) : found.start()][::-1])
+        if before is None or not hides(before.group(2)[::-1], STRONG, found.group(1)):
+            continue
+        begin, end = found.start() - before.end(2), found.start() - before.start(2)
+        if begin >= at:
+            parts += (text[at:begin], mask)
+            at = end
+    return "".join((*parts, text[at:])) if parts else text
+
+
+_LABELS: Final = frozenset(("name", "key", "Name", "Key", "NAME", "KEY", "header", "k", "field", "param"))
+_LABELLED: Final = re.compile(
+    r"\s{0,3}\\?[\"']([\w.-]{1,80})\\?[\"']\s{0,3},?\s{0,8}\\?[\"']?(?:[Vv]alue|VALUE|v|val)\\?[\"']?\s{0,3}[:=]\s{0,3}\\?([\"'])"
+)
+
+
+def _labelled(text: str, at: int) -> tuple[int, int] | None:
+    """The value of ``{"name": "API_KEY", "value": "…"}`` or ``<add key="Password" value="…"/>``."""
+    found = _LABELLED.match(text, at)
+    if found is None:
+        return None
+    kind = strength(found.group(1))
+    end = text.find(found.group(2), found.end())
+    end = len(text) if end < 0 else end
+    if not kind or not hides(text[found.end() : end].rstrip("\\"), kind, found.group(1)):
+        return None
+    return found.end(), end
+
+
+_FLAG: Final = re.compile(
+    r"-(?<![^\s\"'`\[(,]-)(-?)([A-Za-z][\w-]{0,60})[\"']?(,\s{0,2}|[ \t]{1,3})(?=[^\s-]|-[^-\s])"
+)
+_FLAG_VALUE: Final = re.compile(r"[\"']?([^\s\"']+)")
+_USER: Final = re.compile(
+    r"(?:(?<=\s)|(?<=[\"'\[]))(?:-u|--user|--proxy-user|-U)[\"']?(?:,\s?|[ \t]{0,3}|=)[\"']?"
+    r"([^\s\"':@/]{0,80}):([^\s\"']+)"
+)
+_COMMAND: Final = re.compile(
+    r"\b(?:(?:sshpass|redis-cli|mongo(?:sh|dump|restore)?|docker login|helm registry login|podman login|ldapsearch|"
+    r"rabbitmqadmin)"
+    r"\b[^\n|;&]{0,80}?\s(?:-p|-a|-w)[ \t]?|(?:mysql(?:dump|admin)?|mariadb(?:-dump)?)\b[^\n|;&]{0,80}?\s-p)"
+    r"[\"']?(?=[^\s\"'-])([^\s\"']+)"
+)
+
+
+def mask_flags(text: str, mask: str) -> str:
+    """Return `text` with the values of command line flags masked: ``--password x``, ``-u user:x``, argv lists."""
+    parts: list[str] = []
+    at = 0
+    for found in _FLAG.finditer(text):
+        if found.start() < at:
+            continue
+        name = found.group(2)
+        kind = strength(name)
+        if not kind or (not found.group(1) and len(name) < 3):
+            continue
+        value = _FLAG_VALUE.match(text, found.end())
+        if value and hides(value.group(1), kind, name) and not value.group(1).startswith("--"):
+            parts += (text[at : value.start(1)], mask)
+            at = value.end(1)
+    text = "".join((*parts, text[at:])) if parts else text
+    if "-u" in text or "-U" in text:
+        text = _USER.sub(lambda found: _after(found, 2, mask), text)
+    if " -p" in text or " -a" in text or " -w" in text:
+        text = _COMMAND.sub(lambda found: _after(found, 1, mask), text)
+    return text
+
+
+def _after(found: re.Match[str], group: int, mask: str) -> str:
+    value = found.group(group)
+    if not hides(value, STRONG, "password") or value.isdigit():
+        return found.group()
+    return found.group()[: found.start(group) - found.start()] + mask
+
+
+_SCHEME: Final = re.compile(
+    r"\b(bearer|basic|token|apikey|api-key|bot|negotiate|splunk|genie|key)([ \t]{1,4})([A-Za-z0-9+/=_.~%:-]{6,})",
+    re.IGNORECASE,
+)
+_DIGEST: Final = re.compile(
+    r"\bdigest[ \t]{1,4}\w+=\"?[^\r\n]{8,}|\baws4-hmac-sha256[ \t]{1,4}[^\r\n]{8,}", re.IGNORECASE
+)
+
+
+def mask_schemes(text: str, mask: str) -> str:
+    """Return `text` with credentials after ``Bearer``, ``Basic`` and their like masked."""
+    if "igest " in text or "AWS4-" in text:
+        text = _DIGEST.sub(lambda found: found.group().split(maxsplit=1)[0] + " " + mask, text)
+    return _SCHEME.sub(lambda found: _scheme(found, mask), text)
+
+
+def _scheme(found: re.Match[str], mask: str) -> str:
+    word, blank, value = found.groups()
+    kind = word.lower()
+    if kind == "basic":
+        try:
+            hidden = b":" in base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            hidden = False
+    elif kind == "bearer":
+        inner = value[1:]
+        hidden = ("=" not in value.rstrip("=") and any(map(str.isdigit, value))) or (
+            inner != inner.lower() and len(value) >= 16
+        )
+    else:
+        hidden = (
+            looks_random(value)
+            and not value.endswith((":", "="))
+            and "=" not in value.rstrip("=")
+            and len(value) >= 16
+        )
+        hidden = hidden and (kind != "key" or not re.fullmatch(r"[0-9a-f-]+", value))
+    return f"{word}{blank}{mask}" if hidden else found.group()
+
+
+_PHRASES: Final = (
+    re.compile(r"(?i)\blogin[ \t]{1,4}\S+[ \t]{1,4}password[ \t]{1,4}(\S+)"),
+    re.compile(
+        r"(?i)\b(?:identified[ \t]{1,4}(?:with[ \t]{1,4}\w+[ \t]{1,4})?by|password)[ \t]{1,4}"
+        r"(?:password[ \t]{1,4})?(?:e|n|u&)?['\"]([^'\"\r\n]+)"
+    ),
+    re.compile(
+        r"(?i)\b(?:pass(?:word|wd|phrase|code)?|senha|secret|token|api[ _-]?key|pin|otp|code|credentials?)[ \t]{1,4}"
+        r"(?:is|was|were|as|to|of|with|=|é|era|foi|para|->)[ \t]{0,2}:?[ \t]{0,2}['\"`]?([^\s'\"`,;]{4,})"
+    ),
+)
+
+
+def mask_phrases(text: str, mask: str) -> str:
+    """Return `text` with secrets in sentences and statements masked: ``IDENTIFIED BY 'x'``, "the password is x1"."""
+    login, statement, sentence = _PHRASES
+    text = login.sub(lambda found: _phrase(found, mask, False), text)
+    text = statement.sub(lambda found: _phrase(found, mask, False), text)
+    return sentence.sub(lambda found: _phrase(found, mask, True), text)
+
+
+def _phrase(found: re.Match[str], mask: str, sentence: bool) -> str:
+    value = found.group(1)
+    bare = value.rstrip(".!?)")
+    if not hides(bare, STRONG, "password"):
+        return found.group()
+    if sentence and not (any(map(str.isdigit, bare)) or any(char in "!@#$%^*" for char in bare)):
+        return found.group()
+    head = found.group()[: found.start(1) - found.start()]
+    return head + mask + value[len(bare) :] + found.group()[found.end(1) - found.start() :]

@@ -1,0 +1,355 @@
+"""The events of jobs. They name kinds, steps and runs; never arguments or results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prodkit.core.events import Event, Metric
+
+__all__ = [
+    "JobCancelled",
+    "JobDead",
+    "JobFailed",
+    "JobFinished",
+    "JobHandedOver",
+    "JobLost",
+    "JobRequeued",
+    "JobResumed",
+    "JobStarted",
+    "ListenStopped",
+    "QueueLost",
+    "QueueRecovered",
+    "RunsPurged",
+    "ScheduleFired",
+    "StepFailed",
+    "StepFinished",
+    "StepUnused",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted(Event):
+    """A worker took a run for the first time, `waited` seconds after it was due.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+    """
+
+    name = "jobs.started"
+    level = "DEBUG"
+    metric = Metric(
+        "job_queue_seconds",
+        "histogram",
+        ("kind",),
+        value="waited",
+        unit="seconds",
+        help="Time from due to start.",
+    )
+    kind: str
+    run: str
+    waited: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResumed(Event):
+    """A worker took a run that another one had taken before; `recorded` steps are not called again.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+        takes: how often the run was taken.
+    """
+
+    name = "jobs.resumed"
+    level = "INFO"
+    metric = Metric(
+        "jobs_resumed", labels=("kind",), help="Runs taken again after a kill, a retry or a wait."
+    )
+    kind: str
+    run: str
+    takes: int
+    recorded: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFinished(Event):
+    """A run has its result.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+        duration: seconds.
+    """
+
+    name = "jobs.finished"
+    level = "DEBUG"
+    metric = Metric(
+        "job_seconds",
+        "histogram",
+        ("kind",),
+        value="duration",
+        unit="seconds",
+        help="Time of a run in its last worker.",
+    )
+    kind: str
+    run: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailed(Event):
+    """An attempt of a run failed; the next one starts in `retry_in` seconds.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+        attempt: the number of the attempt, from 1.
+        error: the class of the error.
+    """
+
+    name = "jobs.failed"
+    level = "WARNING"
+    metric = Metric("job_failures", labels=("kind", "error"), help="Failed attempts of runs.")
+    kind: str
+    run: str
+    attempt: int
+    error: str
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDead(Event):
+    """A run is a dead letter: no further attempt starts by itself.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+        attempt: the number of the attempt, from 1.
+        error: the class of the error.
+    """
+
+    name = "jobs.dead"
+    level = "ERROR"
+    metric = Metric("jobs_dead", labels=("kind", "error"), help="Runs that became dead letters.")
+    kind: str
+    run: str
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobCancelled(Event):
+    """A run was cancelled while this worker executed it.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+    """
+
+    name = "jobs.cancelled"
+    level = "INFO"
+    metric = Metric("jobs_cancelled", labels=("kind",), help="Runs cancelled while they were executed.")
+    kind: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLost(Event):
+    """Another worker has taken the run that this one executed; this one stops and writes nothing.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+    """
+
+    name = "jobs.lost"
+    level = "WARNING"
+    metric = Metric("jobs_lost", labels=("kind",), help="Runs that another worker took over.")
+    kind: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHandedOver(Event):
+    """A worker that shuts down gave the run back; `interrupted` steps were in flight and run again.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+    """
+
+    name = "jobs.handed_over"
+    level = "INFO"
+    metric = Metric("jobs_handed_over", labels=("kind",), help="Runs given back at shutdown.")
+    kind: str
+    run: str
+    interrupted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequeued(Event):
+    """An unfinished run had no row in the queue and got a new one.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+    """
+
+    name = "jobs.requeued"
+    level = "WARNING"
+    metric = Metric("jobs_requeued", labels=("kind",), help="Unfinished runs that had lost their queue row.")
+    kind: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(Event):
+    """A step's result is recorded.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+        step: the name of the step.
+        duration: seconds.
+    """
+
+    name = "jobs.step_finished"
+    level = "DEBUG"
+    metric = Metric(
+        "job_step_seconds",
+        "histogram",
+        ("kind",),
+        value="duration",
+        unit="seconds",
+        help="Time of a step.",
+    )
+    kind: str
+    run: str
+    step: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed(Event):
+    """A step raised; the body of the job decides what follows.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+        step: the name of the step.
+        error: the class of the error.
+    """
+
+    name = "jobs.step_failed"
+    level = "INFO"
+    metric = Metric("job_step_failures", labels=("kind", "error"), help="Steps that raised.")
+    kind: str
+    run: str
+    step: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepUnused(Event):
+    """A run finished without asking for a step that an earlier worker had recorded: the job's code changed.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+        step: the name of the step.
+    """
+
+    name = "jobs.step_unused"
+    level = "WARNING"
+    metric = Metric("job_steps_unused", labels=("kind",), help="Recorded steps that no code asked for.")
+    kind: str
+    run: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLost(Event):
+    """The worker cannot reach its queue and tries again until it can.
+
+    Args:
+        worker: the name of the worker.
+        error: the class of the error.
+    """
+
+    name = "jobs.queue_lost"
+    level = "WARNING"
+    metric = Metric("job_queue_losses", labels=("worker", "error"), help="Losses of the queue.")
+    worker: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRecovered(Event):
+    """The queue answers again, after `down_for` seconds.
+
+    Args:
+        worker: the name of the worker.
+    """
+
+    name = "jobs.queue_recovered"
+    level = "INFO"
+    metric = Metric(
+        "job_queue_down_seconds",
+        "histogram",
+        ("worker",),
+        value="down_for",
+        unit="seconds",
+        help="Length of an outage of the queue.",
+    )
+    worker: str
+    down_for: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenStopped(Event):
+    """No notification arrives, as behind a transaction pooler: the worker polls every `poll` seconds.
+
+    Args:
+        worker: the name of the worker.
+        reason: why no notification arrives.
+    """
+
+    name = "jobs.listen_stopped"
+    level = "WARNING"
+    metric = Metric("job_listen_stops", labels=("worker", "reason"), help="Changes from LISTEN to polling.")
+    worker: str
+    reason: str
+    poll: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFired(Event):
+    """This worker enqueued the run of one tick.
+
+    Args:
+        kind: the name of the job.
+        run: the id of the run.
+        late: seconds after the tick.
+    """
+
+    name = "jobs.schedule_fired"
+    level = "DEBUG"
+    metric = Metric("job_schedule_ticks", labels=("kind",), help="Ticks of schedules.")
+    kind: str
+    run: str
+    late: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsPurged(Event):
+    """Finished runs older than the retention were removed.
+
+    Args:
+        runs: how many.
+    """
+
+    name = "jobs.purged"
+    level = "INFO"
+    metric = Metric("jobs_purged", value="runs", help="Finished runs removed by retention.")
+    runs: int

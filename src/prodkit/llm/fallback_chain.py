@@ -1,0 +1,121 @@
+"""The fallback chain of one call, pure: which model is asked next, and after which wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from prodkit.llm.failures import Failure
+
+__all__ = ["FallbackChain", "GiveUp", "Go", "Hold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The time for which a model must not be asked, and why: "open", "retry_after", "rate" or ""."""
+
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Ask model number `index` of the chain after `wait` seconds."""
+
+    index: int
+    wait: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No model is left.
+
+    `retry_after` is when the first of them may be asked again, `late` that time ran out, `reasons` why each was left.
+    """
+
+    retry_after: float | None
+    late: bool
+    reasons: tuple[str, ...]
+
+
+class Holding(Protocol):
+    """The side of a model's state that the chain asks."""
+
+    def hold(self, need: tuple[float, float, float], now: float, /) -> Hold:
+        """Return how long the model must not be asked, and why."""
+        ...
+
+
+class FallbackChain:
+    """The position of one call in the chain; it moves forward only.
+
+    A model is left when it has been asked `attempts` times, when its failure says so, when its breaker is open, or
+    when the wait for it is longer than `max_wait` while another model is left, or longer than the time that remains.
+    """
+
+    __slots__ = ("_attempts", "_max_wait", "_size", "backoff", "held", "index", "tries")
+
+    def __init__(self, size: int, *, attempts: int, max_wait: float, start: int = 0) -> None:
+        self._size = size
+        self._attempts = attempts
+        self._max_wait = max_wait
+        self.backoff = 0.0
+        self.index = start
+        self.tries = 0  # requests sent to the present model; the caller counts them
+        self.held: list[Hold] = []
+
+    def failed(self, failure: Failure, backoff: float) -> None:
+        """Take in a failed request; `backoff` is the wait of the schedule after this many attempts."""
+        verdict = failure.verdict
+        if not verdict.retry or self.tries >= self._attempts:
+            self.leave() if verdict.fall_back else self.end()
+        else:
+            self.backoff = backoff
+
+    def progressed(self) -> None:
+        """Reset the attempt counter: new text has arrived since the last failure."""
+        self.tries = min(self.tries, 1)
+
+    def refused(self, hold: Hold) -> None:
+        """Leave the present model, which refused at the last moment."""
+        self.held.append(hold)
+        self.leave()
+
+    def leave(self) -> None:
+        """Go on to the next model."""
+        self.index += 1
+        self.tries = 0
+        self.backoff = 0.0
+
+    def end(self) -> None:
+        """Leave all models."""
+        self.index = self._size
+
+    def step(
+        self, states: Sequence[Holding], need: tuple[float, float, float], now: float, remaining: float
+    ) -> Go | GiveUp:
+        """Return the next step.
+
+        Args:
+            states: the models of the chain; those that come into question are asked.
+            need: the amounts that the request takes of the rate limits.
+            now: the current instant.
+            remaining: the seconds that are left for the call.
+        """
+        late = False
+        while self.index < self._size:
+            hold = states[self.index].hold(need, now)
+            wait = max(self.backoff, hold.seconds)
+            last = self.index == self._size - 1
+            if hold.reason != "open" and (last or wait <= self._max_wait):
+                if wait < remaining:
+                    reason = "" if wait <= 0 else hold.reason if hold.seconds >= self.backoff else "backoff"
+                    return Go(self.index, wait, reason)
+                late = True
+            if hold.seconds > 0:
+                self.held.append(hold)
+            self.leave()
+        waits = [hold.seconds for hold in self.held]
+        return GiveUp(min(waits) if waits else None, late, tuple(hold.reason for hold in self.held))

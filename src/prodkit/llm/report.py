@@ -1,0 +1,170 @@
+"""The report of one call: its records, its events, its totals and its error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from prodkit.errors import LlmError
+from prodkit.llm.engine import Engine
+from prodkit.llm.errors import (
+    LlmCauseError,
+    LlmCircuitOpenError,
+    LlmDeadlineError,
+    LlmRateLimitedError,
+    LlmTimeoutError,
+)
+from prodkit.llm.events import LlmAttempt, LlmFinished
+from prodkit.llm.failures import Failure
+from prodkit.llm.fallback_chain import GiveUp
+from prodkit.llm.redaction import clean
+from prodkit.llm.results import Attempt, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Report"]
+
+
+class Report:
+    """Collects the records of one call and emits its events."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        params: Mapping[str, Any],
+        operation: str,
+        requested: str,
+        caller: str,
+        began: float,
+    ) -> None:
+        self.id = f"{engine.runtime.rng.getrandbits(64):016x}"
+        self.attempts: list[Attempt] = []
+        self.requested = requested
+        self.caller = caller
+        self._engine = engine
+        self._params = params
+        self._operation = operation
+        self._began = began
+        self._finished = False
+
+    def record(self, attempt: Attempt, failure: Failure | None) -> None:
+        """Keep the record of an HTTP request that has ended, and emit it."""
+        self.attempts.append(attempt)
+        if (events := self._engine.runtime.events).listened(LlmAttempt):
+            events.emit(
+                LlmAttempt(
+                    call_id=self.id,
+                    attempt=attempt,
+                    model=attempt.model,
+                    outcome=attempt.outcome,
+                    duration=attempt.duration,
+                    fallback_from=self.requested if attempt.model != self.requested else "",
+                    alert=failure is not None and attempt.outcome != "cancelled" and failure.verdict.alert,
+                )
+            )
+
+    def totals(self) -> tuple[Usage, float | None]:
+        """Return usage and cost, summed over the attempts; the cost is None where a price is not known."""
+        attempts = self.attempts
+        if len(attempts) == 1:
+            return attempts[0].usage, attempts[0].cost
+        usage, cost = Usage(), 0.0
+        known = True
+        for attempt in attempts:
+            usage += attempt.usage
+            if attempt.cost is None:
+                known = False
+            else:
+                cost += attempt.cost
+        return usage, cost if known else None
+
+    def finished(
+        self, outcome: str, *, model: str = "", stop_reason: str | None = None, cached: bool = False
+    ) -> None:
+        """Emit the end of the call, once."""
+        if self._finished:
+            return
+        self._finished = True
+        if (events := self._engine.runtime.events).listened(LlmFinished):
+            usage, cost = self.totals()
+            first = next((a.first_content for a in self.attempts if a.first_content is not None), None)
+            events.emit(
+                LlmFinished(
+                    call_id=self.id,
+                    operation=self._operation,
+                    outcome=outcome,
+                    model=model or (self.attempts[-1].model if self.attempts else self.requested),
+                    requested_model=self.requested,
+                    attempts=len(self.attempts),
+                    duration=self._engine.now() - self._began,
+                    first_content=first,
+                    usage=usage,
+                    cost=cost,
+                    stop_reason=stop_reason,
+                    streamed=self._operation == "stream",
+                    cached=cached,
+                    caller=self.caller,
+                )
+            )
+
+    # -------------------------------------------------------------------- error
+    def error(
+        self, failure: Failure | None, end: GiveUp | None = None, partial: Mapping[str, Any] | None = None
+    ) -> LlmError:
+        """Return the error that ends the call, and emit the end.
+
+        Args:
+            failure: the last failure; None when nothing could be sent.
+            end: why no model is left.
+            partial: the message that had arrived.
+        """
+        kind, code = _kind(failure, end)
+        retry_after = end.retry_after if end else None
+        if failure is not None and failure.retry_after is not None and retry_after is None:
+            retry_after = failure.retry_after
+        if retry_after == math.inf:
+            retry_after = None
+        self.finished(code)
+        detail = "" if failure is None else clean(failure.detail, self._params, self._engine.key)
+        error = kind(
+            self._sentence(failure, code, retry_after, detail),
+            retry_after=retry_after,
+            attempts=tuple(self.attempts),
+            partial=partial,
+            code=code,
+        )
+        if failure is not None and (failure.error_type or detail):
+            error.__cause__ = LlmCauseError(failure.error_type or code, detail)
+        return error
+
+    def _sentence(self, failure: Failure | None, code: str, retry_after: float | None, detail: str) -> str:
+        if failure is None and not self.attempts:
+            names = ", ".join(state.model.label for state in self._engine.states)
+            sentence = f"no model of {names} can be asked now ({code})"
+            return sentence if retry_after is None else f"{sentence}; try again in {retry_after:.0f} s"
+        took = self._engine.now() - self._began
+        sentence = f"no whole answer ({code}) after {len(self.attempts)} request(s) in {took:.1f} s"
+        sentence += f" [{tried}]" if (tried := _tried(self.attempts)) else ""
+        return f"{sentence}: {detail}" if detail else sentence
+
+
+def _tried(attempts: Sequence[Attempt]) -> str:
+    tried: dict[str, list[str]] = {}
+    for attempt in attempts:
+        status = f" {attempt.status}" if attempt.status not in (None, 200) else ""
+        tried.setdefault(attempt.model, []).append(f"{attempt.outcome}{status}")
+    return "; ".join(f"{model}: {', '.join(outcomes)}" for model, outcomes in tried.items())
+
+
+def _kind(failure: Failure | None, end: GiveUp | None) -> tuple[type[LlmError], str]:
+    if failure is None:
+        if end is not None and "open" in end.reasons:
+            return LlmCircuitOpenError, "circuit_open"
+        return LlmRateLimitedError, "rate_limited"
+    if failure.code == "timeout":
+        return LlmTimeoutError, failure.code
+    if failure.code == "deadline":
+        return LlmDeadlineError, failure.code
+    return LlmError, failure.code

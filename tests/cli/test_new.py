@@ -1,0 +1,87 @@
+"""A new service passes its own tests and checks, in every variant."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prodkit import cli
+from prodkit.cli.new import create, requirement
+
+SOURCE = str(Path(__file__).parents[2] / "src")
+BIN = Path(sys.executable).parent
+VARIANTS = [("db", "redis"), (), ("db",), ("redis",), ("llm",), ("db", "redis", "llm")]
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join((SOURCE, str(folder / "src")))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+
+@pytest.mark.parametrize("features", VARIANTS, ids="+".join)
+def test_every_variant_is_clean(tmp_path: Path, features: tuple[str, ...]) -> None:
+    folder = tmp_path / "corner-shop"
+    files = create(folder, features)
+    for path in files:
+        text = path.read_text()
+        assert "{{" not in text, path
+        assert not re.search(r"[#-] \[/?!?(db|redis|llm)\]", text), path
+    done = run(folder, "ruff", "check", ".")
+    assert done.returncode == 0, done.stdout
+    yaml.safe_load((folder / "compose.yaml").read_text())
+    for path in folder.rglob("*.py"):
+        compile(path.read_text(), str(path), "exec")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("features", [("db", "redis"), (), ("db", "redis", "llm")], ids="+".join)
+def test_its_own_tests_pass(tmp_path: Path, features: tuple[str, ...]) -> None:
+    folder = tmp_path / "corner-shop"
+    create(folder, features)
+    done = run(folder, "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_the_environment_of_the_new_service_is_checked(tmp_path: Path) -> None:
+    folder = tmp_path / "corner_shop"
+    create(folder)
+    environment = {"PYTHONPATH": os.pathsep.join((SOURCE, str(folder / "src"))), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-m", "corner_shop"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 78
+    assert "DATABASE_URL" in done.stderr
+
+
+def test_names_and_folders_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "file").touch()
+    for name in ("2fast", "class", "prodkit", "a/b c!"):
+        assert cli.main(["new", str(tmp_path / name)]) == 2
+    assert cli.main(["new", str(taken)]) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="unknown features: mongo"):
+        create(tmp_path / "x", ["mongo"])
+
+
+def test_the_command_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["new", str(tmp_path / "shop"), "--minimal"]) == 0
+    assert "python3 noxfile.py tests" in capsys.readouterr().out
+    assert (tmp_path / "shop" / ".gitignore").exists()
+
+
+def test_the_requirement_names_the_distribution_and_the_extras() -> None:
+    assert requirement({"db"}).startswith("prodkit-resilience[cli,http,logs,postgres,web]")
