@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
-import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -35,7 +34,10 @@ class Background:
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
         """Run a blocking function in a thread, with the context of the calling task."""
         context = contextvars.copy_context()
-        call: Callable[[], T] = functools.partial(context.run, fn, *args)
+
+        def call() -> T:
+            return context.run(fn, *args)
+
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
