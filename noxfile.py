@@ -310,9 +310,15 @@ def fresh(rest: list[str]) -> None:
 
 def full(rest: list[str]) -> None:
     """Runs what is too long for every change: fresh machines, lowest versions, fuzzing."""
-    for task in (tests, lowest, fuzz, fresh, image):
+    for task in (tests, lowest, extras, fuzz, fresh, image):
         say(f"full: {task.__name__}")
         task([])
+
+
+def extras(rest: list[str]) -> None:
+    """Installs the wheel with each extra alone and runs something of it (needs uv)."""
+    prepare("dev")
+    in_venv("python", "tools/extras.py", *rest)
 
 
 def fuzz(rest: list[str]) -> None:
@@ -341,6 +347,7 @@ TASKS = {
         package,
         site,
         lowest,
+        extras,
         fuzz,
         corpus,
         image,
