@@ -45,7 +45,7 @@ async def create(request: Request) -> Response:
         try:
             avatar = await app.avatars.check(
                 form.file.content,
-                filename=form.file.filename,
+                filename=files.safe_filename(form.file.filename),
                 declared_type=form.file.media_type,
                 sanitise=True,
             )

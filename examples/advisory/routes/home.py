@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 from fastapi import APIRouter, Request, Response
 
 from advisory.council.plan import MAX_QUESTION
@@ -51,4 +53,5 @@ async def ask_page(
         samples=() if form.values.get("question") else SAMPLES,
         recent=await app.runs.history(user.id, limit=5),
         max_question=MAX_QUESTION,
+        form_key=form.key() or uuid4(),
     )

@@ -44,12 +44,33 @@ class Runs:
         self._council = council
         self._jobs = jobs.Runs(db)
 
-    async def ask(self, owner_id: int, question: str, experts: Sequence[Expert]) -> UUID:
-        """The run, its seats and its job, in one transaction: a run without a job cannot exist."""
+    async def sent(self, owner_id: int, form_key: UUID) -> UUID | None:
+        """The run that this very form made before, or None."""
+        found: UUID | None = await self._db.fetchval(
+            "select id from runs where owner_id = $1 and form_key = $2", owner_id, form_key
+        )
+        return found
+
+    async def ask(
+        self, owner_id: int, question: str, experts: Sequence[Expert], *, form_key: UUID | None = None
+    ) -> tuple[UUID, bool]:
+        """The run, its seats and its job, in one transaction: a run without a job cannot exist.
+
+        A form that is sent twice makes one run: returns its id, and whether this call made it.
+        """
         async with self._db.transaction() as tx:
-            run_id: UUID = await tx.fetchval(
-                "insert into runs (owner_id, question) values ($1, $2) returning id", owner_id, question
+            run_id: UUID | None = await tx.fetchval(
+                """insert into runs (owner_id, question, form_key) values ($1, $2, $3)
+                   on conflict (owner_id, form_key) do nothing returning id""",
+                owner_id,
+                question,
+                form_key,
             )
+            if run_id is None:
+                first: UUID = await tx.fetchval(
+                    "select id from runs where owner_id = $1 and form_key = $2", owner_id, form_key
+                )
+                return first, False
             await tx.executemany(
                 """insert into seats (run_id, position, expert_id, name, role, system, avatar_id)
                    values ($1, $2, $3, $4, $5, $6, $7)""",
@@ -60,7 +81,7 @@ class Runs:
             )
             await append(tx, run_id, "run.queued", {"total": len(experts)})
             await self._enqueue(tx, run_id)
-        return run_id
+        return run_id, True
 
     async def get(self, owner_id: int, run_id: UUID) -> Run | None:
         """The run with its seats, also a deleted one: its page offers to restore it.
