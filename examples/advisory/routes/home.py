@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 
 from advisory.council.plan import MAX_QUESTION
 from advisory.pages.forms import Form
-from advisory.pages.visitor import current_user, redirect
+from advisory.pages.kept import KEPT
+from advisory.pages.visitor import current_user, redirect, session_of
 from advisory.services import Services, services
 from advisory.store.users import User
 
@@ -32,6 +33,10 @@ async def home(request: Request) -> Response:
             app.demo.sign_in(request)
             return redirect("/")
         return app.pages.page(request, "welcome.html")
+    if (kept := session_of(request).pop(KEPT, None)) is not None:
+        session_of(request)["notice"] = "Aqui está a sua pergunta. Confira e envie."
+        form = Form(values={"question": kept["question"]})
+        return await ask_page(request, app, user, form, chosen={int(each) for each in kept["experts"]})
     question = request.query_params.get("pergunta", "")[:MAX_QUESTION]
     if not question and app.demo is not None and app.demo.is_demo_user(user):
         question = app.demo.prepared_question

@@ -111,3 +111,30 @@ def test_a_storm_of_the_panel_ends_by_itself(simulator):
     time.sleep(0.3)
     assert status() == 200
     assert 10 <= STORM_SECONDS <= 60
+
+
+def test_an_expired_session_keeps_the_question(app, ana):
+    question = "Devo trocar de fornecedor antes do fim do ano?"
+    form = {"question": question, "experts": experts_of(ana), "csrf_token": ana.token("/")}
+    ana.http.cookies.clear()  # an hour later
+    origin = {"origin": app.url, "sec-fetch-site": "same-origin"}
+    answer = ana.http.post("/conselhos", data=form, headers=origin)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/entrar")
+    assert "a sua pergunta está guardada" in ana.get("/entrar").text
+    assert ana.sign_in(ana.email, "uma frase bem comprida").headers["location"] == "/"
+    page = ana.get("/").text
+    assert question in page
+    assert page.count(" checked") == 2
+    assert question not in ana.get("/").text  # shown once
+    key = re.search(r'name="form_key" value="([^"]+)"', page)
+    again = ana.post("/conselhos", {**form, "csrf_token": ana.token("/"), "form_key": key[1]})
+    assert again.headers["location"].startswith("/conselhos/")
+
+
+def test_a_foreign_page_cannot_leave_a_question(app, visitor):
+    for headers in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}, {}):
+        answer = visitor.http.post(
+            "/conselhos", data={"question": "Compre isto agora mesmo!"}, headers=headers
+        )
+        assert answer.status_code == 403
+    assert "Compre isto" not in visitor.register().get("/").text
