@@ -9,6 +9,7 @@ The branch says whether the guarded call ran, which is what a caller has to know
     │   ├── RateLimitedError        the quota is used up
     │   ├── BudgetExceededError     a spending limit would be passed
     │   ├── PoolExhaustedError      no connection became free in time
+    │   ├── LockHeldError           another holder has the lock
     │   └── DrainingError           the process is shutting down
     ├── CallTimeoutError            started, effect unknown (also a TimeoutError)
     │   └── DeadlineExceededError   … because the caller's Deadline passed
@@ -21,6 +22,7 @@ The branch says whether the guarded call ran, which is what a caller has to know
     │   ├── DatabaseError
     │   │   └── CommitUnknownError  lost during COMMIT: it may or may not have taken effect
     │   ├── RedisError
+    │   ├── LockLostError           a lease ended while its holder was at work
     │   ├── LlmError                .attempts, .partial
     │   └── BackupError
     └── MissingExtraError           an optional package is not installed (also an ImportError)
@@ -58,6 +60,8 @@ __all__ = [
     "InvalidFileError",
     "InvalidSessionError",
     "LlmError",
+    "LockHeldError",
+    "LockLostError",
     "MissingExtraError",
     "PoolExhaustedError",
     "ProdkitError",
@@ -130,6 +134,10 @@ class PoolExhaustedError(RejectedError):
         self.waiting = waiting
 
 
+class LockHeldError(RejectedError):
+    """A lock stayed with another holder for as long as the caller waited; `retry_after` is the rest of its lease."""
+
+
 class DrainingError(RejectedError):
     """The process is shutting down and takes no new work."""
 
@@ -154,7 +162,13 @@ class InvalidError(ProdkitError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EnvProblem:
-    """One thing wrong with the environment: which variable, which rule, what to do. Never the value."""
+    """One thing wrong with the environment. Never the value.
+
+    Args:
+        variable: the name in the environment, prefix included.
+        rule: a stable code, such as ``missing`` or ``too_short``.
+        hint: one sentence: what is wrong and what to do.
+    """
 
     variable: str
     rule: str
@@ -248,6 +262,10 @@ class CommitUnknownError(DatabaseError):
 
 class RedisError(UnavailableError):
     """Redis could not be reached, or the connection was lost."""
+
+
+class LockLostError(UnavailableError):
+    """The lease of a lock ended while its holder was at work: another one may have it now."""
 
 
 class LlmError(UnavailableError):

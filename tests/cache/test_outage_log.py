@@ -1,30 +1,30 @@
 from __future__ import annotations
 
-from prodkit.cache.outage_log import Journal
+from prodkit.cache.outage_log import OutageLog
 
 
 def test_each_once_and_in_order() -> None:
-    journal = Journal(10)
-    journal.add(keys=("a", "b"), tags=("t",))
-    journal.add(keys=("a",), pattern="p*")
-    assert len(journal) == 4
-    assert journal.take(1) == (False, ("a",), ("t",), ("p*",))
-    assert journal.take(5) == (False, ("b",), (), ())
-    assert len(journal) == 0
+    log = OutageLog(10)
+    log.add(keys=("a", "b"), tags=("t",))
+    log.add(keys=("a",), patterns=("p*",))
+    assert len(log) == 4
+    assert log.take(1) == (False, ("a",), ("t",), ("p*",))
+    assert log.take(5) == (False, ("b",), (), ())
+    assert len(log) == 0
 
 
 def test_past_its_limit_it_is_everything() -> None:
-    journal = Journal(2)
-    journal.add(keys=("a", "b", "c"))
-    journal.add(keys=("d",))
-    assert len(journal) == 1
-    assert journal.take(5) == (True, (), (), ())
-    assert len(journal) == 0
+    log = OutageLog(2)
+    log.add(keys=("a", "b", "c"))
+    log.add(keys=("d",))
+    assert len(log) == 1
+    assert log.take(5) == (True, (), (), ())
+    assert len(log) == 0
 
 
 def test_everything_swallows_the_rest() -> None:
-    journal = Journal(10)
-    journal.add(keys=("a",))
-    journal.add(everything=True)
-    journal.add(tags=("t",))
-    assert journal.take(5) == (True, (), (), ())
+    log = OutageLog(10)
+    log.add(keys=("a",))
+    log.add(everything=True)
+    log.add(tags=("t",))
+    assert log.take(5) == (True, (), (), ())

@@ -34,9 +34,10 @@ def test_the_password_is_never_shown() -> None:
 
 
 def test_nor_by_what_lies_below() -> None:
+    from prodkit.redis.address import Address
     from prodkit.redis.pool import open_client
 
-    client = open_client("redis://user:s3cr3t@localhost:6379/0", 1)
+    client = open_client(Address.parse("redis://user:s3cr3t@localhost:6379/0"), 1)
     assert "s3cr3t" not in repr(client) + repr(client.connection_pool)
 
 
@@ -66,7 +67,7 @@ def test_a_bad_url_stops_the_start_and_is_not_quoted(url: str) -> None:
     assert "ame@" not in shown
 
 
-@pytest.mark.parametrize("option", ["timeout", "connect_timeout", "max_wait"])
+@pytest.mark.parametrize("option", ["timeout", "connect_timeout", "queue_timeout"])
 @pytest.mark.parametrize("value", [0, -1, math.inf, math.nan])
 def test_limits_are_checked(option: str, value: float) -> None:
     limits: dict[str, Any] = {option: value}

@@ -6,9 +6,22 @@ import enum
 import math
 from datetime import timedelta
 from random import Random
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
-__all__ = ["FOREVER", "MISSING", "Entry", "Forever", "Missing", "Ttl", "lifetime", "seconds"]
+__all__ = [
+    "FOREVER",
+    "MISSING",
+    "Entry",
+    "Failure",
+    "Forever",
+    "Hit",
+    "Missing",
+    "Ttl",
+    "lifetime",
+    "seconds",
+]
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Missing(enum.Enum):
@@ -35,29 +48,76 @@ class Forever(enum.Enum):
 MISSING: Final = Missing.MISSING
 """Nothing is cached, which is something else than a cached None."""
 FOREVER: Final = Forever.FOREVER
-"""The ttl of what never expires by itself."""
+"""The ttl of a value that never expires by itself."""
 
 Ttl: TypeAlias = float | timedelta | Forever
+
+
+class Hit(Generic[T_co]):
+    """The answer of :meth:`Cache.lookup`: a value, and how it was found.
+
+    Args:
+        value: the value.
+        stale: True when it is past its ttl.
+        source: ``memory``, ``redis`` or ``load``.
+        error: the error of the load that a stale value stands in for.
+    """
+
+    __slots__ = ("error", "source", "stale", "value")
+
+    def __init__(
+        self,
+        value: T_co,
+        *,
+        stale: bool = False,
+        source: Literal["memory", "redis", "load"] = "memory",
+        error: BaseException | None = None,
+    ) -> None:
+        self.value: T_co = value
+        self.stale: bool = stale
+        self.source: Literal["memory", "redis", "load"] = source
+        self.error: BaseException | None = error
+
+    def __repr__(self) -> str:
+        return f"Hit(stale={self.stale}, source={self.source!r}, error={self.error!r})"
+
+
+class Failure:
+    """A cached exception: the qualified name of its class and its arguments."""
+
+    __slots__ = ("args", "kind")
+
+    def __init__(self, kind: str, args: tuple[Any, ...]) -> None:
+        self.kind = kind
+        self.args = args
 
 
 class Entry:
     """A payload and its times, as instants of the local clock.
 
-    Fresh until `soft`, usable as stale until `hard`. What came from Redis may be changed by other
-    processes, so it is believed until `trusted`; after that Redis is asked, if it is there.
+    ::
+
+        stored ───── fresh_until ───────────── expires_at
+          served        served stale, refresh due      gone
+             └─ revalidate_at: from here on Redis is asked whether another process has changed it
+
+    Redis is asked about nothing while changes are heard: `session` is the tracking session in which the value was
+    read, and as long as that session lasts every change of it has arrived as an invalidation message.
     """
 
     __slots__ = (
         "cost",
-        "era",
-        "hard",
-        "ours_until",
+        "expires_at",
+        "failure",
+        "fresh_until",
+        "own_until",
         "payload",
         "retries",
         "retry_at",
-        "soft",
+        "revalidate_at",
+        "session",
+        "size",
         "tags",
-        "trusted",
         "value",
     )
 
@@ -66,33 +126,46 @@ class Entry:
         payload: bytes,
         value: object,
         *,
-        soft: float,
-        hard: float,
-        trusted: float = math.inf,
+        fresh_until: float,
+        expires_at: float,
+        revalidate_at: float = math.inf,
         cost: float = 0.0,
         tags: frozenset[str] = frozenset(),
+        failure: Failure | None = None,
     ) -> None:
         self.payload = payload
         self.value = value  # MISSING where every reader gets a copy of its own
-        self.soft = soft
-        self.hard = hard
-        self.trusted = trusted
+        self.fresh_until = fresh_until
+        self.expires_at = expires_at
+        self.revalidate_at = revalidate_at
         self.cost = cost
+        self.failure = failure  # instead of a value: a cached exception
         self.tags = tags
-        self.ours_until = 0.0  # news about the key before this instant may be of our own writing
-        self.era = 0  # in which it was read from Redis with every change being heard
+        self.own_until = 0.0  # a message about the key before this instant may be of our own writing
+        self.session = 0
         self.retry_at = 0.0
         self.retries = 0
+        self.size = 0  # bytes in the memory tier
+
+    def distrust(self) -> None:
+        """Ask Redis before the next use, if Redis is there."""
+        self.revalidate_at, self.session = 0.0, 0
 
 
 def seconds(name: str, value: Ttl) -> float:
-    """`value` in seconds, ``math.inf`` for FOREVER. Raises ValueError for what would be "never" or "at
-    once".
+    """Return `value` in seconds, ``math.inf`` for FOREVER.
+
+    Args:
+        name: of the parameter, for the error.
+        value: seconds, a timedelta or FOREVER.
+
+    Raises:
+        ValueError: it would mean "never" or "at once".
     """
     if value is FOREVER:
         return math.inf
     number: object = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 < number < math.inf:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
         raise ValueError(
             f"{name} must be a positive number of seconds, a timedelta or FOREVER, got {value!r}"
         )
@@ -100,13 +173,20 @@ def seconds(name: str, value: Ttl) -> float:
 
 
 def lifetime(ttl: Ttl, stale: float | timedelta, jitter: float, rng: Random) -> tuple[float, float]:
-    """Seconds until soft and hard expiry. Jitter only shortens, so that no value outlives its ttl."""
+    """Return the seconds until a value is no longer fresh, and until it is gone.
+
+    Args:
+        ttl: seconds, a timedelta or FOREVER.
+        stale: how long after that it may still be served.
+        jitter: shortens ttl by up to this fraction, never prolongs it.
+        rng: the source of chance.
+    """
     fresh = seconds("ttl", ttl)
     if not 0 <= jitter < 1:
         raise ValueError(f"jitter must be at least 0 and below 1, got {jitter!r}")
     extra = 0.0 if stale == 0 and not isinstance(stale, bool) else seconds("stale", stale)
     if extra == math.inf:
-        raise ValueError("stale must have an end: what may be served for ever needs no ttl")
+        raise ValueError("stale must have an end: a value that may be served for ever needs no ttl")
     if jitter and fresh != math.inf:
         fresh *= 1 - jitter * rng.random()
     return fresh, fresh + extra

@@ -1,4 +1,4 @@
-"""What a cache tells. Names and durations, never keys or values."""
+"""Events of a cache. Names and durations, never keys or values."""
 
 from __future__ import annotations
 
@@ -7,12 +7,25 @@ from typing import Literal
 
 from prodkit.core.events import Event, Metric
 
-__all__ = ["CacheHit", "CacheInvalidated", "CacheLoaded", "CacheMissed", "CacheRefreshFailed"]
+__all__ = [
+    "CacheCaughtUp",
+    "CacheHit",
+    "CacheInvalidated",
+    "CacheLoaded",
+    "CacheMissed",
+    "CacheRefreshFailed",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheHit(Event):
-    """A value was found; `stale` when it is past its ttl and a refresh is due."""
+    """A value was found.
+
+    Args:
+        cache: the namespace.
+        tier: memory or redis.
+        stale: it is past its ttl and a refresh is due.
+    """
 
     name = "cache.hit"
     level = "DEBUG"
@@ -24,7 +37,11 @@ class CacheHit(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheMissed(Event):
-    """Nothing usable was found."""
+    """No usable value was found.
+
+    Args:
+        cache: the namespace.
+    """
 
     name = "cache.missed"
     level = "DEBUG"
@@ -34,7 +51,13 @@ class CacheMissed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLoaded(Event):
-    """A load came back after `seconds`; it was not `stored` when something was invalidated meanwhile."""
+    """A load finished.
+
+    Args:
+        cache: the namespace.
+        seconds: its duration.
+        stored: False when its key was invalidated while it ran, or its condition did not hold.
+    """
 
     name = "cache.loaded"
     level = "DEBUG"
@@ -53,7 +76,13 @@ class CacheLoaded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheRefreshFailed(Event):
-    """A refresh in the background failed; the stale value stays, and nobody tries for `retry_in` seconds."""
+    """A refresh in the background failed; the stale value stays.
+
+    Args:
+        cache: the namespace.
+        error: the class of the exception.
+        retry_in: seconds until the next attempt.
+    """
 
     name = "cache.refresh_failed"
     level = "WARNING"
@@ -67,7 +96,13 @@ class CacheRefreshFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheInvalidated(Event):
-    """Keys, tags or a pattern were invalidated; `journaled` when Redis will be told later."""
+    """Keys, tags, a pattern or everything were invalidated.
+
+    Args:
+        cache: the namespace.
+        what: the kind of names.
+        logged: Redis is away, and the invalidation went to the outage log.
+    """
 
     name = "cache.invalidated"
     level = "DEBUG"
@@ -76,4 +111,29 @@ class CacheInvalidated(Event):
     )
     cache: str
     what: Literal["keys", "tags", "pattern", "all"]
-    journaled: bool
+    logged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheCaughtUp(Event):
+    """The keys that were invalidated by pattern during an outage are gone from Redis.
+
+    Args:
+        cache: the namespace.
+        patterns: patterns that were swept.
+        seconds: since the sweep began.
+    """
+
+    name = "cache.caught_up"
+    level = "INFO"
+    metric = Metric(
+        "cache_catch_up_seconds",
+        "histogram",
+        ("cache",),
+        value="seconds",
+        unit="seconds",
+        help="Time to sweep the patterns of an outage.",
+    )
+    cache: str
+    patterns: int
+    seconds: float

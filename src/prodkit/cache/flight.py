@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Generic, TypeVar
 
 from prodkit.core.deadline import Deadline
-from prodkit.errors import DeadlineExceededError, UnavailableError
+from prodkit.errors import CallTimeoutError, DeadlineExceededError, UnavailableError
 
 __all__ = ["Flight", "Flights"]
 
@@ -18,25 +18,32 @@ _loading: Final[ContextVar[tuple[Flight[Any], ...]]] = ContextVar("prodkit_cache
 
 
 class Flight(Generic[T]):
-    """One load under way. `overtaken` when what it loads was invalidated after it began."""
+    """One load in flight. It is `superseded` when its key was invalidated after it began.
 
-    __slots__ = ("keep", "overtaken", "tags", "task", "waiters")
+    Args:
+        tags: of the value that it loads.
+        keep: continue when no caller waits any more, as a refresh in the background does.
+    """
+
+    __slots__ = ("keep", "loaded", "superseded", "tags", "task", "waiters", "waits_for")
 
     task: asyncio.Task[T]
 
     def __init__(self, tags: frozenset[str], keep: bool) -> None:
         self.tags = tags
-        self.keep = keep  # goes on when nobody waits: a refresh in the background
+        self.keep = keep
         self.waiters = 0
-        self.overtaken = False
+        self.superseded = False
+        self.loaded = False  # the value was computed here, not found in Redis
+        self.waits_for: list[Flight[Any]] = []
 
 
 class Flights(Generic[T]):
-    """The loads under way, by key.
+    """The loads in flight, by key.
 
-    A load runs in a task of its own, with the context of its first caller but without that caller's
-    Deadline: each caller waits no longer than its own. A caller that is cancelled leaves; when the last one
-    has left, the load is cancelled.
+    A load runs in a task of its own, with the context of its first caller but without that caller's Deadline: each
+    caller waits no longer than its own. A caller that is cancelled leaves; when the last one has left, the load is
+    cancelled. A load of another event loop (one that has ended) is not joined.
     """
 
     __slots__ = ("_flights",)
@@ -48,7 +55,15 @@ class Flights(Generic[T]):
         return len(self._flights)
 
     def find(self, key: str) -> Flight[T] | None:
-        return self._flights.get(key)
+        """Return the load of `key` in flight on this loop.
+
+        Args:
+            key: the key.
+        """
+        flight = self._flights.get(key)
+        if flight is None or flight.task.get_loop() is not asyncio.get_running_loop():
+            return None
+        return flight
 
     def begin(
         self,
@@ -58,7 +73,14 @@ class Flights(Generic[T]):
         tags: frozenset[str] = frozenset(),
         keep: bool = False,
     ) -> Flight[T]:
-        """Starts `work` for `key`. There must be none under way."""
+        """Start `work` for `key`. There must be none in flight.
+
+        Args:
+            key: the key.
+            work: takes the flight and returns the value.
+            tags: of the value.
+            keep: continue without callers.
+        """
         flight: Flight[T] = Flight(tags, keep)
 
         async def run() -> T:
@@ -66,62 +88,108 @@ class Flights(Generic[T]):
             try:
                 return await work(flight)
             finally:
-                if self._flights.get(key) is flight:  # by identity: a newer load may have taken the place
+                if self._flights.get(key) is flight:  # by identity: a newer load may have replaced it
                     del self._flights[key]
 
         with Deadline.detached():
             flight.task = asyncio.ensure_future(run())
-        flight.task.add_done_callback(_look_at)
+        flight.task.add_done_callback(_consume_error)
         self._flights[key] = flight
         return flight
 
-    async def join(self, key: str, flight: Flight[T]) -> T:
-        """Waits for `flight` until the caller's Deadline.
+    async def join(self, key: str, flight: Flight[T], timeout: float | None = None) -> T:
+        """Wait for `flight` until the caller's Deadline, and return its value.
 
-        Raises whatever the load raises; UnavailableError when the load was cancelled from inside;
-        RuntimeError when the load waits for itself.
+        Args:
+            key: the key.
+            flight: from :meth:`find` or :meth:`begin`.
+            timeout: seconds that this caller waits at most; the load then continues.
+
+        Raises:
+            CallTimeoutError: `timeout` passed first.
+            DeadlineExceededError: the caller's Deadline passed first.
+            UnavailableError: the load was cancelled from inside.
+            RuntimeError: the load waits, directly or through others, for itself.
+            Exception: the load's own.
         """
-        if flight in _loading.get():
+        chain = _loading.get()
+        if chain and _reaches(flight, chain):
             raise RuntimeError(f"the load of {key!r} asks for {key!r} itself and would wait for ever")
         task = flight.task
         flight.waiters += 1
+        for each in chain:
+            each.waits_for.append(flight)
+        limit = Deadline.sooner(timeout)
+        hurried = timeout is not None and limit == timeout
         try:
             if not task.done():
-                await asyncio.wait((task,), timeout=Deadline.sooner(None))
+                await asyncio.wait((task,), timeout=limit)
         finally:
+            for each in chain:
+                each.waits_for.remove(flight)
             flight.waiters -= 1
+            if hurried and not task.done():
+                flight.keep = True
             if not task.done() and not flight.waiters and not flight.keep:
                 if self._flights.get(key) is flight:
-                    del self._flights[key]  # whoever comes now starts anew
+                    del self._flights[key]  # later callers start another
                 task.cancel()
         if not task.done():
+            if hurried:
+                raise CallTimeoutError(
+                    f"loading a value took more than {timeout} s; it continues", timeout=timeout
+                )
             raise DeadlineExceededError("the deadline passed while a value for the cache was loaded")
         if task.cancelled():
             raise UnavailableError("the load of a value for the cache was cancelled from inside")
         return task.result()
 
-    def overtake(self, which: Callable[[str, Flight[T]], bool]) -> None:
-        """Those under way keep their callers and are not stored; whoever comes later starts a new one."""
+    def supersede(self, which: Callable[[str, Flight[T]], bool]) -> None:
+        """Keep loads from being stored; they keep their callers, and later callers start another.
+
+        Args:
+            which: takes key and flight.
+        """
         for key, flight in tuple(self._flights.items()):
             if which(key, flight):
-                flight.overtaken = True
+                flight.superseded = True
                 del self._flights[key]
 
-    def overtake_key(self, key: str) -> None:
+    def supersede_key(self, key: str) -> None:
+        """Keep the load of `key` from being stored.
+
+        Args:
+            key: the key.
+        """
         flight = self._flights.pop(key, None)
         if flight is not None:
-            flight.overtaken = True
+            flight.superseded = True
 
     async def aclose(self) -> None:
-        """Cancels what is under way and waits for its end."""
-        flights = tuple(self._flights.values())
+        """Cancel the loads in flight and wait for their end."""
+        loop = asyncio.get_running_loop()
+        tasks = [flight.task for flight in self._flights.values() if flight.task.get_loop() is loop]
         self._flights.clear()
-        for flight in flights:
-            flight.task.cancel()
-        await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _look_at(task: asyncio.Task[Any]) -> None:
-    """An error that no caller was left to see is not "never retrieved": it was the callers' to see."""
+def _reaches(flight: Flight[Any], chain: tuple[Flight[Any], ...]) -> bool:
+    """Return whether `flight` waits for one of `chain`, directly or through others: A ─▶ B ─▶ A."""
+    seen: set[int] = set()
+    todo = [flight]
+    while todo:
+        each = todo.pop()
+        if any(each is mine for mine in chain):
+            return True
+        if id(each) not in seen:
+            seen.add(id(each))
+            todo += each.waits_for
+    return False
+
+
+def _consume_error(task: asyncio.Task[Any]) -> None:
+    """Take note of an error that no caller was left to receive, so that asyncio does not report it."""
     if not task.cancelled():
         task.exception()

@@ -1,9 +1,8 @@
-"""Memory that hears from Redis what others have changed.
+"""Receive invalidation messages: Redis says which keys other processes have changed.
 
-A connection of its own tracks the namespace (``CLIENT TRACKING … BCAST``, RESP3). While it lives, what was
-read since it was armed may be served from memory for its whole life; when it is lost, or silent, memory
-falls back to ``max_staleness``. Its messages also mark the reads under way, whose answer may be older than
-the change.
+A connection of its own tracks the namespace (``CLIENT TRACKING … BCAST``, RESP3). While it lives, values read since it
+became ready may be served from memory for their whole life; when it is lost or silent, they are asked about before
+their next use. Its messages also mark the reads in flight, whose replies may be older than the change.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from prodkit.core.clock import Clock
 from prodkit.core.deadline import Deadline
 from prodkit.redis.link import RedisLink
+from prodkit.redis.redis_internals import on_invalidation
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["Coherence", "Hears"]
+__all__ = ["InvalidationListener", "Listener"]
 
 _HEARTBEAT: Final = (
     1.0  # after one of silence a PING is sent, after another one the connection counts as lost
@@ -27,42 +27,55 @@ _PAUSE: Final = 0.2
 _LONG_PAUSE: Final = 30.0  # where the server refuses to track
 
 
-class Hears(Protocol):
-    """Who is told."""
+class Listener(Protocol):
+    """The receiver of invalidation messages."""
 
-    def armed(self) -> None:
-        """From here on every change is heard."""
+    async def prepare(self) -> None:
+        """Make the versions of the namespace, so that their making is not heard as a change."""
         ...
 
-    def lost(self) -> None:
+    def on_ready(self) -> None:
+        """Every change is heard from here on."""
+        ...
+
+    def on_lost(self) -> None:
         """Changes may be missed from here on."""
         ...
 
-    def changed(self, name: str) -> None:
-        """The Redis key `name` (without the namespace) has changed, or ended."""
+    def on_change(self, name: str) -> None:
+        """The Redis key `name` (without the namespace) has changed, or expired."""
         ...
 
-    def flushed(self) -> None:
+    def on_flush(self) -> None:
         """Everything has changed."""
         ...
 
 
-class Coherence:
-    """The tracking connection of one cache."""
+class InvalidationListener:
+    """The tracking connection of one cache.
 
-    def __init__(self, link: RedisLink, namespace: str, clock: Clock, hears: Hears) -> None:
+    Args:
+        link: the link to Redis.
+        namespace: the prefix of the keys to track.
+        clock: for the pauses between connections.
+        listener: the receiver.
+    """
+
+    def __init__(self, link: RedisLink, namespace: str, clock: Clock, listener: Listener) -> None:
         self._link = link
         self._prefix = f"{namespace}:".encode()
         self._clock = clock
-        self._hears = hears
+        self._listener = listener
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        """Connect in the background."""
         if self._task is None:
             with Deadline.detached():
                 self._task = asyncio.ensure_future(self._run())
 
     async def aclose(self) -> None:
+        """Close the connection."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -78,34 +91,33 @@ class Coherence:
                 try:
                     await self._track(client)
                 except ResponseError:
-                    pause = _LONG_PAUSE  # an old server, a missing permission, RESP2
+                    pause = _LONG_PAUSE  # an old server, a missing permission, or RESP2
                 except Exception:  # noqa: BLE001, S110 - whatever ends it, the answer is a new connection
                     pass
                 finally:
-                    self._hears.lost()
+                    self._listener.on_lost()
                     await client.aclose()
             await self._clock.sleep(pause)
 
     async def _track(self, client: Redis) -> None:
-        """Until the connection is lost. What redis-py offers for this is below its public face, hence the
-        Any.
-        """
+        """Deliver messages until the connection is lost."""
+        await self._listener.prepare()
         pool: Any = client.connection_pool
         async with asyncio.timeout(2 * _HEARTBEAT):
             connection: Any = await pool.get_connection()
         try:
-            connection._parser.set_invalidation_push_handler(self._on_push)
+            on_invalidation(connection, self._on_push)
             async with asyncio.timeout(2 * _HEARTBEAT):
                 await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
                 await connection.read_response()
-            self._hears.armed()
+            self._listener.on_ready()
             asked = False
             while True:
                 answer = await connection.read_response(
                     push_request=True, timeout=_HEARTBEAT, disconnect_on_error=False
                 )
-                if self._heard or answer is not None:
-                    self._heard = asked = False
+                if self._received or answer is not None:
+                    self._received = asked = False
                 elif asked:
                     return
                 else:
@@ -116,14 +128,14 @@ class Coherence:
             await connection.disconnect(nowait=True)
             await pool.release(connection)
 
-    _heard = False
+    _received = False
 
     async def _on_push(self, message: list[Any]) -> None:
-        self._heard = True
+        self._received = True
         keys: list[bytes] | None = message[1]
         if keys is None:
-            self._hears.flushed()
+            self._listener.on_flush()
             return
         for key in keys:
             if key.startswith(self._prefix):
-                self._hears.changed(key[len(self._prefix) :].decode("utf-8", "surrogatepass"))
+                self._listener.on_change(key[len(self._prefix) :].decode("utf-8", "surrogatepass"))

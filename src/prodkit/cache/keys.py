@@ -18,7 +18,7 @@ from pathlib import PurePath
 from typing import Any, Final
 from uuid import UUID
 
-__all__ = ["hash_data", "make_cache_key"]
+__all__ = ["hash_data", "make_cache_key", "part_text"]
 
 _LONGEST: Final = 200
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
@@ -27,16 +27,20 @@ _BASES: Final[tuple[Any, ...]] = (str, int, float, bytes, tuple, list, dict, set
 
 
 def make_cache_key(*parts: object, **named: object) -> str:
-    """One key for these parts.
+    """Return one key for these parts.
 
     ::
 
         make_cache_key("council", question, lang="pt")   # 'council:…'
 
-    Takes None, bool, int, float, str, bytes, Decimal, datetime and its kin, UUID, Enum, Path, dataclasses,
+    Takes None, bool, int, float, str, bytes, Decimal, dates and times, UUID, Enum, Path, dataclasses,
     pydantic models, and lists, tuples, sets and mappings of these. Keyword order does not matter. A leading
     plain word stays readable, so ``invalidate("council:*")`` works; the rest is readable too while the key
     is short, and a digest of 128 bits otherwise.
+
+    Args:
+        parts: values in order; put a plain word first.
+        named: values by name; their order does not matter.
 
     Raises:
         TypeError: for an object whose value cannot be seen, such as a connection or a request.
@@ -61,12 +65,25 @@ def make_cache_key(*parts: object, **named: object) -> str:
 
 
 def hash_data(data: object) -> str:
-    """A digest of `data` (64 hexadecimal digits), equal in every process for equal data; for change
-    detection.
+    """Return a digest of `data` (64 hexadecimal digits), equal in every process for equal data.
+
+    Args:
+        data: anything that :func:`make_cache_key` takes.
     """
     return hashlib.blake2b(
         _write(data, 0).encode("utf-8", "surrogatepass"), digest_size=32, person=b"prodkit-data"
     ).hexdigest()
+
+
+def part_text(value: object) -> str:
+    """Return `value` as a part of a key template: plain values as they are, others typed.
+
+    Args:
+        value: an argument of the decorated function.
+    """
+    if isinstance(value, str) or type(value) in (int, bool, UUID):
+        return str(value)
+    return _write(value, 0)
 
 
 def _write(value: Any, depth: int) -> str:

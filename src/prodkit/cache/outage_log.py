@@ -1,14 +1,28 @@
-"""What Redis has to be told when it is back."""
+"""Invalidations made while Redis was away, to be replayed when it is back."""
 
 from __future__ import annotations
 
 from itertools import islice
+from typing import NamedTuple
 
-__all__ = ["Journal"]
+__all__ = ["OutageLog", "Pending"]
 
 
-class Journal:
-    """Keys, tags and patterns to invalidate, each once. Past `limit` of them: everything."""
+class Pending(NamedTuple):
+    """A part of the log."""
+
+    everything: bool
+    keys: tuple[str, ...]
+    tags: tuple[str, ...]
+    patterns: tuple[str, ...]
+
+
+class OutageLog:
+    """Keys, tags and patterns to invalidate, each once. Past `limit` of them: everything.
+
+    Args:
+        limit: the most names kept; beyond it the whole namespace is invalidated instead.
+    """
 
     __slots__ = ("everything", "keys", "limit", "patterns", "tags")
 
@@ -27,25 +41,36 @@ class Journal:
         *,
         keys: tuple[str, ...] = (),
         tags: tuple[str, ...] = (),
-        pattern: str | None = None,
+        patterns: tuple[str, ...] = (),
         everything: bool = False,
     ) -> None:
+        """Remember invalidations.
+
+        Args:
+            keys: keys that were deleted or written.
+            tags: tags that were invalidated.
+            patterns: patterns that were invalidated.
+            everything: the namespace was cleared.
+        """
         if self.everything:
             return
         self.keys.update(dict.fromkeys(keys))
         self.tags.update(dict.fromkeys(tags))
-        if pattern is not None:
-            self.patterns[pattern] = None
+        self.patterns.update(dict.fromkeys(patterns))
         if everything or len(self) > self.limit:
             self.everything = True
             self.keys.clear()
             self.tags.clear()
             self.patterns.clear()
 
-    def take(self, most: int) -> tuple[bool, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Takes out up to `most` of each: whether everything, keys, tags, patterns."""
+    def take(self, most: int) -> Pending:
+        """Take out up to `most` of each kind.
+
+        Args:
+            most: the size of one part.
+        """
         everything, self.everything = self.everything, False
-        return everything, _take(self.keys, most), _take(self.tags, most), _take(self.patterns, most)
+        return Pending(everything, _take(self.keys, most), _take(self.tags, most), _take(self.patterns, most))
 
 
 def _take(names: dict[str, None], most: int) -> tuple[str, ...]:

@@ -1,58 +1,78 @@
-"""The two tiers behind a cache, and the order in which they are asked and told.
+"""The two tiers behind a cache, and the order in which they are read and written.
 
-Memory is asked first and told first. Whatever changes a key marks the reads of Redis that are under way, so
-that what they bring is not kept: it may be older than the change.
+Memory is read first and written first. Every change of a key marks the reads of Redis that are in flight: their
+replies may be older than the change, so they are returned and not kept.
 """
 
 from __future__ import annotations
 
-import asyncio
+import copy
 import math
 import secrets
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from prodkit.cache.catch_up import CatchUp
 from prodkit.cache.codec import Codec, immutable
 from prodkit.cache.entry import MISSING, Entry
+from prodkit.cache.failures import decode_failure
 from prodkit.cache.memory_tier import MemoryTier
-from prodkit.cache.outage_log import Journal
-from prodkit.cache.redis_tier import Capture, SharedTier
+from prodkit.cache.outage_log import OutageLog
+from prodkit.cache.redis_tier import RedisTier, Snapshot, StoredValue
 from prodkit.core.clock import Clock
 from prodkit.errors import PoolExhaustedError, RedisError
 from prodkit.redis.link import RedisLink
 
-__all__ = ["Stats", "Tiers"]
+__all__ = ["Copy", "Stats", "Tiers"]
 
 T = TypeVar("T")
+Copy: TypeAlias = Literal["never", "shallow", "deep"]
 
-_OURS: Final = 0.25
+_OWN: Final = 0.25
 
 
 @dataclass(slots=True)
 class Stats:
-    """What a cache has counted since it was made."""
+    """Counters of one cache since it was made.
+
+    `superseded` counts loads that were not stored because of an invalidation, `corrupt` unreadable payloads.
+    """
 
     memory_hits: int = 0
     redis_hits: int = 0
     stale_hits: int = 0
     misses: int = 0
     loads: int = 0
-    overtaken: int = 0
+    superseded: int = 0
     refresh_failures: int = 0
     corrupt: int = 0
 
 
 class _Reading:
-    __slots__ = ("count", "overtaken")
+    """The reads of one key that are in flight."""
+
+    __slots__ = ("count", "superseded")
 
     def __init__(self) -> None:
         self.count = 0
-        self.overtaken = False
+        self.superseded = False
 
 
 class Tiers:
-    """Memory, Redis and the journal between them."""
+    """Memory, Redis, and the outage log between them.
+
+    Args:
+        link: the link to Redis, or None.
+        namespace: the prefix of keys.
+        clock: the source of monotonic time.
+        codec: values to bytes and back.
+        memory: the memory tier.
+        log: the outage log.
+        max_staleness: seconds for which an entry is used without asking Redis, while changes are not heard.
+        copies: see :class:`Cache`.
+    """
 
     def __init__(
         self,
@@ -61,229 +81,379 @@ class Tiers:
         clock: Clock,
         codec: Codec,
         memory: MemoryTier,
-        journal: Journal,
+        log: OutageLog,
         max_staleness: float,
+        copies: Copy,
     ) -> None:
         self.link = link if link is not None and link.configured else None
         self.memory = memory
-        self.journal = journal
+        self.log = log
         self.stats = Stats()
         self._now = clock.monotonic
         self._codec = codec
+        self._copies: Copy = copies
         self._max_staleness = max_staleness
-        self._shared = None if self.link is None else SharedTier(self.link, namespace, codec.name)
+        self.redis = None if self.link is None else RedisTier(self.link, namespace, codec.name)
+        self.catch_up = (
+            None if self.link is None or self.redis is None else CatchUp(self.link, self.redis, log, clock)
+        )
         self._reading: dict[str, _Reading] = {}
-        self._eras = 0
-        self.era = -1
-        self._replaying = asyncio.Lock()
+        self._sessions = 0
+        self.session = -1
 
     @property
     def coherent(self) -> bool:
-        """Whether every change by others is heard."""
-        return self.era > 0
+        """True while every change by another process is heard."""
+        return self.session > 0
 
     @property
     def linked(self) -> bool:
-        """Whether there is a Redis to ask now."""
+        """True while there is a Redis to ask."""
         return self.link is not None and self.link.up
 
-    # -- entries --
+    # --- entries ----------------------------------------------------------------------------------------------------
+
     def entry(
-        self, payload: bytes, fresh: float, whole: float, *, cost: float = 0.0, tags: tuple[str, ...] = ()
+        self, payload: bytes, fresh: float, whole: float, *, cost: float = 0.0, tags: Sequence[str] = ()
     ) -> Entry:
-        """An entry that begins now. Decodes the payload, so that what is read first is what is read later."""
+        """Return an entry that begins now. The payload is decoded, so the first reader sees what later ones see.
+
+        Args:
+            payload: the encoded value.
+            fresh: seconds until it is stale.
+            whole: seconds until it is gone.
+            cost: seconds that the load took.
+            tags: its tags.
+        """
         now = self._now()
-        value = self._codec.decode(payload)
+        failure = decode_failure(payload)
+        value = MISSING if failure is not None else self._codec.decode(payload)
+        kept = self._copies != "deep" or immutable(value)
+        if kept and type(value) is str and sys.getsizeof(value) > 2 * len(payload) + 1000:
+            kept = False  # one emoji makes Python use four bytes for each character of the text
         return Entry(
             payload,
-            value if immutable(value) else MISSING,
-            soft=now + fresh,
-            hard=now + whole,
-            trusted=now + self._max_staleness if self.link is not None else math.inf,
+            value if kept else MISSING,
+            fresh_until=now + fresh,
+            expires_at=now + whole,
+            revalidate_at=now + self._max_staleness if self.link is not None else math.inf,
             cost=cost,
             tags=frozenset(tags),
+            failure=failure,
         )
 
     def value(self, entry: Entry) -> Any:
-        """What is stored in `entry`, the reader's own."""
-        return self._codec.decode(entry.payload) if entry.value is MISSING else entry.value
+        """Return the value in `entry`, the reader's own unless `copy` says otherwise.
 
-    # -- reading --
-    def at_hand(self, key: str) -> Entry | None:
-        """What memory has, if it can be used without asking Redis."""
+        Args:
+            entry: from memory or Redis.
+        """
+        if entry.value is MISSING:
+            return self._codec.decode(entry.payload)
+        if self._copies == "shallow":
+            return copy.copy(entry.value)
+        return entry.value
+
+    @property
+    def shares_values(self) -> bool:
+        """True when a value may be returned to every reader as it is."""
+        return self._copies != "shallow"
+
+    def keep(self, key: str, entry: Entry) -> None:
+        """Put `entry` into memory.
+
+        Args:
+            key: the key.
+            entry: the entry.
+        """
+        if entry.value is not MISSING:
+            entry.payload = b""  # the decoded value is enough
+        self.memory.put(key, entry)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def local(self, key: str) -> Entry | None:
+        """Return the entry in memory, if it can be used without asking Redis.
+
+        Args:
+            key: the key.
+        """
         entry = self.memory.get(key)
         if entry is None:
             return None
         now = self._now()
-        if now >= entry.hard:
+        if now >= entry.expires_at:
             self.memory.remove(key)
             return None
-        if now >= entry.trusted and entry.era != self.era and self.linked:
+        if now >= entry.revalidate_at and entry.session != self.session and self.linked:
             return None
         self.memory.touch(key)
         return entry
 
-    async def fetch(self, key: str, tags: Sequence[str] | None = None) -> tuple[Entry | None, Capture | None]:
-        """What Redis has, and what a load has to know (with `tags`); what memory has, if Redis cannot be
-        asked.
+    async def fetch(self, key: str) -> Entry | None:
+        """Return the entry of Redis; that of memory, if Redis cannot be asked.
+
+        Args:
+            key: the key.
         """
-        shared = self._shared
-        if shared is None or not self.linked:
-            return self.at_hand(key), None
+        redis = self.redis
+        if redis is None or not self.linked:
+            return self.local(key)
+        reading, session = self._begin(key), self.session
+        try:
+            await self._replay()
+            found, corrupt = await redis.read(key)
+        except (RedisError, PoolExhaustedError):
+            kept = self.memory.get(key)
+            return kept if kept is not None and self._now() < kept.expires_at else None
+        finally:
+            self._end(key, reading)
+        return self._received(key, reading, session, found, corrupt)
+
+    async def fetch_many(self, keys: Sequence[str]) -> list[Entry | None]:
+        """Return for each key what :meth:`fetch` returns, in one round trip.
+
+        Args:
+            keys: the keys.
+        """
+        redis = self.redis
+        if redis is None or not self.linked or not keys:
+            return [self.local(key) for key in keys]
+        readings, session = [self._begin(key) for key in keys], self.session
+        try:
+            await self._replay()
+            found = await redis.read_many(keys)
+        except (RedisError, PoolExhaustedError):
+            return [
+                kept if (kept := self.memory.get(key)) is not None and self._now() < kept.expires_at else None
+                for key in keys
+            ]
+        finally:
+            for key, reading in zip(keys, readings, strict=True):
+                self._end(key, reading)
+        return [
+            self._received(key, reading, session, *each)
+            for key, reading, each in zip(keys, readings, found, strict=True)
+        ]
+
+    async def capture(self, key: str, tags: Sequence[str]) -> Snapshot | None:
+        """Return the versions before a load; None if Redis cannot be asked.
+
+        Args:
+            key: the key to be loaded.
+            tags: the tags it will have.
+        """
+        if self.redis is None or not self.linked:
+            return None
+        try:
+            return await self.redis.capture(key, tags)
+        except (RedisError, PoolExhaustedError):
+            return None
+
+    def _begin(self, key: str) -> _Reading:
         reading = self._reading.get(key)
         if reading is None:
             reading = self._reading[key] = _Reading()
         reading.count += 1
-        era = self.era
-        try:
-            if len(self.journal) or self._replaying.locked():
-                await self.replay()
-            found, capture, corrupt = await shared.read(key, tags)
-        except (RedisError, PoolExhaustedError):
-            kept = self.memory.get(key)
-            return (kept if kept is not None and self._now() < kept.hard else None), None
-        finally:
-            reading.count -= 1
-            if not reading.count and self._reading.get(key) is reading:
-                del self._reading[key]
+        return reading
+
+    def _end(self, key: str, reading: _Reading) -> None:
+        reading.count -= 1
+        if not reading.count and self._reading.get(key) is reading:
+            del self._reading[key]
+
+    def _received(
+        self, key: str, reading: _Reading, session: int, found: StoredValue | None, corrupt: bool
+    ) -> Entry | None:
         entry = None
         if found is not None:
             try:
                 fresh = found.left - found.stale
                 entry = self.entry(found.payload, fresh, found.left, cost=found.cost, tags=found.tags)
-                entry.era = max(era, 0)
+                entry.session = max(session, 0)
             except Exception:  # noqa: BLE001 - whatever a foreign payload makes a codec raise, it is a miss
                 corrupt = True
         self.stats.corrupt += corrupt
         self.stats.redis_hits += entry is not None
-        if not reading.overtaken:
+        if not reading.superseded:
             if entry is None:
                 self.memory.remove(key)
             else:
-                self.memory.put(key, entry)
-        return entry, capture
+                self.keep(key, entry)
+        return entry
 
-    # -- writing --
-    def overtake(self, key: str) -> None:
-        """Reads of `key` under way bring nothing into memory any more."""
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def supersede(self, key: str) -> None:
+        """Keep reads of `key` that are in flight out of memory.
+
+        Args:
+            key: the key that changes.
+        """
         reading = self._reading.pop(key, None)
         if reading is not None:
-            reading.overtaken = True
+            reading.superseded = True
 
-    def overtake_all(self) -> None:
+    def supersede_all(self) -> None:
+        """Keep all reads that are in flight out of memory."""
         for key in tuple(self._reading):
-            self.overtake(key)
+            self.supersede(key)
 
-    async def write(self, key: str, entry: Entry, capture: Capture | None = None) -> bool:
-        """Stores in Redis; with a `capture` only if nothing has happened to `key` since."""
-        assert self._shared is not None
+    def write_arguments(self, entry: Entry) -> dict[str, Any] | None:
+        """Return the arguments of :meth:`RedisTier.write` beside the payload; None for an entry that is over.
+
+        Args:
+            entry: the entry to store.
+        """
         now = self._now()
-        if entry.hard <= now:
-            return False
-        return await self._shared.write(
-            key,
-            entry.payload,
-            life=entry.hard - now,
-            stale=0.0 if entry.hard == entry.soft else entry.hard - entry.soft,
-            cost=entry.cost,
-            tags=sorted(entry.tags),
-            write_id=secrets.token_hex(8),
-            capture=capture,
-        )
+        if entry.expires_at <= now:
+            return None
+        return {
+            "life": entry.expires_at - now,
+            "stale": 0.0 if entry.expires_at == entry.fresh_until else entry.expires_at - entry.fresh_until,
+            "cost": entry.cost,
+            "tags": sorted(entry.tags),
+            "write_id": secrets.token_hex(8),
+        }
 
-    async def tell(
+    async def write(
+        self, key: str, payload: bytes, entry: Entry, snapshot: Snapshot | None = None, lease: str = ""
+    ) -> bool:
+        """Store in Redis; with a `snapshot` only if nothing has happened to `key` since.
+
+        Args:
+            key: the key.
+            payload: the encoded value.
+            entry: its times and tags.
+            snapshot: the versions before the load.
+            lease: the token of the lease under which it was loaded.
+        """
+        assert self.redis is not None
+        arguments = self.write_arguments(entry)
+        if arguments is None:
+            return False
+        return await self.redis.write(key, payload, **arguments, snapshot=snapshot, lease=lease)
+
+    async def apply(
         self,
-        change: Callable[[SharedTier], Awaitable[T]],
+        change: Callable[[RedisTier], Awaitable[T]],
         *,
         keys: tuple[str, ...] = (),
         tags: tuple[str, ...] = (),
-        pattern: str | None = None,
+        patterns: tuple[str, ...] = (),
         everything: bool = False,
     ) -> tuple[T | None, bool]:
-        """Makes a change in Redis now, or writes down what it invalidates: then the second value is True."""
-        if self._shared is None:
+        """Make a change in Redis now, or log what it invalidates: then the second value is True.
+
+        Args:
+            change: makes the change.
+            keys: the keys that it invalidates.
+            tags: the tags that it invalidates.
+            patterns: the patterns that it invalidates.
+            everything: whether it invalidates the namespace.
+        """
+        if self.redis is None or self.catch_up is None:
             return None, False
         if self.linked:
             try:
-                if len(self.journal) or self._replaying.locked():
-                    await self.replay()
-                return await change(self._shared), False
+                await self._replay()
+                result = await change(self.redis)
+                self.catch_up.done(keys=keys, tags=tags, patterns=patterns, everything=everything)
             except (RedisError, PoolExhaustedError):
                 pass
             except BaseException:  # cancelled, or out of time: whether it took effect is unknown
-                self.journal.add(keys=keys, tags=tags, pattern=pattern, everything=everything)
+                self.log.add(keys=keys, tags=tags, patterns=patterns, everything=everything)
                 raise
-        self.journal.add(keys=keys, tags=tags, pattern=pattern, everything=everything)
+            else:
+                return result, False
+        self.log.add(keys=keys, tags=tags, patterns=patterns, everything=everything)
         return None, True
 
-    # -- what others change (Hears) --
-    def armed(self) -> None:
-        """What is read from here on is heard of when it changes; what was read before is asked for anew."""
-        self._eras += 1
-        self.era = self._eras
-
-    def lost(self) -> None:
-        self.era = -1
-
-    def flushed(self) -> None:
-        self.overtake_all()
-        self.memory.clear()
-
-    def changed(self, name: str) -> None:
-        kind, _, key = name.partition(":")
-        if kind == "v":
-            self.overtake(key)
-            entry = self.memory.get(key)
-            if entry is not None and self._now() < entry.ours_until:
-                entry.trusted, entry.era = 0.0, 0
-            else:
-                self.memory.remove(key)
-        elif kind == "t":
-            self.overtake_all()
-            self.drop_tags(frozenset((key,)))
-        elif kind == "g":
-            self.flushed()
+    async def _replay(self) -> None:
+        if len(self.log) or (self.catch_up is not None and self.catch_up.replaying):
+            assert self.catch_up is not None
+            await self.catch_up.replay()
 
     def written(self, entry: Entry, later: bool = False) -> None:
-        """Redis has `entry`. Who changed it since may have been heard already, so the next reader asks Redis.
+        """Note that Redis has `entry`; the next reader asks Redis, as a later change may have been heard before.
 
-        It stays for the case that Redis goes away. News of the next moment may be of this very writing.
+        It stays for the case that Redis goes away. A message of the next moment may be of this very write.
+
+        Args:
+            entry: the entry.
+            later: it was logged only.
         """
-        entry.ours_until = 0.0 if later else self._now() + _OURS
+        entry.own_until = 0.0 if later else self._now() + _OWN
         if self.coherent and not later:
-            entry.trusted, entry.era = 0.0, 0
+            entry.distrust()
 
     def drop_tags(self, tags: frozenset[str]) -> None:
+        """Remove entries with one of `tags` from memory.
+
+        Args:
+            tags: the tags.
+        """
         for key, entry in self.memory:
             if not tags.isdisjoint(entry.tags):
                 self.memory.remove(key)
 
-    # -- after an outage --
-    async def recover(self) -> None:
-        """Called by the link before anybody reads again."""
-        await self.replay()
-        for _, entry in self.memory:
-            entry.trusted, entry.era = 0.0, 0  # others may have changed it meanwhile
+    # --- changes by other processes (Listener) ----------------------------------------------------------------------
 
-    async def replay(self) -> None:
-        """Tells Redis what was invalidated without it. What fails is kept and raises."""
-        shared, journal = self._shared, self.journal
-        assert shared is not None
-        async with self._replaying:
-            # Each is taken out before it is sent: what is written down meanwhile is newer, and must stay.
-            while len(journal):
-                everything, keys, tags, patterns = journal.take(500)
-                try:
-                    if everything:
-                        await shared.clear()
-                    if keys:
-                        await shared.delete(keys, secrets.token_hex(8))
-                    if tags:
-                        await shared.move_tags(tags)
-                    for pattern in patterns:
-                        await shared.delete_matching(pattern)
-                except BaseException:
-                    journal.add(keys=keys, tags=tags, everything=everything)
-                    for pattern in patterns:
-                        journal.add(pattern=pattern)
-                    raise
+    async def prepare(self) -> None:
+        """Make the versions of the namespace: their making afterwards would be heard as :meth:`Cache.clear`."""
+        assert self.redis is not None
+        await self.redis.capture("", ())
+
+    def on_ready(self) -> None:
+        """Begin a tracking session: changes of values read from here on are heard; older ones are asked about."""
+        self._sessions += 1
+        self.session = self._sessions
+
+    def on_lost(self) -> None:
+        """End the tracking session: entries that relied on it are asked about before their next use."""
+        if self.session > 0:
+            for _, entry in self.memory:
+                if entry.session == self.session:
+                    entry.distrust()
+        self.session = -1
+
+    def on_flush(self) -> None:
+        """Forget everything."""
+        self.supersede_all()
+        self.memory.clear()
+
+    def on_change(self, name: str) -> None:
+        """Forget one value, or all that depend on a version.
+
+        Args:
+            name: of the Redis key, without the namespace.
+        """
+        kind, _, key = name.partition(":")
+        if kind == "v":
+            self.supersede(key)
+            entry = self.memory.get(key)
+            if entry is not None and self._now() < entry.own_until:
+                entry.distrust()
+            else:
+                self.memory.remove(key)
+        elif kind == "t":
+            self.supersede_all()
+            self.drop_tags(frozenset((key,)))
+        elif kind == "g":
+            self.on_flush()
+        elif kind == "p":
+            self.supersede_all()
+            self.distrust_all()
+
+    def distrust_all(self) -> None:
+        """Ask Redis about every entry before its next use."""
+        for _, entry in self.memory:
+            entry.distrust()
+
+    # --- after an outage --------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Replay the log, up to the sweep of patterns. Called by the link before other callers read."""
+        assert self.catch_up is not None
+        await self.catch_up.recover()
+        self.distrust_all()  # other processes may have changed it

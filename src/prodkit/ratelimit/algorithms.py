@@ -1,41 +1,42 @@
-"""The sliding log: pure, in whole microseconds. Its twin in Lua is in ``shared.py``; one suite holds for
-both.
+"""The sliding log: pure, in whole microseconds. Its twin in Lua is in ``redis_store.py``; one suite tests both.
 
-A log keeps when something was admitted, and how much. An entry counts until exactly one window after its
-instant, so no stretch of that length ever holds more than the amount: there is no edge of a window to stand
-on.
+A log keeps the instant and the cost of each admission. An entry counts until exactly one window after its instant, so
+no stretch of that length ever holds more than the amount. Example, 3 in 60 s:
 
-Up to 256 every admission is an entry of its own and the wait that a refused caller is told is exact. Above,
-entries share slots of a 256th of the window, stamped with the *end* of their slot: memory stays small, the
-limit still holds in every window, and a wait may come out up to a 256th of the window longer.
+    t=0  admit   [0]               t=10 admit  [0, 10]            t=20 admit  [0, 10, 20]
+    t=30 refuse: 3 + 1 - 3 = 1 is missing; the entry of t=0 gives it back at t=60, so wait = 30 s
+    t=60 admit   [10, 20, 60]
+
+Up to an amount of 256 every admission is an entry of its own and the wait of a refused caller is exact. Above that,
+entries share slots of a 256th of the window, stamped with the *end* of their slot: memory stays small, the limit still
+holds in every window, and a wait may come out up to a 256th of the window longer.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-__all__ = ["Entry", "Log", "Outlook", "admit", "look", "prune", "quantum"]
+__all__ = ["AT", "COUNT", "STAMP", "Entry", "Log", "Outlook", "admit", "look", "prune", "quantum", "trim"]
 
 EXACT_UP_TO: Final = 256
 
+Entry: TypeAlias = list[int]
+"""Instant, count, stamp. A list, because one is made for every admission. The stamp is the instant on the clock of
+Redis, 0 while Redis does not know the entry."""
+AT: Final = 0
+COUNT: Final = 1
+STAMP: Final = 2
+
 
 def quantum(amount: int, window: int) -> int:
-    """The length of a slot; 1 where every admission has its own entry."""
-    return 1 if amount <= EXACT_UP_TO else -(-window // EXACT_UP_TO)
+    """Return the length of a slot; 1 where every admission has its own entry.
 
-
-class Entry:
-    """`count` admitted at `at`. `stamp` is its instant on the clock of Redis, 0 while Redis does not know
-    it.
+    Args:
+        amount: the most in one window.
+        window: its length in microseconds.
     """
-
-    __slots__ = ("at", "count", "stamp")
-
-    def __init__(self, at: int, count: int, stamp: int = 0) -> None:
-        self.at = at
-        self.count = count
-        self.stamp = stamp
+    return 1 if amount <= EXACT_UP_TO else -(-window // EXACT_UP_TO)
 
 
 class Log:
@@ -49,7 +50,7 @@ class Log:
 
 
 class Outlook(NamedTuple):
-    """What a log says to a caller, in microseconds.
+    """The state of a log for one caller, in microseconds.
 
     `wait` until the cost fits (0: now), `more` until any quota comes back, `full` until all of it has.
     """
@@ -61,14 +62,28 @@ class Outlook(NamedTuple):
 
 
 def prune(log: Log, now: int, window: int) -> None:
-    """Drops what no longer counts. Each entry is dropped once, so this is O(1) over time."""
+    """Drop what no longer counts. Each entry is dropped once, so this is O(1) over time.
+
+    Args:
+        log: the log, changed in place.
+        now: the instant in microseconds.
+        window: the length of the window in microseconds.
+    """
     entries = log.entries
-    while entries and entries[0].at + window <= now:
-        log.used -= entries.popleft().count
+    while entries and entries[0][AT] + window <= now:
+        log.used -= entries.popleft()[COUNT]
 
 
 def look(log: Log, now: int, amount: int, window: int, cost: int) -> Outlook:
-    """Prunes, and tells how `log` stands for `cost` more. O(1) over time where it fits."""
+    """Prune, and return how `log` stands for `cost` more. O(1) over time where it fits.
+
+    Args:
+        log: the log, pruned in place.
+        now: the instant in microseconds.
+        amount: the most in one window.
+        window: its length in microseconds.
+        cost: the quota asked for; 0 only looks.
+    """
     prune(log, now, window)
     entries = log.entries
     missing = log.used + cost - amount
@@ -79,22 +94,42 @@ def look(log: Log, now: int, amount: int, window: int, cost: int) -> Outlook:
         return Outlook(amount, wait, 0, 0)
     if missing > 0:
         for entry in entries:
-            missing -= entry.count
+            missing -= entry[COUNT]
             if missing <= 0:
-                wait = entry.at + window - now
+                wait = entry[AT] + window - now
                 break
-    more, full = entries[0].at + window - now, entries[-1].at + window - now
+    more, full = entries[0][AT] + window - now, entries[-1][AT] + window - now
     return Outlook(max(0, amount - log.used), wait, more, full)
 
 
 def admit(log: Log, now: int, slot: int, cost: int, stamp: int = 0) -> Entry:
-    """Writes an admission down and returns its entry, which in a slot may hold others too."""
+    """Record an admission and return its entry, which in a slot may hold others too.
+
+    Args:
+        log: the log, changed in place.
+        now: the instant in microseconds.
+        slot: the length of a slot, see :func:`quantum`.
+        cost: the quota taken.
+        stamp: the instant on the clock of Redis, 0 when Redis does not know of it.
+    """
     at = now if slot == 1 else -(-now // slot) * slot
     entries = log.entries
     log.used += cost
-    if entries and slot > 1 and entries[-1].at >= at and entries[-1].stamp == stamp:
-        entries[-1].count += cost
+    if slot > 1 and entries and entries[-1][AT] >= at and entries[-1][STAMP] == stamp:
+        entries[-1][COUNT] += cost
         return entries[-1]
-    entry = Entry(at, cost, stamp)
+    entry = [at, cost, stamp]
     entries.append(entry)
     return entry
+
+
+def trim(log: Log, amount: int) -> None:
+    """Keep no more than what fills `amount`: with refusals counted too, the newest entries decide alone.
+
+    Args:
+        log: the log, changed in place.
+        amount: the most in one window.
+    """
+    entries = log.entries
+    while log.used - entries[0][COUNT] >= amount:
+        log.used -= entries.popleft()[COUNT]

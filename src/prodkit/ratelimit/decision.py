@@ -1,26 +1,31 @@
-"""Decision: the answer of the limiter, and all that headers and messages need."""
+"""Decision: the answer of the limiter, with all that headers and messages need."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from prodkit.errors import RateLimitedError
-from prodkit.ratelimit.algorithms import Entry, Log, Outlook
-from prodkit.ratelimit.limit import Key, Limit
+from prodkit.ratelimit.algorithms import Outlook
+from prodkit.ratelimit.limit import Limit
+from prodkit.ratelimit.memory_store import Grant
 
-__all__ = ["Decision", "Grant", "LimitState", "Source"]
+__all__ = ["Decision", "LimitState", "Source"]
 
 Source: TypeAlias = Literal["redis", "memory", "local", "outage"]
 
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """How one limit stands after the check. Durations are seconds; 0.0 where there is nothing to wait for.
+    """One limit after the check.
 
-    `retry_after` is the exact wait of a refused caller, `more_after` the wait for any quota to come back,
-    `reset_after` the wait for all of it.
+    Args:
+        limit: the limit.
+        remaining: the quota that is left.
+        retry_after: seconds until a refused caller would be admitted; 0.0 when it was not refused.
+        more_after: seconds until any quota comes back; 0.0 when none is used.
+        reset_after: seconds until all of it has.
     """
 
     limit: Limit
@@ -30,21 +35,18 @@ class LimitState:
     reset_after: float
 
 
-class Grant(NamedTuple):
-    """What a check took, so that a refund gives back exactly that."""
-
-    limit: Limit
-    key: Key
-    log: Log
-    entry: Entry
-    cost: int
-
-
 class Decision:
-    """Whether the caller may go on.
+    """The answer to one check; read :attr:`allowed`.
 
-    `source` says who counted: ``redis``; ``memory`` (no Redis configured); ``local`` (Redis is away, this
-    process counts alone); ``outage`` (Redis is away, and a limit says deny or allow).
+    Made by :meth:`RateLimiter.check`. `source` names the counter: ``redis``; ``memory`` (no Redis configured);
+    ``local`` (Redis is away, this process counts alone); ``outage`` (Redis is away, and a limit says deny or allow).
+
+    Args:
+        limits: the limits checked.
+        outlooks: one for each limit, in microseconds.
+        source: the counter.
+        cost: the quota asked for.
+        grants: the admissions recorded, for a refund.
     """
 
     __slots__ = ("_limits", "_outlooks", "allowed", "cost", "grants", "source")
@@ -59,17 +61,17 @@ class Decision:
     ) -> None:
         self._limits = limits
         self._outlooks = outlooks
-        self.source = source
-        self.cost = cost
-        self.grants = grants
-        self.allowed = True
-        for outlook in outlooks:
-            if outlook[1]:
+        self.source: Source = source
+        self.cost: int = cost
+        self.grants: list[Grant] = grants
+        self.allowed: bool = True
+        for at, outlook in enumerate(outlooks):
+            if outlook[1] and not limits[at].shadow:
                 self.allowed = False
 
     @property
     def states(self) -> tuple[LimitState, ...]:
-        """How each limit stands, in the order in which they were given."""
+        """The state of each limit, in the order in which they were given."""
         return tuple(
             LimitState(limit, remaining, wait / 1e6, more / 1e6, full / 1e6)
             for limit, (remaining, wait, more, full) in zip(self._limits, self._outlooks, strict=True)
@@ -77,33 +79,37 @@ class Decision:
 
     @property
     def remaining(self) -> int:
-        """What is left of the tightest limit."""
-        return min(outlook.remaining for outlook in self._outlooks)
+        """The quota left of the tightest limit; limits on trial are left out where there are others."""
+        return min(outlook[0] for outlook in self._decisive)
 
     @property
     def retry_after(self) -> float:
-        """Seconds until all limits would let the same call through; 0.0 when it was allowed."""
-        return max(outlook.wait for outlook in self._outlooks) / 1e6
+        """Seconds until all limits would admit the same call; 0.0 when it was admitted."""
+        return 0.0 if self.allowed else max(outlook[1] for outlook in self._decisive) / 1e6
 
     @property
     def reset_after(self) -> float:
         """Seconds until the tightest limit is whole again."""
-        return min(self._outlooks, key=lambda outlook: (outlook.remaining, -outlook.full)).full / 1e6
+        return min(self._decisive, key=lambda outlook: (outlook[0], -outlook[3]))[3] / 1e6
 
     @property
     def violated(self) -> tuple[Limit, ...]:
         """The limits that refused."""
-        return tuple(
-            limit for limit, outlook in zip(self._limits, self._outlooks, strict=True) if outlook.wait
-        )
+        pairs = zip(self._limits, self._outlooks, strict=True)
+        return tuple(limit for limit, outlook in pairs if outlook[1] and not limit.shadow)
 
     @property
     def unavailable(self) -> bool:
-        """Refused because Redis is away, not because the caller did too much: 503 instead of 429."""
+        """True when it was refused because Redis is away, not because the caller did too much: 503 instead of 429."""
         return not self.allowed and self.source == "outage"
 
+    @property
+    def _decisive(self) -> list[Outlook]:
+        pairs = zip(self._limits, self._outlooks, strict=True)
+        return [outlook for limit, outlook in pairs if not limit.shadow] or list(self._outlooks)
+
     def raise_if_denied(self) -> None:
-        """Raises :class:`~prodkit.RateLimitedError` when the call was refused."""
+        """Raise :class:`~prodkit.RateLimitedError` when the call was refused."""
         if not self.allowed:
             name = self.violated[0].name
             raise RateLimitedError(

@@ -1,4 +1,4 @@
-"""What the limiter tells. Names of limits, never keys."""
+"""Events of the limiter. Names of limits, never keys."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from dataclasses import dataclass
 
 from prodkit.core.events import Event, Metric
 
-__all__ = ["RateLimitDenied", "RateLimitUnchecked"]
+__all__ = ["RateLimitCaughtUp", "RateLimitDenied", "RateLimitUnchecked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitDenied(Event):
-    """A caller was refused by `limit`; `source` says who counted: redis, memory, local or outage."""
+    """A caller was refused by `limit`, or would have been.
+
+    Args:
+        limit: its name.
+        retry_after: seconds until the same call would be admitted.
+        source: the counter that decided: redis, memory, local or outage.
+        shadow: the limit is on trial and the call was admitted.
+    """
 
     name = "ratelimit.denied"
     level = "INFO"
@@ -19,11 +26,16 @@ class RateLimitDenied(Event):
     limit: str
     retry_after: float
     source: str
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitUnchecked(Event):
-    """A caller was let through uncounted, because `limit` says so for outages of Redis."""
+    """A caller was admitted uncounted, because `limit` says so for outages of Redis.
+
+    Args:
+        limit: its name.
+    """
 
     name = "ratelimit.unchecked"
     level = "WARNING"
@@ -33,3 +45,25 @@ class RateLimitUnchecked(Event):
         help="Requests admitted because the limit could not be checked.",
     )
     limit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimitCaughtUp(Event):
+    """Redis knows again everything that this process counted without it.
+
+    Args:
+        callers: counters that were merged.
+        seconds: since the merging began.
+    """
+
+    name = "ratelimit.caught_up"
+    level = "INFO"
+    metric = Metric(
+        "ratelimit_catch_up_seconds",
+        "histogram",
+        value="seconds",
+        unit="seconds",
+        help="Time to merge the counters of an outage into Redis.",
+    )
+    callers: int
+    seconds: float

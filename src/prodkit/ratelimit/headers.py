@@ -1,4 +1,4 @@
-"""What a decision looks like in HTTP: status, fields and a problem document.
+"""A decision in HTTP: status, fields and a problem document.
 
 Fields follow the draft of the IETF's httpapi group (``RateLimit-Policy`` and ``RateLimit``, as structured
 fields). Leave them off responses with a 3xx status: a client might follow a redirect that costs nothing.
@@ -16,32 +16,50 @@ __all__ = ["headers", "problem", "status"]
 
 
 def status(decision: Decision) -> int:
-    """200 when allowed, 429 when the caller did too much, 503 when it is Redis that is missing."""
+    """Return 200 when allowed, 429 when the caller did too much, 503 when Redis is missing.
+
+    Args:
+        decision: the answer of a check.
+    """
     if decision.allowed:
         return 200
     return 503 if decision.unavailable else 429
 
 
-def headers(decision: Decision) -> dict[str, str]:
-    """``RateLimit-Policy``, ``RateLimit`` with the tightest limit first, and ``Retry-After`` where it was
-    refused.
+def headers(decision: Decision, *, legacy: bool = False) -> dict[str, str]:
+    """Return ``RateLimit-Policy``, ``RateLimit`` with the tightest limit first, and ``Retry-After`` after a refusal.
 
-    ``Retry-After`` is rounded up, so that who keeps to it is never early.
+    ``Retry-After`` is rounded up, so that a client that keeps to it is never early. Limits on trial (``shadow``) are
+    left out.
+
+    Args:
+        decision: the answer of a check.
+        legacy: also the ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` fields of the tightest limit.
     """
-    states = decision.states
+    states = [state for state in decision.states if not state.limit.shadow]
+    if not states:
+        return {}
     fields = {"RateLimit-Policy": ", ".join(_policy(state.limit) for state in states)}
     if not decision.unavailable:
-        ordered = sorted(
-            decision.states, key=lambda each: (-each.retry_after, each.remaining, -each.more_after)
-        )
+        ordered = sorted(states, key=lambda each: (-each.retry_after, each.remaining, -each.more_after))
         fields["RateLimit"] = ", ".join(_state(state) for state in ordered)
+        if legacy:
+            first = ordered[0]
+            fields["X-RateLimit-Limit"] = str(first.limit.amount)
+            fields["X-RateLimit-Remaining"] = str(first.remaining)
+            fields["X-RateLimit-Reset"] = str(_whole(first.retry_after or first.reset_after))
     if not decision.allowed:
         fields["Retry-After"] = str(_whole(decision.retry_after))
     return fields
 
 
 def problem(decision: Decision, language: Language = "en") -> dict[str, object]:
-    """The body of a refusal as ``application/problem+json`` (RFC 9457)."""
+    """Return the body of a refusal as ``application/problem+json`` (RFC 9457).
+
+    Args:
+        decision: a refusal.
+        language: of title and detail.
+    """
     body: dict[str, object] = {
         "type": "about:blank" if decision.unavailable else _QUOTA_EXCEEDED,
         "title": title(decision, language),

@@ -1,4 +1,4 @@
-"""Whom to count: an account, or the address that a request really came from."""
+"""The caller to count: an account, or the address that a request really came from."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 
 def account_key(account: str) -> str:
-    """`account` (an e-mail, a user name) so that its spellings share one counter."""
+    """Return `account` in a form that its spellings share, so that they have one counter.
+
+    Args:
+        account: an e-mail address or a user name.
+    """
     return unicodedata.normalize("NFKC", account).strip().casefold()
 
 
 def client_ip(
     peer: str | None, forwarded_for: Iterable[str] = (), *, trusted_proxies: Sequence[str] = ()
 ) -> str | None:
-    """The address to count: that of the nearest hop which is no proxy of ours.
+    """Return the address to count: that of the nearest hop that is no trusted proxy.
 
-    `peer` is the other end of the socket, `forwarded_for` every ``X-Forwarded-For`` field of the request in
-    order, `trusted_proxies` networks (``"10.0.0.0/8"``) or addresses. Without trusted proxies the header is
-    ignored, for anybody can write one. The list is read from the right, as long as what stands there is
-    ours; whatever cannot be read ends the walk at the last address that could. IPv6 counts by /64, which is
-    what one customer gets.
+    The list is read from the right, as long as the hops are trusted; a hop that cannot be read ends the walk at the
+    last address that could. IPv6 counts by /64, the share of one customer. None means that there is no address at all
+    (a Unix socket); the limiter counts those together.
 
-    Returns None where there is no address at all (a Unix socket); the limiter counts those together.
+    Args:
+        peer: the other end of the socket.
+        forwarded_for: every ``X-Forwarded-For`` field of the request, in order.
+        trusted_proxies: networks (``"10.0.0.0/8"``) or addresses. Without them the header is ignored, because any
+            client can write one.
     """
     here = _address(peer or "")
     if here is None:

@@ -1,29 +1,38 @@
-"""RateLimiter: one question, one round trip, and an answer also while Redis is away."""
+"""RateLimiter: one check, one round trip, and an answer while Redis is away."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias, cast
 from uuid import UUID
 
+from prodkit.core.check import CheckResult
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable, reveal
-from prodkit.errors import PoolExhaustedError, RedisError
+from prodkit.core.validate import Arguments
+from prodkit.errors import RedisError
 from prodkit.ratelimit import redis_store
-from prodkit.ratelimit.algorithms import Entry, Outlook
-from prodkit.ratelimit.decision import Decision, Grant
+from prodkit.ratelimit.algorithms import Outlook
+from prodkit.ratelimit.decision import Decision
 from prodkit.ratelimit.events import RateLimitDenied, RateLimitUnchecked
 from prodkit.ratelimit.limit import Key, Limit
-from prodkit.ratelimit.memory_store import MemoryStore
+from prodkit.ratelimit.memory_store import Ask, Grant, MemoryStore
+from prodkit.ratelimit.merging import Merging
 from prodkit.redis.link import RedisLink
 
 __all__ = ["RateLimiter"]
 
 _KEYS: Final = frozenset((str, int, bytes, UUID, type(None)))
 _CLOSED: Final = Outlook(0, 1_000_000, 1_000_000, 1_000_000)
-_SENDING: Final = -1  # the stamp of an entry on its way to Redis: nothing is added to it any more
+_Denial: TypeAlias = tuple[
+    int, int, int, list[Outlook]
+]  # refusals in a row, since, until, the last one's outlooks
+_MAX_DENIALS: Final = 10_000
+_REPEAT_FROM: Final = 5  # refusals in a row after which a caller is taken to retry without pause
+_SWEEP: Final = 2_000  # ended logs dropped at once: about a millisecond
 
 
 class RateLimiter:
@@ -36,19 +45,23 @@ class RateLimiter:
         if not decision.allowed:
             ...  # decision.retry_after, ratelimit.headers(decision), ratelimit.message(decision)
 
-    In no window does a limit let more through than its amount, whatever the clocks of the clients say:
-    Redis reads its own. What a refused caller asked for is not counted, so waiting ``retry_after`` is
-    enough.
+    No window of the given length ever admits more than the limit, whatever the clocks of the clients say: Redis reads
+    its own. Refused calls are not counted (unless the limit says so), so waiting ``retry_after`` is enough.
 
-    While Redis is away each limit follows its ``on_outage``. Under ``local`` this process goes on from
-    everything it has admitted itself, before and during the outage, and when Redis is back it is told what
-    was admitted without
-    it: going down and up again gives nobody a new quota.
+    While Redis is away each limit follows its ``on_outage``. Under ``local`` this process continues from everything it
+    has admitted itself, before and during the outage. When Redis is back it is used again at once; a caller counted
+    during the outage is merged into it before it decides about that caller, the others in the background. An outage
+    gives no caller a new quota.
 
     Args:
         redis: the link, or None for limits of this process alone.
+        runtime: clock and events; the default is the system's.
+        namespace: the prefix of its keys in Redis, and their hash tag on a cluster.
         secret: keys the digests under which callers are kept in Redis. All processes need the same one.
         max_keys: logs kept in memory at the same time; callers beyond it share one log per limit.
+        denial_cache: seconds for which the fifth refusal in a row of the same check is repeated without asking
+            Redis, never longer than its wait; 0 asks every time. :meth:`reset` and :meth:`refund` in another process
+            are noticed that much later.
     """
 
     def __init__(
@@ -59,98 +72,159 @@ class RateLimiter:
         namespace: str = "rl",
         secret: str | Revealable | None = None,
         max_keys: int = 100_000,
+        denial_cache: float = 1.0,
     ) -> None:
-        if max_keys < 1:
-            raise ValueError(f"max_keys must be at least 1, got {max_keys!r}")
-        if not namespace or not namespace.isprintable() or set(namespace) & set("{} *?["):
-            raise ValueError(f"namespace must be a plain word, got {namespace!r}")
+        check = Arguments("RateLimiter")
+        check.instance("redis", redis, RedisLink, "a RedisLink", optional=True)
+        check.integer("max_keys", max_keys, minimum=1)
+        check.seconds("denial_cache", denial_cache, zero=True)
+        if not str(namespace).isprintable() or not namespace or set(str(namespace)) & set("{} *?["):
+            check.value("namespace must be a plain word", namespace)
+        check.done()
+        self.name: str = "ratelimit"
         self._link = redis if redis is not None and redis.configured else None
         self._runtime = runtime
         self._memory = MemoryStore(runtime.clock, max_keys)
         key = b"" if secret is None else reveal(secret).encode()
-        self._sealer = redis_store.Sealer(namespace, key if len(key) <= 64 else redis_store.short(key))
-        # What Redis has yet to be told, by limit and key; True where it has to forget what it had first.
-        self._unmerged: dict[tuple[str, Key], tuple[Limit, Key, bool]] = {}
-        self._owed: list[tuple[str, int, int]] = []
-        self._merging = asyncio.Lock()
-        self._namespace = namespace
-        self._mark: bytes | None = None
+        self._sealer = redis_store.Sealer(namespace, key if len(key) <= 64 else redis_store.shorten(key))
+        self._denial_us = int(denial_cache * 1_000_000)
+        self._denials: OrderedDict[tuple[object, ...], _Denial] = OrderedDict()
+        self._sweeping = False
+        self._merging: Merging | None = None
         if self._link is not None:
-            self._link.on_up(self._merge)
+            self._merging = Merging(self._link, self._memory, self._sealer, runtime)
+            self._link.on_up(self._merging.recovered)
 
     async def check(self, *asks: tuple[Limit, Key], cost: int = 1) -> Decision:
-        """Takes `cost` from every limit, or from none of them when one has not that much left.
+        """Take `cost` from every limit, or from none of them when one has not that much left.
 
-        Each ask is a limit and whom to count: a user id, an address (:func:`client_ip`), an account
-        (:func:`account_key`). A missing key (None) shares one counter with all who have none. ``cost=0``
-        looks without taking.
+        Args:
+            asks: each a limit and the caller to count: a user id, an address (:func:`client_ip`), an account
+                (:func:`account_key`). A missing key (None) shares one counter with all that have none.
+            cost: the quota to take; 0 looks without taking.
 
         Raises:
             ValueError: `cost` is negative or more than a limit allows at all, or the same ask appears twice.
-            TypeError: a key of another type, or an ask that is no pair.
+            TypeError: a key of another type, an ask that is no pair, or a cost that is no int.
             DeadlineExceededError: the caller's Deadline passed while Redis was asked.
         """
+        if self._link is None and cost.__class__ is int and cost == 1 and len(asks) == 1:
+            (ask,) = asks  # the short way: one limit in memory
+            if ask.__class__ is tuple and len(ask) == 2:
+                limit, key = ask
+                if limit.__class__ is Limit and limit.plain and key.__class__ in _KEYS:
+                    outlook, grant = self._memory.take_one(limit, key)
+                    decision = Decision((limit,), (outlook,), "memory", 1, [] if grant is None else [grant])
+                    return decision if grant is not None else self._report(decision)
         _validate(asks, cost)
-        link = self._link
-        if link is None:
+        if self._merging is None:
             outlooks, grants = self._memory.take(asks, cost)
-            return self._settled(Decision([ask[0] for ask in asks], outlooks, "memory", cost, grants))
-        if link.up:
+            return self._report(Decision([ask[0] for ask in asks], outlooks, "memory", cost, grants))
+        if self._link is not None and self._link.up:
             try:
-                if self._unmerged or self._owed or self._mark is None:
-                    await self._merge()
-                return self._settled(await self._together(link, asks, cost))
-            except (RedisError, PoolExhaustedError):
+                return self._report(await self._with_redis(self._link, self._merging, asks, cost))
+            except RedisError:
                 pass
-        return self._settled(self._without_redis(asks, cost))
+        return self._report(self._without_redis(asks, cost))
 
     async def refund(self, decision: Decision) -> None:
-        """Gives back what `decision` took, for work that failed through no fault of the caller.
+        """Give back the quota that `decision` took, for work that failed through no fault of the caller.
 
-        Removes exactly those entries; a second refund of the same decision does nothing. While Redis is
-        away it is remembered and told later.
+        Removes exactly those entries; a second refund of the same decision does nothing. While Redis is away it is
+        remembered and sent later.
+
+        Args:
+            decision: an answer of :meth:`check`.
         """
         grants = tuple(decision.grants)
         decision.grants.clear()
+        self._denials.clear()
         for grant in grants:
             self._memory.give_back(grant)
-            if grant.entry.stamp > 0:
-                self._owed.append((self._sealer.name(grant.limit, grant.key), grant.entry.stamp, grant.cost))
-        if self._owed:
-            await self._merge_if_up()
+            if self._merging is not None:
+                self._merging.refund(grant)
+        if grants:
+            await self._send([(grant[0], grant[1]) for grant in grants])
 
     async def reset(self, limit: Limit, key: Key) -> None:
-        """Forgets what `key` has used of `limit`, for instance after a successful login."""
+        """Forget the quota that `key` has used of `limit`, for instance after a successful login.
+
+        Args:
+            limit: the limit.
+            key: the caller.
+        """
         _validate(((limit, key),), 0)
+        self._denials.clear()
         self._memory.forget(limit, key)
-        if self._link is not None:
-            self._unmerged[limit.series, key] = (limit, key, True)
-            await self._merge_if_up()
+        if self._merging is not None:
+            self._merging.reset(limit, key)
+            await self._send([(limit, key)])
 
-    # -- counting --
-    async def _together(self, link: RedisLink, asks: Sequence[tuple[Limit, Key]], cost: int) -> Decision:
-        names = [self._sealer.name(limit, key) for limit, key in asks]
+    async def health(self) -> CheckResult:
+        """Report degraded while Redis is configured and away, and how many counters are still to be merged."""
+        pending = 0 if self._merging is None else len(self._merging)
+        details: dict[str, object] = {"keys": len(self._memory), "to_merge": pending}
+        if self._link is None:
+            return CheckResult("up", "counting in the memory of this process only", details)
+        if not self._link.up:
+            return CheckResult("degraded", "Redis is away: counting in this process", details)
+        return CheckResult("up", f"catching up: {pending} counters to merge" if pending else "", details)
+
+    # --- counting ---------------------------------------------------------------------------------------------------
+
+    async def _with_redis(
+        self, link: RedisLink, merging: Merging, asks: Sequence[Ask], cost: int
+    ) -> Decision:
         limits = [limit for limit, _ in asks]
-        fits, outlooks, stamps = await redis_store.take(link, names, limits, cost)
+        name: tuple[object, ...] = ()
+        if self._denial_us and cost:
+            name = (cost, *((limit.series, limit.amount, key) for limit, key in asks))
+            if name in self._denials and (found := self._repeat(name)) is not None:
+                return Decision(limits, found, "redis", cost, [])
+        names = [self._sealer.name(limit, key) for limit, key in asks]
+        names.append(self._sealer.mark)
+        mark = await merging.prepare(asks)
+        taken = await redis_store.take(link, names, limits, cost, mark)
+        if taken is None:  # Redis has lost its memory: merge these callers, then ask again
+            await merging.find_mark()
+            taken = await redis_store.take(link, names, limits, cost, await merging.prepare(asks))
+            if taken is None:
+                raise RedisError("Redis lost its counters twice in a moment")
+        now = self._memory.now()
         grants: list[Grant] = []
-        if fits and cost:
-            now = self._memory.now()
-            grants = [
-                self._memory.record(limit, key, cost, now, stamp)
-                for (limit, key), stamp in zip(asks, stamps, strict=True)
-            ]
-        return Decision(limits, outlooks, "redis", cost, grants)
+        for (limit, key), stamp in zip(asks, taken.stamps, strict=True):
+            if stamp:
+                grants.append(self._memory.record(limit, key, cost, now, stamp))
+        if taken.fits:
+            self._denials.pop(name, None)
+        elif name:
+            plain = all(limit.plain for limit in limits)
+            wait = max(outlook.wait for outlook in taken.outlooks)
+            if plain and wait:
+                times = self._denials.pop(name)[0] if name in self._denials else 0
+                self._denials[name] = (times + 1, now, now + min(wait, self._denial_us), taken.outlooks)
+                while len(self._denials) > _MAX_DENIALS:
+                    self._denials.popitem(last=False)
+        return Decision(limits, taken.outlooks, "redis", cost, grants)
 
-    def _without_redis(self, asks: Sequence[tuple[Limit, Key]], cost: int) -> Decision:
+    def _repeat(self, name: tuple[object, ...]) -> list[Outlook] | None:
+        """Return the outlooks of a recent refusal, moved on by the time that has passed since."""
+        times, since, until, outlooks = self._denials[name]
+        now = self._memory.now()
+        if now >= until or times < _REPEAT_FROM:
+            return None
+        passed = now - since
+        return [
+            Outlook(remaining, *(max(0, each - passed) for each in times)) for remaining, *times in outlooks
+        ]
+
+    def _without_redis(self, asks: Sequence[Ask], cost: int) -> Decision:
         denying = [limit for limit, _ in asks if limit.on_outage == "deny"]
         if denying:
             return Decision(denying, [_CLOSED] * len(denying), "outage", cost, [])
         local = [(limit, key) for limit, key in asks if limit.on_outage == "local"]
         free = [limit for limit, _ in asks if limit.on_outage == "allow"]
         outlooks, grants = self._memory.take(local, cost)
-        for limit, key, *_ in grants:
-            # Where it is there already it may say "begin afresh", which still holds.
-            self._unmerged.setdefault((limit.series, key), (limit, key, False))
         decision = Decision(
             [*(limit for limit, _ in local), *free],
             [*outlooks, *(Outlook(limit.amount, 0, 0, 0) for limit in free)],
@@ -158,78 +232,59 @@ class RateLimiter:
             cost,
             grants,
         )
+        self._sweep_later(local)
         if decision.allowed and self._runtime.events.listened(RateLimitUnchecked):
             for limit in free:
                 self._runtime.events.emit(RateLimitUnchecked(limit=limit.name))
         return decision
 
-    def _settled(self, decision: Decision) -> Decision:
-        if not decision.allowed and self._runtime.events.listened(RateLimitDenied):
+    def _report(self, decision: Decision) -> Decision:
+        if any(outlook[1] for outlook in decision._outlooks) and self._runtime.events.listened(
+            RateLimitDenied
+        ):
             for state in decision.states:
                 if state.retry_after > 0:
                     event = RateLimitDenied(
-                        limit=state.limit.name, retry_after=state.retry_after, source=decision.source
+                        limit=state.limit.name,
+                        retry_after=state.retry_after,
+                        source=decision.source,
+                        shadow=state.limit.shadow,
                     )
                     self._runtime.events.emit(event)
         return decision
 
-    # -- telling Redis what happened without it --
-    async def _merge_if_up(self) -> None:
-        if self._link is not None and self._link.up:
-            with suppress(RedisError, PoolExhaustedError):  # what could not be told is kept for later
-                await self._merge()
+    # --- after the fact ---------------------------------------------------------------------------------------------
 
-    async def _merge(self) -> None:
-        assert self._link is not None
-        async with self._merging:
-            mark = await redis_store.mark(self._link, self._namespace)
-            if self._mark is not None and mark != self._mark:
-                for limit, key in self._memory.disown():
-                    self._unmerged.setdefault((limit.series, key), (limit, key, False))
-                self._owed.clear()
-            self._mark = mark
-            while self._unmerged:
-                name = next(iter(self._unmerged))
-                limit, key, afresh = self._unmerged.pop(name)
-                entries = self._memory.unmerged(limit, key)
-                try:
-                    await self._tell(self._link, limit, key, afresh, entries)
-                except BaseException:
-                    later = self._unmerged.get(name)
-                    self._unmerged[name] = (limit, key, afresh or (later is not None and later[2]))
-                    raise
-            while self._owed:
-                owed = self._owed[-1]
-                log, stamp, cost = owed
-                await self._link.run(lambda client: redis_store.refund(client, log, [(stamp, cost)]))  # noqa: B023
-                self._owed.remove(owed)
+    async def _send(self, asks: Sequence[Ask]) -> None:
+        merging = self._merging
+        if merging is not None and self._link is not None and self._link.up:
+            with suppress(RedisError):  # kept for later
+                await merging.prepare(asks)
 
-    async def _tell(
-        self, link: RedisLink, limit: Limit, key: Key, afresh: bool, entries: list[Entry]
-    ) -> None:
-        name = self._sealer.name(limit, key)
-        now = self._memory.now()
-        sent = [(now - entry.at, entry.count) for entry in entries]
-        for entry in entries:
-            entry.stamp = _SENDING
-        stamps = [0] * len(entries)
-        try:
-            stamps = await link.run(lambda client: redis_store.merge(client, name, limit, afresh, sent))
-        finally:
-            for entry, stamp in zip(entries, stamps, strict=True):
-                entry.stamp = stamp
-        for entry, (_, count) in zip(entries, sent, strict=True):
-            if entry.count < count:  # given back while it was on its way
-                self._owed.append((name, entry.stamp, count - entry.count))
+    def _sweep_later(self, asks: Sequence[Ask]) -> None:
+        """Drop the logs of an outage soon after their windows, also when no further caller comes."""
+        if not self._sweeping and asks:
+            self._sweeping = True
+            wait = min(max(limit.window for limit, _ in asks), 60.0) + 0.01
+            asyncio.get_running_loop().call_later(wait, self._sweep, wait)
+
+    def _sweep(self, wait: float) -> None:
+        full = self._memory.drop_ended(_SWEEP) >= _SWEEP
+        self._sweeping = len(self._memory) > 0
+        if self._sweeping:
+            asyncio.get_running_loop().call_later(0.01 if full else wait, self._sweep, wait)
 
     def __repr__(self) -> str:
         where = "memory" if self._link is None else self._link.address
-        return f"RateLimiter({where!r}, keys={len(self._memory)}, unmerged={len(self._unmerged)})"
+        pending = 0 if self._merging is None else len(self._merging)
+        return f"RateLimiter({where!r}, keys={len(self._memory)}, to_merge={pending})"
 
 
-def _validate(asks: Sequence[tuple[Limit, Key]], cost: int) -> None:
+def _validate(asks: Sequence[Ask], cost: int) -> None:
     if not asks:
         raise ValueError("check needs at least one (limit, key)")
+    if type(cost) is not int:
+        raise TypeError(f"cost must be an int, got {cost!r}")
     if cost < 0:
         raise ValueError(f"cost must not be negative, got {cost!r}")
     for ask in asks:
@@ -242,5 +297,5 @@ def _validate(asks: Sequence[tuple[Limit, Key]], cost: int) -> None:
             raise TypeError(f"a key is a str, int, bytes, UUID or None, got {type(key).__name__}")
         if cost > amount:
             raise ValueError(f"cost {cost} can never fit into limit {limit.name!r} of {amount}")
-    if len(asks) > 1 and len({(limit.series, key) for limit, key in asks}) < len(asks):
+    if len(asks) > 1 and len({(limit.series, cast("object", key)) for limit, key in asks}) < len(asks):
         raise ValueError("the same limit and key appear twice in one check")

@@ -1,34 +1,42 @@
-"""Logs in the memory of this process: bounded, without sweeps, and a live counter is never thrown away."""
+"""Logs in the memory of this process: bounded, without sweeps of all keys, and a live counter is never dropped."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias, cast
 
 from prodkit.core.clock import Clock
-from prodkit.ratelimit.algorithms import Entry, Log, Outlook, admit, look, prune
-from prodkit.ratelimit.decision import Grant
+from prodkit.ratelimit.algorithms import AT, COUNT, STAMP, Entry, Log, Outlook, admit, look, prune, trim
 from prodkit.ratelimit.limit import Key, Limit
 
-__all__ = ["Ask", "MemoryStore"]
+__all__ = ["Ask", "Grant", "MemoryStore"]
 
 Ask: TypeAlias = tuple[Limit, Key]
+Grant: TypeAlias = tuple[Limit, Key, Log, Entry, int]
+"""The admission that a check has recorded and its cost, so that a refund gives back exactly that."""
 
 
 class MemoryStore:
     """One log per limit and key.
 
-    Logs of one window length are kept in order of their last admission, which is the order in which they
-    end. Each new log removes up to two ended ones from the front: no sweep, and no more garbage than work.
-    When `max_keys` live ones are there, further keys share one log per limit: refusing too many is the safe
-    side, forgetting a counter is not.
+    Logs of one limit are kept in order of their last admission, which is the order in which they end:
+
+        oldest ─▶ [a: ends 12:00:01] [b: ends 12:00:07] … [z: ends 12:00:59] ◀─ newest, moved here when it admits
+
+    Ended logs are taken from the front, two for each new one, so there is no more garbage than work.
+    When `max_keys` live ones are there, further keys share one log per limit: refusing too many is the safe side,
+    dropping a live counter is not.
+
+    Args:
+        clock: the source of monotonic time.
+        max_keys: logs kept at the same time.
     """
 
     def __init__(self, clock: Clock, max_keys: int) -> None:
-        self._clock = clock
+        self._monotonic = clock.monotonic
         self._max_keys = max_keys
-        self._tables: dict[int, OrderedDict[tuple[str, object], Log]] = {}
+        self._tables: dict[str, OrderedDict[object, Log]] = {}
         self._limits: dict[str, Limit] = {}
         self._size = 0
 
@@ -36,103 +44,194 @@ class MemoryStore:
         return self._size
 
     def now(self) -> int:
-        """Whole microseconds. The hundredth absorbs what float sums of instants and waits lose."""
-        return int(self._clock.monotonic() * 1_000_000 + 0.01)
+        """Return whole microseconds. The hundredth absorbs what float sums of instants and waits lose."""
+        return int(self._monotonic() * 1_000_000 + 0.01)
+
+    def take_one(self, limit: Limit, key: Key) -> tuple[Outlook, Grant | None]:
+        """Take 1 from a plain limit: the short way of :meth:`take`.
+
+        Args:
+            limit: neither shadow nor count_denied.
+            key: the caller.
+        """
+        now = int(self._monotonic() * 1_000_000 + 0.01)
+        window = limit.window_us
+        table = self._tables.get(limit.series)
+        log = None if table is None else table.get(key)
+        if log is None:
+            log = self._log(limit, key, now)
+        entries = log.entries
+        while entries and entries[0][0] + window <= now:
+            log.used -= entries.popleft()[1]
+        if log.used >= limit.share:
+            return look(log, now, limit.share, window, 1), None
+        slot = limit.quantum_us
+        if slot == 1:
+            entry = [now, 1, 0]
+            entries.append(entry)
+            log.used += 1
+        else:
+            entry = admit(log, now, slot, 1)
+        if table is not None:
+            table.move_to_end(key if key in table else _OVERFLOW)
+        # A plain tuple in the shape of an Outlook: to name its fields costs as much as the rest of this function.
+        outlook = (limit.share - log.used, 0, entries[0][0] + window - now, entry[0] + window - now)
+        return cast("Outlook", outlook), (limit, key, log, entry, 1)
 
     def take(self, asks: Sequence[Ask], cost: int) -> tuple[list[Outlook], list[Grant]]:
-        """All or nothing: takes `cost` from every limit, or from none."""
+        """Take `cost` from every limit, or from none.
+
+        Args:
+            asks: limits and callers.
+            cost: the quota asked for; 0 only looks.
+        """
         now = self.now()
         looks: list[Outlook] = []
         fits = True
         for limit, key in asks:
-            table = self._tables.get(limit.window_us)
-            log = None if table is None else table.get((limit.series, key))
-            if log is None and self._size >= self._max_keys:
-                log = self._log(limit, key, now)  # perhaps the shared one
-            outlook = look(log or _NOTHING, now, limit.share, limit.window_us, cost)
-            fits = fits and not outlook[1]
+            outlook = look(self._find(limit, key, now), now, limit.share, limit.window_us, cost)
+            fits = fits and (not outlook.wait or limit.shadow)
             looks.append(outlook)
-        if not fits or cost == 0:
+        if cost == 0:
             return looks, []
-        grants = [self.record(limit, key, cost, now) for limit, key in asks]
-        for at, (limit, _) in enumerate(asks):
-            window, before = limit.window_us, looks[at]
-            looks[at] = Outlook(max(0, before[0] - cost), 0, before[2] or window, window)
+        grants: list[Grant] = []
+        for at, (limit, key) in enumerate(asks):
+            outlook = looks[at]
+            room = not outlook.wait
+            if not (limit.count_denied or (fits and room)):
+                continue
+            grant = self.record(limit, key, cost, now)
+            if fits and room:
+                grants.append(grant)
+                full = grant[3][AT] + limit.window_us - now
+                looks[at] = Outlook(max(0, outlook.remaining - cost), 0, outlook.more or full, full)
+            else:
+                trim(grant[2], limit.share)
+                after = look(grant[2], now, limit.share, limit.window_us, cost)
+                looks[at] = after if outlook.wait else after._replace(wait=0)
         return looks, grants
 
     def record(self, limit: Limit, key: Key, cost: int, now: int, stamp: int = 0) -> Grant:
-        """Writes down what was admitted, here or by Redis (`stamp`)."""
+        """Record an admission, made here or by Redis.
+
+        Args:
+            limit: the limit.
+            key: the caller.
+            cost: the quota taken.
+            now: the instant in microseconds.
+            stamp: the instant on the clock of Redis; 0 when Redis does not know of it.
+        """
         log = self._log(limit, key, now)
         prune(log, now, limit.window_us)
-        return Grant(limit, key, log, admit(log, now, limit.quantum_us, cost, stamp), cost)
+        return limit, key, log, admit(log, now, limit.quantum_us, cost, stamp), cost
 
     def give_back(self, grant: Grant) -> None:
-        log, entry = grant.log, grant.entry
-        entry.count -= grant.cost
-        if entry in log.entries:
-            log.used -= grant.cost
-            if entry.count <= 0:
-                log.entries.remove(entry)
+        """Undo what `record` did.
+
+        Args:
+            grant: the admission.
+        """
+        _, _, log, entry, cost = grant
+        entry[COUNT] -= cost
+        if any(each is entry for each in log.entries):
+            log.used -= cost
+            if entry[COUNT] <= 0:
+                log.entries = type(log.entries)(each for each in log.entries if each is not entry)
 
     def forget(self, limit: Limit, key: Key) -> None:
-        table = self._tables.get(limit.window_us)
-        if table is not None and table.pop((limit.series, key), None) is not None:
+        """Drop the log of `key`.
+
+        Args:
+            limit: the limit.
+            key: the caller.
+        """
+        table = self._tables.get(limit.series)
+        if table is not None and table.pop(key, None) is not None:
             self._size -= 1
 
-    def unmerged(self, limit: Limit, key: Key) -> list[Entry]:
-        """The entries that Redis has not counted, oldest first."""
-        table = self._tables.get(limit.window_us)
-        log = None if table is None else table.get((limit.series, key))
+    def entries(self, limit: Limit, key: Key, *, every: bool) -> list[Entry]:
+        """Return the live entries that Redis has not counted, oldest first.
+
+        Args:
+            limit: the limit.
+            key: the caller.
+            every: those that it has counted as well.
+        """
+        log = self._tables.get(limit.series, _EMPTY).get(key)
         if log is None:
             return []
         prune(log, self.now(), limit.window_us)
-        return [entry for entry in log.entries if entry.stamp == 0]
+        return [entry for entry in log.entries if every or entry[STAMP] == 0]
 
-    def disown(self) -> list[Ask]:
-        """Redis has lost what it knew: everything that still counts here is unknown to it. Returns whose it is."""
-        now, found = self.now(), list[Ask]()
-        for table in self._tables.values():
-            for (series, key), log in table.items():
-                limit = self._limits[series]
+    def live(self, *, every: bool) -> Iterator[Ask]:
+        """Drop the logs that have ended and return the callers of the others.
+
+        Args:
+            every: also those of whom Redis knows everything.
+        """
+        now = self.now()
+        for series, table in self._tables.items():
+            limit = self._limits[series]
+            for key in list(table):
+                log = table[key]
                 prune(log, now, limit.window_us)
-                for entry in log.entries:
-                    entry.stamp = 0
-                if log.entries and key is not _OVERFLOW:
-                    found.append((limit, cast("Key", key)))
-        return found
+                if not log.entries:
+                    del table[key]
+                    self._size -= 1
+                elif key is not _OVERFLOW and (every or any(entry[STAMP] == 0 for entry in log.entries)):
+                    yield limit, cast("Key", key)
+
+    def drop_ended(self, most: int) -> int:
+        """Drop up to `most` ended logs of each limit, from the front; return how many.
+
+        Args:
+            most: bounds the time that this takes.
+        """
+        now = self.now()
+        return sum(self._drop_ended(series, now, most) for series in self._tables)
+
+    def _find(self, limit: Limit, key: Key, now: int) -> Log:
+        log = self._tables.get(limit.series, _EMPTY).get(key)
+        if log is None:
+            if self._size < self._max_keys:
+                return _NOTHING
+            log = self._log(limit, key, now)  # perhaps the shared one
+        return log
 
     def _log(self, limit: Limit, key: Key, now: int) -> Log:
-        """The log of `key`, made if need be and moved to the end of its table."""
-        window = limit.window_us
-        table = self._tables.get(window)
+        """Return the log of `key`, made if need be and moved to the end of its table."""
+        series = limit.series
+        table = self._tables.get(series)
         if table is None:
-            table = self._tables[window] = OrderedDict()
-        name: tuple[str, object] = (limit.series, key)
+            table = self._tables[series] = OrderedDict()
+            self._limits[series] = limit
+        name: object = key
         log = table.get(name)
         if log is None:
-            for each in tuple(self._tables) if self._size >= self._max_keys else (window,):
-                self._drop_ended(each, now)
+            for each in self._tables if self._size >= self._max_keys else (series,):
+                self._drop_ended(each, now, 2)
             if self._size >= self._max_keys:
-                name = (limit.series, _OVERFLOW)
+                name = _OVERFLOW
                 log = table.get(name)
             if log is None:
                 log = table[name] = Log()
                 self._size += 1
-                self._limits[limit.series] = limit
         table.move_to_end(name)
         return log
 
-    def _drop_ended(self, window: int, now: int) -> None:
-        table = self._tables[window]
-        for _ in range(2):
+    def _drop_ended(self, series: str, now: int, most: int) -> int:
+        table, window = self._tables[series], self._limits[series].window_us
+        for count in range(most):
             if not table:
-                return
+                return count
             entries = table[next(iter(table))].entries
-            if entries and entries[-1].at + window > now:
-                return
+            if entries and entries[-1][AT] + window > now:
+                return count
             table.popitem(last=False)
             self._size -= 1
+        return most
 
 
 _OVERFLOW: Final = object()
 _NOTHING: Final = Log()
+_EMPTY: Final[OrderedDict[object, Log]] = OrderedDict()

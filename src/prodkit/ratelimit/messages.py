@@ -1,4 +1,4 @@
-"""What the user of a service reads when a limit holds, in Portuguese and in English."""
+"""Texts for the user of a service when a limit holds, in English and in Portuguese."""
 
 from __future__ import annotations
 
@@ -37,7 +37,12 @@ _AGAIN: Final[dict[Language, str]] = {"pt-BR": "Tente novamente em {}.", "en": "
 
 
 def duration(seconds: float, language: Language = "en") -> str:
-    """`seconds` in words, rounded up: "12 minutes", "1 hour". Never shorter than the true wait."""
+    """Return `seconds` in words, rounded up: "12 minutes", "1 hour". Never shorter than the true wait.
+
+    Args:
+        seconds: the wait.
+        language: of the words.
+    """
     amount, unit = max(1, math.ceil(seconds)), 0
     for size in (60, 60, 24):
         if amount < size or (size == 24 and amount <= 48):
@@ -48,7 +53,12 @@ def duration(seconds: float, language: Language = "en") -> str:
 
 
 def title(decision: Decision, language: Language = "en") -> str:
-    """The first sentence: what happened."""
+    """Return the first sentence: what happened.
+
+    Args:
+        decision: a refusal.
+        language: of the sentence.
+    """
     openings = _OPENINGS[language]
     if decision.unavailable:
         return openings["outage"]
@@ -60,6 +70,11 @@ def title(decision: Decision, language: Language = "en") -> str:
 
 
 def message(decision: Decision, language: Language = "en") -> str:
-    """The reason and the wait: ``Too many attempts. Try again in 12 minutes.``"""
+    """Return the reason and the wait: ``Too many attempts. Try again in 12 minutes.``
+
+    Args:
+        decision: a refusal.
+        language: of the text.
+    """
     wait = _AGAIN[language].format(duration(decision.retry_after, language))
     return f"{title(decision, language)} {wait}"

@@ -1,7 +1,10 @@
 """Logs in Redis: one script per step, on the clock of Redis.
 
-A log is one string of entries, each seven bytes of microseconds and three of count, big-endian and in
-order. Stamps in a log are unique, so that a refund removes exactly what its check had taken.
+A log is one string of entries, each seven bytes of microseconds and three of count, big-endian and in order. Stamps in
+a log are unique, so that a refund removes exactly the entry of its check.
+
+A mark, random and as long-lived as the logs, stands beside them. A script that finds another mark than the one this
+process knows, or none, counts nothing: Redis has lost its memory, and the process first merges what it knows.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import hashlib
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from prodkit.ratelimit.algorithms import Outlook
@@ -18,15 +21,20 @@ from prodkit.ratelimit.limit import Key, Limit
 from prodkit.redis.link import RedisLink
 from prodkit.redis.scripts import Script
 
-__all__ = ["Sealer", "mark", "merge", "refund", "short", "take"]
+__all__ = ["MERGE", "REFUND", "Sealer", "Taken", "mark", "merge_arguments", "shorten", "take"]
 
+# KEYS: logs, mark. ARGV: cost, mark, then amount, window, slot and mode of each limit; mode 1: count what is refused,
+# mode 2: shadow, mode 3: both. Returns -1 and the mark when it is another one.
 _TAKE: Final = Script("""
+local count_of = #KEYS - 1
+local found = redis.call('GET', KEYS[#KEYS])
+if found ~= ARGV[2] then return {-1, found} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local cost = tonumber(ARGV[1])
-local logs, firsts, reply, fits = {}, {}, {1}, true
-for i = 1, #KEYS do
-  local amount, window = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+local logs, firsts, reply, fits, counts_denied = {}, {}, {1}, true, false
+for i = 1, count_of do
+  local amount, window, mode = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 2])
   local log = redis.call('GET', KEYS[i]) or ''
   local first, used, last = 1, 0, 0
   for at = 1, #log, 10 do
@@ -36,7 +44,8 @@ for i = 1, #KEYS do
   end
   local missing, wait = used + cost - amount, 0
   if missing > 0 then
-    fits, wait = false, window
+    wait = window
+    if mode < 2 then fits = false end
     for at = first, #log, 10 do
       local stamp, count = struct.unpack('>I7I3', log, at)
       missing = missing - count
@@ -48,39 +57,62 @@ for i = 1, #KEYS do
     more, full = struct.unpack('>I7', log, first) + window - now, last + window - now
   end
   logs[i], firsts[i] = log, first
+  if mode % 2 == 1 then counts_denied = true end
   reply[#reply + 1] = math.max(0, amount - used)
   reply[#reply + 1] = wait
   reply[#reply + 1] = more
   reply[#reply + 1] = full
   reply[#reply + 1] = 0
 end
-if not fits then reply[1] = 0 return reply end
-if cost == 0 then return reply end
-for i = 1, #KEYS do
-  local window, slot = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
-  local log = string.sub(logs[i], firsts[i])
-  local at, count, size = math.ceil(now / slot) * slot, cost, #log
-  if size > 0 then
-    local stamp, before = struct.unpack('>I7I3', log, size - 9)
-    if stamp >= at and slot > 1 then
-      at, count, log = stamp, before + cost, string.sub(log, 1, size - 10)
-    elseif stamp >= at then
-      at = stamp + 1
-    end
-  end
-  redis.call('SET', KEYS[i], log .. struct.pack('>I7I3', at, count),
-             'PX', math.ceil((at - now + window) / 1000) + 1)
+if not fits then reply[1] = 0 end
+if cost == 0 or (not fits and not counts_denied) then return reply end
+for i = 1, count_of do
+  local amount, window = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
+  local slot, mode = tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2])
   local base = 5 * i - 3
-  reply[base] = math.max(0, reply[base] - cost)
-  if reply[base + 2] == 0 then reply[base + 2] = at + window - now end
-  reply[base + 3] = at + window - now
-  reply[base + 4] = at
+  local admitted = fits and reply[base + 1] == 0
+  if admitted or mode % 2 == 1 then
+    local log = string.sub(logs[i], firsts[i])
+    local at, count, size = math.ceil(now / slot) * slot, cost, #log
+    if size > 0 then
+      local stamp, before = struct.unpack('>I7I3', log, size - 9)
+      if stamp >= at and slot > 1 then
+        at, count, log = stamp, before + cost, string.sub(log, 1, size - 10)
+      elseif stamp >= at then
+        at = stamp + 1
+      end
+    end
+    log = log .. struct.pack('>I7I3', at, math.min(count, 16777215))
+    if not admitted then
+      -- refusals count: the newest entries that fill the amount decide alone, the others are dropped
+      local used, first = 0, 1
+      for pos = #log - 9, 1, -10 do
+        local _, each = struct.unpack('>I7I3', log, pos)
+        used = used + each
+        if used >= amount then first = pos break end
+      end
+      log = string.sub(log, first)
+      if reply[base + 1] > 0 then
+        local missing = used + cost - amount
+        for pos = 1, #log, 10 do
+          local stamp, each = struct.unpack('>I7I3', log, pos)
+          missing = missing - each
+          if missing <= 0 then reply[base + 1] = stamp + window - now break end
+        end
+      end
+    end
+    redis.call('SET', KEYS[i], log, 'PX', math.ceil((at - now + window) / 1000) + 1)
+    reply[base] = math.max(0, reply[base] - cost)
+    if reply[base + 2] == 0 then reply[base + 2] = at + window - now end
+    reply[base + 3] = at + window - now
+    if admitted then reply[base + 4] = at end
+  end
 end
 return reply
 """)
 
 # KEYS[1]; ARGV: pairs of stamp and count to take out again.
-_REFUND: Final = Script("""
+REFUND: Final = Script("""
 local log = redis.call('GET', KEYS[1])
 if not log then return 0 end
 local back = {}
@@ -102,9 +134,10 @@ end
 return done
 """)
 
-# KEYS[1]; ARGV: window, whether to begin from nothing, then pairs of age and count, oldest first. Returns
-# stamps.
-_MERGE: Final = Script("""
+# KEYS[1]; ARGV: window, whether to begin from nothing, then stamp (0: none yet), age and count of each entry, oldest
+# first. An entry whose stamp is in the log is known already. A stamp that does not fit the age by a second is from
+# another clock, and the age is believed. Returns stamps.
+MERGE: Final = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local window = tonumber(ARGV[1])
@@ -121,12 +154,17 @@ else
     end
   end
 end
-for i = 3, #ARGV, 2 do
-  local stamp = now - tonumber(ARGV[i])
-  while taken[stamp] do stamp = stamp + 1 end
-  taken[stamp] = true
-  entries[#entries + 1] = {stamp, tonumber(ARGV[i + 1])}
-  stamps[#stamps + 1] = stamp
+for i = 3, #ARGV, 3 do
+  local stamp, age, count = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  if stamp > 0 and taken[stamp] then
+    stamps[#stamps + 1] = stamp
+  else
+    if stamp == 0 or math.abs(now - stamp - age) > 1000000 then stamp = now - age end
+    while taken[stamp] do stamp = stamp + 1 end
+    taken[stamp] = true
+    entries[#entries + 1] = {stamp, count}
+    stamps[#stamps + 1] = stamp
+  end
 end
 if #entries == 0 then return stamps end
 table.sort(entries, function(a, b) return a[1] < b[1] end)
@@ -137,8 +175,7 @@ if ends > 0 then redis.call('SET', KEYS[1], table.concat(packed), 'PX', ends) en
 return stamps
 """)
 
-
-# KEYS[1]; ARGV: a new mark, its life in milliseconds. The mark lives as long as what Redis knows of the limits.
+# KEYS[1]; ARGV: a new mark, its life in milliseconds. The mark lives as long as the longest window.
 _MARK: Final = Script("""
 local found = redis.call('GET', KEYS[1])
 if not found then
@@ -152,25 +189,40 @@ _YEAR: Final = 366 * 86_400_000
 
 
 class Sealer:
-    """Names of logs in Redis. Who is counted cannot be read from them.
+    """Names of logs in Redis that do not reveal the caller.
 
-    The key is a keyed digest when a `secret` is given. Without one, whoever can read Redis could still test
-    guesses. All names carry one hash tag, so that several limits fit in one script on a cluster as well.
+    The key is a keyed digest when a `secret` is given. Without one, a reader of Redis could still test guesses. All
+    names carry one hash tag, so that several limits fit in one script on a cluster as well.
+
+    Args:
+        namespace: the hash tag.
+        secret: up to 64 bytes.
     """
 
     def __init__(self, namespace: str, secret: bytes) -> None:
         self._prefix = f"{{{namespace}}}:"
         self._secret = secret
+        self.mark: str = f"{{{namespace}}}:mark"
 
     def name(self, limit: Limit, key: Key) -> str:
+        """Return the name of the log.
+
+        Args:
+            limit: the limit.
+            key: the caller.
+        """
         digest = hashlib.blake2b(
             _typed(key), digest_size=12, key=self._secret, person=b"prodkit-limit"
         ).digest()
         return f"{self._prefix}{limit.series}:{urlsafe_b64encode(digest).decode()}"
 
 
-def short(secret: bytes) -> bytes:
-    """A secret that is longer than what BLAKE2 takes as a key, made to fit."""
+def shorten(secret: bytes) -> bytes:
+    """Return a secret that is longer than what BLAKE2 takes as a key, made to fit.
+
+    Args:
+        secret: any bytes.
+    """
     return hashlib.blake2b(secret).digest()
 
 
@@ -188,35 +240,53 @@ def _typed(key: Key) -> bytes:
             return b"n"
 
 
+class Taken(NamedTuple):
+    """The reply of a check: whether all limits had room, their outlooks, and the stamps of the entries recorded."""
+
+    fits: bool
+    outlooks: list[Outlook]
+    stamps: list[int]
+
+
 async def take(
-    link: RedisLink, names: Sequence[str], limits: Sequence[Limit], cost: int
-) -> tuple[bool, list[Outlook], list[int]]:
-    """All limits in one round trip: whether all had room, how each stands, and the stamps of what was
-    taken.
+    link: RedisLink, names: Sequence[str], limits: Sequence[Limit], cost: int, mark: bytes
+) -> Taken | None:
+    """Check all limits in one round trip; None when Redis has another mark than `mark`, and nothing was counted.
+
+    Args:
+        link: the link to Redis.
+        names: of the logs, and of the mark at the end.
+        limits: of the logs.
+        cost: the quota asked for.
+        mark: the mark known to this process.
     """
-    args: list[int] = [cost]
+    args: list[int | bytes] = [cost, mark]
     for limit in limits:
-        args += (limit.amount, limit.window_us, limit.quantum_us)
+        args += (limit.amount, limit.window_us, limit.quantum_us, limit.count_denied + 2 * limit.shadow)
     reply: list[int] = await _TAKE(link, keys=names, args=args)
-    rows = [reply[at : at + 5] for at in range(1, len(reply), 5)]
-    return bool(reply[0]), [Outlook(*row[:4]) for row in rows], [row[4] for row in rows]
+    if reply[0] < 0:
+        return None
+    rows = range(1, len(reply), 5)
+    return Taken(reply[0] == 1, [Outlook(*reply[at : at + 4]) for at in rows], [reply[at + 4] for at in rows])
 
 
-async def mark(link: RedisLink, namespace: str) -> bytes:
-    """What tells whether Redis still has what it had: another mark means that it has lost it."""
-    found: bytes = await _MARK(link, keys=[f"{{{namespace}}}:mark"], args=[secrets.token_hex(8), _YEAR])
+async def mark(link: RedisLink, name: str) -> bytes:
+    """Return the mark that says whether Redis still has its memory, made if need be.
+
+    Args:
+        link: the link to Redis.
+        name: of the mark.
+    """
+    found: bytes = await _MARK(link, keys=[name], args=[secrets.token_hex(8), _YEAR])
     return found
 
 
-async def refund(client: Any, name: str, entries: Sequence[tuple[int, int]]) -> None:
-    """Takes `entries` (stamp, count) out again."""
-    await _REFUND.on(client, [name], [number for entry in entries for number in entry])
+def merge_arguments(limit: Limit, reset: bool, entries: Sequence[tuple[int, int, int]]) -> list[Any]:
+    """Return ARGV of :data:`MERGE`.
 
-
-async def merge(
-    client: Any, name: str, limit: Limit, afresh: bool, entries: Sequence[tuple[int, int]]
-) -> list[int]:
-    """Writes admissions (age, count) made without Redis into it, and returns their stamps."""
-    args = [limit.window_us, int(afresh), *(number for entry in entries for number in entry)]
-    stamps: list[int] = await _MERGE.on(client, [name], args)
-    return stamps
+    Args:
+        limit: the limit of the log.
+        reset: begin from nothing.
+        entries: stamp, age and count of each.
+    """
+    return [limit.window_us, int(reset), *(number for entry in entries for number in entry)]

@@ -1,4 +1,14 @@
-"""One guarded link to Redis, used by whatever shares state between processes."""
+"""One guarded link to Redis for everything that shares state between processes.
+
+::
+
+    link.execute("GET", "k")                       link.run(lambda client: …)
+      ├─ availability: down? RedisError at once      ├─ availability
+      ├─ topology: which node                        ├─ a slot of the pool, or the queue
+      ├─ shared_connection: one write a tick         ├─ redis-py's client
+      └─ errors.classify: outage, refused, bug       └─ errors.classify
+            outage ─▶ availability: go_down ─▶ probe ─▶ callbacks of on_up ─▶ up
+"""
 
 from __future__ import annotations
 

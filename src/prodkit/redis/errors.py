@@ -1,59 +1,67 @@
-"""What an error of redis-py says about the server."""
+"""Classify the errors of redis-py: outage, refused command, or a mistake of the caller."""
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Fault", "classify", "told"]
+__all__ = ["Fault", "classify", "describe"]
 
 Fault: TypeAlias = Literal["outage", "refused", "bug"]
-"""``outage``: nobody can use Redis now; ``refused``: it lives, but not for this command (out of memory, no
-permission); ``bug``: the command itself is wrong, and the error belongs to whoever wrote it."""
+"""``outage``: no command can be served now; ``refused``: the server is up but does not take this command (out of
+memory, no permission); ``bug``: the command itself is wrong, and the error belongs to its author."""
 
-_OUTAGE_REPLIES: Final = (
-    "LOADING",
-    "BUSY ",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "READONLY",
-    "NOAUTH",
-    "WRONGPASS",
+_OUTAGE_REPLIES: Final = frozenset(
+    ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "NOAUTH", "WRONGPASS")
 )
-_REFUSED_REPLIES: Final = ("OOM ", "MISCONF", "NOPERM", "NOREPLICAS")
+_REFUSED_REPLIES: Final = frozenset(("OOM", "MISCONF", "NOPERM", "NOREPLICAS"))
+# Redis 7 passes the code of an error inside a script on: "OOM command not allowed …". Redis 6 wraps it:
+# "Error running script (call to f_8d1…): @user_script:37: @user_script: 37: -OOM command not allowed …".
+# MULTI wraps it as well: "Transaction discarded because of: OOM command not allowed …".
+_CODE: Final = re.compile(r"(?:^|: -?)([A-Z]{3,})(?= )")
 
 
-def classify(error: Exception) -> Fault:
-    """Tells what kind of fault `error` is."""
-    from redis import exceptions as its
+def classify(error: BaseException) -> Fault:
+    """Return the kind of fault that `error` is.
 
-    if isinstance(error, (its.OutOfMemoryError, its.NoPermissionError, its.AuthorizationError)):
+    Args:
+        error: an exception raised by redis-py or by the socket below it.
+    """
+    from redis import exceptions
+
+    if isinstance(
+        error, exceptions.OutOfMemoryError | exceptions.NoPermissionError | exceptions.AuthorizationError
+    ):
         return "refused"
     if isinstance(
         error,
-        (
-            its.ConnectionError,
-            its.TimeoutError,
-            its.InvalidResponse,
-            its.ReadOnlyError,
-            its.MasterDownError,
-            its.ClusterDownError,
-            its.TryAgainError,
-            OSError,
-            EOFError,
-        ),
+        exceptions.ConnectionError
+        | exceptions.TimeoutError
+        | exceptions.InvalidResponse
+        | exceptions.ReadOnlyError
+        | exceptions.MasterDownError
+        | exceptions.ClusterDownError
+        | exceptions.ClusterError
+        | exceptions.RedisClusterException
+        | exceptions.TryAgainError
+        | OSError
+        | EOFError,
     ):
         return "outage"
-    if isinstance(error, its.ResponseError):
-        text = str(error)
-        if text.startswith(_OUTAGE_REPLIES):
-            return "outage"
-        if text.startswith(_REFUSED_REPLIES):
-            return "refused"
+    if isinstance(error, exceptions.ResponseError):
+        for code in _CODE.findall(str(error)):
+            if code in _OUTAGE_REPLIES:
+                return "outage"
+            if code in _REFUSED_REPLIES:
+                return "refused"
     return "bug"
 
 
-def told(error: BaseException) -> str:
-    """One line about `error` for people; redis-py quotes hosts and replies, never a password."""
+def describe(error: BaseException) -> str:
+    """Return one line about `error` for people; redis-py quotes hosts and replies, never a password.
+
+    Args:
+        error: the exception to describe.
+    """
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""What the link tells about itself."""
+"""Events of the link."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ __all__ = ["RedisLost", "RedisRecovered"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisLost(Event):
-    """Redis stopped answering; its users work in memory from here on."""
+    """Redis stopped answering; its users work in memory until it recovers.
+
+    Args:
+        address: where the link points to, without user and password.
+        reason: the error that ended it.
+    """
 
     name = "redis.lost"
     level = "WARNING"
@@ -22,7 +27,12 @@ class RedisLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisRecovered(Event):
-    """Redis answers again and its users have caught up, after `down_for` seconds."""
+    """Redis answers again and the callbacks of ``on_up`` have run.
+
+    Args:
+        address: where the link points to, without user and password.
+        down_for: seconds between the loss and the recovery.
+    """
 
     name = "redis.recovered"
     level = "INFO"

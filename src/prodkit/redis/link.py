@@ -1,62 +1,64 @@
-"""RedisLink: one pool, hard limits, and one opinion about whether Redis is there."""
+"""RedisLink: one way to Redis with hard limits, and one verdict about whether it is up."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prodkit.core.check import CheckResult
 from prodkit.core.deadline import Deadline
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable, reveal
+from prodkit.core.validate import Arguments
 from prodkit.errors import DeadlineExceededError, MissingExtraError, PoolExhaustedError, RedisError
-from prodkit.redis import address
-from prodkit.redis.errors import classify, told
-from prodkit.redis.events import RedisLost, RedisRecovered
+from prodkit.redis.address import Address
+from prodkit.redis.availability import Availability
+from prodkit.redis.errors import classify, describe
+from prodkit.redis.shared_connection import LimitReached
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+    from prodkit.redis.topology import Topology
 
 __all__ = ["RedisLink"]
 
 T = TypeVar("T")
 
-_FIRST_PROBE: Final = 0.05
-_LAST_PROBE: Final = 1.0  # back in use within 2 s of a recovery
-_RECOVERY_LIMIT: Final = 30.0  # what the recovery callbacks may take together before Redis is probed anew
-
-_recovering: ContextVar[RedisLink | None] = ContextVar("prodkit_redis_recovering", default=None)
-
 
 class RedisLink(Managed):
-    """The one way from this process to Redis, for the cache, the limiter and whoever shares state.
+    """The one way from this process to Redis, for the cache, the limiter and every other user of shared state.
 
     ::
 
         link = RedisLink("redis://localhost:6379/0")
         async with link:
-            await link.run(lambda client: client.set("greeting", "olá"))
+            await link.execute("SET", "greeting", "olá")
+            await link.run(lambda client: client.get("greeting"))
 
-    ``RedisLink(None)`` is not configured: every user of it works in memory, by choice. A Redis that is down
-    raises nothing at the start either: its users work in memory, a probe looks for it in the background, and
-    when it answers, the callbacks of :meth:`on_up` run *before* anybody else is let through, so that what
-    was deleted or counted meanwhile is not forgotten.
-
-    Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, or None. Its password is never shown.
-        timeout: seconds that one :meth:`run` may take, connecting included; the Deadline may make it shorter.
-        connect_timeout: seconds for the connections opened in the background, at the start and by the probe.
-        max_connections: calls at the same time; the next ones wait for their turn.
-        max_wait: seconds that a call waits for its turn before :class:`~prodkit.PoolExhaustedError`. A pool
-            that is full is no outage.
+    ``RedisLink(None)`` is not configured: every user of it works in memory, by choice. A Redis that is down raises
+    nothing at the start: its users work in memory, a probe looks for it in the background, and when it answers, the
+    callbacks of :meth:`on_up` run before other callers are let through.
 
     Belongs to one event loop. redis-py's own retries are off: one policy decides.
+
+    Args:
+        url: ``redis://host``, ``rediss://``, ``unix://``, a Sentinel group (``redis://a,b?sentinel=mymaster``) or a
+            cluster (``redis://a,b?cluster=true``); None for no Redis. Its password is never shown.
+        runtime: clock, randomness and events; the default is the system's.
+        timeout: seconds that one call may take, connecting included; 0.25 suits a Redis nearby, raise it where
+            connecting takes longer (TLS over a distance). A Deadline makes it shorter.
+        connect_timeout: seconds for the connections opened in the background, at the start and by the probe.
+        max_connections: concurrent calls of :meth:`run`; further ones queue. :meth:`execute` shares one connection
+            and needs none of them.
+        queue_timeout: seconds that a call of :meth:`run` queues before :class:`~prodkit.PoolExhaustedError`. A full
+            pool is no outage.
+        name: its name in the health report.
     """
 
     def __init__(
@@ -67,182 +69,307 @@ class RedisLink(Managed):
         timeout: float = 0.25,
         connect_timeout: float = 0.5,
         max_connections: int = 50,
-        max_wait: float = 1.0,
+        queue_timeout: float = 1.0,
         name: str = "redis",
     ) -> None:
-        problems = [
-            f"{what} must be a positive number of seconds, got {value!r}"
-            for what, value in (
-                ("timeout", timeout),
-                ("connect_timeout", connect_timeout),
-                ("max_wait", max_wait),
-            )
-            if not (0 < value < math.inf)
-        ]
-        if max_connections < 1:
-            problems.append(f"max_connections must be at least 1, got {max_connections!r}")
-        if problems:
-            raise ValueError("; ".join(problems))
-        self.name = name
-        self.timeout = timeout
-        self.connect_timeout = connect_timeout
-        self.max_connections = max_connections
-        self.max_wait = max_wait
-        self._runtime = runtime
-        self._clock = runtime.clock
-        self._url = url
-        self._address = "none"
+        check = Arguments("RedisLink")
+        check.seconds("timeout", timeout)
+        check.seconds("connect_timeout", connect_timeout)
+        check.seconds("queue_timeout", queue_timeout)
+        check.integer("max_connections", max_connections, minimum=1)
+        check.text("name", name)
+        self._address: Address | None = None
         if url is not None:
             _need_redis()
-            plain = reveal(url)
-            address.connection_options(plain)  # a bad URL stops the program here, not the first request
-            self._address = address.shown(plain)
-        self._client: Redis | None = None
-        self._gate = asyncio.Semaphore(max_connections)
+            # A bad URL stops the program here, not the first request.
+            check.attempt(lambda: setattr(self, "_address", Address.parse(reveal(url))))
+        check.done()
+        self.name: str = name
+        self.timeout: float = timeout
+        self.connect_timeout: float = connect_timeout
+        self.max_connections: int = max_connections
+        self.queue_timeout: float = queue_timeout
+        self._clock = runtime.clock
+        self._topology: Topology | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._slots = asyncio.Semaphore(max_connections)
         self._waiting = 0
-        self._up = url is not None
         self._closed = False
-        self._reason = ""
-        self._down_since = 0.0
-        self._next_probe = 0.0
-        self._last_ok = -math.inf
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._verifying = False
-        self._on_up: list[Callable[[], Awaitable[object] | object]] = []
-        self._on_down: list[Callable[[], object]] = []
+        self._runtime = runtime
+        self._state = self._availability(self._address is not None)
 
-    # -- what users ask --
+    def _availability(self, up: bool) -> Availability:
+        return Availability(up, self._runtime, self.address, self._probe, self._disconnect)
+
+    # --- for users --------------------------------------------------------------------------------------------------
+
     @property
     def configured(self) -> bool:
-        """Whether there is a Redis to talk to at all."""
-        return self._url is not None
+        """True when there is a Redis to talk to at all."""
+        return self._address is not None
 
     @property
     def up(self) -> bool:
-        """Whether :meth:`run` would send. False while down, catching up, closed or not configured."""
-        return self._up
+        """True when a call would be sent. False while down, recovering, closed or not configured."""
+        return self._state.up
+
+    @property
+    def losses(self) -> int:
+        """The number of outages so far."""
+        return self._state.losses
+
+    @property
+    def connections(self) -> int:
+        """The number of times that :meth:`execute` has connected: another number, another connection."""
+        return 0 if self._topology is None else self._topology.opened
+
+    @property
+    def cluster(self) -> bool:
+        """True for a Redis Cluster, where the keys of one script have to share a hash tag."""
+        return self._address is not None and self._address.kind == "cluster"
+
+    @property
+    def replicated(self) -> bool:
+        """True for a Sentinel group or a cluster, where a primary that fails may take its last writes with it."""
+        return self._address is not None and self._address.kind != "single"
 
     @property
     def address(self) -> str:
-        """Where the link points to, without user and password."""
-        return self._address
+        """The URL without user, password and options."""
+        return "none" if self._address is None else self._address.shown
 
-    async def run(self, fn: Callable[[Redis], Awaitable[T]], *, timeout: float | None = None) -> T:
-        """Awaits ``fn(client)`` with a ``redis.asyncio.Redis`` and returns what it returns.
+    async def execute(
+        self, *command: Any, key: str | bytes | None = None, timeout: float | None = None
+    ) -> Any:
+        """Send one command on the shared connection and return its reply as Redis gives it: bytes, int, list or None.
 
-        `timeout` replaces the link's own for this call, for instance for a command that blocks; ``math.inf``
-        leaves only the Deadline. Being cancelled closes the connection that was in use and says nothing
-        about Redis.
+        The cheapest way for commands that do not block: no queue, one write for the commands of one tick. A caller
+        that is cancelled leaves the connection in order.
+
+        Args:
+            command: the command and its arguments.
+            key: a key of the command, which decides the node of a cluster.
+            timeout: seconds, instead of the link's own limit.
 
         Raises:
-            RedisError: not configured, down, or the call failed because of the server. Once the link is down
-            this
-                takes microseconds. ``retry_after`` is the time to the next probe.
-            PoolExhaustedError: all connections stayed busy for `max_wait` seconds. Nothing was sent.
+            RedisError: not configured, down, or the call failed because of the server. ``retry_after`` is the time to
+                the next probe. Once the link is down this takes microseconds.
+            DeadlineExceededError: the caller's Deadline passed first.
+            redis.exceptions.ResponseError: the command itself is wrong (WRONGTYPE, a script error).
+        """
+        reply = (await self.execute_many((command,), key=key, timeout=timeout))[0]
+        if isinstance(reply, Exception):
+            raise self._failure(reply)
+        return reply
+
+    async def execute_many(
+        self,
+        commands: Sequence[tuple[Any, ...]],
+        *,
+        key: str | bytes | None = None,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """Send several commands together; return their replies in order, errors of single commands among them.
+
+        Args:
+            commands: each a command with its arguments; on a cluster all of one slot.
+            key: a key of the commands, which decides the node of a cluster.
+            timeout: seconds for all of them, instead of the link's own limit.
+
+        Raises:
+            RedisError: as for :meth:`execute`.
+            DeadlineExceededError: the caller's Deadline passed first.
+        """
+        if not self._state.up and not self._state.usable:
+            raise self._refusal()
+        topology = self._enter()
+        own = self.timeout if timeout is None else timeout
+        limit = Deadline.sooner(own)
+        if limit is not None and limit <= 0:
+            raise DeadlineExceededError("the deadline passed before Redis was asked")
+        started = self._clock.monotonic()
+        try:
+            replies = await topology.execute(commands, key, None if limit == math.inf else limit)
+        except LimitReached:
+            raise self._overrun(started, own, limit) from None
+        except Exception as error:
+            raise self._failure(error) from error
+        self._state.last_ok = started
+        return replies
+
+    async def run(self, fn: Callable[[Redis], Awaitable[T]], *, timeout: float | None = None) -> T:
+        """Await ``fn(client)`` with a ``redis.asyncio.Redis`` and return its result.
+
+        Being cancelled closes the connection that was in use and says nothing about Redis.
+
+        Args:
+            fn: a function of the client; several commands may stand in it, and commands that block.
+            timeout: seconds, instead of the link's own limit, for instance for a command that blocks; ``math.inf``
+                leaves only the Deadline.
+
+        Raises:
+            RedisError: not configured, down, or the call failed because of the server. ``retry_after`` is the time to
+                the next probe. Once the link is down this takes microseconds.
+            PoolExhaustedError: all connections stayed busy for `queue_timeout` seconds. Nothing was sent.
             DeadlineExceededError: the caller's Deadline passed first.
             redis.exceptions.ResponseError: the command itself is wrong (WRONGTYPE, a script error).
         """
         if not callable(fn):
             raise _no_function(fn)
-        if not self._up and _recovering.get() is not self:
+        if not self._state.usable:
             raise self._refusal()
-        client = self._client or self._open()
-        gate = self._gate
-        if gate.locked():
-            await self._turn()
+        topology = self._enter()
+        slots = self._slots
+        if slots.locked():
+            await self._queue()
         else:
-            await gate.acquire()  # does not wait
+            await slots.acquire()  # does not wait
         try:
-            return await self._call(fn, client, self.timeout if timeout is None else timeout)
+            return await self._call(fn, topology.client, self.timeout if timeout is None else timeout)
         finally:
-            gate.release()
+            slots.release()
+
+    async def scan(
+        self, match: str | bytes, *, key: str | bytes | None = None, count: int = 1000
+    ) -> AsyncIterator[list[bytes]]:
+        """Iterate over the names of keys, a page at a time, in one pass of SCAN.
+
+        Args:
+            match: a pattern of Redis.
+            key: on a cluster, a key of the node to scan.
+            count: keys that Redis looks at for one page; 1000 takes it about a millisecond.
+        """
+        cursor: bytes | int = 0
+        while True:
+            cursor, names = await self.execute("SCAN", cursor, "MATCH", match, "COUNT", count, key=key)
+            if names:
+                yield names
+            if cursor in (0, b"0"):
+                return
 
     def on_up(self, callback: Callable[[], Awaitable[object] | object]) -> Callable[[], None]:
-        """Calls `callback` (sync or async) when Redis answers again, before anybody else may use it.
+        """Call `callback` when Redis answers again, before other callers may use it; return its removal.
 
-        Inside it :meth:`run` works. When it raises :class:`~prodkit.RedisError` Redis stays down and the
-        probe goes on; it is then called again, so it keeps what it has not done. Returns the function that
-        takes it off.
+        Inside it :meth:`run` and :meth:`execute` work. When it raises :class:`~prodkit.RedisError`, Redis stays down,
+        the probe goes on and the callback is called again. All other callers wait for it: keep it to a few round
+        trips, and do the rest in the background.
+
+        Args:
+            callback: a function or coroutine function without arguments.
         """
-        self._on_up.append(callback)
-        return lambda: _discard(self._on_up, callback)
+        self._state.on_up.append(callback)
+        return lambda: _discard(self._state.on_up, callback)
 
     def on_down(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Calls `callback` once whenever the link goes down. Returns the function that takes it off."""
-        self._on_down.append(callback)
-        return lambda: _discard(self._on_down, callback)
+        """Call `callback` once whenever the link goes down; return its removal.
+
+        Args:
+            callback: a function without arguments; it must not wait.
+        """
+        self._state.on_down.append(callback)
+        return lambda: _discard(self._state.on_down, callback)
 
     def dedicated(self) -> Redis:
-        """A client with a single connection of its own, for subscriptions. Whoever asks for it closes it.
+        """Return a client with a connection of its own, for subscriptions; its caller closes it.
 
-        It has none of the link's limits; its errors are redis-py's. Raises RedisError without a Redis.
+        It has none of the link's limits; its errors are redis-py's. On a cluster it is connected to one node, which is
+        enough for channels.
+
+        Raises:
+            RedisError: no Redis is configured, or the link is closed.
         """
-        if self._url is None or self._closed:
+        if self._address is None or self._closed:
             raise self._refusal()
-        from prodkit.redis.pool import open_client
-
-        return open_client(reveal(self._url), 1)
+        return self._enter().dedicated()
 
     async def check(self) -> CheckResult:
-        """Up; degraded while Redis is away, because every user of the link goes on in memory."""
-        if not self.configured:
+        """Report up, or degraded while Redis is away, because every user of the link keeps working in memory."""
+        if self._address is None:
             return CheckResult("up", "not configured: state is kept in the memory of this process")
         details: dict[str, object] = {
-            "address": self._address,
+            "address": self.address,
             "max_connections": self.max_connections,
             "waiting": self._waiting,
         }
         started = self._clock.monotonic()
-        if not self._up:
-            details["down_for"] = round(started - self._down_since, 3)
-            return CheckResult("degraded", f"working in memory: {self._reason}", details)
+        if not self._state.up:
+            details["down_for"] = round(started - self._state.down_since, 3)
+            return CheckResult("degraded", f"working in memory: {self._state.reason}", details)
         try:
-            await self.run(_ping)
-        except PoolExhaustedError:
-            return CheckResult("degraded", "all connections are busy", details)
+            await self.execute("PING")
         except RedisError as error:
             return CheckResult("degraded", f"working in memory: {error}", details)
         details["latency_ms"] = round((self._clock.monotonic() - started) * 1000, 3)
         return CheckResult("up", "", details)
 
-    # -- lifespan --
+    # --- lifespan ---------------------------------------------------------------------------------------------------
+
     async def start(self) -> None:
-        """Looks for Redis once, within `connect_timeout`. A Redis that is down raises nothing."""
-        if self._url is None:
+        """Look for Redis once, within `connect_timeout`. A Redis that is down raises nothing."""
+        if self._address is None:
             return
         if self._closed:
-            self._closed, self._up = False, True
-        if not self._up:
+            self._closed, self._state.up = False, True
+        if not self._state.up:
             return
-        problem = await self._probe(self._client or self._open())
-        if problem is not None and self._up:
-            self._go_down(problem)
+        self._enter()
+        problem = await self._probe()
+        if problem is not None and self._state.up:
+            self._state.go_down(problem)
 
     async def aclose(self) -> None:
-        """Ends the probe and closes every connection."""
-        self._closed, self._up = True, False
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        """End the probe and close every connection."""
+        self._closed, self._state.up = True, False
+        await self._state.aclose()
+        topology, self._topology = self._topology, None
+        if topology is not None:
+            await topology.aclose()
 
-    # -- one call --
-    async def _turn(self) -> None:
-        limit = Deadline.sooner(self.max_wait)
+    # --- one call ---------------------------------------------------------------------------------------------------
+
+    def _enter(self) -> Topology:
+        """Return the connections; on another event loop than before, new ones."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._change_loop(loop)
+        if self._topology is None:
+            if self._address is None or self._closed:
+                raise self._refusal()
+            from prodkit.redis.topology import open_topology
+
+            self._topology = open_topology(self._address, self.max_connections, self.connect_timeout)
+        return self._topology
+
+    def _change_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None and self._loop.is_running():
+            raise RuntimeError(
+                "this RedisLink belongs to another event loop that is running: use one link per loop"
+            )
+        if self._loop is not None:
+            # Its loop has ended, and with it the connections and the probe. The callbacks stay.
+            before = self._state
+            self._topology, self._slots, self._waiting = None, asyncio.Semaphore(self.max_connections), 0
+            self._state = self._availability(self._address is not None and not self._closed)
+            self._state.on_up, self._state.on_down, self._state.losses = (
+                before.on_up,
+                before.on_down,
+                before.losses,
+            )
+        self._loop = loop
+
+    async def _queue(self) -> None:
+        limit = Deadline.sooner(self.queue_timeout)
         self._waiting += 1
         try:
             async with asyncio.timeout(limit):
-                await self._gate.acquire()
+                await self._slots.acquire()
         except TimeoutError:
-            if limit is not None and limit < self.max_wait:
+            if limit is not None and limit < self.queue_timeout:
                 raise DeadlineExceededError(
                     "the deadline passed while waiting for a Redis connection"
                 ) from None
             raise PoolExhaustedError(
-                f"all {self.max_connections} Redis connections stayed busy for {self.max_wait} s",
+                f"all {self.max_connections} Redis connections stayed busy for {self.queue_timeout} s",
                 size=self.max_connections,
                 waiting=self._waiting,
             ) from None
@@ -261,138 +388,69 @@ class RedisLink(Managed):
         except Exception as error:
             if scope.expired():
                 raise self._overrun(started, own, limit) from None
-            fault = classify(error)
-            if fault == "bug":
+            failure = self._failure(error)
+            if failure is error:
                 raise
-            if fault == "outage":
-                self._go_down(told(error))
-            raise RedisError(
-                f"Redis at {self._address} failed: {told(error)}", retry_after=self._wait()
-            ) from error
-        self._last_ok = self._clock.monotonic()
+            raise failure from error
+        self._state.last_ok = self._clock.monotonic()
         return result
 
+    def _failure(self, error: Exception) -> Exception:
+        """Return what `error` becomes for the caller: itself when it is the caller's mistake."""
+        fault = classify(error)
+        if fault == "bug":
+            return error
+        if fault == "outage":
+            self._state.go_down(describe(error))
+        return RedisError(
+            f"Redis at {self.address} failed: {describe(error)}", retry_after=self._state.retry_after
+        )
+
     def _overrun(self, started: float, own: float, limit: float | None) -> Exception:
-        """What a call that ran into a limit becomes, and what it says about Redis."""
+        """Return what a call that ran into a limit becomes, and draw its conclusion about Redis."""
         assert limit is not None
         if limit < own:
             # The caller was in a hurry: that proves nothing, but it is a reason to look.
-            self._verify()
+            self._state.verify()
             return DeadlineExceededError("the deadline passed while waiting for Redis", timeout=limit)
-        if self._last_ok < started + limit / 2:
-            self._go_down(f"no answer within {limit:g} s")
-        # else: it answered others meanwhile, so this one call was slow
+        if self._state.last_ok < started + limit / 2:
+            self._state.go_down(f"no answer within {limit:g} s")
+        # else: it has answered others since, so this one call was slow
         return RedisError(
-            f"Redis at {self._address} gave no answer within {limit:g} s", retry_after=self._wait()
+            f"Redis at {self.address} gave no answer within {limit:g} s", retry_after=self._state.retry_after
         )
 
     def _refusal(self) -> RedisError:
-        if self._url is None:
+        if self._address is None:
             return RedisError("no Redis is configured: RedisLink was made with None")
         if self._closed:
-            return RedisError(f"the link to Redis at {self._address} is closed")
-        return RedisError(f"Redis at {self._address} is down: {self._reason}", retry_after=self._wait())
+            return RedisError(f"the link to Redis at {self.address} is closed")
+        return RedisError(
+            f"Redis at {self.address} is down: {self._state.reason}", retry_after=self._state.retry_after
+        )
 
-    def _wait(self) -> float | None:
-        return None if self._up else max(0.0, self._next_probe - self._clock.monotonic())
+    # --- for the probe ----------------------------------------------------------------------------------------------
 
-    # -- up and down --
-    def _open(self) -> Redis:
-        if self._url is None:
-            raise self._refusal()
-        from prodkit.redis.pool import open_client
-
-        client = open_client(reveal(self._url), self.max_connections)
-        self._client = client
-        return client
-
-    def _go_down(self, reason: str) -> None:
-        if not self._up:
-            return
-        self._up = False
-        self._reason = reason
-        self._down_since = self._clock.monotonic()
-        self._next_probe = self._down_since + _FIRST_PROBE
-        self._background(self._look_for_it())
-        for callback in tuple(self._on_down):
-            with suppress(Exception):
-                callback()
-        if self._runtime.events.listened(RedisLost):
-            self._runtime.events.emit(RedisLost(address=self._address, reason=reason))
-
-    def _verify(self) -> None:
-        if self._up and not self._verifying:
-            self._verifying = True
-            self._background(self._look_once())
-
-    def _background(self, work: Awaitable[None]) -> None:
-        with Deadline.detached():  # what outlives the request does not inherit its deadline
-            task = asyncio.ensure_future(work)
-        assert isinstance(task, asyncio.Task)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _look_once(self) -> None:
-        try:
-            problem = await self._probe(self._client or self._open())
-            if problem is not None:
-                self._go_down(problem)
-        finally:
-            self._verifying = False
-
-    async def _look_for_it(self) -> None:
-        """Probes until Redis answers and the callbacks are done."""
-        _recovering.set(self)  # this task's context only
-        client = self._client or self._open()
-        delay = _FIRST_PROBE
-        while True:
-            await client.connection_pool.disconnect(inuse_connections=False)
-            wait = delay * (1 - 0.2 * self._runtime.rng.random())
-            self._next_probe = self._clock.monotonic() + wait
-            await self._clock.sleep(wait)
-            problem = await self._probe(client) or await self._catch_up()
-            if problem is None:
-                break
-            self._reason = problem
-            delay = min(_LAST_PROBE, delay * 2)
-        self._up = True
-        if self._runtime.events.listened(RedisRecovered):
-            down_for = self._clock.monotonic() - self._down_since
-            self._runtime.events.emit(RedisRecovered(address=self._address, down_for=down_for))
-
-    async def _probe(self, client: Redis) -> str | None:
-        """Asks for a sign of life; returns the problem, if any."""
+    async def _probe(self) -> str | None:
+        topology = self._enter()
         try:
             async with asyncio.timeout(self.connect_timeout):
-                await _ping(client)
+                await topology.probe()
         except TimeoutError:
             return f"no answer within {self.connect_timeout:g} s"
         except Exception as error:  # noqa: BLE001 - whatever it is, Redis is not usable
-            return told(error)
+            return describe(error)
         return None
 
-    async def _catch_up(self) -> str | None:
-        try:
-            async with asyncio.timeout(_RECOVERY_LIMIT):
-                for callback in tuple(self._on_up):
-                    try:
-                        outcome = callback()
-                        if inspect.isawaitable(outcome):
-                            await outcome
-                    except (RedisError, PoolExhaustedError) as error:
-                        return f"lost again while catching up: {error}"
-                    except Exception as error:  # noqa: BLE001 - must not keep Redis away for ever
-                        asyncio.get_running_loop().call_exception_handler(
-                            {"message": "a callback of RedisLink.on_up failed", "exception": error}
-                        )
-        except TimeoutError:
-            return f"catching up took more than {_RECOVERY_LIMIT:g} s"
-        return None
+    async def _disconnect(self) -> None:
+        if self._topology is not None:
+            with suppress(Exception):
+                await self._topology.disconnect()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "up" if self._up else "down" if self.configured else "in memory"
+        state = "closed" if self._closed else "up" if self.up else "down" if self.configured else "in memory"
         limits = f"timeout={self.timeout}, max_connections={self.max_connections}"
-        return f"RedisLink({self._address!r}, {state}, {limits})"
+        return f"RedisLink({self.address!r}, {state}, {limits})"
 
 
 def _need_redis() -> None:
@@ -402,16 +460,12 @@ def _need_redis() -> None:
         raise MissingExtraError.named("redis", "redis") from None
 
 
-async def _ping(client: Redis) -> None:
-    await client.execute_command("PING")  # type: ignore[no-untyped-call]
-
-
 def _no_function(given: object) -> TypeError:
     if inspect.iscoroutine(given):
         given.close()
     return TypeError(f"RedisLink.run takes a function of the client, got {given!r}: pass the function")
 
 
-def _discard(callbacks: list[T], callback: T) -> None:
-    if callback in callbacks:
-        callbacks.remove(callback)
+def _discard(callbacks: list[Any], callback: Callable[[], object]) -> None:
+    with suppress(ValueError):
+        cast("list[object]", callbacks).remove(callback)

@@ -24,9 +24,12 @@ class Script:
         double = Script("return redis.call('GET', KEYS[1]) * 2")
         await double(link, keys=["answer"])
 
-    It is called by its digest in one round trip. Where Redis does not know it (first use, a restart, ``SCRIPT
-    FLUSH``, a new replica), it is sent whole, which costs one round trip more and repeats nothing: the
-    refused call did not run.
+    It is called by its digest in one round trip. When Redis does not know it (first use, a restart, ``SCRIPT
+    FLUSH``, a new primary), it is sent whole, which costs one more round trip and repeats nothing: the refused call
+    did not run.
+
+    Args:
+        source: the Lua text.
     """
 
     __slots__ = ("digest", "source")
@@ -43,15 +46,32 @@ class Script:
         args: Sequence[Argument] = (),
         timeout: float | None = None,
     ) -> Any:
-        """Runs the script over `link`, under its limits. Raises what :meth:`RedisLink.run` raises."""
+        """Run the script over `link`, under its limits. Raises what :meth:`RedisLink.execute` raises.
 
-        async def call(client: Redis) -> Any:
-            return await self.on(client, keys, args)
+        Args:
+            link: the link to run over.
+            keys: the script's KEYS; on a cluster all of one slot.
+            args: the script's ARGV.
+            timeout: seconds, instead of the link's own limit.
+        """
+        from redis.exceptions import NoScriptError
 
-        return await link.run(call, timeout=timeout)
+        key = keys[0] if keys else None
+        try:
+            return await link.execute(
+                "EVALSHA", self.digest, len(keys), *keys, *args, key=key, timeout=timeout
+            )
+        except NoScriptError:
+            return await link.execute("EVAL", self.source, len(keys), *keys, *args, key=key, timeout=timeout)
 
     async def on(self, client: Redis, keys: Sequence[str | bytes] = (), args: Sequence[Argument] = ()) -> Any:
-        """Runs the script on a client at hand, inside a function given to :meth:`RedisLink.run`."""
+        """Run the script on a client at hand, inside a function given to :meth:`RedisLink.run`.
+
+        Args:
+            client: the client that the function was given.
+            keys: the script's KEYS.
+            args: the script's ARGV.
+        """
         from redis.exceptions import NoScriptError
 
         send: Callable[..., Awaitable[Any]] = client.execute_command

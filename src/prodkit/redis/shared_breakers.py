@@ -1,7 +1,7 @@
-"""SharedBreakers: what processes tell each other about a dependency, by way of Redis.
+"""SharedBreakers: circuit breakers of several processes open and probe together, through Redis.
 
-While a circuit is closed nothing is asked and nothing is sent. When it opens in one process the others hear
-of it and open too; when its time is over, one of them all gets the lease to probe.
+While a circuit is closed nothing is asked and nothing is sent. When it opens in one process, the others receive a
+message and open too; when its time is over, exactly one process gets the lease to probe.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ __all__ = ["SharedBreakers"]
 _HEARTBEAT: Final = 5.0
 _PAUSE: Final = 0.5
 
-# KEYS: open, lease. ARGV: milliseconds, channel, message. An opening only ever lasts longer, and ends the
-# probe.
+# KEYS: open, lease. ARGV: milliseconds, channel, message. An opening can only be prolonged, and it ends the probe.
 _OPEN: Final = Script("""
 local left = redis.call('PTTL', KEYS[1])
 if left < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '', 'PX', ARGV[1]) end
@@ -43,7 +42,7 @@ redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('PUBLISH', ARGV[1], ARGV[2])
 """)
 
-# KEYS: open, lease. ARGV: who, milliseconds. Returns 0 when the probe is ours, else the milliseconds to wait.
+# KEYS: open, lease. ARGV: process, milliseconds. Returns 0 when the probe is ours, else the milliseconds to wait.
 _CLAIM: Final = Script("""
 local left = redis.call('PTTL', KEYS[1])
 if left > 0 then return left end
@@ -52,12 +51,13 @@ if redis.call('GET', KEYS[2]) == ARGV[1] then
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
   return 0
 end
-return math.max(1, redis.call('PTTL', KEYS[2]))
+-- PTTL rounds down
+return math.max(1, math.min(tonumber(ARGV[2]), redis.call('PTTL', KEYS[2]) + 1))
 """)
 
 
 class SharedBreakers(Managed):
-    """The ``shared=`` of circuit breakers whose processes share a fate.
+    """The ``shared=`` of circuit breakers that several processes have in common.
 
     ::
 
@@ -65,20 +65,25 @@ class SharedBreakers(Managed):
         perplexity = CircuitBreaker("perplexity", open_for=300, shared=shared)
         async with redis, shared: ...
 
-    Breakers of one name and `namespace` belong together. Without Redis, and while it is away, each process
-    decides alone, as it would without this; an opening that the others could not be told is told when Redis
-    is back, for what is left of it.
+    Breakers of one name and `namespace` belong together. Without Redis, and while it is away, each process decides
+    alone, as it would without this; an opening that could not be published is published when Redis is back, for what
+    is left of it.
+
+    Args:
+        redis: the link; one without a Redis leaves each process alone.
+        namespace: the prefix of its keys in Redis, and the name of its channel.
+        runtime: clock; the default is the system's.
     """
 
     def __init__(self, redis: RedisLink, *, namespace: str = "breaker", runtime: Runtime = SYSTEM) -> None:
-        self.name = "breakers"
+        self.name: str = "breakers"
         self._link = redis
         self._clock = runtime.clock
         self._prefix = namespace
-        self._channel = f"{namespace}:news"
+        self._channel = f"{namespace}:changes"
         self._me = secrets.token_hex(8)
-        self._heard: dict[str, list[tuple[Callable[[float], None], Callable[[], None]]]] = {}
-        self._news: dict[str, float | None] = {}  # by breaker: open until this instant, or None for closed
+        self._listeners: dict[str, list[tuple[Callable[[float], None], Callable[[], None]]]] = {}
+        self._unsent: dict[str, float | None] = {}  # by breaker: open until this instant, or None for closed
         self._lock = threading.Lock()  # breakers are used from threads too
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -86,21 +91,42 @@ class SharedBreakers(Managed):
         self._listening = False
         self._off: Callable[[], None] | None = None
 
-    # -- what a breaker asks --
+    # --- for breakers -----------------------------------------------------------------------------------------------
+
     def listen(self, breaker: str, opened: Callable[[float], None], closed: Callable[[], None]) -> None:
-        """Calls ``opened(seconds)`` and ``closed()`` when another process opened or closed `breaker`."""
-        self._heard.setdefault(breaker, []).append((opened, closed))
+        """Call back when another process opened or closed `breaker`.
+
+        Args:
+            breaker: its name.
+            opened: called with the seconds for which it stays open.
+            closed: called without arguments.
+        """
+        self._listeners.setdefault(breaker, []).append((opened, closed))
 
     def opened(self, breaker: str, seconds: float) -> None:
-        """Tells the others, in the background."""
-        self._tell(breaker, self._clock.monotonic() + seconds)
+        """Publish an opening in the background.
+
+        Args:
+            breaker: its name.
+            seconds: for which it stays open.
+        """
+        self._publish(breaker, self._clock.monotonic() + seconds)
 
     def closed(self, breaker: str) -> None:
-        """Tells the others, in the background."""
-        self._tell(breaker, None)
+        """Publish a closing in the background.
+
+        Args:
+            breaker: its name.
+        """
+        self._publish(breaker, None)
 
     async def claim(self, breaker: str, seconds: float) -> float | None:
-        """None when this process is to probe, also when Redis cannot be asked; else the seconds to wait."""
+        """Return None when this process is to probe, also when Redis cannot be asked; else the seconds to wait.
+
+        Args:
+            breaker: its name.
+            seconds: the longest time that the probe may take; then the lease ends.
+        """
         if not self._link.up:
             return None
         keys = self._keys(breaker)
@@ -110,9 +136,10 @@ class SharedBreakers(Managed):
             return None
         return left / 1000 if left else None
 
-    # -- lifespan --
+    # --- lifespan ---------------------------------------------------------------------------------------------------
+
     async def start(self) -> None:
-        """Subscribes in the background; a Redis that is down delays nothing."""
+        """Subscribe in the background; a Redis that is down delays nothing."""
         if not self._link.configured or self._listener is not None:
             return
         self._loop = asyncio.get_running_loop()
@@ -122,7 +149,7 @@ class SharedBreakers(Managed):
         self._wake()
 
     async def aclose(self) -> None:
-        """Sends what has still to be told, and ends the subscription."""
+        """Publish what is still unsent, and end the subscription."""
         self._loop = None
         if self._off is not None:
             self._off()
@@ -135,41 +162,43 @@ class SharedBreakers(Managed):
             await asyncio.gather(listener, return_exceptions=True)
 
     async def check(self) -> CheckResult:
-        """Degraded while this process hears nothing from the others."""
+        """Report degraded while this process receives nothing from the others."""
         if not self._link.configured:
             return CheckResult("up", "not configured: each process decides alone")
         if not self._listening:
             return CheckResult("degraded", "not subscribed: each process decides alone")
         return CheckResult("up")
 
-    # -- telling --
-    def _keys(self, breaker: str) -> tuple[str, str]:
-        return f"{self._prefix}:open:{breaker}", f"{self._prefix}:probe:{breaker}"
+    # --- publishing -------------------------------------------------------------------------------------------------
 
-    def _tell(self, breaker: str, until: float | None) -> None:
+    def _keys(self, breaker: str) -> tuple[str, str]:
+        tag = f"{{{self._prefix}:{breaker}}}"  # both in one slot of a cluster
+        return f"{tag}:open", f"{tag}:probe"
+
+    def _publish(self, breaker: str, until: float | None) -> None:
         with self._lock:
-            self._news[breaker] = until
+            self._unsent[breaker] = until
         loop = self._loop
         if loop is not None:
-            with suppress(RuntimeError):  # the loop has closed meanwhile
+            with suppress(RuntimeError):  # the loop has closed
                 loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
-        if self._loop is not None and self._sender is None and self._news and self._link.up:
+        if self._loop is not None and self._sender is None and self._unsent and self._link.up:
             with Deadline.detached():
                 self._sender = asyncio.ensure_future(self._send())
 
     async def _send(self) -> None:
         try:
-            with suppress(RedisError, PoolExhaustedError):  # kept, and told when Redis is back
+            with suppress(RedisError, PoolExhaustedError):  # kept, and published when Redis is back
                 await self._send_all()
         finally:
             self._sender = None
 
     async def _send_all(self) -> None:
-        while self._news:
+        while self._unsent:
             with self._lock:
-                breaker, until = next(iter(self._news.items()))
+                breaker, until = next(iter(self._unsent.items()))
             keys = self._keys(breaker)
             if until is None:
                 await _CLOSE(self._link, keys=keys, args=[self._channel, f"{self._me} 0 {breaker}"])
@@ -177,23 +206,24 @@ class SharedBreakers(Managed):
                 message = f"{self._me} {left} {breaker}"
                 await _OPEN(self._link, keys=keys, args=[left, self._channel, message])
             with self._lock:
-                if self._news.get(breaker, ...) == until:
-                    del self._news[breaker]
+                if self._unsent.get(breaker, ...) == until:
+                    del self._unsent[breaker]
 
     async def _after_an_outage(self) -> None:
-        """Openings are told for what is left of them. That something closed back then is no news any more."""
+        """Publish openings for what is left of them; a closing during the outage is out of date."""
         with self._lock:
-            for breaker in [each for each, until in self._news.items() if until is None]:
-                del self._news[breaker]
+            for breaker in [each for each, until in self._unsent.items() if until is None]:
+                del self._unsent[breaker]
         await self._send_all()
 
-    # -- hearing --
+    # --- receiving --------------------------------------------------------------------------------------------------
+
     async def _listen(self) -> None:
         while True:
             if self._link.up:
                 client = self._link.dedicated()
                 try:
-                    await self._hear(client)
+                    await self._receive(client)
                 except Exception:  # noqa: BLE001, S110 - whatever ends a subscription, the answer is another one
                     pass
                 finally:
@@ -201,47 +231,49 @@ class SharedBreakers(Managed):
                     await client.aclose()
             await self._clock.sleep(_PAUSE)
 
-    async def _hear(self, client: Redis) -> None:
-        """Until the connection is lost, or silent for two heartbeats."""
-        async with client.pubsub() as news:
+    async def _receive(self, client: Redis) -> None:
+        """Deliver messages until the connection is lost, or silent for two heartbeats."""
+        async with client.pubsub() as channel:
             async with asyncio.timeout(_HEARTBEAT):
-                await news.subscribe(self._channel)
-                await news.get_message(timeout=_HEARTBEAT)  # the confirmation: from here on nothing is missed
-            await self._ask_for_what_is_open()
+                await channel.subscribe(self._channel)
+                await channel.get_message(
+                    timeout=_HEARTBEAT
+                )  # the confirmation: from here on nothing is missed
+            await self._read_open()
             self._listening = True
             silent = 0
             while silent < 2:
-                message: Any = await news.get_message(timeout=_HEARTBEAT)
+                message: Any = await channel.get_message(timeout=_HEARTBEAT)
                 if message is None:
                     silent += 1
-                    await news.ping()
+                    await channel.ping()
                 else:
                     silent = 0
                     if message["type"] == "message":
-                        self._told(message["data"])
+                        self._deliver(message["data"])
 
-    async def _ask_for_what_is_open(self) -> None:
-        names = tuple(self._heard)
+    async def _read_open(self) -> None:
+        names = tuple(self._listeners)
 
-        async def ask(client: Redis) -> list[int]:
-            return [int(await client.pttl(self._keys(name)[0])) for name in names]
-
-        for name, left in zip(names, await self._link.run(ask), strict=True):
+        for name in names:
+            key = self._keys(name)[0]
+            left = await self._link.execute("PTTL", key, key=key)
             if left > 0:
-                self._say(name, left / 1000)
+                self._call(name, left / 1000)
 
-    def _told(self, data: bytes) -> None:
-        with suppress(ValueError):  # somebody else's message
-            who, left, breaker = data.decode().split(" ", 2)
-            if who != self._me:
-                self._say(breaker, int(left) / 1000)
+    def _deliver(self, data: bytes) -> None:
+        with suppress(ValueError):  # a message that is not ours
+            process, left, breaker = data.decode().split(" ", 2)
+            if process != self._me:
+                self._call(breaker, int(left) / 1000)
 
-    def _say(self, breaker: str, left: float) -> None:
-        for opened, closed in self._heard.get(breaker, ()):
+    def _call(self, breaker: str, left: float) -> None:
+        for opened, closed in self._listeners.get(breaker, ()):
             if left > 0:
                 opened(left)
             else:
                 closed()
 
     def __repr__(self) -> str:
-        return f"SharedBreakers({self._link.address!r}, breakers={sorted(self._heard)}, listening={self._listening})"
+        breakers = sorted(self._listeners)
+        return f"SharedBreakers({self._link.address!r}, breakers={breakers}, listening={self._listening})"

@@ -50,7 +50,7 @@ async def test_300_calls_on_10_connections_all_get_their_turn(redis_url: str) ->
 
 
 async def test_a_full_pool_is_no_outage(redis_url: str) -> None:
-    async with RedisLink(redis_url, max_connections=1, max_wait=0.05) as link:
+    async with RedisLink(redis_url, max_connections=1, queue_timeout=0.05) as link:
         blocker = asyncio.ensure_future(link.run(lambda client: client.blpop(["none"], timeout=1), timeout=5))
         await asyncio.sleep(0.05)
         with pytest.raises(PoolExhaustedError) as caught:

@@ -98,7 +98,7 @@ async def test_who_comes_later_learns_what_is_open(processes: list[Process], red
     late = Process(redis_url, open_for=60)
     async with long.link, long.shared:
         await long.fail()
-        await until(lambda: not long.shared._news)
+        await until(lambda: not long.shared._unsent)
         async with late.link, late.shared:
             await until(lambda: late.breaker.state == "open", 2)
 

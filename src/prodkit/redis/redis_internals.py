@@ -1,0 +1,56 @@
+"""The private attributes of redis-py that prodkit reads, in one place.
+
+Read from redis-py 8.1.0. ``tests/redis/test_redis_internals.py`` fails when a version moves one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+__all__ = ["close_now", "is_closing", "on_invalidation", "writer_of"]
+
+
+def close_now(connection: Any) -> None:
+    """Close `connection` without waiting; what is unsent is thrown away.
+
+    Args:
+        connection: a ``redis.asyncio.Connection``, connected or not.
+    """
+    if connection._writer is not None:
+        connection._writer.transport.abort()
+    connection._close()
+
+
+def writer_of(connection: Any) -> asyncio.StreamWriter:
+    """Return the stream below an open connection; redis-py only offers writing and waiting in one step.
+
+    Args:
+        connection: a connected ``redis.asyncio.Connection``.
+    """
+    writer: asyncio.StreamWriter = connection._writer
+    return writer
+
+
+def is_closing(connection: Any) -> bool:
+    """Return True when the socket of `connection` was lost while it was idle.
+
+    redis-py notices an orderly end of file; a reset (a crashed server, a firewall) it would find only on the first
+    write, and the command written would be lost.
+
+    Args:
+        connection: a ``redis.asyncio.Connection``, connected or not.
+    """
+    writer = connection._writer
+    return writer is not None and writer.is_closing()
+
+
+def on_invalidation(connection: Any, handler: Callable[[list[Any]], Awaitable[None]]) -> None:
+    """Call `handler` with each invalidation message of a tracking connection.
+
+    Args:
+        connection: a connected ``redis.asyncio.Connection``.
+        handler: a coroutine function that takes the message.
+    """
+    connection._parser.set_invalidation_push_handler(handler)
