@@ -11,11 +11,13 @@ from advisory.services import services
 from advisory.store.users import User
 from prodkit import web
 from prodkit.sessions import Session
+from prodkit.sessions.session import digest
 
 __all__ = [
     "SignInNeeded",
     "client_address",
     "current_user",
+    "handle_of",
     "log_in",
     "redirect",
     "safe_next",
@@ -40,6 +42,11 @@ def log_in(request: Request, user: User) -> None:
     session = session_of(request)
     session.login(str(user.id))
     session["name"] = user.name
+
+
+def handle_of(session: Session) -> str:
+    """The handle under which the list of sessions names this one."""
+    return "" if session.id is None else digest(session.id).hex()
 
 
 async def current_user(request: Request) -> User | None:

@@ -103,14 +103,22 @@ class Runs:
             )
         return run_from(row, seats)
 
-    async def history(self, owner_id: int, *, deleted: bool = False, limit: int = HISTORY_PAGE) -> list[Run]:
-        """Newest first, without seats."""
+    async def history(
+        self, owner_id: int, *, deleted: bool = False, limit: int = HISTORY_PAGE, words: str = ""
+    ) -> list[Run]:
+        """Newest first, without seats; with `words`, those whose question, synthesis or opinions contain them all."""
         where = "is not null" if deleted else "is null"
+        patterns = [f"%{_like(word)}%" for word in words.split()[:8]]
         rows = await self._db.fetch(
-            f"select {_RUN} from runs where owner_id = $1 and deleted_at {where}"  # noqa: S608
-            " order by created_at desc limit $2",
+            f"""select {_RUN} from runs where owner_id = $1 and deleted_at {where} and not exists (
+                    select from unnest($3::text[]) as pattern
+                    where not (question || ' ' || synthesis || ' ' || coalesce((
+                        select string_agg(seats.name || ' ' || seats.text, ' ') from seats
+                        where seats.run_id = runs.id), '')) ilike pattern)
+                order by created_at desc limit $2""",  # noqa: S608
             owner_id,
             limit,
+            patterns,
         )
         return [run_from(row) for row in rows]
 
@@ -178,6 +186,11 @@ class Runs:
             owner_id,
         )
         return done == "UPDATE 1"
+
+
+def _like(word: str) -> str:
+    """The word as it is, for LIKE."""
+    return word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_").replace("\x00", "")
 
 
 def _system(expert: Expert) -> str:
