@@ -61,8 +61,8 @@ def replay(
 ) -> None:
     """Print goodput, amplification and recovery of a configuration under a fault trace, in virtual time.
 
-    Without --stack and --policies it is the recommended pipeline: retry on a budget, breaker, gate, adaptive limit,
-    timeout.
+    Without --stack and --policies it is the recommended pipeline: retry on a budget, breaker, gate, adaptive limit and
+    attempt timeout.
     """
     try:
         phases = _trace(trace, name)
