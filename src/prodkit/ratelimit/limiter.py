@@ -233,6 +233,8 @@ class RateLimiter:
             grants,
         )
         self._sweep_later(local)
+        if self._merging is not None and self._link is not None and self._link.up:
+            self._merging.add(local)
         if decision.allowed and self._runtime.events.listened(RateLimitUnchecked):
             for limit in free:
                 self._runtime.events.emit(RateLimitUnchecked(limit=limit.name))
