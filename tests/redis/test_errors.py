@@ -10,10 +10,22 @@ from prodkit.redis.errors import classify, describe
     ("text", "fault"),
     [
         ("OOM command not allowed when used memory > 'maxmemory'.", "refused"),
-        ("Error running script (call to f_8d1): @user_script:37: @user_script: 37: -OOM command not allowed", "refused"),
-        ("Error running script (call to f_8d1): @user_script:3: @user_script: 3: -READONLY You can't write", "outage"),
-        ("Error running script (call to f_8d1): @user_script:3: @user_script: 3: -NOREPLICAS Not enough", "refused"),
-        ("Error running script (call to f_8d1): @user_script:3: @user_script: 3: -MISCONF Redis is", "refused"),
+        (
+            "Error running script (call to f_8d1): @user_script:37: @user_script: 37: -OOM command not allowed",
+            "refused",
+        ),
+        (
+            "Error running script (call to f_8d1): @user_script:3: @user_script: 3: -READONLY You can't write",
+            "outage",
+        ),
+        (
+            "Error running script (call to f_8d1): @user_script:3: @user_script: 3: -NOREPLICAS Not enough",
+            "refused",
+        ),
+        (
+            "Error running script (call to f_8d1): @user_script:3: @user_script: 3: -MISCONF Redis is",
+            "refused",
+        ),
         ("MISCONF Redis is configured to save RDB snapshots", "refused"),
         ("LOADING Redis is loading the dataset in memory", "outage"),
         ("BUSY Redis is busy running a script", "outage"),

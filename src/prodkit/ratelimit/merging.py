@@ -21,9 +21,10 @@ from prodkit.core.runtime import Runtime
 from prodkit.errors import PoolExhaustedError, RedisError
 from prodkit.ratelimit import redis_store
 from prodkit.ratelimit.algorithms import AT, COUNT, STAMP, Entry
+from prodkit.ratelimit.decision import Grant
 from prodkit.ratelimit.events import RateLimitCaughtUp
 from prodkit.ratelimit.limit import Key, Limit
-from prodkit.ratelimit.memory_store import Ask, Grant, MemoryStore
+from prodkit.ratelimit.memory_store import Ask, MemoryStore
 from prodkit.redis.link import RedisLink
 
 __all__ = ["Merging"]
@@ -116,7 +117,9 @@ class Merging:
             before = self._pending.get((limit.series, key))
             if before is None:
                 self._pending[limit.series, key] = _Pending(limit, key, False, False)
-        if len(self._pending) > self._purge_at:  # for as long as Redis refuses: drop those whose window is over
+        if (
+            len(self._pending) > self._purge_at
+        ):  # for as long as Redis refuses: drop those whose window is over
             for name, each in tuple(self._pending.items()):
                 if not each.reset and not self._memory.entries(each.limit, each.key, every=each.every):
                     del self._pending[name]

@@ -169,7 +169,9 @@ class RedisLink(Managed):
         key: str | bytes | None = None,
         timeout: float | None = None,
     ) -> list[Any]:
-        """Send several commands together; return their replies in order, with the errors of commands that are wrong among them.
+        """Send several commands together; return their replies in order.
+
+        The error of a command that is wrong is returned in its place.
 
         Args:
             commands: each a command with its arguments; on a cluster all of one slot.

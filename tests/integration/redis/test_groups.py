@@ -49,7 +49,9 @@ async def test_the_cache_means_the_same(cluster: RedisCluster) -> None:
         here, there = (Cache(each, namespace="t", max_staleness=0) for each in (link, other))
         for number in range(60):
             await here.set(f"k:{number}", number, ttl=60, tags=[f"t:{number % 2}"])
-        assert await there.get_many([f"k:{number}" for number in range(60)]) == {f"k:{n}": n for n in range(60)}
+        assert await there.get_many([f"k:{number}" for number in range(60)]) == {
+            f"k:{n}": n for n in range(60)
+        }
         assert await asyncio.gather(*(there.get(f"k:{number}") for number in range(60))) == list(range(60))
         await here.invalidate_tags("t:0")
         assert len(await there.get_many([f"k:{number}" for number in range(60)])) == 30

