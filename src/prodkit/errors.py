@@ -162,7 +162,13 @@ class InvalidError(ProdkitError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EnvProblem:
-    """One thing wrong with the environment: which variable, which rule, what to do. Never the value."""
+    """One thing wrong with the environment. Never the value.
+
+    Args:
+        variable: the name in the environment, prefix included.
+        rule: a stable code, such as ``missing`` or ``too_short``.
+        hint: one sentence: what is wrong and what to do.
+    """
 
     variable: str
     rule: str

@@ -150,7 +150,7 @@ def test_problems_are_told_in_portuguese() -> None:
         env.EnvError, match=r"(?s)O ambiente tem 2 problemas:.*PORT deve ser um número inteiro"
     ):
         Shop.load({**GOOD, "PORT": "x", "DEBUG": "fasle"}, language="pt-BR")
-    with pytest.raises(ValueError, match="language is one of en, pt-BR"):
+    with pytest.raises(ValueError, match="language must be one of 'en', 'pt-BR'"):
         Shop.load(GOOD, language="fr")  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ The rules are tuned so that what the usual generators print is not refused (``se
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections import Counter
@@ -31,10 +32,12 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 
-_ROWS = "`1234567890-= qwertyuiop[] asdfghjkl;' zxcvbnm,./"
-_NEIGHBOURS = frozenset(a + b for row in _ROWS.split() for a, b in pairwise(row)) | frozenset(
-    b + a for row in _ROWS.split() for a, b in pairwise(row)
-)
+_ROWS = ["1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./"]
+_BESIDE = {a + b for row in _ROWS for a, b in pairwise(row)}
+_ABOVE = {a + b for upper, lower in pairwise(_ROWS) for a, b in zip(upper, lower, strict=False)}
+_SLANTED = {b + a for upper, lower in pairwise(_ROWS) for a, b in zip(upper[1:], lower, strict=False)}
+_NEIGHBOURS = frozenset(pair for each in _BESIDE for pair in (each, each[::-1]))
+_AROUND = _NEIGHBOURS | {pair for each in _ABOVE | _SLANTED for pair in (each, each[::-1])}
 
 _MIN_BITS = 72.0  # token_hex(16) measured over 10 million draws stays above 84
 
@@ -61,9 +64,30 @@ def weakness(text: str, min_length: int) -> str | None:
         return "placeholder"
     if len(stripped) < min_length:
         return "too_short"
-    if min_length >= 16 and _predictable(stripped):
+    if min_length >= 16 and (_predictable(stripped) or _encoded(stripped)):
         return "low_entropy"
     return None
+
+
+def _encoded(text: str) -> bool:
+    """Return True when `text` is base64 or hex of a guessable text, such as ``changeme`` four times."""
+    for decode in (_base64, bytes.fromhex):
+        try:
+            inner = decode(text).decode("ascii")
+        except ValueError:  # not that encoding, or random bytes
+            continue
+        if len(inner) >= 8 and inner.isprintable():
+            return True  # random bytes are printable once in 10**9 for 24 of them
+        if len(set(inner)) <= 4:
+            return True
+    return False
+
+
+def _base64(text: str) -> bytes:
+    if len(text) % 4 == 1:
+        raise ValueError
+    standard = text.rstrip("=").replace("-", "+").replace("_", "/")
+    return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
 
 
 def _periodic(text: str, test: object = None) -> bool:
@@ -76,16 +100,43 @@ def _periodic(text: str, test: object = None) -> bool:
 
 def _predictable(text: str) -> bool:
     folded = text.lower()
-    if _periodic(folded) or _bits(text) < _MIN_BITS:
+    if _periodic(folded) or _nearly_periodic(folded) or _bits(text) < _MIN_BITS:
         return True
+    if sum(map(str.isalpha, text.split())) >= 3:
+        return True
+    letters = sum(map(str.isalnum, text))
+    if _spoken(text) * 100 >= letters * 90:
+        return True  # a phrase: correct-horse-battery-staple
     classes = sum(any(map(test, text)) for test in (str.isdigit, str.islower, str.isupper))
     if classes < 2:
         return True  # only small letters, or only digits: no generator in use prints that
     steps = sum(abs(ord(b) - ord(a)) <= 1 or a + b in _NEIGHBOURS for a, b in pairwise(folded))
-    if steps * 2 >= len(text):
+    if steps * 5 >= 3 * len(text):
         return True  # abcdef…, 123456…, qwerty…
+    if sum(a + b in _AROUND for a, b in pairwise(folded)) * 4 >= 3 * len(text):
+        return True  # 1q2w3e…
     left = re.sub(r"[\W_]", "", _WORDS.sub("", folded))
     return _bits(left) < _MIN_BITS * 0.6
+
+
+def _nearly_periodic(text: str) -> bool:
+    """Return True when a piece of at most two thirds repeats with two exceptions: ``cafebabecafebabe…7``."""
+    size = len(text)
+    return any(
+        sum(a != b for a, b in zip(text, text[period:], strict=False)) <= 2
+        for period in range(1, size * 2 // 3)
+    )
+
+
+_RUNS = re.compile(r"[A-Z][a-z]{2,}|[a-z]{4,}|[A-Z]{5,}")
+_VOWELS = frozenset("aeiouyAEIOUY")
+
+
+def _spoken(text: str) -> int:
+    """Characters in runs of letters of one case with a vowel: nearly all of a phrase, few of a random value."""
+    return sum(
+        len(run) for run in _RUNS.findall(text) if sum(char in _VOWELS for char in run) * 5 >= len(run)
+    )
 
 
 def _bits(text: str) -> float:

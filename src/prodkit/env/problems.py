@@ -45,10 +45,10 @@ _LENGTHS = {"min_length": ">=", "max_length": "<="}
 
 
 class Problems:
-    """Collects what is wrong, once per variable and rule, in the order of the fields."""
+    """Collect what is wrong, once per variable and rule, in the order of the fields."""
 
     def __init__(self, language: Language) -> None:
-        self._language: Language = language
+        self.language: Language = language
         self._found: dict[tuple[str, str], EnvProblem] = {}
         self.spoilt: set[str] = set()
         """Variables that are known to be wrong: pydantic's complaint about them would say it twice."""
@@ -58,9 +58,9 @@ class Problems:
 
     def add(self, variable: str, rule: str, *, item: str = "", **facts: object) -> None:
         """Adds a problem of `variable`; `facts` fill the hint and never hold a value."""
-        text = hint(rule, self._language, **facts)
+        text = hint(rule, self.language, **facts)
         if item:
-            text = hint("item", self._language, item=item, rest=text)
+            text = hint("item", self.language, item=item, rest=text)
         self._found.setdefault((variable, rule), EnvProblem(variable, rule, text))
 
     def add_validation(
@@ -69,12 +69,16 @@ class Problems:
         names: Mapping[str, str],
         values: Collection[str],
         hidden: Collection[str],
+        nested: str = "",
     ) -> None:
         """Adds what pydantic found; `names` maps its first location to the variable, `values` stay unsaid."""
         for error in errors:
             location: tuple[Any, ...] = error["loc"]
             head = str(location[0]) if location else ""
             variable = names.get(head, head) or "-"
+            inside = [str(part).upper() for part in location[1:] if isinstance(part, str)]
+            if nested and inside:
+                variable = nested.join((variable, *inside))
             if variable in self.spoilt:
                 continue
             context = dict(error.get("ctx") or {})
@@ -91,7 +95,7 @@ class Problems:
     def error(self) -> EnvError:
         """The one error that holds them all."""
         found = tuple(self._found.values())
-        lines = [headline(len(found), self._language)]
+        lines = [headline(len(found), self.language)]
         lines += [f"  {problem.variable} {problem.hint}" for problem in found]
         return EnvError("\n".join(lines), problems=found)
 

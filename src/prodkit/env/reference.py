@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic_core import PydanticUndefined
 
-from prodkit.env.fields import Hidden, Quality
+from prodkit.core.secrets import MASK, Hidden
+from prodkit.env.fields import Quality
 from prodkit.env.problems import Problems
-from prodkit.env.settings import Settings, _is_hidden
+from prodkit.env.settings import Settings, _is_hidden, _sounds_secret
 from prodkit.env.source import Source
 from prodkit.env.texts import Language
 
@@ -47,13 +48,14 @@ def variables(settings: type[Settings]) -> tuple[Variable, ...]:
     found = []
     for key, field in settings.model_fields.items():
         hidden = _is_hidden(field.annotation)
+        veiled = _sounds_secret(key) and isinstance(field.default, str) and field.default != ""
         lengths = [each.min_length for each in field.metadata if isinstance(each, Quality)]
         found.append(
             Variable(
                 name=source.variables(field, key)[0],
                 kind=_kind(field.annotation),
                 required=field.is_required(),
-                default="" if field.is_required() else _shown(field.default),
+                default="" if field.is_required() else MASK if veiled else _shown(field.default),
                 secret=hidden,
                 description=field.description or "",
                 min_length=lengths[0] if lengths else None,

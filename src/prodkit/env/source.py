@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import re
 import typing
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -14,14 +14,10 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from prodkit.env.problems import Problems
 
-__all__ = ["Source", "read_dotenv", "read_files", "typos"]
+__all__ = ["Source", "read_dotenv", "read_files"]
 
 _LISTS = (list, tuple, set, frozenset)
 _MAX_SECRET_FILE = 1 << 20
-# Names that other programs own, however close they come to one of ours.
-_FOREIGN = re.compile(
-    r"\A(?:PG[A-Z]+|LC_\w+|PYTHON\w+|npm_\w+|XDG_\w+|SSH_\w+|GIT_\w+|[A-Z]+_(?:PORT|SERVICE)_\w+)\Z"
-)
 
 
 class Source(EnvSettingsSource):
@@ -40,12 +36,30 @@ class Source(EnvSettingsSource):
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return {name.lower(): value for name, value in self._values.items()}
 
+    def fill(self, values: Mapping[str, str]) -> None:
+        """Read from `values` from now on. One source serves for the names and for the values."""
+        self._values = values
+        self.env_vars = self._load_env_vars()
+
     def variables(self, field: FieldInfo, name: str) -> list[str]:
-        """The names under which `field` is looked up, the preferred one first."""
+        """Return the names under which `field` is looked up, the preferred one first."""
         return [found.upper() for _, found, _ in self._extract_field_info(field, name)]
 
+    def nested(self, model: type[Any] | None = None, begin: str = "") -> list[str]:
+        """Return the names of fields inside nested models, such as ``DB__PASSWORD``."""
+        if not self.env_nested_delimiter:
+            return []
+        found: list[str] = []
+        for name, field in (model or self.settings_cls).model_fields.items():
+            full = f"{begin}{name}" if model else self.variables(field, name)[0]
+            if model:
+                found.append(full.upper())
+            for inner in _models(field.annotation):
+                found += self.nested(inner, f"{full}{self.env_nested_delimiter}")
+        return found
+
     def keys(self, field: FieldInfo, name: str) -> list[str]:
-        """The names by which pydantic's errors call `field`."""
+        """Return the names by which pydantic's errors call `field`."""
         return [name, *(key for key, _, _ in self._extract_field_info(field, name))]
 
     def prepare_field_value(
@@ -65,6 +79,12 @@ class Source(EnvSettingsSource):
         return super().decode_complex_value(field_name, field, value)
 
 
+def _models(annotation: Any) -> list[type[Any]]:
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models(part)]
+
+
 def _is_list(annotation: Any) -> bool:
     origin = typing.get_origin(annotation) or annotation
     if origin in _LISTS:
@@ -74,11 +94,13 @@ def _is_list(annotation: Any) -> bool:
     )
 
 
-def read_dotenv(paths: Iterable[str | os.PathLike[str]], problems: Problems) -> dict[str, str]:
-    """The variables of .env files, later files first; a file that is not there is an empty one.
+def read_dotenv(
+    paths: Iterable[str | os.PathLike[str]], problems: Problems, origins: dict[str, str]
+) -> dict[str, str]:
+    """Return the variables of .env files, later files first; a missing file counts as empty.
 
     Values are literal: nothing is expanded. A line that cannot be read and a name given twice are problems,
-    where other readers drop the one and let the other win silently.
+    where other readers drop the one and let the other win silently. `origins` gets file and line of each variable.
     """
     from dotenv.parser import parse_stream
 
@@ -92,7 +114,7 @@ def read_dotenv(paths: Iterable[str | os.PathLike[str]], problems: Problems) -> 
             problems.add(path.name, "dotenv_unreadable", reason=_reason(error))
             continue
         seen: set[str] = set()
-        for binding in parse_stream(iter_lines(text)):
+        for binding in parse_stream(io.StringIO(text)):
             line = binding.original.line
             if binding.error or (binding.key and binding.value is None):
                 problems.add(path.name, "dotenv_line", line=line)
@@ -101,18 +123,14 @@ def read_dotenv(paths: Iterable[str | os.PathLike[str]], problems: Problems) -> 
                     problems.add(path.name, "dotenv_duplicate", line=line, name=binding.key)
                 seen.add(binding.key)
                 values[binding.key] = binding.value
+                origins[binding.key.upper()] = f"{path.name}:{line}"
     return values
 
 
-def iter_lines(text: str) -> typing.IO[str]:
-    """`text` as the stream that the parser reads."""
-    import io
-
-    return io.StringIO(text)
-
-
-def read_files(values: dict[str, str], known: Collection[str], problems: Problems) -> None:
-    """Puts the content of the file that ``NAME_FILE`` names under ``NAME``, without its last line break."""
+def read_files(
+    values: dict[str, str], known: Collection[str], problems: Problems, origins: dict[str, str]
+) -> None:
+    """Put the content of the file that ``NAME_FILE`` names under ``NAME``, without its last line break."""
     for name in known:
         pointer = f"{name}_FILE"
         if pointer in known or not values.get(pointer):
@@ -123,6 +141,7 @@ def read_files(values: dict[str, str], known: Collection[str], problems: Problem
             continue
         try:
             values[name] = _read_secret_file(Path(values[pointer]))
+            origins[name] = pointer
         except (OSError, ValueError) as error:
             problems.add(pointer, "file_unreadable", reason=_reason(error))
             problems.spoilt.add(name)
@@ -147,60 +166,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return "not a file" if isinstance(error, IsADirectoryError) else "unusable"
-
-
-def typos(
-    names: Iterable[str], known: Collection[str], set_names: Collection[str], prefix: str, nested: str
-) -> Iterable[tuple[str, str | None]]:
-    """Names that look like ours and are not, each with the known name that was probably meant.
-
-    Without a prefix only near misses of a name that is *not* set count: the rest belongs to other programs.
-    """
-    pointers = {f"{name}_FILE" for name in known}
-    for name in names:
-        upper = name.upper()
-        if upper in known or upper in pointers or _FOREIGN.match(upper):
-            continue
-        if nested and any(upper.startswith(f"{each}{nested}".upper()) for each in known):
-            continue
-        ours = bool(prefix) and upper.startswith(prefix.upper())
-        meant = _nearest(upper, [each for each in (*known, *pointers) if ours or each not in set_names])
-        if meant is not None or ours:
-            yield name, meant
-
-
-def _nearest(name: str, known: Collection[str]) -> str | None:
-    best: tuple[int, str] | None = None
-    letters = set(name)
-    for each in known:
-        allowed = 2 if min(len(each), len(name)) >= 8 else 1 if min(len(each), len(name)) >= 5 else 0
-        if abs(len(each) - len(name)) > allowed or len(letters.symmetric_difference(each)) > 2 * allowed:
-            continue  # an edit changes at most two letters of the alphabet in use
-        distance = _distance(name, each, allowed)
-        if distance <= allowed and _same_words(name, each) and (best is None or (distance, each) < best):
-            best = distance, each
-    return best[1] if best else None
-
-
-def _same_words(a: str, b: str) -> bool:
-    """Return True when no word became another one: REDIS_PORT is no misspelt REDIS_HOST, two letters apart."""
-    left, right = a.split("_"), b.split("_")
-    if len(left) != len(right):
-        return True
-    return all(2 * _distance(x, y, 2) < max(len(x), len(y), 1) for x, y in zip(left, right, strict=True))
-
-
-def _distance(a: str, b: str, limit: int) -> int:
-    """Edits between two names, a swap of neighbours counting as one; more than `limit` is `limit` + 1."""
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, left in enumerate(a, 1):
-        last, before, row = before, row, [i]
-        for j, right in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (left != right))
-            if i > 1 and j > 1 and left == b[j - 2] and a[i - 2] == right:
-                cost = min(cost, last[j - 2] + 1)
-            row.append(cost)
-        if min(row) > limit:
-            return limit + 1
-    return row[-1]

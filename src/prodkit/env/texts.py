@@ -90,6 +90,32 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "tem sslmode desconhecido: disable, allow, prefer, require, verify-ca ou verify-full",
     ),
     "url_redis_database": ("has a database that is no number", "tem um banco que não é um número"),
+    "group": (
+        "is required because {other} is set; set both or neither",
+        "é obrigatória porque {other} foi definida; defina as duas ou nenhuma",
+    ),
+    "equal_secrets": (
+        "has the same value as {other}; use a different secret for each purpose",
+        "tem o mesmo valor que {other}; use um segredo diferente para cada fim",
+    ),
+    "production_localhost": (
+        "points to this machine, which is not allowed in production",
+        "aponta para esta própria máquina, o que não é permitido em produção",
+    ),
+    "production_debug": ("must be off in production", "deve ficar desligada em produção"),
+    "production_wildcard": (
+        "allows everybody (*); list the origins or hosts of production",
+        "permite qualquer um (*); liste as origens ou os servidores de produção",
+    ),
+    "production_https": ("must use https:// in production", "deve usar https:// em produção"),
+    "cleaned_quotes": (
+        "stood in quotes, which were removed (docker --env-file keeps them)",
+        "estava entre aspas, que foram removidas (docker --env-file as mantém)",
+    ),
+    "cleaned_blanks": (
+        "had blanks or line breaks around it, which were removed",
+        "tinha espaços ou quebras de linha em volta, que foram removidos",
+    ),
     "invalid": ("is not valid", "não é válida"),
     "custom": ("{message}", "{message}"),
     "item": ("item {item} {rest}", "o item {item} {rest}"),
