@@ -44,11 +44,6 @@ def attempt(client: int, upstream: Upstream) -> Call:
 # --- prodkit, one configuration for the whole trace -----------------------------------------------------------------
 
 
-def countable(error: Exception) -> bool:
-    """What says that the upstream is ill: being throttled does not."""
-    return getattr(error, "status", None) != 429
-
-
 def overloaded(error: BaseException) -> bool:
     return isinstance(error, TimeoutError) or getattr(error, "status", None) == 503
 
@@ -68,7 +63,6 @@ def prodkit_stack(client: int, upstream: Upstream, *, without: tuple[str, ...] =
             open_growth=2,
             max_open_for=1.5,
             open_jitter=0.3,
-            on=countable,
             runtime=runtime,
         ),
         "gate": RetryAfterGate("upstream", runtime=runtime),

@@ -60,7 +60,7 @@ with TestClient(app, base_url="https://kit.example") as browser:
     print("signed in:", browser.get("/me").json())
 
     forged = browser.post("/logout", headers={"origin": "https://attacker.example"})
-    print("a foreign page:", forged.status_code, forged.json()["reason"])
+    print("a foreign page:", forged.status_code, forged.json()["title"])
 
     browser.post("/logout", headers={"x-csrf-token": browser.get("/form").text})
     replay = browser.get("/me", headers={"cookie": f"__Host-session={stolen}"})

@@ -1,4 +1,4 @@
-"""A piece of work tells what it has done; a browser that loses its connection misses nothing."""
+"""Publish the progress of a piece of work; a browser that loses its connection misses nothing."""
 
 import asyncio
 import random

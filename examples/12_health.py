@@ -1,4 +1,4 @@
-"""One report over all parts: asked a thousand times, it looks once; a part that hangs holds nobody up."""
+"""One health report over all parts: a thousand requests run each check once, and a hung part delays no report."""
 
 import asyncio
 import time

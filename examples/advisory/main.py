@@ -28,7 +28,7 @@ def create_app(services: Services) -> FastAPI:
     """The ASGI app around `services`, which it starts and closes."""
     app = FastAPI(title="O Conselho", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_middleware(BodyLimit)
-    problems = web.Problems(html=problem_page, runtime=services.runtime)
+    problems = web.Problems(html=problem_page, language="pt-BR", runtime=services.runtime)
     web.install(
         app,
         sessions=services.sessions,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ async def test_a_thousand_probes_look_once_per_ttl() -> None:
 @virtual_time
 async def test_a_hung_part_is_down_after_its_timeout_and_nobody_queues_behind_it() -> None:
     part = Part("db")
-    health = Health(part, Part("other"), timeout=2, ttl=1, patience=0.05)
+    health = Health(part, Part("other"), timeout=2, ttl=1, max_wait=0.05)
     assert (await health.report()).status == "up"
     part.takes = 3600
     loop = asyncio.get_running_loop()
@@ -102,9 +103,9 @@ async def test_a_thousand_concurrent_probes_of_a_hung_part_wait_for_nobody() -> 
 
 @virtual_time
 async def test_a_part_that_was_never_seen_is_waited_for() -> None:
-    report = await Health(Part("slow", takes=1.0), timeout=2, patience=0.05).report()
+    report = await Health(Part("slow", takes=0.5), timeout=2, max_wait=0.05).report()
     assert report.status == "up"
-    report = await Health(Part("hung", takes=60), timeout=2, patience=0.05).report()
+    report = await Health(Part("hung", takes=60), timeout=2, max_wait=0.05).report()
     assert report.status == "down"
 
 
@@ -200,5 +201,75 @@ def test_one_health_serves_loop_after_loop() -> None:
 
 
 def test_bad_arguments_are_all_told_at_once() -> None:
-    with pytest.raises(ValueError, match=r"timeout must be positive.*no name.*two parts are called 'a'"):
+    with pytest.raises(ValueError, match=r"timeout must be a number.*no name.*two parts are called 'a'"):
         Health(Part("a"), Part("a"), object(), timeout=0)  # type: ignore[arg-type]
+
+
+@virtual_time
+@pytest.mark.parametrize("garbage", ["up", {"status": "up"}, 7, None, object(), CheckResult("fine")])  # type: ignore[arg-type]
+async def test_garbage_of_a_check_is_that_checks_down(garbage: object) -> None:
+    class Odd:
+        name = "odd"
+
+        async def check(self) -> Any:
+            return garbage
+
+    report = await Health(Part("good"), Odd()).report()
+    assert {name: check.status for name, check in report.checks.items()} == {"good": "up", "odd": "down"}
+    assert report.private()["checks"]["odd"]["reason"].startswith("the check returned")
+    report.health_json(private=True)
+
+
+@virtual_time
+async def test_a_base_exception_and_a_cancel_of_a_library_are_that_checks_down() -> None:
+    class Harsh(BaseException):
+        pass
+
+    class Odd:
+        def __init__(self, name: str, error: BaseException) -> None:
+            self.name = name
+            self.error = error
+
+        async def check(self) -> CheckResult:
+            raise self.error
+
+    health = Health(Odd("a", Harsh("secret")), Odd("b", asyncio.CancelledError()), Odd("c", GeneratorExit()))
+    report = await health.report()
+    assert [check.status for check in report.checks.values()] == ["down"] * 3
+    assert "secret" not in str(report.private())
+    assert report.checks["b"].result.reason == "the check was cancelled"
+
+
+@virtual_time
+async def test_a_check_that_hangs_from_the_start_delays_no_probe_beyond_a_second() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    health = Health(Part("hung", takes=60))
+    assert not await health.started()
+    assert loop.time() - began <= 0.5
+    assert (await health.report()).status == "down"
+    assert loop.time() - began < 1.5
+
+
+@virtual_time
+async def test_started_stays_true() -> None:
+    part = Part("db")
+    health = Health(part, ttl=1)
+    part.status = "down"
+    assert not await health.started()
+    await asyncio.sleep(2)
+    part.status = "degraded"
+    assert await health.started()
+    part.status = "down"
+    await asyncio.sleep(2)
+    assert await health.started()
+
+
+@virtual_time
+async def test_the_neutral_format() -> None:
+    part = Part("db")
+    part.status = "degraded"
+    report = await Health(part).report()
+    assert report.health_json() == {"status": "warn", "checks": {"db": [{"status": "warn"}]}}
+    details = report.health_json(private=True)["checks"]
+    assert details["db:responseTime"][0]["observedUnit"] == "s"

@@ -109,6 +109,13 @@ def test_nonsense_is_refused_together_with_the_values_seen() -> None:
         Prices(hedge=math.inf)
     with pytest.raises(ValueError, match="capacity must"):
         RetryBudget(capacity=math.inf)
+    for wrong, named in (
+        ({"prices": 3}, "prices must"),
+        ({"cost": 3}, "cost must"),
+        ({"classify": 3}, "classify must"),
+    ):
+        with pytest.raises(TypeError, match=named):
+            RetryBudget(**wrong)  # type: ignore[arg-type]
     RetryBudget(0, floor=0, capacity=0.5)
     RetryBudget(10)
     Prices(error=0)

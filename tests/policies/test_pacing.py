@@ -69,6 +69,22 @@ def test_it_climbs_back_flat_around_the_refused_rate_and_steep_away_from_it() ->
     assert pace.rate is None
 
 
+def test_while_others_queue_it_at_most_doubles_and_is_not_free() -> None:
+    pace = asked(10)
+    pace.throttled(2.0, 1.0)
+    assert pace.rate == 5
+    pace.succeeded(30.0, waiting=1)
+    assert pace.rate == 10
+    pace.succeeded(30.0, waiting=1)
+    assert pace.rate == 20
+    for _ in range(9):
+        pace.succeeded(60.0, waiting=1)
+    assert pace.rate is not None
+    assert pace.rate > 1000
+    pace.succeeded(60.0)
+    assert pace.rate is None
+
+
 def test_a_quota_that_shrank_is_aimed_at_from_below() -> None:
     pace = asked(10)
     pace.throttled(2.0, 1.0)

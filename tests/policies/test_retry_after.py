@@ -18,6 +18,10 @@ NOW = datetime(2026, 11, 24, 17, 0, 0, tzinfo=UTC)
         ("30", 30.0),
         ("1.5", 1.5),
         ("1e2", 100.0),
+        ("1E2", 100.0),
+        ("٣", None),
+        (float("inf"), None),
+        (float("nan"), None),
         ("Tue, 24 Nov 2026 17:00:30 GMT", 30.0),
         ("Tue, 24 Nov 2026 17:00:30 -0000", 30.0),
         ("Tue, 24 Nov 2026 17:00:30", 30.0),
@@ -72,4 +76,9 @@ def test_an_error_carries_it_itself_in_its_response_or_in_its_headers() -> None:
     assert retry_after_of(Answered(headers=message), NOW) == 9  # as urllib.error.HTTPError has them
     assert retry_after_of(Answered(retry_after="soon", headers=message), NOW) is None
     assert hint_of(Answered(headers=message)) == "9"
+    assert hint_of(Answered(retry_after=0)) == 0
+    assert (
+        hint_of(Answered(response=SimpleNamespace(headers={"retry-after-ms": "5", "retry-after": "6"})))
+        == "5"
+    )
     assert hint_of(ValueError()) is None

@@ -197,6 +197,82 @@ async def test_what_cannot_be_sent_is_refused_before_it_is_kept(
     assert (await channel.publish("t", "fine")).id == 1
 
 
+@virtual_time
+async def test_a_gap_gives_resync_and_then_the_terminal_event() -> None:
+    channel = Channel(keep=5)
+    for number in range(20):
+        await channel.publish("t", "step", number)
+    await channel.publish("t", "done", "all")
+    expected = [Progress(20, "resync", None), Progress(21, "done", "all")]
+    assert [event async for event in channel.subscribe("t", after=0, until={"done"})] == expected
+    # Cut off between the two, the browser comes back with the id of resync.
+    assert [event async for event in channel.subscribe("t", after=20, until="done")] == expected[1:]
+    # Events after the end push it out of the ring, not out of the topic.
+    for number in range(20):
+        await channel.publish("t", "stray", number)
+    assert [event async for event in channel.subscribe("t", after=0, until={"done"})] == expected
+
+
+@virtual_time
+async def test_a_reader_that_has_the_terminal_event_is_not_kept_waiting() -> None:
+    channel = Channel()
+    await channel.publish("t", "step")
+    await channel.publish("t", "done")
+    assert [event async for event in channel.subscribe("t", after=2, until={"done"})] == []
+    assert [event.id async for event in channel.subscribe("t", after=None, until={"done"})] == [2]
+    assert [event.id async for event in channel.subscribe("t", after=99, until={"done"})] == [1, 2]
+    resumed = channel.subscribe("t", after=2, until={"done", "failed"})
+    await channel.publish("t", "step")
+    await channel.publish("t", "failed")
+    assert [event.id async for event in resumed] == [3, 4]
+
+
+@virtual_time
+async def test_the_end_of_a_source_of_ones_own_is_found_in_its_newest_row() -> None:
+    class Rows:
+        rows = [Progress(n, "step", None) for n in range(40, 50)] + [Progress(50, "done", None)]
+
+        async def read(self, topic: str, after: int, limit: int) -> Page:
+            return Page(tuple(r for r in self.rows if r.id > after)[:limit], 50)
+
+    channel = Channel(log=Rows())
+    names = [event.name async for event in channel.subscribe("run", after=3, until={"done"})]
+    assert names == ["resync", "done"]
+    assert [event async for event in channel.subscribe("run", after=50, until={"done"})] == []
+
+
+@virtual_time
+async def test_a_thousand_readers_of_every_kind_get_the_end() -> None:
+    dice = random.Random(1000)
+    ends = 0
+    for trial in range(1000):
+        channel = Channel(keep=dice.choice([1, 3, 10, 500]), batch=dice.choice([1, 7, 100]))
+        topic, steps = f"t{trial}", dice.randint(0, 60)
+
+        async def work(channel: Channel = channel, topic: str = topic, steps: int = steps) -> None:
+            for _ in range(steps):
+                await asyncio.sleep(dice.random() * 0.05)
+                await channel.publish(topic, "step")
+            await channel.publish(topic, "done")
+
+        worker = asyncio.create_task(work())
+        seen, position = "", dice.randint(0, 5)
+        async with asyncio.timeout(3600):
+            while seen != "done":
+                events = channel.subscribe(topic, after=position, until={"done"})
+                for _ in range(dice.randint(1, 20)):
+                    event = await anext(events, None)
+                    if event is None:
+                        break
+                    seen, position = event.name, event.id
+                    await asyncio.sleep(dice.random() * dice.choice([0.01, 1]))
+                await events.aclose()
+            assert [e async for e in channel.subscribe(topic, after=position, until={"done"})] == []
+        await worker
+        ends += 1
+    assert ends == 1000
+
+
 def test_bad_options_are_all_told() -> None:
     with pytest.raises(ValueError, match=r"keep must.*poll must"):
         Channel(keep=0, poll=-1)

@@ -113,7 +113,8 @@ def test_origins_that_can_be_trusted(origin: str) -> None:
     "origin",
     [
         "example.com", "", "https://example.com/", "https://example.com/path", "https://example.com?q", "https://a.b?",
-        "https://example.com#f", "https://", "null", "https://*.example.com", "https://u@example.com", "ftp://example.com",
+        "https://example.com#f", "https://", "null",
+        "https://ex ample.com", "https://a*.example.com", "https://*.", "https://u@example.com", "ftp://example.com",
         "https://example.com:port",
     ],
 )  # fmt: skip
@@ -220,3 +221,26 @@ def test_a_thousand_odd_tokens_are_refused_and_none_raises() -> None:
         odd.append(text if text != good else None)
         odd.append("".join(chr(dice.randrange(1, 0x2FFF)) for _ in range(dice.randint(0, 80))))
     assert not any(check.valid(each, [b"a"]) for each in odd)
+
+
+def test_a_wildcard_trusts_subdomains_only() -> None:
+    policy = OriginPolicy(["https://*.example.com", "http://*.test:8080"])
+
+    def allowed(origin: str) -> bool:
+        return policy.decide("POST", host="api.other", origin=[origin]).allowed
+
+    assert allowed("https://a.example.com")
+    assert allowed("https://A.B.example.com:443")
+    assert allowed("http://x.test:8080")
+    for other in (
+        "https://example.com", "http://a.example.com", "https://a.example.com:8443", "https://aexample.com",
+        "https://a.example.com.attacker", "https://attacker/.example.com", "https://u@a.example.com", "null",
+    ):  # fmt: skip
+        assert not allowed(other), other
+
+
+def test_a_page_over_plain_http_cannot_post_to_https() -> None:
+    policy = OriginPolicy()
+    assert not policy.decide("POST", host="h.example", scheme="https", origin=["http://h.example"]).allowed
+    assert policy.decide("POST", host="h.example", scheme="http", origin=["https://h.example"]).allowed
+    assert policy.decide("POST", host="h.example", origin=["http://h.example"]).allowed

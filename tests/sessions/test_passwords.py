@@ -66,7 +66,7 @@ async def test_the_loop_goes_on_while_hashing() -> None:
 
 
 async def test_a_wave_of_logins_is_bounded() -> None:
-    passwords = Passwords(concurrency=1, queue=2, **CHEAP)
+    passwords = Passwords(concurrency=1, max_queue=2, **CHEAP)
     results = await asyncio.gather(*(passwords.hash("x" * 8) for _ in range(10)), return_exceptions=True)
     refused = [each for each in results if isinstance(each, BulkheadFullError)]
     assert len(refused) == 7
@@ -94,3 +94,26 @@ async def test_a_long_password_is_refused_before_it_costs() -> None:
 def test_bad_settings_are_told() -> None:
     with pytest.raises(ValueError, match=r"time_cost.*concurrency"):
         Passwords(time_cost=0, concurrency=0)
+
+
+async def test_one_password_in_two_unicode_forms_is_one_password() -> None:
+    passwords = Passwords(**CHEAP)
+    composed, decomposed = "caf\u00e9 \u00e7\u00e3o 123", "cafe\u0301 c\u0327a\u0303o 123"
+    stored = await passwords.hash(decomposed)
+    assert await passwords.verify(stored, composed) == (True, None)
+    assert await passwords.verify(stored, decomposed) == (True, None)
+    from argon2 import PasswordHasher
+
+    old = PasswordHasher(1, 64, 1).hash(decomposed)  # stored before passwords were normalised
+    good, newer = await passwords.verify(old, decomposed)
+    assert good
+    assert newer is not None
+    assert await passwords.verify(newer, composed) == (True, None)
+    passwords.close()
+
+
+async def test_the_queue_is_a_health_check() -> None:
+    passwords = Passwords(**CHEAP)
+    result = await passwords.check()
+    assert (result.status, dict(result.details)) == ("up", {"busy": 0, "queued": 0})
+    passwords.close()

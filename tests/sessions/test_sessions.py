@@ -15,6 +15,7 @@ from prodkit.sessions import (
     Sessions,
     SessionsEnded,
     SessionStarted,
+    StepUpRequiredError,
 )
 from prodkit.testing import virtual_time
 
@@ -342,7 +343,7 @@ def test_the_session_says_what_misuse_is() -> None:
 
 
 def test_bad_options_are_all_told_at_once_and_no_secret_with_them() -> None:
-    with pytest.raises(ValueError, match="idle must be positive") as caught:
+    with pytest.raises(ValueError, match="idle must be a number of seconds") as caught:
         Sessions(MemoryStore(), secret="too-short", idle=0, max_bytes=0)
     assert "max_bytes" in str(caught.value)
     assert "32 are needed" in str(caught.value)
@@ -383,3 +384,61 @@ async def test_several_wishes_in_one_request() -> None:
     await accounts.save(session)
     assert (await accounts.open(second)).id is None
     assert await accounts.list_for("7") == []
+
+
+@virtual_time
+async def test_a_list_of_sessions_names_device_and_network() -> None:
+    accounts = Sessions(MemoryStore(), secret=SECRET)
+    session = await accounts.open([])
+    session.device = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    session.address = "203.0.113.77"
+    session.login("7")
+    await accounts.save(session)
+    (info,) = await accounts.list_for("7")
+    assert (info.device, info.network) == ("Firefox on Linux", "203.0.113.0/24")
+    assert info.handle == accounts.handle_of(session)
+
+
+@virtual_time
+async def test_a_recent_login_can_be_required() -> None:
+    accounts = Sessions(MemoryStore(), secret=SECRET)
+    cookies = await logged_in(accounts)
+    (await accounts.open(cookies)).require_recent_login(300)
+    await asyncio.sleep(301)
+    session = await accounts.open(cookies)
+    assert not session.signed_in_within(300)
+    with pytest.raises(StepUpRequiredError):
+        session.require_recent_login()
+    session.rotate()  # a new id is no new login
+    cookies = sent(await accounts.save(session))
+    assert not (await accounts.open(cookies)).signed_in_within(300)
+    session = await accounts.open(cookies)
+    session.login("7")
+    assert session.signed_in_within(1)
+    cookies = sent(await accounts.save(session))
+    assert (await accounts.open(cookies)).signed_in_within(300)
+    assert not (await accounts.open([])).signed_in_within(300)
+
+
+@virtual_time
+async def test_a_cookie_of_an_old_secret_is_signed_again_once() -> None:
+    store, newer = MemoryStore(), "another-made-up-secret-of-32-characters"
+    cookies = await logged_in(Sessions(store, secret=SECRET))
+    rotated = Sessions(store, secret=(newer, SECRET))
+    session = await rotated.open(cookies)
+    assert session.user_id == "7"
+    header = await rotated.save(session)
+    assert header is not None
+    assert 43_000 < int(header.split("Max-Age=")[1].split(";")[0]) <= 43_200
+    only_new = Sessions(store, secret=newer)
+    again = await only_new.open(sent(header))
+    assert again.user_id == "7"
+    assert await only_new.save(again) is None
+    leaving = await rotated.open(cookies)
+    leaving.logout()
+    assert "Max-Age=0" in str(await rotated.save(leaving))
+
+
+@virtual_time
+async def test_sessions_are_a_health_check() -> None:
+    assert (await Sessions(MemoryStore(), secret=SECRET).check()).status == "up"

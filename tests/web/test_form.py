@@ -77,7 +77,7 @@ async def test_a_file_is_no_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["application/json", "text/plain", "", "multipart/form-data", "multipart/mixed; boundary=b"]
+    "kind", ["application/xml", "text/plain", "", "multipart/form-data", "multipart/mixed; boundary=b"]
 )
 async def test_what_is_no_form_is_not_read(kind: str) -> None:
     body = Body(b"csrf_token=x")
@@ -90,3 +90,24 @@ async def test_a_client_that_leaves_in_the_middle() -> None:
     body = Body(b"csrf_", b"token=x")
     body.messages[1] = {"type": "http.disconnect"}
     assert (await find(body, URLENCODED))[0] is None
+
+
+async def test_a_member_of_a_json_object() -> None:
+    raw = b'{"csrf_token": "t\\u00e9", "a": [1]}'
+    assert await find(Body(raw[:9], raw[9:]), "application/json; charset=utf-8") == ("té", raw)
+    assert await find(Body(raw), "application/merge-patch+json") == ("té", raw)
+    for odd in (b"[1]", b"{", b'{"csrf_token": 7}', b"", b'{"a":' * 100_000, b"\xff"):
+        found, passed = await find(Body(odd), "application/json", 10_000_000)
+        assert (found, passed) == (None, odd)
+
+
+async def test_a_field_behind_a_large_file_is_found_and_the_body_passed_on_whole() -> None:
+    raw = (
+        PART % (b"photo", b'; filename="x"', b"y" * 5_000_000)
+        + PART % (b"csrf_token", b"", b"token")
+        + b"--b--\r\n"
+    )
+    chunks = [raw[n : n + 65_536] for n in range(0, len(raw), 65_536)]
+    assert await find(Body(*chunks), MULTIPART, 64 * 2**20) == ("token", raw)
+    assert (await find(Body(*chunks, b"more"), MULTIPART, 64 * 2**20))[1] == raw + b"more"
+    assert (await find(Body(*chunks), MULTIPART, 3_000_000))[0] is None

@@ -77,7 +77,7 @@ def test_a_draining_process_wants_no_traffic() -> None:
 
 
 def test_bad_options_are_told() -> None:
-    with pytest.raises(ValueError, match="path begins"):
+    with pytest.raises(ValueError, match="path must begin"):
         web.health_routes(Health(), path="health")
     with pytest.raises(ValueError, match="at least 16") as caught:
         web.health_routes(Health(), token="made-up")

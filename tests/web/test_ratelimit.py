@@ -32,7 +32,7 @@ def test_the_limit_holds_per_client_and_says_when_to_come_back() -> None:
     assert [one.get("/").status_code for _ in range(4)] == [200, 200, 200, 429]
     refused = one.get("/")
     assert 1 <= int(refused.headers["retry-after"]) <= 600
-    assert refused.json()["detail"].endswith("Tente novamente em 10 minutos.")
+    assert refused.json()["detail"].endswith("Try again in 10 minutes.")
     assert "content-security-policy" in refused.headers
     assert two.get("/").status_code == 200
     assert one.get("/api/health").status_code == 200
@@ -57,7 +57,7 @@ def test_a_limiter_that_must_not_guess_is_a_503() -> None:
     response = TestClient(app).get("/")
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) >= 1
-    assert response.json()["title"] == "Serviço indisponível"
+    assert response.json()["title"] == "Service unavailable"
 
 
 def test_one_route_says_what_was_too_much() -> None:
@@ -76,11 +76,11 @@ def test_one_route_says_what_was_too_much() -> None:
     assert [client.get("/").text for _ in range(10)] == [str(n) for n in reversed(range(10))]
     refused = client.get("/")
     assert refused.status_code == 429
-    assert refused.json()["detail"] == "Chega de consultas. Tente novamente em 1 hora."
+    assert refused.json()["detail"] == "No more questions for now. Try again in 1 hour."
     assert refused.headers["retry-after"] == "3600"
     assert refused.headers["ratelimit"].startswith('"council";r=0')
-    english = client.get("/", headers={"accept-language": "en-GB"}).json()
-    assert english["detail"] == "No more questions for now. Try again in 1 hour."
+    portuguese = client.get("/", headers={"accept-language": "pt-BR"}).json()
+    assert portuguese["detail"] == "Chega de consultas. Tente novamente em 1 hora."
 
 
 def test_what_is_left_is_told_and_not_on_redirects() -> None:

@@ -44,7 +44,7 @@ async def run() -> bool:
 
     try:
         made = await backup.dump(os.environ["DATABASE_URL"], DIRECTORY)
-        await backup.verify(made.path)
+        await backup.verify(made.path, url=os.environ["DATABASE_URL"])
         (DIRECTORY / MARK).write_text(f"{datetime.now(UTC).isoformat()} {made.path.name}\n")
         await backup.prune(DIRECTORY)
     except (ProdkitError, OSError) as error:

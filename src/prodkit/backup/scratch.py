@@ -90,7 +90,7 @@ async def scratch_server(tools: Tools) -> AsyncIterator[Address]:
             except TimeoutError:
                 server.kill()
                 await server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 async def _launch(argv: Sequence[str], identity: tuple[int, int], log: Path) -> asyncio.subprocess.Process:

@@ -1,12 +1,11 @@
 """One report over all parts.
 
-Health endpoints are asked by balancers, orchestrators, dashboards and the curious, all at once, and mostly when
-something hangs. So each dependency is looked at once per `ttl`, however many ask; a look that takes longer than
-`timeout` is a verdict; and whoever asks while a dependency hangs gets the last verdict after `patience` seconds
-instead of standing in the queue.
+Health endpoints are asked by balancers, orchestrators, dashboards and visitors at once, and mostly when something
+hangs. So each part is checked once per `ttl`, however many ask; a check that takes longer than `timeout` counts as
+``down``; and while a check hangs, a report waits `max_wait` seconds for it and then shows the previous verdict.
 
 In a Starlette or FastAPI app: ``app.router.routes.extend(prodkit.web.health_routes(health))``. Liveness is not a
-method here: a process that answers is alive, and asking its dependencies would restart it for their faults.
+method here: a process that answers is alive, and checking its dependencies would restart it for their faults.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from types import MappingProxyType
 from prodkit.core.check import Check, CheckResult, Status
 from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.core.validate import Arguments
 from prodkit.health.report import CheckReport, HealthReport, overall
 
 __all__ = ["CheckChanged", "Health"]
@@ -27,7 +27,14 @@ __all__ = ["CheckChanged", "Health"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckChanged(Event):
-    """A part went from one status to another. The first verdict is told only when it is not ``up``."""
+    """The status of a part changed. A first verdict is reported only when it is not ``up``.
+
+    Args:
+        check: name of the part.
+        before: status before; ``up`` for a first verdict.
+        after: status now.
+        reason: the part's reason.
+    """
 
     name = "health.changed"
     level = "WARNING"
@@ -47,12 +54,18 @@ class Health:
         report = await health.report()
         report.status            # "up", "degraded" or "down"
 
-    A part that can still serve reports ``degraded`` itself, as ``RedisLink`` does without Redis. Parts named in
-    `optional` degrade the service even when they are ``down``; give them there, or in both places.
+    A part that can still serve reports ``degraded`` itself, as ``RedisLink`` does without Redis. A check that raises,
+    is cancelled from outside or returns anything but a CheckResult is ``down``.
 
-    `timeout` bounds one check, `ttl` is how long a verdict is believed, `patience` is how long :meth:`report`
-    waits for a check that has an older verdict to fall back on; a part that was never looked at is waited for up
-    to `timeout`. All in seconds.
+    Args:
+        checks: anything with a ``name`` and an async ``check()``.
+        optional: parts whose ``down`` makes the service only ``degraded``.
+        timeout: seconds that one check may take.
+        ttl: seconds for which a verdict is used.
+        max_wait: seconds that :meth:`report` waits for a check with an older verdict; a part that was never checked is
+            waited for up to `first_wait`.
+        first_wait: seconds that a report waits for a first verdict, below the 1 s after which Kubernetes gives up.
+        runtime: clock and events.
     """
 
     def __init__(
@@ -61,40 +74,41 @@ class Health:
         optional: Iterable[Check] = (),
         timeout: float = 2.0,
         ttl: float = 2.0,
-        patience: float = 0.05,
+        max_wait: float = 0.05,
+        first_wait: float = 0.8,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        spare = tuple(optional)
-        problems = [
-            f"{what} must be positive, got {value!r}"
-            for what, value in (("timeout", timeout), ("ttl", ttl), ("patience", patience))
-            if not value > 0
-        ]
+        extra = tuple(optional)
+        arguments = Arguments("Health")
+        arguments.seconds("timeout", timeout)
+        arguments.seconds("ttl", ttl)
+        arguments.seconds("max_wait", max_wait)
+        arguments.seconds("first_wait", first_wait)
         everything: list[Check] = []
-        given: tuple[object, ...] = (*checks, *spare)
+        given: tuple[object, ...] = (*checks, *extra)
         for check in given:
             if not isinstance(check, Check):
-                problems.append(f"{check!r} has no name and async check()")
+                arguments.that(False, f"{check!r} has no name and async check()")
             elif not any(check is known for known in everything):
                 everything.append(check)
         names = [check.name for check in everything]
-        problems += [
-            f"two parts are called {name!r}" for name in sorted({n for n in names if names.count(n) > 1})
-        ]
-        if problems:
-            raise ValueError("Health: " + "; ".join(problems))
-        self.timeout = timeout
-        self.ttl = ttl
-        self.patience = patience
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            arguments.that(False, f"two parts are called {name!r}")
+        arguments.done()
+        self.timeout: float = timeout
+        self.ttl: float = ttl
+        self.max_wait: float = max_wait
+        self.first_wait: float = first_wait
         self._runtime = runtime
+        self._started = False
         self._probes = tuple(
-            _Probe(check, not any(check is each for each in spare), timeout, runtime) for check in everything
+            _Probe(check, not any(check is each for each in extra), timeout, runtime) for check in everything
         )
 
     async def report(self) -> HealthReport:
-        """The state of all parts, not older than `ttl` save for one that does not answer.
+        """Return the state of all parts, not older than `ttl` except for one that does not answer.
 
-        Never raises for what a check does. Cancelling the caller leaves the checks running for the others.
+        Never raises for anything that a check does. Cancelling the caller leaves the checks running for the others.
         """
         loop = asyncio.get_running_loop()
         waiting: dict[_Probe, asyncio.Task[None]] = {}
@@ -103,13 +117,28 @@ class Health:
             if task is not None:
                 waiting[probe] = task
         if waiting:
-            await asyncio.wait(waiting.values(), timeout=self.patience)
+            await asyncio.wait(waiting.values(), timeout=self.max_wait)
             unknown = [task for probe, task in waiting.items() if not probe.known and not task.done()]
             if unknown:
-                await asyncio.wait(unknown, timeout=self.timeout + self.patience)
+                await asyncio.wait(unknown, timeout=self.first_wait)
         now = self._runtime.clock.monotonic()
         reports = {probe.check.name: probe.report(now) for probe in self._probes}
-        return HealthReport(overall(reports.values()), MappingProxyType(reports), self._runtime.clock.now())
+        found = HealthReport(overall(reports.values()), MappingProxyType(reports), self._runtime.clock.now())
+        self._started = self._started or found.ok
+        return found
+
+    async def started(self, *, within: float = 0.5) -> bool:
+        """Return True once a report was not ``down``: the answer of a startup probe, which then stays True.
+
+        Args:
+            within: seconds to wait for a report; the checks continue afterwards.
+        """
+        if not self._started:
+            asking = asyncio.ensure_future(self.report())
+            await asyncio.wait((asking,), timeout=within)
+            if not asking.done():
+                asking.cancel()
+        return self._started
 
     def __repr__(self) -> str:
         names = ", ".join(p.check.name + ("" if p.critical else "?") for p in self._probes)
@@ -117,7 +146,7 @@ class Health:
 
 
 class _Probe:
-    """One check with its latest verdict; at most one look at a time, whatever happens to those who wait."""
+    """One check with its latest verdict; it runs at most once at a time, whatever happens to its callers."""
 
     __slots__ = (
         "_at",
@@ -152,7 +181,7 @@ class _Probe:
         return self._result is not None
 
     def refresh(self, loop: asyncio.AbstractEventLoop, ttl: float) -> asyncio.Task[None] | None:
-        """The look in progress, started where the verdict is older than `ttl`; None where there is no need."""
+        """Return the check in progress, started where the verdict is older than `ttl`; None where none is needed."""
         if self._loop is not loop:
             self._loop = loop
             self._forget()
@@ -160,7 +189,7 @@ class _Probe:
             return self._watch
         if self._result is not None and self._runtime.clock.monotonic() - self._at < ttl:
             return None
-        # A context of its own: the Deadline and the request id of whoever happened to ask first are not the check's.
+        # A context of its own: the Deadline and the request id of the first caller are not the check's.
         self._watch = loop.create_task(self._observe(), context=contextvars.Context())
         return self._watch
 
@@ -174,6 +203,8 @@ class _Probe:
         await asyncio.wait((look,), timeout=self._timeout)
         if look.done() and not look.cancelled():
             result = look.result()
+        elif look.done():
+            result = CheckResult("down", "the check was cancelled")
         else:
             look.cancel()
             result = CheckResult("down", f"no answer within {self._timeout:g} s")
@@ -181,9 +212,15 @@ class _Probe:
 
     async def _ask(self) -> CheckResult:
         try:
-            return await self.check.check()
-        except Exception as error:  # noqa: BLE001 - a check that fails is a verdict; its text may hold a DSN
+            result: object = await self.check.check()
+        except asyncio.CancelledError:
+            raise
+        # A check that fails is a verdict, also when a library raises a BaseException; its text may hold a DSN.
+        except BaseException as error:  # noqa: BLE001
             return CheckResult("down", f"the check failed with {type(error).__name__}")
+        if not isinstance(result, CheckResult) or result.status not in ("up", "degraded", "down"):
+            return CheckResult("down", f"the check returned {type(result).__name__} instead of a CheckResult")
+        return result
 
     def _settle(self, result: CheckResult, seconds: float) -> None:
         before: Status = self._result.status if self._result is not None else "up"
@@ -197,5 +234,5 @@ class _Probe:
             )
 
     def report(self, now: float) -> CheckReport:
-        result = self._result or CheckResult("down", "not looked at yet")
+        result = self._result or CheckResult("down", "not checked yet")
         return CheckReport(self.check.name, result, self.critical, self._seconds, max(0.0, now - self._at))

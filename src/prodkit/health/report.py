@@ -1,4 +1,4 @@
-"""What a health report says, and to whom: statuses for everybody, reasons and numbers for operators."""
+"""The health report: statuses for everybody, reasons and numbers for operators."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from prodkit.core.check import CheckResult, Status
 
 __all__ = ["CheckReport", "HealthReport", "overall"]
 
+_NEUTRAL: Final[Mapping[Status, str]] = MappingProxyType({"up": "pass", "degraded": "warn", "down": "fail"})
 _RANK: Final[Mapping[Status, int]] = MappingProxyType({"up": 0, "degraded": 1, "down": 2})
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """One part's latest verdict: how long the check took (`seconds`) and how old the verdict is (`age`)."""
+    """One part's latest verdict.
+
+    Args:
+        name: the part.
+        result: the verdict.
+        critical: False for an optional part.
+        seconds: duration of the check.
+        age: seconds since the verdict.
+    """
 
     name: str
     result: CheckResult
@@ -27,18 +36,24 @@ class CheckReport:
 
     @property
     def status(self) -> Status:
-        """What the part said of itself."""
+        """The part's own verdict."""
         return self.result.status
 
     @property
     def weight(self) -> Status:
-        """What that means for the service: an optional part cannot take it down."""
+        """Its meaning for the service: an optional part cannot take it down."""
         return "degraded" if self.status == "down" and not self.critical else self.status
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The verdict over all parts. ``status`` is the worst of them, an optional part counting as ``degraded``."""
+    """The verdict over all parts.
+
+    Args:
+        status: the worst of them, an optional part counting as ``degraded`` at worst.
+        checks: the parts by name.
+        at: time of the report.
+    """
 
     status: Status
     checks: Mapping[str, CheckReport]
@@ -46,18 +61,18 @@ class HealthReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the service can do its work, perhaps with less: what answers 200."""
+        """True when the service can do its work, perhaps with less: the report then answers 200."""
         return self.status != "down"
 
     def public(self) -> dict[str, Any]:
-        """The view for anybody: statuses, no reason, no number, no host."""
+        """Return the view for anybody: statuses, no reason, no number, no host."""
         return {
             "status": self.status,
             "checks": {name: {"status": c.status} for name, c in self.checks.items()},
         }
 
     def private(self) -> dict[str, Any]:
-        """The view for operators: reasons, details, durations. Keep it behind a token or on loopback."""
+        """Return the view for operators: reasons, details, durations. Keep it behind a token or a role."""
         return {
             "status": self.status,
             "at": self.at.isoformat(),
@@ -74,9 +89,41 @@ class HealthReport:
             },
         }
 
+    def health_json(self, *, private: bool = False) -> dict[str, Any]:
+        """Return the ``application/health+json`` document (draft-inadarei-api-health-check): pass, warn, fail.
+
+        Args:
+            private: include reasons, durations and the numbers of each part.
+        """
+        at = self.at.isoformat()
+        checks: dict[str, list[dict[str, Any]]] = {}
+        for name, check in self.checks.items():
+            entry: dict[str, Any] = {"status": _NEUTRAL[check.status]}
+            if private:
+                entry.update(
+                    observedValue=round(check.seconds, 6),
+                    observedUnit="s",
+                    time=at,
+                    output=check.result.reason,
+                )
+            checks[f"{name}:responseTime" if private else name] = [entry]
+            if private:
+                for each in _measurements(check, at):
+                    checks[f"{name}:{each.pop('measurement')}"] = [each]
+        return {"status": _NEUTRAL[self.status], "checks": checks}
+
+
+def _measurements(check: CheckReport, at: str) -> list[dict[str, Any]]:
+    """Return the number details of one part, as measurements."""
+    return [
+        {"measurement": name, "observedValue": value, "status": _NEUTRAL[check.status], "time": at}
+        for name, value in check.result.details.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+
 
 def overall(checks: Iterable[CheckReport]) -> Status:
-    """The worst weight among `checks`; ``up`` where there is none."""
+    """Return the worst weight among `checks`; ``up`` where there is none."""
     worst: Status = "up"
     for check in checks:
         if _RANK[check.weight] > _RANK[worst]:

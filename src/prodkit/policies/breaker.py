@@ -228,6 +228,11 @@ class CircuitBreaker(Policy):
         return self._circuit.state(self._now())
 
     @property
+    def retry_after(self) -> float | None:
+        """The seconds until a refused call may be admitted; None while none is refused, or only a person decides."""
+        return self._circuit.retry_after(self._now())
+
+    @property
     def statistics(self) -> BreakerStatistics:
         """The counts of the window and since the breaker was made."""
         with self._lock:
@@ -257,6 +262,17 @@ class CircuitBreaker(Policy):
         """Refuse every call until :meth:`reset`."""
         with self._lock:
             change = self._circuit.isolate()
+        self._announce(change)
+
+    def trip(self, seconds: float | None = None) -> None:
+        """Open the circuit by hand; it probes and recovers as after failures.
+
+        Args:
+            seconds: time for which calls are refused; `open_for` by default, 0 admits a probe at once.
+        """
+        with self._lock:
+            held = self.rules.open_for if seconds is None else seconds
+            change = self._circuit.hold_open(self._now(), held, "opened by hand")
         self._announce(change)
 
     def reset(self) -> None:

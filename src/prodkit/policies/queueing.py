@@ -133,8 +133,6 @@ class WaitQueue:
         else:
             chosen = equals[-1 if self._newest_first(now) else 0]
         waiters.remove(chosen)
-        if not waiters:
-            self._ranked = False
         return chosen
 
     def _displace(self, now: float, priority: int) -> bool:

@@ -56,11 +56,9 @@ def hint_of(error: BaseException) -> object:
     if hint is not None:
         return hint
     for carrier in (getattr(error, "response", None), error):
-        headers = getattr(carrier, "headers", None)
-        if headers is not None:
-            for name in ("retry-after-ms", "retry-after"):
-                if (value := _header(headers, name)) is not None:
-                    return value
+        for name in ("retry-after-ms", "retry-after"):
+            if (value := _header(getattr(carrier, "headers", None), name)) is not None:
+                return value
     return None
 
 

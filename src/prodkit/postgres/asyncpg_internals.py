@@ -80,6 +80,7 @@ class GuardedConnection(asyncpg.Connection):
     __slots__ = (
         "_poll",
         "born",
+        "commit_failed",
         "default_bound",
         "ends",
         "generation",
@@ -109,6 +110,8 @@ class GuardedConnection(asyncpg.Connection):
         self.through_pooler: bool = False
         """A transaction pooler stands between: nothing of the session may be changed."""
         self.sql_prepared: bool = False
+        self.commit_failed: bool = False
+        """The server answered ROLLBACK to the last COMMIT: a statement had failed before it."""
         self.default_bound: float = inf
         """The ``statement_timeout`` that a reset brings back, in seconds."""
         self.server_bound: float = inf
@@ -164,11 +167,7 @@ class GuardedConnection(asyncpg.Connection):
         if query == "COMMIT;":
             if self.server_bound != self.default_bound:
                 self.server_bound = nan
-            if status == "ROLLBACK":
-                raise asyncpg.InFailedSQLTransactionError(
-                    "the transaction was rolled back: a statement in it had failed, and its error was caught "
-                    "outside a savepoint"
-                )
+            self.commit_failed = status == "ROLLBACK"
         return status
 
     async def _execute(self, query: Any, args: Any, limit: Any, timeout: Any, **options: Any) -> Any:
@@ -242,7 +241,7 @@ class GuardedConnection(asyncpg.Connection):
         if timeout is None:
             own = self._config.command_timeout  # type: ignore[attr-defined]
         elif isinstance(timeout, bool) or not isinstance(timeout, int | float):
-            raise ValueError(f"timeout must be a number of seconds, got {timeout!r}")
+            raise ValueError(f"invalid timeout value: expected a number of seconds, got {timeout!r}")
         else:
             own = timeout
         if Deadline.instant() == inf:
@@ -364,6 +363,11 @@ class GuardedConnection(asyncpg.Connection):
         for name, value in limits.items():
             if (option := getattr(socket, name, None)) is not None:  # not every platform has all
                 found.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    @property
+    def is_dropped(self) -> bool:
+        """True when the borrower's handle was collected as garbage."""
+        return self.handle is not None and self.handle() is None
 
     def fileno(self) -> int:
         """The socket's descriptor, -1 when it is closed."""

@@ -130,7 +130,7 @@ class Desk:
             )
         stuck = {each.task for each in inventory.queue}
         full = len(inventory.lent) >= inventory.max_size
-        if full and all(each.holder in stuck for each in inventory.lent):
+        if full and all(each.holder in stuck and not each.is_dropped for each in inventory.lent):
             inventory.leave(waiter)
             raise self._exhausted(0.0, "every connection is held by a task that waits for another one")
 

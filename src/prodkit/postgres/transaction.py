@@ -103,39 +103,56 @@ class Transaction:
             except BaseException:
                 checkout.release()
                 raise
-        commit = asyncio.ensure_future(self._started.commit())
+        commit = asyncio.ensure_future(self._send_commit(connection))
         try:
-            await asyncio.shield(commit)
+            committed = await asyncio.shield(commit)
         except asyncio.CancelledError as error:
-            if commit.cancelled():  # the loop is going down
-                checkout.discard()
-                checkout.release()
-                raise
-            unknown = self._unknown("cancelled during COMMIT", commit)
-            if not commit.done():
-                # The connection goes back when the reply has come; its handle is the block's no more.
-                commit.add_done_callback(lambda _: _settle(commit, checkout))
-                raise error from unknown
-            _settle(commit, checkout)
-            if isinstance(commit.exception(), Exception) and not _unclear(commit.exception()):
-                raise error from commit.exception()
-            raise error from unknown
+            raise error from self._cancelled(commit, checkout)
         except BaseException as error:
-            gone = connection.is_closed()
+            lost = connection.is_closed()
             checkout.release()
-            if isinstance(error, DeadlineExceededError) and error.timeout is None:
-                raise  # COMMIT was not sent: the reset of the connection rolls back
-            if isinstance(error, CallTimeoutError):
-                what = "the deadline passed during COMMIT" if _by_deadline(error) else "no answer to COMMIT"
-                raise self._unknown(what, commit) from error
-            if isinstance(error, DatabaseError):
-                raise self._unknown("the connection was lost during COMMIT", commit) from error
-            if gone and type(error).__name__ == "InterfaceError":
-                raise DatabaseError("the connection was lost before COMMIT; nothing was committed") from error
-            raise
+            seen = self._failed(error, commit, lost=lost)
+            if seen is error:
+                raise
+            raise seen from error
         checkout.release()
+        if not committed:
+            raise _rolled_back()
 
-    def _unknown(self, what: str, commit: asyncio.Future[None]) -> CommitUnknownError:
+    def _cancelled(self, commit: asyncio.Future[bool], checkout: Checkout) -> BaseException | None:
+        """Return the cause for the CancelledError of a caller that was cancelled during COMMIT."""
+        unknown = self._unknown("cancelled during COMMIT", commit)
+        if not commit.done():
+            # The connection goes back when the reply has come.
+            commit.add_done_callback(lambda _: _settle(commit, checkout))
+            return unknown
+        _settle(commit, checkout)
+        if commit.cancelled():  # the loop is going down
+            return unknown
+        error = commit.exception()
+        return unknown if error is None or _unclear(error) else error
+
+    def _failed(self, error: BaseException, commit: asyncio.Future[bool], *, lost: bool) -> BaseException:
+        """Return the error of a COMMIT that failed with `error`."""
+        if isinstance(error, DeadlineExceededError):
+            # Without a timeout it was not sent: the reset of the connection rolls back.
+            return (
+                error if error.timeout is None else self._unknown("the deadline passed during COMMIT", commit)
+            )
+        if isinstance(error, CallTimeoutError):
+            return self._unknown("no answer to COMMIT", commit)
+        if isinstance(error, DatabaseError):
+            return self._unknown("the connection was lost during COMMIT", commit)
+        if lost and type(error).__name__ == "InterfaceError":
+            return DatabaseError("the connection was lost before COMMIT; nothing was committed")
+        return error
+
+    async def _send_commit(self, connection: GuardedConnection) -> bool:
+        """Return False when the server rolled back instead, because a statement had failed."""
+        await self._started.commit()
+        return not connection.commit_failed
+
+    def _unknown(self, what: str, commit: asyncio.Future[bool]) -> CommitUnknownError:
         error = CommitUnknownError(f"{what}; its outcome is unknown")
         desk, xid = self._desk, self._xid
 
@@ -146,8 +163,12 @@ class Transaction:
         return error
 
 
-def _by_deadline(error: BaseException) -> bool:
-    return isinstance(error, DeadlineExceededError)
+def _rolled_back() -> Exception:
+    import asyncpg
+
+    return asyncpg.InFailedSQLTransactionError(
+        "the transaction was rolled back: a statement in it had failed, and its error was caught outside a savepoint"
+    )
 
 
 def _unclear(error: BaseException | None) -> bool:
@@ -157,7 +178,7 @@ def _unclear(error: BaseException | None) -> bool:
     return isinstance(error, CallTimeoutError | DatabaseError | OSError)
 
 
-def _settle(commit: asyncio.Future[None], checkout: Checkout) -> None:
+def _settle(commit: asyncio.Future[bool], checkout: Checkout) -> None:
     if commit.cancelled():
         checkout.discard()
     else:
@@ -165,14 +186,14 @@ def _settle(commit: asyncio.Future[None], checkout: Checkout) -> None:
     checkout.release()
 
 
-async def _resolve(desk: Desk, xid: str | None, commit: asyncio.Future[None]) -> CommitOutcome:
+async def _resolve(desk: Desk, xid: str | None, commit: asyncio.Future[bool]) -> CommitOutcome:
     """Wait for a reply that may still come, then ask the server about the transaction's id."""
     if not commit.done():
         await asyncio.wait((commit,), timeout=_RESOLVE_LIMIT)
     if commit.done() and not commit.cancelled():
         error = commit.exception()
         if error is None:
-            return CommitOutcome.COMMITTED
+            return CommitOutcome.COMMITTED if commit.result() else CommitOutcome.ABORTED
         if not _unclear(error):
             return CommitOutcome.ABORTED
     if xid is None:

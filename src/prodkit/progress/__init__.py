@@ -1,4 +1,17 @@
-"""What a long piece of work has done so far, told live, and told again to whoever comes back."""
+"""Channels of numbered events that are streamed live and replayed to readers who reconnect.
+
+In a handler: ``web.EventStream(channel.subscribe(topic, after=web.last_event_id(request), until={"done"}))``.
+
+::
+
+    publish(topic, name, data)                      subscribe(topic, after=7, until={"done"})
+      │ checked and copied                            │ behind the newest id: read pages of the log
+      ▼                                               │ gap in the log: resync, then the terminal event
+    log.append ── memory_log                          │ at the newest id: wait for the next event
+      │      └── redis_log ─ PUBLISH ─ redis_listener │
+      ▼                                     │         ▼
+    followers of this process ◄─────────────┘ ──► event is yielded; ends after a name in `until`
+"""
 
 from __future__ import annotations
 

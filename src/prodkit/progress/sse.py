@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from prodkit.progress.memory_log import Progress
 
-__all__ = ["check_name", "comment", "encode", "parse_last_event_id", "retry"]
+__all__ = ["check_name", "comment", "encode", "parse_last_event_id", "retry", "unnumbered"]
 
 _LINES: Final = re.compile("\r\n|\r|\n")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\Z")
@@ -21,29 +21,39 @@ _NUMBER: Final = re.compile(r"[0-9]{1,15}\Z")
 
 
 def check_name(name: object) -> None:
-    """Raises ValueError unless `name` is 1 to 64 letters, digits or ``_.:-``."""
+    """Raise ValueError unless `name` is 1 to 64 letters, digits or ``_.:-``."""
     if not isinstance(name, str) or not _NAME.match(name):
         raise ValueError(f"an event name is 1 to 64 letters, digits or '_.:-', got {name!r}")
 
 
 def encode(event: Progress) -> bytes:
-    """One event as a block of lines. Data is JSON; a string is sent as JSON too, so that it can be read back."""
+    """Return `event` as a block of lines, its data as JSON; a string is JSON too, so that it can be read back."""
     check_name(event.name)
-    text = json.dumps(event.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return f"id: {event.id}\n".encode() + unnumbered(event.name, event.data)
+
+
+def unnumbered(name: str, data: Any) -> bytes:
+    """Return an event without an id, which leaves the browser's ``Last-Event-ID`` as it was.
+
+    Args:
+        name: the event's name.
+        data: a JSON value.
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # JSON escapes CR and LF, the only line ends of this format, so the data is always one line.
-    return f"id: {event.id}\nevent: {event.name}\ndata: {text}\n\n".encode("utf-8", "replace")
+    return f"event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")
 
 
 def comment(text: str = "") -> bytes:
-    """A line that clients ignore and proxies count as life: the heart-beat."""
+    """Return `text` as lines that clients ignore and proxies count as traffic: the heartbeat."""
     return "".join(f": {line}\n" for line in _LINES.split(text)).encode() + b"\n"
 
 
 def retry(seconds: float) -> bytes:
-    """How long a client waits before it connects again."""
+    """Return the field that makes a client wait `seconds` before it reconnects."""
     return f"retry: {max(0, round(seconds * 1000))}\n\n".encode()
 
 
 def parse_last_event_id(text: Any) -> int | None:
-    """The number in a ``Last-Event-ID``, or None where it is not one of ours."""
+    """Return the number in `text`, a ``Last-Event-ID``, or None where it is not one of ours."""
     return int(text) if isinstance(text, str) and _NUMBER.match(text) else None

@@ -1,9 +1,9 @@
-"""Did this request come from our own pages? Pure decisions, no I/O.
+"""Decide whether a request came from our own pages. Pure, no I/O.
 
-Two layers. :class:`OriginPolicy` reads what the browser says of itself: ``Sec-Fetch-Site``, and ``Origin`` for
+Two layers. :class:`OriginPolicy` reads the fields that the browser sets itself: ``Sec-Fetch-Site``, and ``Origin`` for
 browsers and plain-http pages that do not send it. The rules and their order are those of Go's
 ``http.CrossOriginProtection``; the OWASP cheat sheet accepts them as a primary defence. :class:`CsrfTokens` adds a
-token bound to the session, for forms and scripts, which also covers whatever sends neither header.
+token bound to the session, for forms and scripts, which also covers clients that send neither header.
 
 ``prodkit.web.CsrfMiddleware`` asks both. Everything odd is a refusal, never an exception.
 """
@@ -27,47 +27,71 @@ SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{64}\Z")
 _NONCE: Final = 16
+_HOST: Final = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.?(?::[0-9]{1,5})?\Z",
+    re.IGNORECASE,
+)
+_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?\Z")
 _DEFAULT_PORT: Final = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
 class CsrfDecision:
-    """Whether the request may pass; `reason` is a stable code for logs and tests."""
+    """The verdict on one request.
+
+    Args:
+        allowed: the request may pass.
+        reason: a stable code for logs and tests.
+    """
 
     allowed: bool
     reason: str
 
 
 class OriginPolicy:
-    """Decides by ``Sec-Fetch-Site`` and ``Origin``.
+    """Decide by ``Sec-Fetch-Site`` and ``Origin``.
 
-    `trusted` are further origins whose pages may send requests here: ``https://app.example.com``, with the port
-    where it is not the default one; no path, no wildcard. Raises ValueError for anything else.
+    Args:
+        trusted: further origins whose pages may send requests here: ``https://app.example.com``, with the port where
+            it is not the default one, or ``https://*.example.com`` for all subdomains (not for ``example.com``).
+
+    Raises:
+        ValueError: one of them is not an origin.
     """
 
-    __slots__ = ("trusted",)
+    __slots__ = ("_suffixes", "trusted")
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         wanted = [trusted] if isinstance(trusted, str) else list(trusted)
         problems = [f"{each!r} ({why})" for each in wanted if (why := _not_an_origin(each))]
         if problems:
-            raise ValueError("an origin is scheme://host[:port]; not so: " + ", ".join(problems))
-        self.trusted = frozenset(_normal(each) for each in wanted)
+            raise ValueError("an origin is scheme://host[:port]; not one: " + ", ".join(problems))
+        normal = [_normal(each) for each in wanted]
+        self.trusted: frozenset[str] = frozenset(normal)
+        self._suffixes = tuple(each.partition("://*") for each in normal if "://*." in each)
 
     def decide(
         self,
         method: str,
         *,
         host: str,
+        scheme: str = "",
         sec_fetch_site: Sequence[str] = (),
         origin: Sequence[str] = (),
         referer: Sequence[str] = (),
     ) -> CsrfDecision:
-        """The verdict on one request. `host` is its ``Host`` header, the others are all values of theirs.
+        """Return the verdict on one request.
 
-        Where a proxy took both away, a ``Referer`` of another site is still a reason to refuse. Without any of them
-        the request does not come from a browser page of this decade, and this policy has nothing against it; a
-        token may.
+        Where a proxy removed both fields, a ``Referer`` of another site is still a reason to refuse. Without any of
+        them no current browser sent the request, and this policy allows it; a token may not.
+
+        Args:
+            method: GET, POST…
+            host: the ``Host`` field.
+            scheme: ``https`` refuses an ``Origin`` of the same host over plain http; empty where it is not known.
+            sec_fetch_site: all values of ``Sec-Fetch-Site``.
+            origin: all values of ``Origin``.
+            referer: all values of ``Referer``.
         """
         if method in SAFE_METHODS:
             return CsrfDecision(True, "safe_method")
@@ -79,9 +103,9 @@ class OriginPolicy:
             return CsrfDecision(True, "same_origin")
         if not site and not source:
             return self._by_referer(host, referer)
-        if not site and _same_host(source, host):
+        if not site and _same_host(source, host) and not (scheme == "https" and _is_http(source)):
             return CsrfDecision(True, "same_host")
-        if source and _normal(source) in self.trusted:
+        if source and self._trusts(source):
             return CsrfDecision(True, "trusted_origin")
         return CsrfDecision(False, "cross_origin" if site else "foreign_origin")
 
@@ -90,9 +114,19 @@ class OriginPolicy:
             return CsrfDecision(True, "no_browser_headers")
         for each in referer:
             source = _origin_of(each)
-            if not _same_host(source, host) and _normal(source) not in self.trusted:
+            if not _same_host(source, host) and not self._trusts(source):
                 return CsrfDecision(False, "foreign_referer")
         return CsrfDecision(True, "same_host")
+
+    def _trusts(self, source: str) -> bool:
+        normal = _normal(source)
+        if normal in self.trusted:
+            return True
+        scheme, _, host = normal.partition("://")
+        return any(
+            scheme == wanted and host.endswith(suffix) and _HOST.match(host) is not None
+            for wanted, _, suffix in self._suffixes
+        )
 
     def __repr__(self) -> str:
         return f"OriginPolicy({sorted(self.trusted)})"
@@ -101,8 +135,11 @@ class OriginPolicy:
 class CsrfTokens:
     """Tokens bound to a session, or for visitors without one to a cookie of theirs.
 
-    A token is a nonce and its HMAC together with the binding: nothing is stored, each page gets another text (so
-    that compression tells nothing about it), and a new session id makes the old tokens worthless.
+    A token is a nonce and its HMAC together with the binding: nothing is stored, each page gets a different text (so
+    that compression reveals nothing about it), and a new session id invalidates the old tokens.
+
+    Args:
+        keys: sign and verify; ``Sessions.csrf_keys`` are some.
     """
 
     __slots__ = ("_keys",)
@@ -111,12 +148,12 @@ class CsrfTokens:
         self._keys = keys
 
     def issue(self, binding: bytes) -> str:
-        """A token of 64 characters for `binding`."""
+        """Return a token of 64 characters for `binding`."""
         nonce = secrets.token_bytes(_NONCE)  # of one size, so no other pair gives the same message
         return urlsafe_b64encode(nonce + self._keys.sign(nonce + binding)).decode()
 
     def valid(self, token: object, bindings: Iterable[bytes]) -> bool:
-        """Whether `token` was issued for one of `bindings`. False for anything that is no token at all."""
+        """Return True when `token` was issued for one of `bindings`; False for anything that is no token at all."""
         if not isinstance(token, str) or not _TOKEN.match(token):
             return False
         raw = urlsafe_b64decode(token)
@@ -128,7 +165,7 @@ class CsrfTokens:
 
 
 def _origin_of(url: str) -> str:
-    """The origin of a whole URL, empty where it has none."""
+    """Return the origin of a whole URL, empty where it has none."""
     try:
         parts = urlsplit(url.strip())
     except ValueError:
@@ -144,7 +181,8 @@ def _not_an_origin(text: str) -> str:
         return "not a URL"
     if url.scheme not in ("http", "https"):
         return "the scheme is http or https"
-    if not url.hostname or "@" in url.netloc or "*" in url.netloc:
+    host = url.netloc.removeprefix("*.")
+    if not url.hostname or not (_HOST.match(host) or (_IPV6.match(host) and host == url.netloc)):
         return "no plain host"
     if url.path or url.query or url.fragment or text.endswith(("?", "#")):
         return "more than an origin"
@@ -156,8 +194,12 @@ def _normal(origin: str) -> str:
     return f"{scheme}{separator}{host.removesuffix(_DEFAULT_PORT.get(scheme, ' '))}"
 
 
+def _is_http(origin: str) -> bool:
+    return origin.strip().lower().startswith("http://")
+
+
 def _same_host(origin: str, host: str) -> bool:
-    """Whether `origin` names the host of the request. The scheme is not compared: a proxy may have ended the TLS."""
+    """Return True when `origin` names the host of the request. A proxy may have ended the TLS: schemes may differ."""
     scheme = origin.partition("://")[0].lower()
     if scheme not in _DEFAULT_PORT or not host:
         return False

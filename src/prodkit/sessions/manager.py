@@ -1,4 +1,4 @@
-"""Loads sessions for requests and carries out what the requests asked of them.
+"""Load sessions for requests and carry out the changes that the requests made.
 
 This is the whole policy between a cookie and a store; ``prodkit.web.SessionMiddleware`` is the few lines that call
 :meth:`Sessions.open` and :meth:`Sessions.save` around a request.
@@ -10,25 +10,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from prodkit.core.check import CheckResult
 from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
+from prodkit.core.validate import Arguments
 from prodkit.errors import ProdkitError
 from prodkit.sessions.cookie import Keys, SessionCookie, new_id
+from prodkit.sessions.device import describe_device, describe_network
 from prodkit.sessions.session import Session, digest
 from prodkit.sessions.store import SessionInfo, Store
+from prodkit.sessions.watch import EndWatch
 
 __all__ = ["IDLE", "LIFETIME", "SessionLost", "SessionStarted", "Sessions", "SessionsEnded"]
 
 IDLE: Final = 3600.0
-"""One hour without a request ends a session: what the service behind this kit asked for."""
+"""One hour without a request ends a session, the common setting for services with personal data."""
 LIFETIME: Final = 12 * 3600.0
 """Twelve hours after the login it ends anyhow: the reauthentication limit of NIST SP 800-63B, AAL2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStarted(Event):
-    """A new id was handed out: for a new visitor, a login, or a rotation."""
+    """A new id was handed out.
+
+    Args:
+        reason: ``visit``, ``login`` or ``rotate``.
+        authenticated: True when a user is signed in.
+    """
 
     name = "session.started"
     level = "DEBUG"
@@ -39,7 +48,12 @@ class SessionStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionsEnded(Event):
-    """Sessions were ended, by a logout or by "log out everywhere"."""
+    """Sessions were ended.
+
+    Args:
+        count: the number of sessions.
+        reason: ``logout``, ``everywhere`` or ``handle``.
+    """
 
     name = "session.ended"
     level = "DEBUG"
@@ -50,7 +64,11 @@ class SessionsEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionLost(Event):
-    """A request wrote `keys` keys to a session that had been ended meanwhile; they were not kept."""
+    """A request wrote to a session that another request had ended; the values were dropped.
+
+    Args:
+        keys: the number of values.
+    """
 
     name = "session.lost"
     level = "WARNING"
@@ -65,13 +83,23 @@ class Sessions:
 
         accounts = Sessions(PostgresStore(db), secret=settings.session_secret, secure=production)
 
-    `secret` signs the cookie (32 characters at least; a sequence rotates keys, the first one signs). `secure`
-    False drops ``__Host-`` and Secure, for development on plain http. `idle` is the rolling lifetime, extended at
-    most once every `touch_every` seconds, and `lifetime` the absolute one; the cookie lives that long, the store
-    decides. `max_bytes` bounds the data of one session.
+    The cookie is sent only when the id changes or its signing key was replaced, and removed only at a logout: a
+    response in flight while another one logged in cannot overwrite the new id.
 
-    The cookie is sent only when the id changes, and taken back only at a logout: a response that was under way
-    while another one logged in cannot overwrite the new id.
+    Args:
+        store: a PostgresStore, a MemoryStore, or one of your own.
+        secret: signs the cookie; at least 32 characters. A sequence rotates keys: the first one signs, all verify,
+            and a cookie of an old one is sent again under the first.
+        secure: False drops ``__Host-`` and Secure, for development on plain http.
+        cookie: name of the cookie, without the prefix.
+        idle: rolling lifetime in seconds.
+        lifetime: absolute lifetime in seconds, counted from the login. The cookie lives that long; the store decides.
+        touch_every: seconds between two extensions of a session that is only read.
+        max_bytes: size of the data of one session.
+        watch_every: seconds within which a stream or socket notices that another process ended its session. Ends in
+            this process are noticed at once.
+        runtime: receives the events.
+        name: name of the health check.
     """
 
     def __init__(
@@ -85,54 +113,67 @@ class Sessions:
         lifetime: float = LIFETIME,
         touch_every: float = 60.0,
         max_bytes: int = 32_768,
+        watch_every: float = 2.0,
         runtime: Runtime = SYSTEM,
+        name: str = "sessions",
     ) -> None:
-        problems = []
-        if not idle > 0:
-            problems.append(f"idle must be positive, got {idle!r}")
-        if not lifetime >= idle:
-            problems.append(f"lifetime must be at least idle, got {lifetime!r}")
-        if not 0 <= touch_every < idle:
-            problems.append(f"touch_every must be at least 0 and below idle, got {touch_every!r}")
-        if max_bytes < 1:
-            problems.append(f"max_bytes must be at least 1, got {max_bytes!r}")
-        keys = None
         secrets = (secret,) if isinstance(secret, (str, Revealable)) else tuple(secret)
-        try:
-            keys = Keys(secrets, purpose="session")
-            self.csrf_keys = Keys(secrets, purpose="csrf")
-            """Keys for :class:`~prodkit.sessions.CsrfTokens`, derived from the same secret."""
-        except ValueError as error:
-            problems.append(str(error))
-        if problems or keys is None:
-            raise ValueError("Sessions: " + "; ".join(problems))
-        self.cookie = SessionCookie(keys, name=cookie, secure=secure)
-        self.store = store
-        self.idle = idle
-        self.lifetime = lifetime
-        self.touch_every = touch_every
-        self.max_bytes = max_bytes
+        check = Arguments("Sessions")
+        check.seconds("idle", idle)
+        check.seconds("lifetime", lifetime)
+        check.that(not lifetime < idle, f"lifetime must be at least idle, got {lifetime!r}")
+        check.seconds("touch_every", touch_every, zero=True)
+        check.that(not touch_every >= idle, f"touch_every must be below idle, got {touch_every!r}")
+        check.integer("max_bytes", max_bytes, minimum=1)
+        check.seconds("watch_every", watch_every)
+        check.attempt(lambda: Keys(secrets, purpose="session"))
+        check.done()
+        self.csrf_keys: Keys = Keys(secrets, purpose="csrf")
+        """Keys for :class:`~prodkit.sessions.CsrfTokens`, derived from the same secret."""
+        self.cookie: SessionCookie = SessionCookie(
+            Keys(secrets, purpose="session"), name=cookie, secure=secure
+        )
+        self.store: Store = store
+        self.idle: float = idle
+        self.lifetime: float = lifetime
+        self.touch_every: float = touch_every
+        self.max_bytes: int = max_bytes
+        self.name: str = name
         self._runtime = runtime
+        self._watch = EndWatch(store, watch_every)
 
     async def open(self, cookies: Iterable[bytes]) -> Session:
-        """The session named by the request's ``Cookie`` headers, or an empty one.
+        """Return the session named by the request's ``Cookie`` headers (`cookies`), or an empty one.
 
         An id that the store does not know is not adopted. Without a cookie of ours nothing is asked of the store.
         """
-        session_id = self.cookie.read(cookies)
-        if session_id is None:
+        found = self.cookie.find(cookies)
+        if found is None:
             return Session()
+        session_id, old_key = found
         stored = await self.store.load(digest(session_id))
         if stored is None:
             return Session()
-        return Session(
-            session_id, user_id=stored.user_id, data=stored.data, idle=stored.idle, left=stored.left
+        session = Session(
+            session_id,
+            user_id=stored.user_id,
+            data=stored.data,
+            idle=stored.idle,
+            left=stored.left,
+            age=stored.age,
         )
+        session.renew_cookie = old_key
+        return session
 
     async def save(self, session: Session, *, discard: bool = False) -> str | None:
-        """Does what was asked of `session`; returns the ``Set-Cookie`` value to send, if there is one.
+        """Carry out the changes of `session`; return the ``Set-Cookie`` value to send, if there is one.
 
-        `discard` is for a request that failed: only its logout is carried out.
+        Args:
+            session: the session of :meth:`open`.
+            discard: carry out only its logout, for a request that failed.
+
+        Raises:
+            ValueError: the data is larger than `max_bytes`.
         """
         cookie = await self._end(session)
         if discard:
@@ -156,29 +197,51 @@ class Sessions:
             session.settled()
         elif session.idle >= self.touch_every:
             await self._touch(session)
+        if session.renew_cookie and cookie is None:
+            session.renew_cookie = False
+            return self.cookie.write(session.id, max_age=session.left)
         return cookie
 
     async def end_all(self, user_id: str, *, keep: Session | None = None) -> int:
-        """Logs `user_id` out everywhere, at once, but for the session `keep`; how many sessions ended."""
+        """Log `user_id` out everywhere but in the session `keep`; return how many sessions ended."""
         kept = None if keep is None else (keep.previous or keep.id)
         count = await self.store.delete_user(user_id, keep=None if kept is None else digest(kept))
         self._ended(count, "everywhere")
         return count
 
     async def list_for(self, user_id: str) -> list[SessionInfo]:
-        """The living sessions of `user_id`, the latest seen first."""
+        """Return the living sessions of `user_id`, the latest seen first."""
         return await self.store.list_user(user_id)
 
     async def end(self, user_id: str, handle: str) -> bool:
-        """Ends the session that :meth:`list_for` called `handle`, if it is one of `user_id`."""
+        """End the session that :meth:`list_for` called `handle`, if it belongs to `user_id`."""
         if all(info.handle != handle for info in await self.store.list_user(user_id)):
             return False
         done = await self.store.delete(bytes.fromhex(handle))
         self._ended(int(done), "handle")
         return done
 
+    def handle_of(self, session: Session) -> str | None:
+        """Return the handle of `session` in :meth:`list_for`, to mark "this device"; None without a stored session."""
+        current = session.previous or session.id
+        return None if current is None else digest(current).hex()
+
+    async def wait_ended(self, session: Session) -> None:
+        """Return when `session` has ended: by a logout, by :meth:`end` or :meth:`end_all`, or by its age."""
+        if session.id is not None:
+            await self._watch.wait(digest(session.id))
+
+    async def check(self) -> CheckResult:
+        """Report the store's health; make :class:`prodkit.Health` of it where the store is not in it already."""
+        check = getattr(self.store, "check", None)
+        if check is not None:
+            found: CheckResult = await check()
+            return found
+        await self.store.load(bytes(32))
+        return CheckResult("up")
+
     async def purge(self, *, batch: int = 1000) -> int:
-        """Removes expired sessions, `batch` at a time; how many. For a nightly job: they are dead already."""
+        """Remove expired sessions, `batch` at a time; return how many. For a nightly job: they are dead already."""
         total = 0
         while True:
             gone = await self.store.delete_expired(limit=batch)
@@ -204,6 +267,8 @@ class Sessions:
             changed=changed,
             idle=self.idle,
             lifetime=self.lifetime,
+            device=describe_device(session.device),
+            network=describe_network(session.address),
         )
         session.settled()
         return self._started(session, reason, self.lifetime)
@@ -221,9 +286,11 @@ class Sessions:
             removed=removed,
             idle=self.idle,
             lifetime=self.lifetime if login else None,
+            device=describe_device(session.device),
+            network=describe_network(session.address),
         )
         if not moved and login:
-            # The visitor's old session ended meanwhile, but who logs in has proved who it is.
+            # The visitor's old session has ended, but a login proves the user's identity by itself.
             return await self._create(session, changed)
         session.settled()
         if not moved:
@@ -246,6 +313,7 @@ class Sessions:
         return self.cookie.write(session.id, max_age=max_age)
 
     def _ended(self, count: int, reason: str) -> None:
+        self._watch.look()
         if self._runtime.events.listened(SessionsEnded):
             self._runtime.events.emit(SessionsEnded(count=count, reason=reason))
 

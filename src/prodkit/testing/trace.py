@@ -1,10 +1,10 @@
-"""A fault trace, and what your configuration makes of it: goodput, amplification, recovery.
+"""A fault trace, and the report of a configuration under it: goodput, amplification, recovery.
 
-Four client processes' worth of callers ask one upstream 25 times a second each, for 195 s of virtual time that pass in
-a few real ones. The upstream has ten workers and a queue, and it keeps working for callers that have left, which is
-what turns a short overload into a lasting one (*metastable failures*, HotOS 2021). In turn it refuses connections,
-becomes four times slower, limits its rate with ``Retry-After`` and fails three requests in ten, with healthy stretches
-between. An answer counts if it comes within three seconds of the wish.
+Four client processes ask one upstream 25 times a second each, for 195 s of virtual time that pass in a few real ones.
+The upstream has ten workers and a queue, and it keeps working for callers that have left, which turns a short overload
+into a lasting one (*metastable failures*, HotOS 2021). In turn it refuses connections, becomes four times slower,
+limits its rate with ``Retry-After`` and fails three requests in ten, with healthy stretches between. An answer counts
+if it comes within three seconds of the call.
 
 ::
 
@@ -13,19 +13,23 @@ between. An answer counts if it comes within three seconds of the wish.
 
     report = run_trace(stack, seed=1)
     print(report.goodput, report["brownout"].answered)
+
+``prodkit replay`` runs it from the command line, also on a trace recorded in production.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from prodkit.core.deadline import Deadline
+from prodkit.errors import RejectedError
 from prodkit.testing.loop import virtual_time
+from prodkit.testing.trace_upstream import TRACE, Phase, Tally, Upstream, UpstreamError
 
 __all__ = [
     "TRACE",
@@ -33,6 +37,8 @@ __all__ = [
     "Phase",
     "PhaseReport",
     "Report",
+    "Second",
+    "Stack",
     "Tally",
     "Upstream",
     "UpstreamError",
@@ -42,169 +48,73 @@ __all__ = [
 ]
 
 Call: TypeAlias = Callable[[], Awaitable[object]]
-Stack: TypeAlias = Callable[[int, "Upstream"], Call]
-Fault: TypeAlias = Literal["none", "refused", "slow", "throttled", "failing"]
+Stack: TypeAlias = Callable[[int, Upstream], Call]
+"""Makes the guarded call of one client from ``upstream.request(client)``."""
 
-CLIENTS = 4
-RATE = 25.0  # wishes per second and client, Poisson
-PATIENCE = 3.0  # seconds until an answer is of no use
-WORKERS = 10
-SERVICE = 0.070  # mean seconds of work: 143 answers a second, so 70 % are used in health
-QUEUE = 300
-LATENCY = 0.003  # of the network, one way
-QUOTA = 50.0  # requests per second while throttled
-BURST = 5.0
-SLOWDOWN = 4.0
-FAILING = 0.30
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A stretch of the trace in which one thing is wrong."""
-
-    name: str
-    seconds: float
-    fault: Fault = "none"
-
-
-TRACE = (
-    Phase("normal", 20),
-    Phase("outage", 20, "refused"),
-    Phase("after outage", 25),
-    Phase("brownout", 20, "slow"),
-    Phase("after brownout", 35),
-    Phase("throttle", 20, "throttled"),
-    Phase("after throttle", 20),
-    Phase("partial", 20, "failing"),
-    Phase("after partial", 15),
-)
-
-
-class UpstreamError(Exception):
-    """An answer with an error status."""
-
-    def __init__(self, status: int = 500, retry_after: float | None = None) -> None:
-        super().__init__(status, retry_after)
-        self.status: int = status
-        self.retry_after: float | None = retry_after
-
-
-class Tally(Protocol):
-    """What an upstream counts while the trace runs."""
-
-    requests: Counter[str]
-    """By the name of the phase in which they were sent."""
-    violations: int
-    wasted: int
-
-
-class Upstream:
-    """The dependency: finite workers, a bounded first-come queue, faults by the clock."""
-
-    def __init__(
-        self,
-        trace: tuple[Phase, ...] = TRACE,
-        *,
-        seed: int = 1,
-        strict_quota: bool = False,
-        began: float | None = None,
-    ) -> None:
-        """The trace begins at the loop's instant `began`, now by default."""
-        self.trace: tuple[Phase, ...] = trace
-        self.strict_quota: bool = strict_quota
-        self.requests: Counter[str] = Counter()
-        self.violations: int = 0  # requests sent inside a Retry-After window that this client had been told
-        self.wasted: int = 0  # answers for callers that had left
-        self._rng = random.Random(seed)
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time() if began is None else began
-        self._queue: deque[asyncio.Future[None]] = deque()
-        self._busy = 0
-        self._tokens, self._tokens_at = BURST, self._began
-        self._told: dict[int, float] = {}
-
-    def phase(self) -> Phase:
-        """What is wrong now."""
-        elapsed = self._loop.time() - self._began
-        for phase in self.trace:
-            elapsed -= phase.seconds
-            if elapsed < 0:
-                return phase
-        return Phase("end", 0)
-
-    async def request(self, client: int) -> None:
-        """One request. Raises ConnectionError or :class:`UpstreamError`, or answers in its own time."""
-        phase = self.phase()
-        self.requests[phase.name] += 1
-        if self._loop.time() < self._told.get(client, 0.0) - 1e-6:
-            self.violations += 1
-        await asyncio.sleep(LATENCY)
-        match phase.fault:
-            case "refused":
-                raise ConnectionRefusedError("connection refused")
-            case "throttled":
-                self._spend(client)
-            case "failing" if self._rng.random() < FAILING:
-                await asyncio.sleep(0.02)
-                raise UpstreamError(500)
-            case _:
-                pass
-        if len(self._queue) >= QUEUE:
-            raise UpstreamError(503)
-        answer = self._loop.create_future()
-        self._queue.append(answer)
-        self._work()
-        await answer
-
-    def _spend(self, client: int) -> None:
-        now = self._loop.time()
-        self._tokens = min(BURST, self._tokens + (now - self._tokens_at) * QUOTA)
-        self._tokens_at = now
-        if self._tokens < 1:
-            self._told[client] = now + 1.0
-            if self.strict_quota:  # refused requests count too, as several API providers have it
-                self._tokens = max(-25.0, self._tokens - 1)
-            raise UpstreamError(429, retry_after=1.0)
-        self._tokens -= 1
-
-    def _work(self) -> None:
-        while self._busy < WORKERS and self._queue:
-            answer = self._queue.popleft()
-            self._busy += 1
-            slower = SLOWDOWN if self.phase().fault == "slow" else 1.0
-            self._loop.call_later(SERVICE * slower * self._rng.lognormvariate(-0.08, 0.4), self._done, answer)
-
-    def _done(self, answer: asyncio.Future[None]) -> None:
-        self._busy -= 1
-        if answer.done():
-            self.wasted += 1
-        else:
-            answer.set_result(None)
-        self._work()
+CLIENTS: Final = 4
+RATE: Final = 25.0  # calls per second and client, Poisson
+PATIENCE: Final = 3.0  # seconds until an answer is of no use
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseReport:
-    """One phase. Shares are of 1; times are seconds; percentiles are over all outcomes unless they say otherwise."""
+    """The report of one phase. Percentiles are over all outcomes unless they say otherwise.
 
-    wishes: int
+    Args:
+        calls: calls made in the phase.
+        answered: share of them that were answered in time, of 1.
+        amplification: requests sent per call.
+        p99: seconds until the 99th percentile of all outcomes.
+        p99_answered: the same of the answers alone.
+        recovered_after: the first second from which five in a row answer 99 %; None if that never happened.
+    """
+
+    calls: int
     answered: float
     amplification: float
     p99: float
     p99_answered: float
     recovered_after: float | None
-    """The first second from which five in a row answer 99 %; None when that never happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """The outcomes of the calls that were made in one second.
+
+    Args:
+        at: the second, since the beginning of the trace.
+        answered: answered in time.
+        refused: refused by a policy, never sent.
+        failed: failed, or answered too late.
+        wasted: answers of the upstream for callers that had left.
+    """
+
+    at: int
+    answered: int
+    refused: int
+    failed: int
+    wasted: int
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a stack made of the trace."""
+    """The report of a configuration under a trace.
+
+    Args:
+        goodput: share of all calls that were answered in time, of 1.
+        amplification: requests sent per call.
+        violations: requests sent within a Retry-After window that the client knew.
+        wasted: answers of the upstream for callers that had left.
+        phases: by name.
+        seconds: outcomes over time.
+    """
 
     goodput: float
     amplification: float
     violations: int
     wasted: int
     phases: dict[str, PhaseReport] = field(default_factory=dict[str, PhaseReport])
+    seconds: tuple[Second, ...] = ()
 
     def __getitem__(self, phase: str) -> PhaseReport:
         return self.phases[phase]
@@ -213,22 +123,41 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     at: float
-    good: bool
+    kind: Literal["answered", "refused", "failed"]
     took: float
 
+    @property
+    def good(self) -> bool:
+        return self.kind == "answered"
 
-def run_trace(stack: Stack, *, seed: int = 1, strict_quota: bool = False) -> Report:
-    """Replays :data:`TRACE` on virtual time. `stack` makes the guarded call of one client; see :func:`replay`."""
-    return virtual_time(replay(stack, seed=seed, strict_quota=strict_quota))
+
+def run_trace(
+    stack: Stack, *, seed: int = 1, trace: tuple[Phase, ...] = TRACE, strict_quota: bool = False
+) -> Report:
+    """Replay a trace on virtual time and return the report.
+
+    Args:
+        stack: makes the guarded call of one client.
+        seed: of the calls and of the upstream; the same seed gives the same report.
+        trace: phases in order.
+        strict_quota: refused requests count against the quota.
+    """
+    return virtual_time(replay(stack, seed=seed, trace=trace, strict_quota=strict_quota))
 
 
 async def replay(
     stack: Stack, *, seed: int = 1, trace: tuple[Phase, ...] = TRACE, strict_quota: bool = False
 ) -> Report:
-    """Replays `trace` on the running loop: run it on virtual time unless you have minutes.
+    """Replay a trace on the running loop; on real time it takes as long as its phases.
 
-    `stack(client, upstream)` is called once a client and returns what is called for each wish, under a
-    :class:`Deadline` of three seconds.
+    ``stack(client, upstream)`` is called once a client and returns the call, which runs under a :class:`Deadline` of
+    three seconds.
+
+    Args:
+        stack: makes the guarded call of one client.
+        seed: of the calls and of the upstream.
+        trace: phases in order.
+        strict_quota: refused requests count against the quota.
     """
     upstream = Upstream(trace, seed=seed, strict_quota=strict_quota)
     return await drive(
@@ -239,30 +168,37 @@ async def replay(
 async def drive(
     calls: Sequence[Call], upstream: Tally, *, trace: tuple[Phase, ...] = TRACE, seed: int = 1
 ) -> Report:
-    """What :func:`replay` does, for an upstream of your own that keeps a :class:`Tally`.
+    """Replay a trace against an upstream of your own that keeps a :class:`Tally`; it begins now.
 
-    The trace begins now; `calls` holds one call for each client.
+    Args:
+        calls: one call for each client.
+        upstream: counts requests, violations and wasted work.
+        trace: phases in order.
+        seed: of the calls.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
     outcomes: list[_Outcome] = []
     tasks: set[asyncio.Task[None]] = set()
 
-    async def wish(at: float, client: int) -> None:
+    async def ask(at: float, client: int) -> None:
         asked = loop.time()
+        kind: Literal["answered", "refused", "failed"]
         try:
             with Deadline.after(PATIENCE):
                 await calls[client]()
-            good = loop.time() - asked <= PATIENCE
+            kind = "answered" if loop.time() - asked <= PATIENCE else "failed"
+        except RejectedError:
+            kind = "refused"
         except Exception:  # noqa: BLE001 - whatever a stack raises, the user got no answer
-            good = False
-        outcomes.append(_Outcome(at, good, loop.time() - asked))
+            kind = "failed"
+        outcomes.append(_Outcome(at, kind, loop.time() - asked))
 
-    wishes = list(_wishes(sum(phase.seconds for phase in trace), seed))
-    for at, client in wishes:
+    arrivals = list(_arrivals(sum(phase.seconds for phase in trace), seed))
+    for at, client in arrivals:
         if (ahead := began + at - loop.time()) > 0:
             await asyncio.sleep(ahead)
-        task = asyncio.create_task(wish(at, client))
+        task = asyncio.create_task(ask(at, client))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     if tasks:
@@ -271,10 +207,10 @@ async def drive(
         task.cancel()
     if tasks:
         await asyncio.wait(tasks)
-    return _report(upstream, trace, wishes, outcomes)
+    return _report(upstream, trace, arrivals, outcomes)
 
 
-def _wishes(seconds: float, seed: int) -> Iterator[tuple[float, int]]:
+def _arrivals(seconds: float, seed: int) -> Iterator[tuple[float, int]]:
     rng = random.Random(f"wishes {seed}")
     at = 0.0
     while (at := at + rng.expovariate(RATE * CLIENTS)) < seconds:
@@ -282,16 +218,16 @@ def _wishes(seconds: float, seed: int) -> Iterator[tuple[float, int]]:
 
 
 def _report(
-    upstream: Tally, trace: tuple[Phase, ...], wishes: list[tuple[float, int]], outcomes: list[_Outcome]
+    upstream: Tally, trace: tuple[Phase, ...], arrivals: list[tuple[float, int]], outcomes: list[_Outcome]
 ) -> Report:
     phases: dict[str, PhaseReport] = {}
     start = 0.0
     for phase in trace:
         end = start + phase.seconds
         inside = [each for each in outcomes if start <= each.at < end]
-        wanted = sum(start <= at < end for at, _ in wishes)
+        wanted = max(1, sum(start <= at < end for at, _ in arrivals))
         phases[phase.name] = PhaseReport(
-            wishes=wanted,
+            calls=wanted,
             answered=sum(each.good for each in inside) / wanted,
             amplification=upstream.requests[phase.name] / wanted,
             p99=_percentile([each.took for each in inside], 0.99),
@@ -300,11 +236,21 @@ def _report(
         )
         start = end
     return Report(
-        goodput=sum(each.good for each in outcomes) / len(wishes),
-        amplification=sum(upstream.requests.values()) / len(wishes),
+        goodput=sum(each.good for each in outcomes) / len(arrivals),
+        amplification=sum(upstream.requests.values()) / len(arrivals),
         violations=upstream.violations,
         wasted=upstream.wasted,
         phases=phases,
+        seconds=_seconds(outcomes, getattr(upstream, "wasted_at", ()), int(start)),
+    )
+
+
+def _seconds(outcomes: list[_Outcome], wasted: Any, length: int) -> tuple[Second, ...]:
+    counts: Counter[tuple[int, str]] = Counter((int(each.at), each.kind) for each in outcomes)
+    waste = Counter(int(at) for at in wasted)
+    return tuple(
+        Second(at, counts[at, "answered"], counts[at, "refused"], counts[at, "failed"], waste[at])
+        for at in range(length)
     )
 
 

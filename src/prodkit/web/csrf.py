@@ -1,7 +1,11 @@
 """CSRF protection for forms and scripts.
 
 In a template: ``<input type="hidden" name="csrf_token" value="{{ csrf_token(request) }}">``, first in the form; for
-scripts the same token in a ``<meta>`` and sent as ``X-CSRF-Token``. JSON requests use the header.
+scripts the same token in a ``<meta>``, sent as ``X-CSRF-Token`` or as the member ``csrf_token`` of a JSON object::
+
+    safe method, exempt path, or Authorization: Bearer without a cookie of ours ──► passes
+    Sec-Fetch-Site, Origin, Referer (OriginPolicy) ── of another site ──► 403
+    token in header, form field or JSON, bound to the session ── missing or foreign ──► 403
 """
 
 from __future__ import annotations
@@ -9,11 +13,15 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from prodkit.core.events import Event, Metric
+from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.core.validate import Arguments
 from prodkit.errors import CsrfError
 from prodkit.sessions import CsrfDecision, CsrfTokens, OriginPolicy, Session
 from prodkit.sessions.cookie import cookie_values
@@ -23,18 +31,43 @@ from prodkit.web.asgi import add_header, header, headers, matches, prefixes, set
 from prodkit.web.errors import Problems
 from prodkit.web.form import field_of
 
-__all__ = ["CsrfMiddleware", "csrf_token"]
+__all__ = ["CsrfMiddleware", "CsrfMode", "CsrfRefused", "csrf_token"]
+
+CsrfMode: TypeAlias = Literal["token", "headers", "log"]
+"""``token``: origin and token. ``headers``: a token only where the browser sent no origin. ``log``: refuse nothing."""
 
 _VISITOR: Final = re.compile(r"[A-Za-z0-9_-]{22}\Z")
 _KEY: Final = "prodkit.csrf"
 
 
-def csrf_token(request: HTTPConnection[Any] | Scope) -> str:
-    """A token for the forms of the page that answers `request` (a request or its scope).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsrfRefused(Event):
+    """A request was refused, or in the mode ``log`` would have been.
 
-    Bound to the session, or for a visitor without one to a cookie that the response then sets.
+    Args:
+        reason: ``token_missing``, ``token_invalid``, ``cross_origin``, ``foreign_origin``, ``foreign_referer`` or
+            ``ambiguous_headers``.
+        enforced: False in the mode ``log``.
     """
-    scope: Any = request.scope if isinstance(request, HTTPConnection) else request
+
+    name = "web.csrf_refused"
+    level = "INFO"
+    metric = Metric(
+        "csrf_refusals", labels=("reason", "enforced"), help="Requests refused by CSRF protection."
+    )
+    reason: str
+    enforced: bool
+
+
+def csrf_token(request: HTTPConnection[Any] | Scope) -> str:
+    """Return a token for the forms of the page that answers `request` (a request or its scope).
+
+    It is bound to the session, or for a visitor without one to a cookie that the response then sets.
+
+    Raises:
+        RuntimeError: there is no CSRF middleware.
+    """
+    scope: Any = getattr(request, "scope", request)  # a request of Litestar has one too
     guard = scope.get(_KEY)
     if guard is None:
         raise RuntimeError("csrf_token needs web.CsrfMiddleware around the app")
@@ -43,7 +76,7 @@ def csrf_token(request: HTTPConnection[Any] | Scope) -> str:
 
 
 class _Guard:
-    """What one request knows about its sender."""
+    """The sender of one request: session and visitor's cookie."""
 
     __slots__ = ("_scope", "_tokens", "fresh", "issued", "visitor")
 
@@ -74,7 +107,7 @@ class _Guard:
         bindings = []
         if session is not None and session.id is not None:
             bindings.append(_session_binding(session.id))
-        # A form that was served before the visitor had a session is good until somebody signs in.
+        # A form that was served before the visitor had a session is good until the login.
         if self.visitor is not None and (session is None or session.owner is None):
             bindings.append(b"visitor:" + self.visitor.encode())
         return self._tokens.valid(token, bindings)
@@ -85,14 +118,27 @@ def _session_binding(session_id: str) -> bytes:
 
 
 class CsrfMiddleware:
-    """Refuses, with 403, requests that change something and did not come from our own pages.
+    """Refuse, with 403, requests that change something and did not come from our own pages.
 
-    First ``Sec-Fetch-Site`` and ``Origin`` (`policy`), then the token: header `header_name` or form field
-    `field_name`. `require_token` False asks for a token only where the browser sent neither header. `exempt` are
-    path prefixes for callers that are no browsers and carry their own proof, such as signed webhooks. `secure`
-    False drops ``__Host-`` from the visitor's cookie, for plain http. Belongs inside the session middleware.
+    First ``Sec-Fetch-Site`` and ``Origin`` (`policy`), then the token: header `header_name`, form field or JSON
+    member `field_name`. A request with ``Authorization: Bearer`` and no cookie of ours needs neither: another site
+    cannot add that header, and no cookie speaks for the visitor. Belongs inside the session middleware.
 
-    A multipart body is read only up to the token, at most `max_form_bytes`, and passed on as it came.
+    Args:
+        app: the ASGI app.
+        tokens: issues and verifies the tokens.
+        policy: decides by origin; by default only our own origin is trusted.
+        mode: ``token`` asks for both; ``headers`` asks for a token only where the browser sent no origin;
+            ``log`` refuses nothing and emits ``web.csrf_refused``, to see what would be refused.
+        exempt: path prefixes for callers that are no browsers and carry their own proof, such as signed webhooks.
+        secure: False drops ``__Host-`` from the visitor's cookie, for plain http.
+        session_cookie: name of the session's cookie, which the Bearer rule looks for.
+        header_name: request header of the token.
+        field_name: form field or JSON member of the token.
+        max_form_bytes: bytes of a multipart body that are read up to the token. More than 1 MiB of them wait in a
+            temporary file.
+        problems: turns refusals into responses.
+        runtime: receives the events.
     """
 
     def __init__(
@@ -101,25 +147,33 @@ class CsrfMiddleware:
         *,
         tokens: CsrfTokens,
         policy: OriginPolicy | None = None,
-        require_token: bool = True,
+        mode: CsrfMode = "token",
         exempt: Iterable[str] = (),
         secure: bool = True,
+        session_cookie: str = "",
         header_name: str = "x-csrf-token",
         field_name: str = "csrf_token",
-        max_form_bytes: int = 1_048_576,
+        max_form_bytes: int = 64 * 2**20,
         problems: Problems | None = None,
+        runtime: Runtime = SYSTEM,
     ) -> None:
+        check = Arguments("CsrfMiddleware")
+        check.one_of("mode", mode, ("token", "headers", "log"))
+        check.integer("max_form_bytes", max_form_bytes, minimum=1)
+        check.done()
         self.app = app
         self._tokens = tokens
         self._policy = policy or OriginPolicy()
-        self._require = require_token
+        self._mode = mode
         self._exempt = prefixes(exempt, "exempt")
         self._secure = secure
         self._cookie = "__Host-visitor" if secure else "visitor"
+        self._session_cookie = session_cookie
         self._header = header_name.lower().encode()
         self._field = field_name
         self._max = max_form_bytes
         self._problems = problems or Problems()
+        self._runtime = runtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -132,8 +186,10 @@ class CsrfMiddleware:
             else:
                 refused, passed = await self._judge(scope, receive, guard)
             if refused is not None:
-                await self._refuse(refused, scope, receive, send)
-                return
+                self._emit(refused)
+                if self._mode != "log":
+                    await self._refuse(refused, scope, receive, send)
+                    return
             receive = passed
 
         async def remembering(message: Message) -> None:
@@ -144,7 +200,7 @@ class CsrfMiddleware:
         await self.app(scope, receive, remembering)
 
     def _mark(self, message: Message, guard: _Guard) -> None:
-        """A page with a token is of one visitor only, and who has no cookie yet gets one."""
+        """Keep a page with a token out of caches, and give a visitor without a cookie one."""
         if guard.fresh:
             flags = "; Secure" if self._secure else ""
             value = f"{self._cookie}={guard.visitor}; Path=/; HttpOnly; SameSite=Lax{flags}"
@@ -163,6 +219,7 @@ class CsrfMiddleware:
         return self._policy.decide(
             method,
             host=header(scope, b"host"),
+            scheme=scope.get("scheme", "").replace("wss", "https"),
             sec_fetch_site=[value.decode("latin-1") for value in headers(scope, b"sec-fetch-site")],
             origin=[value.decode("latin-1") for value in headers(scope, b"origin")],
             referer=[value.decode("latin-1") for value in headers(scope, b"referer")],
@@ -177,10 +234,12 @@ class CsrfMiddleware:
         method = scope["method"]
         if method in SAFE_METHODS:
             return None, receive
+        if self._bearer(scope):
+            return None, receive
         decision = self._origin(scope, method)
         if not decision.allowed:
             return decision.reason, receive
-        if not self._require and decision.reason != "no_browser_headers":
+        if self._mode == "headers" and decision.reason != "no_browser_headers":
             return None, receive
         token: str | None = header(scope, self._header) or None
         if token is None:
@@ -189,10 +248,23 @@ class CsrfMiddleware:
             return "token_missing", receive
         return (None if guard.valid(token) else "token_invalid"), receive
 
+    def _bearer(self, scope: Scope) -> bool:
+        if header(scope, b"authorization")[:7].lower() != "bearer ":
+            return False
+        names = (self._cookie, self._session_cookie)
+        return not any(
+            cookie_values(each, name) for each in headers(scope, b"cookie") for name in names if name
+        )
+
+    def _emit(self, reason: str) -> None:
+        if self._runtime.events.listened(CsrfRefused):
+            self._runtime.events.emit(CsrfRefused(reason=reason, enforced=self._mode != "log"))
+
     async def _refuse(self, reason: str, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": reason})
             return
         error = CsrfError(f"the request was refused: {reason}", reason=reason)
         response = await self._problems.error(error, scope)
+        response.headers["vary"] += ", Origin, Sec-Fetch-Site"
         await response(scope, receive, send)

@@ -1,9 +1,21 @@
-"""Reads one field out of a form body that somebody else will read again."""
+"""Read one field of a request body, and hand the whole body on unread.
+
+A token may stand behind a large file. The bytes before it are kept for the app, in memory up to 1 MiB and in a
+temporary file beyond::
+
+    receive ──► chunk ──► parser finds the field? ── no: keep the chunk, next
+                             │ yes, or the body ends, or `max_bytes` is reached
+                             ▼
+    the app's receive ──► kept chunks in order, then the rest of the body as it arrives
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import tempfile
 from collections.abc import Callable
-from typing import Final
+from typing import IO, Any, Final
 from urllib.parse import parse_qsl
 
 from starlette.types import Message, Receive, Scope
@@ -15,13 +27,24 @@ __all__ = ["field_of"]
 
 _MAX_VALUE: Final = 4096
 _MAX_FIELDS: Final = 1000
+_IN_MEMORY: Final = 1_048_576
+_CHUNK: Final = 65_536
 
 
-async def field_of(scope: Scope, receive: Receive, name: str, max_bytes: int) -> tuple[str | None, Receive]:
-    """The value of the form field `name`, or None, and a ``receive`` that tells the whole body once more.
+async def field_of(
+    scope: Scope, receive: Receive, name: str, max_bytes: int, max_parsed: int = 1_048_576
+) -> tuple[str | None, Receive]:
+    """Return the value of the field `name`, or None, and a ``receive`` that yields the whole body once more.
 
-    An urlencoded body is read whole, a multipart one only up to the field; neither beyond `max_bytes`. A body that
-    is no form is not read at all. Whatever is wrong with the body, the answer is None.
+    A multipart body is read up to the field, an urlencoded or JSON one whole. A body of another type is not read at
+    all. Any fault of the body gives None.
+
+    Args:
+        scope: the request's scope.
+        receive: the request's ``receive``.
+        name: the field; in a JSON object, the member.
+        max_bytes: bytes read of a multipart body.
+        max_parsed: bytes read of an urlencoded or JSON body, which is parsed in memory.
     """
     kind, _, parameters = header(scope, b"content-type").partition(";")
     kind = kind.strip().lower()
@@ -31,37 +54,92 @@ async def field_of(scope: Scope, receive: Receive, name: str, max_bytes: int) ->
             search = _multipart(boundary, name)
         except ValueError:
             return None, receive
-    elif kind != "application/x-www-form-urlencoded":
+    elif kind == "application/x-www-form-urlencoded" or kind == "application/json" or kind.endswith("+json"):
+        max_bytes = min(max_bytes, max_parsed)
+    else:
         return None, receive
-    seen: list[Message] = []
-    body = bytearray()
+    kept = _Kept()
     found: str | None = None
     more = True
-    while more and found is None and len(body) <= max_bytes:
+    while more and found is None and kept.size <= max_bytes:
         message = await receive()
-        seen.append(message)
         if message["type"] != "http.request":
+            kept.last = message
             break
         chunk: bytes = message.get("body", b"")
-        body += chunk
+        await kept.add(chunk)
         more = message.get("more_body", False)
         if search is not None:
             try:
                 found = search(chunk)
             except ValueError:
                 break
-    if search is None and not more and len(body) <= max_bytes:
-        found = _urlencoded(bytes(body), name)
-    return found, _replay(seen, receive)
+    kept.whole = not more
+    if search is None and not more and kept.size <= max_bytes:
+        body = kept.in_memory()
+        found = _urlencoded(body, name) if "json" not in kind else _json(body, name)
+    return found, kept.again(receive)
 
 
-def _replay(seen: list[Message], receive: Receive) -> Receive:
-    waiting = list(reversed(seen))
+class _Kept:
+    """The bytes that were read already."""
 
-    async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
+    def __init__(self) -> None:
+        self.size = 0
+        self.whole = False
+        self.last: Message | None = None
+        self._chunks: list[bytes] = []
+        self._file: IO[bytes] | None = None
 
-    return again
+    async def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self._file is None and self.size <= _IN_MEMORY:
+            self._chunks.append(chunk)
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `again`, or with the request
+            chunk = b"".join([*self._chunks, chunk])
+            self._chunks.clear()
+        await asyncio.to_thread(self._file.write, chunk)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def in_memory(self) -> bytes:
+        return b"".join(self._chunks)
+
+    def again(self, receive: Receive) -> Receive:
+        """Return a ``receive`` that yields these bytes first."""
+        if self._file is not None:
+            self._file.seek(0)
+        position, left = 0, self.size
+
+        async def replay() -> Message:
+            nonlocal position, left
+            if self._file is None and position < len(self._chunks):
+                body = self._chunks[position]
+                position += 1
+                ended = position == len(self._chunks)
+            elif self._file is not None and left > 0:
+                body = await asyncio.to_thread(self._file.read, _CHUNK)
+                left -= len(body)
+                ended = left <= 0
+            else:
+                last, self.last = self.last, None
+                return last if last is not None else await receive()
+            return {"type": "http.request", "body": body, "more_body": not (ended and self.whole)}
+
+        return replay
+
+
+def _json(body: bytes, name: str) -> str | None:
+    try:
+        found: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def _urlencoded(body: bytes, name: str) -> str | None:
@@ -81,7 +159,10 @@ def _boundary(parameters: str) -> bytes | None:
 
 
 def _multipart(boundary: bytes, name: str) -> Callable[[bytes], str | None]:
-    """Feeds a streaming parser; returns the field's value once it is complete. Raises ValueError on a bad body."""
+    """Return a function that takes chunks and returns the field's value once it is complete.
+
+    It raises ValueError on a bad body.
+    """
     try:
         from python_multipart.multipart import MultipartParser, parse_options_header
     except ImportError:

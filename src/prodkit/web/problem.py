@@ -1,4 +1,4 @@
-"""Which status an error is, and what it says to the person in front of the page. Pure."""
+"""The status of an error, and its text for the person in front of the page. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,29 @@ from typing import Any, Final
 from prodkit import errors
 from prodkit.ratelimit import Decision, headers as limit_headers
 from prodkit.ratelimit.messages import Language, duration, title as limit_title
+from prodkit.sessions import StepUpRequiredError
 
-__all__ = ["LANGUAGES", "LimitReachedError", "Problem", "describe", "language_of", "of_error", "of_status"]
+__all__ = [
+    "LANGUAGES",
+    "ConflictError",
+    "LimitReachedError",
+    "Problem",
+    "describe",
+    "language_of",
+    "of_detail",
+    "of_error",
+    "of_status",
+]
 
 LANGUAGES: Final[tuple[Language, ...]] = ("pt-BR", "en")
 
 
+class ConflictError(errors.RejectedError):
+    """The same request, by its ``Idempotency-Key``, is being processed."""
+
+
 class LimitReachedError(errors.RateLimitedError):
-    """A RateLimitedError that still knows the decision, for its words and header fields."""
+    """A RateLimitedError with the decision, for its text and header fields."""
 
     def __init__(
         self,
@@ -32,7 +47,7 @@ class LimitReachedError(errors.RateLimitedError):
 
     @classmethod
     def of(cls, decision: Decision) -> LimitReachedError:
-        """The error of a refusal."""
+        """Return the error of a refusal."""
         name = decision.violated[0].name if decision.violated else ""
         return cls(
             f"rate limit {name!r} reached", retry_after=decision.retry_after, limit=name, decision=decision
@@ -47,6 +62,10 @@ _TEXTS: Final[Mapping[str, tuple[int, Mapping[str, tuple[str, str]]]]] = {
     "signed_out": (401, {
         "pt-BR": ("Sessão encerrada", "Entre novamente para continuar."),
         "en": ("Signed out", "Sign in again to continue."),
+    }),
+    "confirm": (401, {
+        "pt-BR": ("Confirme sua identidade", "Digite sua senha novamente para continuar."),
+        "en": ("Confirm your identity", "Enter your password again to continue."),
     }),
     "forbidden": (403, {
         "pt-BR": ("Acesso negado", "Você não tem permissão para isto."),
@@ -63,6 +82,10 @@ _TEXTS: Final[Mapping[str, tuple[int, Mapping[str, tuple[str, str]]]]] = {
     "method": (405, {
         "pt-BR": ("Método não permitido", "Este endereço não aceita este tipo de pedido."),
         "en": ("Method not allowed", "This address does not take this kind of request."),
+    }),
+    "conflict": (409, {
+        "pt-BR": ("Pedido em andamento", "O mesmo pedido já está sendo processado."),
+        "en": ("Request in progress", "The same request is being processed already."),
     }),
     "too_large": (413, {
         "pt-BR": ("Conteúdo grande demais", "O conteúdo enviado ultrapassa o limite."),
@@ -110,6 +133,8 @@ _BY_STATUS: Final = {
 # The first class that fits decides, so the special ones stand above their bases.
 _BY_ERROR: Final[tuple[tuple[type[Exception], str], ...]] = (
     (errors.CsrfError, "csrf"),
+    (StepUpRequiredError, "confirm"),
+    (ConflictError, "conflict"),
     (errors.InvalidSessionError, "signed_out"),
     (errors.InvalidFileError, "invalid_file"),
     (errors.EnvError, "internal"),
@@ -124,13 +149,24 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 _AGAIN: Final[Mapping[Language, str]] = {"pt-BR": "Tente novamente em {}.", "en": "Try again in {}."}
 _PREFIXES: Final[Mapping[str, Language]] = {"pt": "pt-BR", "en": "en"}
+_MEMBERS: Final = frozenset(("status", "title", "detail", "message", "retry_after", "request_id"))
 _WAIT: Final = 5.0
-"""Retry-After of a 503 whose error knows no better: the length of a restart."""
+"""Retry-After of a 503 whose error names no wait: the length of a restart, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What goes wrong, as RFC 9457 has it, in the reader's language. ``retry_after`` is in whole seconds."""
+    """A problem as RFC 9457 describes it, in the reader's language.
+
+    Args:
+        status: the HTTP status.
+        code: stable name for programs, such as ``rate_limited``.
+        title: a few words.
+        detail: a sentence, with the next step where there is one.
+        retry_after: whole seconds until a retry makes sense; None where that is not known.
+        extra: further members of the document.
+        headers: further response headers.
+    """
 
     status: int
     code: str
@@ -141,7 +177,7 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def body(self, request_id: str | None = None) -> dict[str, Any]:
-        """The members of the ``application/problem+json`` document."""
+        """Return the members of the ``application/problem+json`` document, with `request_id` where there is one."""
         found: dict[str, Any] = {
             "type": "about:blank",
             "title": self.title,
@@ -158,7 +194,7 @@ class Problem:
 
 
 def language_of(accept: str, default: Language) -> Language:
-    """The first of our languages that an ``Accept-Language`` header names by weight, or `default`."""
+    """Return the supported language that an ``Accept-Language`` header prefers, or `default`."""
     best: Language = default
     weight = 0.0
     for part in accept[:200].split(","):
@@ -177,7 +213,7 @@ def language_of(accept: str, default: Language) -> Language:
 
 
 def describe(code: str, language: Language, *, retry_after: float | None = None, **extra: Any) -> Problem:
-    """The problem `code` in `language`; a known wait is told in words that agree with ``retry_after``."""
+    """Return the problem `code` in `language`, its text in agreement with `retry_after`."""
     status, texts = _TEXTS[code]
     title, detail = texts[language]
     seconds = None if retry_after is None else max(1, math.ceil(retry_after))
@@ -187,7 +223,7 @@ def describe(code: str, language: Language, *, retry_after: float | None = None,
 
 
 def of_error(error: Exception, language: Language) -> Problem:
-    """The problem that an exception is. Its text stays out of it, save for the reasons of a refused file."""
+    """Return the problem of an exception. Its message stays out of it, except the reasons of a refused file."""
     if isinstance(error, LimitReachedError) and error.decision is not None:
         return _limited(error.decision, language)
     for kind, code in _BY_ERROR:
@@ -200,18 +236,32 @@ def of_error(error: Exception, language: Language) -> Problem:
 
 
 def of_status(status: int, language: Language, *, detail: str = "") -> Problem:
-    """The problem that a bare HTTP status is; `detail` replaces our text."""
+    """Return the problem of a bare HTTP status; `detail` replaces our text."""
     code = _BY_STATUS.get(status) or ("bad_request" if status < 500 else "unavailable")
     found = describe(code, language)
     title = found.title if status in _BY_STATUS else detail or found.title
     return Problem(status, found.code, title, detail or found.detail)
 
 
+def of_detail(status: int, language: Language, detail: Any) -> Problem:
+    """Return the problem of an ``HTTPException`` whose `detail` may be any JSON value.
+
+    A mapping's members become members of the document, ``detail`` or ``message`` its text; a list becomes ``errors``.
+    """
+    if isinstance(detail, Mapping):
+        text = detail.get("detail") or detail.get("message") or ""
+        found = of_status(status, language, detail=text if isinstance(text, str) else "")
+        title = detail.get("title")
+        extra = {str(name): value for name, value in detail.items() if name not in _MEMBERS}
+        return replace(found, extra=extra, title=title if isinstance(title, str) else found.title)
+    if isinstance(detail, (list, tuple)):
+        return replace(of_status(status, language), extra={"errors": list(detail)})
+    return of_status(status, language, detail="" if detail is None else str(detail))
+
+
 def _facts(error: Exception) -> dict[str, Any]:
     if isinstance(error, errors.InvalidFileError):
         return {"problems": [{"code": p.code, "message": p.message} for p in error.problems]}
-    if isinstance(error, errors.CsrfError):
-        return {"reason": error.reason}
     if isinstance(error, errors.RateLimitedError) and error.limit:
         return {"limit": error.limit}
     return {}

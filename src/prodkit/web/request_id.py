@@ -1,4 +1,4 @@
-"""A name for each request, in its logs, its response and its error page."""
+"""An id for each request, in its logs, its response and its error page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prodkit.core import correlation
 from prodkit.web.asgi import header, set_default
+from prodkit.web.proxy import trusted_peer
 
 __all__ = ["RequestIdMiddleware", "current_request_id"]
 
@@ -20,16 +21,21 @@ _current: Final = correlation.request_id
 
 
 def current_request_id() -> str | None:
-    """The id of the request being served here, or None; tasks started by the request inherit it."""
+    """Return the id of the request being served here, or None; tasks started by the request inherit it."""
     return _current.get()
 
 
 class RequestIdMiddleware:
-    """Gives each request an id: ``request.state.request_id``, :func:`current_request_id`, ``X-Request-ID``.
+    """Give each request an id: ``request.state.request_id``, :func:`current_request_id`, ``X-Request-ID``.
 
-    `trust` takes the id that the request brings, if it is 8 to 64 letters, digits or ``._-``: for services behind
-    a proxy that sets it. `context` is called with the id and entered around the request, for loggers:
-    ``context=lambda rid: logger.contextualize(request_id=rid)``.
+    The id that a request brings is taken from a trusted proxy, or from everybody with `trust`, when it is 8 to 64
+    letters, digits or ``._-``.
+
+    Args:
+        app: the ASGI app.
+        trust: take the id from every peer: for services behind a proxy that always sets it.
+        context: called with the id and entered around the request, for loggers:
+            ``context=lambda rid: logger.contextualize(request_id=rid)``.
     """
 
     def __init__(
@@ -47,7 +53,8 @@ class RequestIdMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        given = header(scope, b"x-request-id") if self._trust else ""
+        trusted = self._trust or trusted_peer(scope)
+        given = header(scope, b"x-request-id") if trusted else ""
         request_id = given if _ACCEPTED.match(given) else secrets.token_hex(16)
         scope.setdefault("state", {})["request_id"] = request_id
 
@@ -57,7 +64,7 @@ class RequestIdMiddleware:
             await send(message)
 
         token = _current.set(request_id)
-        trace = correlation.traceparent.set(header(scope, b"traceparent") or None if self._trust else None)
+        trace = correlation.traceparent.set(header(scope, b"traceparent") or None if trusted else None)
         try:
             if self._context is None:
                 await self.app(scope, receive, named)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prodkit.sessions import Session, Sessions
-from prodkit.web.asgi import add_header, headers, matches, prefixes, set_default
+from prodkit.web.asgi import add_header, header, headers, matches, prefixes, set_default
 
-__all__ = ["SessionMiddleware", "session_of"]
+__all__ = ["SessionMiddleware", "session_end", "session_of"]
+
+_KEY: Final = "prodkit.sessions"
 
 
 def session_of(request: HTTPConnection[Any]) -> Session:
-    """The session of a request: ``request.session`` with its type."""
+    """Return the session of `request`: ``request.session`` with its type.
+
+    Raises:
+        RuntimeError: the middleware is missing or skips this path.
+    """
     session = request.scope.get("session")
     if isinstance(session, Session):
         return session
@@ -24,35 +30,67 @@ def session_of(request: HTTPConnection[Any]) -> Session:
     )
 
 
-class SessionMiddleware:
-    """Puts a :class:`~prodkit.sessions.Session` under ``request.session``.
+def session_end(scope: Scope) -> Coroutine[Any, Any, None] | None:
+    """Return a coroutine that returns when the visitor's session ends, or None without a signed-in user."""
+    session, sessions = scope.get("session"), scope.get(_KEY)
+    if not isinstance(session, Session) or not isinstance(sessions, Sessions):
+        return None
+    if session.owner is None or session.id is None or session.rotation is not None:
+        return None
+    return sessions.wait_ended(session)
 
-    A request without a cookie of ours asks nothing of the store. Paths in `skip` have no session at all: static
-    files and health checks, which must not depend on the database. When the store fails, so does the request,
-    with the store's error; nothing is served as if nobody were signed in.
+
+class SessionMiddleware:
+    """Put a :class:`~prodkit.sessions.Session` under ``request.session``.
+
+    A request without a cookie of ours asks nothing of the store. When the store fails, so does the request, with the
+    store's error; it is never served as if its user were signed out.
 
     Saving happens when the response begins, so an error of the store still becomes a 503. What a stream writes
-    later is saved at its end, but a login or a first write is then too late for its cookie, and raises.
+    later is saved at its end, but a login or a first write is then too late for its cookie, and raises. An event
+    stream and a WebSocket of a signed-in user end when the session does.
+
+    Args:
+        app: the ASGI app.
+        sessions: the sessions.
+        skip: path prefixes without a session: static files and health checks, which must not depend on the database.
+        clear_site_data: value of the ``Clear-Site-Data`` header at a logout, over https; empty for none. ``"cookies"``
+            would also clear the cookies of sibling subdomains.
     """
 
-    def __init__(self, app: ASGIApp, *, sessions: Sessions, skip: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        sessions: Sessions,
+        skip: Iterable[str] = (),
+        clear_site_data: str = '"cache", "storage"',
+    ) -> None:
         self.app = app
         self._sessions = sessions
         self._skip = prefixes(skip, "skip")
+        self._clear = clear_site_data
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or matches(scope, self._skip):
             await self.app(scope, receive, send)
             return
         session = scope["session"] = await self._sessions.open(headers(scope, b"cookie"))
+        scope[_KEY] = self._sessions
+        session.device = header(scope, b"user-agent")
+        client = scope.get("client")
+        session.address = str(client[0]) if client else ""
         begun = False
 
         async def saving(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start" and not begun:
+                ended = bool(session.ended)
                 cookie = await self._sessions.save(session, discard=message["status"] >= 500)
                 begun = True
                 _mark(message, session, cookie)
+                if ended and session.owner is None and self._clear and scope.get("scheme") == "https":
+                    set_default(message, b"clear-site-data", self._clear)
                 session.accessed = False
             await send(message)
 

@@ -81,7 +81,7 @@ def test_a_real_prometheus_reads_the_metrics(scraped: tuple[Runtime, int], tmp_p
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
             [
-                str(PROMETHEUS), f"--config.file={tmp_path / 'prometheus.yml'}", 
+                str(PROMETHEUS), f"--config.file={tmp_path / 'prometheus.yml'}",
                 f"--storage.tsdb.path={tmp_path / 'data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
             ],

@@ -280,7 +280,8 @@ def test_no_secret_in_argv_repr_or_log(kind, tmp_path) -> None:
         assert password in server.url
         assert password not in repr(server)
         for pid in family(server.pid) | family(os.getpid()):
-            assert password.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            with suppress(FileNotFoundError):  # a backend that ended since it was listed
+                assert password.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
         assert password not in (tmp_path / "data" / "server.log").read_text()
         assert (tmp_path / "data" / "password").stat().st_mode & 0o777 == 0o600
 

@@ -1,4 +1,4 @@
-"""What every policy does, whatever else it does."""
+"""Contract of a policy: the behaviour that every one keeps, whatever else it does."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ class _FaultError(Exception):
 class PolicyContract:
     """A healthy call comes through a policy unchanged, an error keeps its class, a cancellation leaves nothing.
 
-    :meth:`make_policy` makes a fresh policy that lets calls through and repeats or replaces nothing for an unknown
-    exception after at most :attr:`patience` seconds. Runs on virtual time.
+    :meth:`make_policy` makes a new policy that admits calls, and that neither repeats nor replaces anything for an
+    unknown exception after at most :attr:`patience` seconds. Runs on virtual time.
     """
 
     patience: float = 3600.0
+    """Seconds within which an error has to reach its caller."""
 
     def make_policy(self) -> Policy:
-        """A fresh instance of yours."""
+        """Return a new instance of your policy."""
         raise NotImplementedError
 
     def test_the_answer_and_the_arguments_come_through(self) -> None:

@@ -1,4 +1,4 @@
-"""What a SharedState does for the breakers of several processes."""
+"""Contract of a SharedState: the state that the breakers of several processes share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from prodkit.policies.shared_state import SharedState
 __all__ = ["SharedStateContract"]
 
 
-class _Heard:
-    """What one process was told."""
+class _Received:
+    """The messages that one process received."""
 
     def __init__(self, state: SharedState, breaker: str = "b") -> None:
         self.opened: list[float] = []
@@ -23,25 +23,26 @@ class _Heard:
 
 
 class SharedStateContract:
-    """News reach the others, one of them gets to probe, and a probe that never ends is replaced.
+    """Changes reach the other processes, one of them probes, and a probe that never ends is replaced.
 
-    :meth:`two_processes` gives two instances that share a store, as two processes would have. The tests are
-    coroutines and run on whatever loop your pytest gives them; :meth:`passes` lets time pass there.
+    :meth:`two_processes` makes two instances that share a store, as two processes have. The tests are coroutines and
+    run on the loop that your pytest gives them; :meth:`passes` lets time pass there.
     """
 
     lease: float = 0.4
+    """Seconds for which a probe is granted."""
 
     def two_processes(self) -> AbstractAsyncContextManager[tuple[SharedState, SharedState]]:
-        """Two instances on one empty store, both started."""
+        """Return a context with two instances on one empty store, both started."""
         raise NotImplementedError
 
     async def passes(self, seconds: float) -> None:
-        """Lets `seconds` pass; news told before have then arrived."""
+        """Let `seconds` pass; messages sent before have then arrived."""
         await asyncio.sleep(seconds)
 
-    async def test_an_opening_is_told_to_the_others_only(self) -> None:
+    async def test_an_opening_reaches_the_others_only(self) -> None:
         async with self.two_processes() as (here, there):
-            own, other, foreign = _Heard(here), _Heard(there), _Heard(there, "another breaker")
+            own, other, foreign = _Received(here), _Received(there), _Received(there, "another breaker")
             here.opened("b", 30.0)
             await self.passes(0.3)
             assert len(other.opened) == 1
@@ -49,9 +50,9 @@ class SharedStateContract:
             assert own.opened == foreign.opened == []
             assert other.closed == 0
 
-    async def test_a_recovery_is_told_to_the_others_only(self) -> None:
+    async def test_a_recovery_reaches_the_others_only(self) -> None:
         async with self.two_processes() as (here, there):
-            own, other = _Heard(here), _Heard(there)
+            own, other = _Received(here), _Received(there)
             here.opened("b", 30.0)
             await self.passes(0.3)
             there.closed("b")
@@ -75,12 +76,12 @@ class SharedStateContract:
             assert await there.claim("b", self.lease) is None
             assert await here.claim("b", self.lease) is not None
 
-    async def test_who_holds_the_probe_may_ask_again(self) -> None:
+    async def test_the_holder_of_the_probe_may_ask_again(self) -> None:
         async with self.two_processes() as (here, _):
             assert await here.claim("b", 30.0) is None
             assert await here.claim("b", 30.0) is None
 
-    async def test_nobody_probes_while_it_is_held_open(self) -> None:
+    async def test_no_process_probes_while_it_is_held_open(self) -> None:
         async with self.two_processes() as (here, there):
             here.opened("b", 1.0)
             await self.passes(0.3)

@@ -45,9 +45,12 @@ class Postgres(Server):
     directory is durable (fsync on), one without is fast. `settings` are server parameters, such as
     ``{"max_connections": 20}``.
 
-    PostgreSQL refuses to run as root. Started by root it runs as the owner of its data, ``nobody`` at first,
+    PostgreSQL refuses to run as root. Started by root it runs as the owner of its data, an unprivileged user at first,
     and is given the data directory as an open file (``/proc/self/fd/N``), so that it works below a home of
     mode 0700 without a change to any directory above its own.
+
+    With `standby_of` it is a copy of another running server, follows it by streaming replication, and takes reads;
+    :meth:`promote` makes it a primary.
 
     ::
 
@@ -66,8 +69,10 @@ class Postgres(Server):
         port: int | None = None,
         settings: Mapping[str, object] | None = None,
         start_timeout: float = 60.0,
+        standby_of: Postgres | None = None,
     ) -> None:
         super().__init__(directory, port=port, start_timeout=start_timeout)
+        self._primary = standby_of
         self._settings = {name: str(value) for name, value in (settings or {}).items()}
         self._data_fd: int | None = None
         self._secret_fd: int | None = None
@@ -96,6 +101,10 @@ class Postgres(Server):
         """Drops a database if it exists, and ends the sessions that use it."""
         self.execute(f"drop database if exists {_quoted(name)} with (force)")
 
+    def promote(self) -> None:
+        """Make a standby the primary; returns when it takes writes."""
+        self.execute("select pg_promote(true, 30)")
+
     def execute(self, sql: str, *, database: str = "postgres") -> str:
         """Runs SQL as superuser through ``psql`` and returns what it prints, unaligned, without headers."""
         done = subprocess.run(  # noqa: S603 - our own argv, no shell
@@ -120,6 +129,8 @@ class Postgres(Server):
 
     def _prepare(self, directory: ServerDirectory) -> tuple[int, ...]:
         postgres_home()
+        if self._primary is not None:
+            self._password = self._primary._password
         fresh = not (directory.data / "PG_VERSION").exists()
         place = directory.data
         if fresh:
@@ -162,7 +173,10 @@ class Postgres(Server):
             channel.order(do="remove", paths=[str(copy)])
             self._home = _copied(self._home, copy)
         if self._secret_fd is not None:
-            self._initdb(channel, directory)
+            if self._primary is None:
+                self._initdb(channel, directory)
+            else:
+                self._copy_primary(channel, directory, self._primary)
             (directory.path / "data.new").rename(directory.data)
             os.close(self._secret_fd)
             self._secret_fd = None
@@ -183,6 +197,19 @@ class Postgres(Server):
         channel.serve(self._order(argv, **self._identity))
         if channel.wait(120.0):
             raise ServerError(f"initdb failed:\n{directory.log_since(size)}")
+
+    def _copy_primary(
+        self, channel: SupervisorChannel, directory: ServerDirectory, primary: Postgres
+    ) -> None:
+        size = directory.log_size()
+        data = self._inherited(self._data_fd) if self._identity else str(directory.path / "data.new")
+        options = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
+        options += ["--host=127.0.0.1", f"--port={primary.port}", "--username=postgres", "--no-password"]
+        argv = [str(self._home / "bin" / "pg_basebackup"), "-D", data, *options]
+        environment = {**ENVIRONMENT, "PGPASSWORD": primary._password}
+        channel.serve(self._order(argv, **self._identity, env=environment))
+        if channel.wait(120.0):
+            raise ServerError(f"pg_basebackup failed:\n{directory.log_since(size)}")
 
     @staticmethod
     def _inherited(fd: int | None) -> str:
@@ -266,7 +293,7 @@ def _copied(home: Path, place: Path) -> Path:
 
     new = place / home.parent.name / home.name
     (new / "bin").mkdir(parents=True)
-    for name in ("postgres", "initdb"):
+    for name in ("postgres", "initdb", "pg_basebackup"):
         readable(str(home / "bin" / name), str(new / "bin" / name))
     trees = [(home / "lib", new / "lib"), (home / "share", new / "share")]
     bundled = home.parent.with_name(f"{home.parent.name}.libs")

@@ -1,8 +1,8 @@
 """Mutation testing of the pure cores: changes one thing at a time and asks whether a test notices.
 
-    python benchmarks/mutants.py                  # every core
-    python benchmarks/mutants.py circuit window   # some of them
-    python benchmarks/mutants.py --jobs 4
+    python tools/mutants.py                  # every core
+    python tools/mutants.py circuit window   # some of them
+    python tools/mutants.py --jobs 4
 
 Each mutant is one node of the module's syntax tree replaced: a comparison shifted, an operator swapped, a number
 moved by one, a condition fixed, a statement dropped. It meets the tests named here in a forked process of its own,
@@ -43,17 +43,22 @@ TESTS = "tests/policies"
 CORES: dict[str, list[str]] = {
     "circuit": [
         f"{TESTS}/test_circuit.py",
+        f"{TESTS}/test_breaker.py",
         f"{TESTS}/traps/test_breaker_traps.py",
         "tests/models/test_circuit_model.py",
     ],
     "window": [f"{TESTS}/test_window.py", f"{TESTS}/test_circuit.py"],
     "budget": [f"{TESTS}/test_budget.py"],
     "backoff": [f"{TESTS}/test_backoff.py"],
-    "gate": [f"{TESTS}/test_gate.py", f"{TESTS}/test_pace.py"],
-    "pace": [f"{TESTS}/test_pace.py", f"{TESTS}/test_gate.py"],
+    "matching": [f"{TESTS}/test_matching.py"],
+    "retry_after": [f"{TESTS}/test_retry_after.py"],
+    "classify": [f"{TESTS}/test_classify.py"],
+    "pacing": [f"{TESTS}/test_pacing.py", f"{TESTS}/test_gate.py", f"{TESTS}/traps/test_limit_traps.py"],
+    "gate": [f"{TESTS}/test_gate.py", f"{TESTS}/test_pacing.py", f"{TESTS}/test_block.py"],
     "adaptive": [f"{TESTS}/test_adaptive.py"],
-    "slots": [
+    "queueing": [
         f"{TESTS}/test_bulkhead.py",
+        f"{TESTS}/test_queueing.py",
         f"{TESTS}/traps/test_limit_traps.py",
         "tests/models/test_slots_model.py",
     ],

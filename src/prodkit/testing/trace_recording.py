@@ -1,0 +1,126 @@
+"""Make a fault trace from events that were recorded in production, so that a configuration can be tried on it.
+
+::
+
+    events.jsonl    10:00:03 retry.scheduled ConnectionRefusedError     -> refused
+                    10:00:04 breaker.opened hold=30                     -> the fault lasts while the circuit is open
+                    10:00:36 breaker.closed
+                    10:05:10 gate.closed seconds=1.0                    -> throttled
+
+Events say which fault there was and when, not how many calls there were: the calls are those of the trace.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from prodkit.core.recording import Recorded
+from prodkit.testing.trace_upstream import Fault, Phase
+
+__all__ = ["trace_from"]
+
+_REFUSED: Final = (
+    "Connect",
+    "Refused",
+    "Reset",
+    "gaierror",
+    "Unreachable",
+    "BrokenPipe",
+    "Network",
+    "Protocol",
+)
+_SLOW: Final = ("Timeout", "DeadlineExceeded", "TimedOut")
+_GAP: Final = 5  # healthy seconds that do not end a fault
+_EDGE: Final = 10  # healthy seconds before the first fault and after each
+_LONGEST: Final = (
+    60  # healthy seconds between two faults; longer ones are cut, because nothing happens in them
+)
+
+
+def trace_from(records: Iterable[Recorded], *, name: str = "") -> tuple[Phase, ...]:
+    """Return the phases that `records` tell of: faults and the healthy stretches between them.
+
+    Args:
+        records: of :mod:`prodkit.core.recording`, in order of time.
+        name: only events of this breaker, gate or call; empty for all.
+
+    Raises:
+        ValueError: the records hold no fault.
+    """
+    faults = _faults([each for each in records if not name or _about(each, name)])
+    if not faults:
+        raise ValueError("the recording holds no fault: no failed attempt, no opened breaker, no closed gate")
+    phases: list[Phase] = []
+    at = max(0, min(faults) - _EDGE)
+    runs: Counter[str] = Counter()
+    for healthy, (start, end, fault) in enumerate(_stretches(faults)):
+        quiet = min(_LONGEST, max(_EDGE if not phases else 1, start - at))
+        phases.append(Phase("normal" if not phases else f"healthy {healthy}", quiet))
+        runs[fault] += 1
+        phases.append(Phase(f"{fault} {runs[fault]}", end - start, fault))
+        at = end
+    phases.append(Phase("after", 2 * _EDGE))
+    return tuple(phases)
+
+
+def _about(record: Recorded, name: str) -> bool:
+    return name in (record.fields.get(key) for key in ("breaker", "gate", "call", "bulkhead", "limiter"))
+
+
+def _faults(records: list[Recorded]) -> dict[int, Fault]:
+    """Return the fault of each second, since the first record."""
+    first = records[0].at if records else 0.0
+    votes: dict[int, Counter[Fault]] = {}
+    opened: dict[str, tuple[float, Fault]] = {}
+    latest: Fault = "failing"
+    for record in records:
+        at = record.at - first
+        found = _fault_of(record)
+        if record.event == "breaker.opened":
+            opened.setdefault(str(record.fields.get("breaker")), (at, latest))
+        elif record.event == "breaker.closed":
+            began, fault = opened.pop(str(record.fields.get("breaker")), (at, latest))
+            for second in range(int(began), int(at) + 1):
+                votes.setdefault(second, Counter())[fault] += 1
+        if found is None:
+            continue
+        if found != "throttled":
+            latest = found
+        seconds = record.fields.get("seconds") if record.event == "gate.closed" else 0
+        length = int(seconds) if isinstance(seconds, int | float) else 0
+        for second in range(int(at), int(at) + min(length, 3600) + 1):
+            votes.setdefault(second, Counter())[found] += 1
+    end = records[-1].at - first if records else 0.0
+    for began, fault in opened.values():  # still open at the end of the recording
+        for second in range(int(began), int(end) + 1):
+            votes.setdefault(second, Counter())[fault] += 1
+    return {second: counter.most_common(1)[0][0] for second, counter in votes.items()}
+
+
+def _fault_of(record: Recorded) -> Fault | None:
+    if record.event == "gate.closed":
+        return "throttled"
+    if record.event not in ("retry.scheduled", "retry.gave_up"):
+        return None
+    error = str(record.fields.get("error", ""))
+    if any(part in error for part in _SLOW):
+        return "slow"
+    if any(part in error for part in _REFUSED):
+        return "refused"
+    if any(part in error for part in ("CircuitOpen", "BulkheadFull", "RateLimited")):
+        return None  # a refusal by a policy, not a fault of the dependency
+    return "failing"
+
+
+def _stretches(faults: dict[int, Fault]) -> list[tuple[int, int, Fault]]:
+    """Return start, end and fault of each stretch; short healthy gaps within one fault do not end it."""
+    found: list[tuple[int, int, Fault]] = []
+    for second in sorted(faults):
+        fault = faults[second]
+        if found and found[-1][2] == fault and second - found[-1][1] <= _GAP:
+            found[-1] = (found[-1][0], second + 1, fault)
+        else:
+            found.append((second, second + 1, fault))
+    return found

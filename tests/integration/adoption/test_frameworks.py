@@ -1,0 +1,142 @@
+"""The sample of each framework, served as its users would, on a real Redis and PostgreSQL."""
+
+import importlib.util
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from prodkit import postgres
+
+SAMPLES = Path(__file__).resolve().parents[3] / "examples" / "adoption"
+
+pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+def sample(place: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> ModuleType:
+    """Import one sample as a module of its own."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    name = "adoption_" + place.replace("/", "_").removesuffix(".py")
+    spec = importlib.util.spec_from_file_location(name, SAMPLES / place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def shop(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    module = sample("django/app.py", monkeypatch, REDIS_URL=redis_url)
+    module.service.start()
+    yield module
+    module.service.close()
+
+
+def test_django_serves_prices_health_and_an_exact_limit_from_eight_threads(shop: ModuleType) -> None:
+    from django.test import Client
+
+    first = Client().get("/price/7")
+    assert (first.status_code, first.json()) == (200, {"product": 7, "price": 51.3})
+    assert Client().get("/health").json()["status"] == "up"
+
+    def ask(_: int) -> int:
+        return Client().get("/price/7").status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        codes = Counter(threads.map(ask, range(1200)))
+    assert codes == {200: 999, 429: 201}
+    refused = Client().get("/price/7")
+    assert refused["Content-Type"] == "application/problem+json"
+    assert 0 < int(refused["Retry-After"]) <= 60
+
+
+def test_django_cache_backend(shop: ModuleType) -> None:
+    from django.core.cache import cache as django_cache
+
+    assert django_cache.get("k") is None
+    django_cache.set("k", {"n": 1}, 60)
+    assert django_cache.get("k") == {"n": 1}
+    assert not django_cache.add("k", 2)
+    assert django_cache.get_or_set("other", lambda: 5) == 5
+    assert django_cache.delete("k")
+    django_cache.set("k", 1, None)
+    django_cache.clear()
+    assert django_cache.get("k") is None
+
+
+def test_flask(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sample("flask/app.py", monkeypatch, REDIS_URL=redis_url)
+    with module.service:
+        client = module.app.test_client()
+        assert client.get("/price/2").get_json() == {"product": 2, "price": 51.3}
+        codes = Counter(client.get("/price/2").status_code for _ in range(1005))
+    assert codes == {200: 999, 429: 6}
+
+
+def test_celery(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sample("celery/tasks.py", monkeypatch, REDIS_URL=redis_url)
+    with module.service:
+        module.app.conf.task_always_eager = True
+        assert module.convert.delay(10, "EUR").get(timeout=10) == 54.0
+        assert module.convert.delay(10, "USD").get(timeout=10) == 50.0
+
+
+def test_litestar(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from litestar.testing import TestClient
+
+    module = sample("litestar/app.py", monkeypatch, REDIS_URL=redis_url)
+    with TestClient(module.app) as client:
+        assert client.get("/price/3").json() == {"product": 3, "price": 51.3}
+        assert client.get("/health").json()["status"] == "up"
+        codes = Counter(client.get("/price/3").status_code for _ in range(1001))
+    assert codes == {200: 999, 429: 2}
+
+
+async def test_sqlalchemy_over_our_pool(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy import JSON, Integer, String, select, text
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Item(Base):
+        __tablename__ = "item"
+        id: Mapped[int] = mapped_column(Integer, primary_key=True)
+        name: Mapped[str] = mapped_column(String)
+        extra: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+    module = sample("sqlalchemy/engine.py", monkeypatch)
+    async with postgres.Pool(postgres_url, min_size=1, max_size=2, json=False) as db:
+        engine = module.engine_over(db)
+        async with engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+        for number in range(5):  # more sessions than connections: each goes back to the pool
+            async with AsyncSession(engine) as session:
+                session.add(Item(name=f"item {number}", extra={"n": number}))
+                await session.commit()
+        async with AsyncSession(engine) as session:
+            found = (await session.scalars(select(Item).order_by(Item.id))).all()
+            assert [item.extra["n"] for item in found] == [0, 1, 2, 3, 4]
+        with pytest.raises(Exception, match="no_such_table"):
+            async with AsyncSession(engine) as session:
+                await session.execute(text("select * from no_such_table"))
+        assert db.stats().size <= 2
+        assert await db.fetchval("select count(*) from item") == 5
+        await engine.dispose()
+
+
+def test_a_script_needs_nothing_to_start() -> None:
+    done = subprocess.run(
+        [sys.executable, str(SAMPLES / "script" / "rates.py")], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "5.4"), done.stderr
