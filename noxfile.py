@@ -321,6 +321,12 @@ def fuzz(rest: list[str]) -> None:
     in_venv("python", "tests/fuzz/fuzz_walkers.py", "all", *(rest or ["60"]))
 
 
+def corpus(rest: list[str]) -> None:
+    """Scores folders of your own files: what the upload check accepts, rewrites and refuses, and why (DIR...)."""
+    prepare("demo")
+    in_venv("python", "-m", "prodkit.testing.uploads", *rest)
+
+
 TASKS = {
     each.__name__: each
     for each in (
@@ -336,6 +342,7 @@ TASKS = {
         site,
         lowest,
         fuzz,
+        corpus,
         image,
         fresh,
         full,

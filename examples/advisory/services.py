@@ -77,6 +77,7 @@ class Services:
             limiter=ratelimit.RateLimiter(redis, runtime=runtime),
             avatars=files.Validator(
                 files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
+                on_damage="rewrite",
                 language="pt-BR",
                 runtime=runtime,
             ),

@@ -5,8 +5,10 @@ import unicodedata
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from upload_corpus.base import bases
 from upload_corpus.naming import INVISIBLE, awkward_names
 
+from prodkit import files
 from prodkit.files.names import DANGEROUS, dangerous_inner_extension, extension_of, safe_filename, suspicious
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\.|\s*$)")
@@ -85,3 +87,27 @@ def test_a_long_name_is_cut_between_characters_and_keeps_its_extension() -> None
     safe = safe_filename("写" * 200 + ".jpeg")
     assert safe.endswith("写.jpeg")
     assert 190 <= len(safe.encode()) <= 200
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("chart.svg.png", "chart_svg.png"),
+        ("setup.py.png", "setup_py.png"),
+        ("app.js.png", "app_js.png"),
+        ("page.html.png", "page_html.png"),
+    ],
+)
+async def test_the_name_of_a_source_inside_a_name_is_cleaned_and_reported(name: str, stored: str) -> None:
+    png = bases()["png"][1]
+    clean = await files.Validator(files.ImagePolicy()).check(png, filename=name, declared_type=None)
+    assert clean.filename == stored
+    assert clean.repairs == ("name",)
+    assert clean.content == png
+
+
+async def test_an_ordinary_name_is_not_reported() -> None:
+    validator = files.Validator(files.ImagePolicy())
+    for name in ("C:\\fotos\\férias.PNG", "a/b/c.png", "foto 1.png", " foto.png ", None, "blob"):
+        clean = await validator.check(bases()["png"][1], filename=name, declared_type=None)
+        assert clean.repairs == (), name

@@ -16,6 +16,7 @@ from upload_corpus.parts import ihdr, png
 from prodkit import Deadline, DeadlineExceededError, Runtime, UnavailableError, files
 from prodkit.errors import FileProblem
 from prodkit.files import messages
+from prodkit.files.decoding.sandbox import Decoded
 from prodkit.files.events import FileAccepted, FileRejected
 
 JPEG = bases()["jpeg"][1]
@@ -258,8 +259,8 @@ def test_importing_it_loads_no_third_party_and_changes_no_environment() -> None:
 @pytest.mark.parametrize("written", [b"<html>", JPEG + payloads()["zip"], bases()["png"][1], b""])
 async def test_a_decoder_that_was_taken_over_cannot_smuggle_anything_out(written: bytes) -> None:
     class Captured(files.Sandbox):
-        async def decode(self, *_: object, **__: object) -> tuple[dict[str, int], bytes]:
-            return {"width": 96, "height": 64, "frames": 1}, written
+        async def decode(self, *_: object, **__: object) -> Decoded:
+            return Decoded(96, 64, 1, "jpeg", content=written)
 
     validator = files.Validator(files.ImagePolicy(), sandbox=Captured())
     with pytest.raises(files.InvalidFileError):

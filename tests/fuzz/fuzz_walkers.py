@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 try:
@@ -27,8 +28,9 @@ with atheris.instrument_imports(include=["prodkit.files"]):
     from prodkit.files.formats.active import refuse_active
     from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
     from prodkit.files.formats.gif import walk_gif
-    from prodkit.files.formats.isobmff import walk_avif
+    from prodkit.files.formats.isobmff import walk_avif, walk_heic
     from prodkit.files.formats.jpeg import walk_jpeg
+    from prodkit.files.formats.markup import check_markup, check_odf, decoded
     from prodkit.files.formats.office import walk_office
     from prodkit.files.formats.pdf import walk_pdf
     from prodkit.files.formats.png import walk_png
@@ -42,15 +44,26 @@ with atheris.instrument_imports(include=["prodkit.files"]):
 LIMITS = ImageLimits(max_width=512, max_height=512, max_frames=50, max_metadata_bytes=2**18, max_chunks=2_000)
 
 
+REPAIRING = replace(LIMITS, repair=True)
+
+
 def image(
     walk: Callable[[bytes, ImageLimits], ImageFacts], repair: Callable[[bytes], bytes] = bytes
 ) -> Callable[[bytes], None]:
     def one(data: bytes) -> None:
         data = repair(data)
+        for limits in (LIMITS, REPAIRING):
+            walked(data, limits)
+
+    def walked(data: bytes, limits: ImageLimits) -> None:
         try:
-            facts = walk(data, LIMITS)
+            facts = walk(data, limits)
         except RefusedError:
             return
+        if facts.rebuilt is not None:  # what a repair hands to the decoder has to show the same picture
+            assert facts.repairs
+            again = walk(facts.rebuilt, REPAIRING)
+            assert (again.width, again.height, again.frames) == (facts.width, facts.height, facts.frames)
         assert 0 < facts.end <= len(data)
         assert 0 < facts.width <= 512
         assert 0 < facts.height <= 512
@@ -100,6 +113,15 @@ def office(data: bytes) -> None:
         return
 
 
+def markup(data: bytes) -> None:
+    for svg in (False, True):
+        try:
+            check_markup(decoded(data), svg=svg)
+            check_odf(decoded(data), "content.xml")
+        except RefusedError:
+            continue
+
+
 def text(data: bytes) -> None:
     for table in (False, True):
         try:
@@ -132,6 +154,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "gif": image(walk_gif),
     "webp": image(walk_webp),
     "avif": image(walk_avif),
+    "heic": image(walk_heic),
+    "markup": markup,
     "trailer": trailer,
     "pdf": pdf,
     "office": office,

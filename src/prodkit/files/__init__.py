@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prodkit.files.clamd import Clamd as Clamd
     from prodkit.files.decoding.sandbox import Sandbox as Sandbox
     from prodkit.files.events import FileAccepted as FileAccepted, FileRejected as FileRejected
+    from prodkit.files.inspection import Progress as Progress
     from prodkit.files.libmagic import libmagic as libmagic
     from prodkit.files.names import safe_filename as safe_filename
     from prodkit.files.policies import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
         Policy as Policy,
         TextPolicy as TextPolicy,
     )
-    from prodkit.files.result import CleanFile as CleanFile
+    from prodkit.files.result import CleanFile as CleanFile, Repair as Repair
     from prodkit.files.validator import Validator as Validator
 else:
     __getattr__, __dir__, __all__ = attach(
@@ -45,10 +46,11 @@ else:
             "clamd": ("Clamd",),
             "decoding.sandbox": ("Sandbox",),
             "events": ("FileAccepted", "FileRejected"),
+            "inspection": ("Progress",),
             "libmagic": ("libmagic",),
             "names": ("safe_filename",),
             "policies": ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"),
-            "result": ("CleanFile",),
+            "result": ("CleanFile", "Repair"),
             "validator": ("Validator",),
         },
     )

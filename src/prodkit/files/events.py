@@ -18,6 +18,7 @@ class FileAccepted(Event):
         size: bytes of the upload.
         duration: seconds from the first read to the verdict.
         sanitised: the content was re-encoded.
+        repairs: codes of what was removed or changed.
     """
 
     name = "files.accepted"
@@ -34,6 +35,7 @@ class FileAccepted(Event):
     size: int
     duration: float
     sanitised: bool
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, Literal, NoReturn, TypeAlias
 
 from prodkit.core.runtime import Runtime
 from prodkit.errors import FileProblem, InvalidFileError
 from prodkit.files import media_types, names, reader, sniff
-from prodkit.files.decoding.sandbox import Sandbox, UndecodableError
+from prodkit.files.decoding.sandbox import Decoded, Sandbox, UndecodableError
 from prodkit.files.events import FileAccepted, FileRejected
 from prodkit.files.formats.base import ImageFacts, RefusedError
-from prodkit.files.messages import Language, mebibytes, problem
+from prodkit.files.messages import Language, mebibytes, problem, repair
 from prodkit.files.policies import ImagePolicy, SinglePolicy
 from prodkit.files.result import CleanFile
 from prodkit.files.structure import Found, inspect, reinspect
 
-__all__ = ["Inspection", "Quarantine", "Scanner", "Tools"]
+__all__ = ["Claims", "Identify", "Inspection", "OnProgress", "Progress", "Quarantine", "Scanner", "Tools"]
 
 Scanner: TypeAlias = Callable[[bytes], Awaitable[str]]
 """Malware scanner: returns the name of the malware, or "". When it raises, nothing is accepted."""
@@ -29,8 +29,29 @@ Quarantine: TypeAlias = Callable[[bytes, str, tuple[FileProblem, ...]], Awaitabl
 Identify: TypeAlias = Callable[[bytes], str]
 """Names the type of a file, for the event of a refusal."""
 
+Stage: TypeAlias = Literal["reading", "checking", "decoding", "scanning"]
+
+# HEIC is shown by few programs: re-encoding writes what all of them show.
+_REWRITTEN_AS: Final = {"heic": ("jpeg", "png")}
 _NAMELESS: Final = frozenset(("unknown_type", "type_not_allowed"))
 _ANONYMOUS: Final = "blob"  # what browsers call a Blob that a page gave no name
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The stage of a check.
+
+    Args:
+        stage: ``reading``, then ``checking`` (the structure), ``decoding`` (pictures only), ``scanning`` (with a
+            scanner). A stage includes the wait for its slot.
+        received: bytes read so far.
+    """
+
+    stage: Stage
+    received: int
+
+
+OnProgress: TypeAlias = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +59,7 @@ class Tools:
     """The parts of a validator that each inspection uses."""
 
     policies: tuple[SinglePolicy, ...]
+    rewrite: bool
     sandbox: Sandbox
     scanner: Scanner | None
     quarantine: Quarantine | None
@@ -50,96 +72,130 @@ class Tools:
         return max(each.max_bytes for each in self.policies)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """One call of ``Validator.check``: the client's claims, and the caller's wishes."""
+
+    filename: str | None
+    declared_type: str | None
+    sanitise: bool
+    language: Language
+    key: str
+    on_progress: OnProgress | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """The content that is returned, and the picture in it."""
+
+    content: bytes
+    kind: str
+    width: int = 0
+    height: int = 0
+    frames: int = 0
+    sanitised: bool = False
+    repairs: tuple[str, ...] = ()
+
+
 class Inspection:
     """The state of one check; :meth:`run` returns the clean file or raises with every problem."""
 
-    def __init__(
-        self,
-        tools: Tools,
-        filename: str | None,
-        declared: str | None,
-        sanitise: bool,
-        language: Language,
-    ) -> None:
+    def __init__(self, tools: Tools, claims: Claims) -> None:
         self.tools = tools
-        self.filename = filename
-        self.declared = declared
-        self.sanitise = sanitise
-        self.language: Language = language
+        self.claims = claims
         self.began = tools.runtime.clock.monotonic()
         self.problems: list[FileProblem] = []
         self.detail = ""
         self.digest = ""
+        self.received = 0
 
     async def run(self, source: reader.Source) -> CleanFile:
         tools = self.tools
         try:
-            data = await reader.read(source, tools.max_bytes)
+            data = await reader.read(source, tools.max_bytes, self._received)
         except reader.TooLargeError:
             self.say("too_large", limit=mebibytes(tools.max_bytes))
             await self.refuse(None)
         found = await self._look(data)
         if found is None or self.problems:
             await self.refuse(data)
-        content, size = await self._decode(found, data)
-        if self.problems:
+        result = await self._decode(found, data)
+        if result is None or self.problems:
             await self.refuse(data)
-        if tools.scanner is not None and (name := await tools.scanner(data)):
-            self.say("malware", detail=name)
-            await self.refuse(data)
-        if content is not data:
-            self.digest = await tools.sandbox.in_thread(_sha256, content)
-        kind = sniff.KINDS[found.kind]
-        events = tools.runtime.events
+        if tools.scanner is not None:
+            self._stage("scanning")
+            name = await tools.scanner(data)
+            if name:
+                self.say("malware", detail=name)
+                await self.refuse(data)
+        if result.content is not data:
+            self.digest = await tools.sandbox.in_thread(_sha256, result.content, key=self.claims.key)
+        return self._clean(found, result, data)
+
+    def _clean(self, found: Found, result: _Result, data: bytes) -> CleanFile:
+        kind = sniff.KINDS[result.kind]
+        filename = _name(self.claims.filename, kind)
+        renamed = ("name",) if names.cleaned(self.claims.filename, filename) else ()
         clean = CleanFile(
-            content=content,
+            content=result.content,
             media_type=kind.media_type,
             extension=kind.extensions[0],
-            filename=_name(self.filename, kind),
+            filename=filename,
             sha256=self.digest,
-            width=size["width"],
-            height=size["height"],
-            frames=size["frames"],
-            trailer="" if content is not data else found.trailer,
-            sanitised=self.sanitise and isinstance(found.policy, ImagePolicy),
+            width=result.width,
+            height=result.height,
+            frames=result.frames,
+            trailer=found.trailer if result.content is data else "",
+            sanitised=result.sanitised,
+            repairs=tuple(repair(each, self.claims.language) for each in (*result.repairs, *renamed)),
+            notes=found.notes,
         )
+        events = self.tools.runtime.events
         if events.listened(FileAccepted):
             events.emit(
                 FileAccepted(
-                    kind=kind.name, size=len(data), duration=self._elapsed(), sanitised=clean.sanitised
+                    kind=found.kind,
+                    size=len(data),
+                    duration=self._elapsed(),
+                    sanitised=clean.sanitised,
+                    repairs=tuple(each.code for each in clean.repairs),
                 )
             )
         return clean
 
     async def _look(self, data: bytes) -> Found | None:
         """Decide everything that can be decided before a decoder runs."""
-        tools = self.tools
+        tools, claims = self.tools, self.claims
+        self._stage("checking")
         if not data:
             self.say("empty")
-            self._names(None)
+            self._compare(None)
             return None
         found: Found | None = None
         try:
-            self.digest, found = await tools.sandbox.in_thread(_look, data, tools.policies, self.filename)
+            self.digest, found = await tools.sandbox.in_thread(
+                _look, data, tools, claims.filename, claims.sanitise, key=claims.key
+            )
         except _RefusedWithDigest as refused:
             self.digest = refused.digest
             detail = refused.why.detail
             if tools.identify is not None and refused.why.code in _NAMELESS:
-                detail = f"{detail}, {await tools.sandbox.in_thread(tools.identify, data)}"
+                detail = f"{detail}, {await tools.sandbox.in_thread(tools.identify, data, key=claims.key)}"
             self.say(refused.why.code, detail=detail, **refused.why.facts)
-        self._names(found)
+        self._compare(found)
         return found
 
-    def _names(self, found: Found | None) -> None:
+    def _compare(self, found: Found | None) -> None:
         """Compare the client's claims with the content; they can only make a file worse."""
         policy = found.policy if found else self.tools.policies[0]
         kind = sniff.KINDS[found.kind] if found else None
-        if self.filename is not None:
-            self._filename(self.filename, policy, kind)
-        if kind and self.declared and policy.match_declared_type:
-            claimed = sniff.kind_of_media_type(self.declared)
+        filename, declared = self.claims.filename, self.claims.declared_type
+        if filename is not None:
+            self._filename(filename, policy, kind)
+        if kind and declared and policy.match_declared_type:
+            claimed = sniff.kind_of_media_type(declared)
             another = (
-                media_types.names_another(self.declared)
+                media_types.names_another(declared)
                 if claimed is None
                 else claimed.name != "text" and not _same(claimed, kind)
             )
@@ -149,7 +205,7 @@ class Inspection:
     def _filename(self, filename: str, policy: SinglePolicy, kind: sniff.Kind | None) -> None:
         if names.suspicious(filename):
             self.say("name_unsafe")
-        if names.dangerous_inner_extension(filename):
+        if names.executed_inner_extension(filename):
             self.say("extension_dangerous")
         if not policy.require_extension or filename == _ANONYMOUS:
             return
@@ -162,40 +218,76 @@ class Inspection:
         elif kind is not None and not _same(promised, kind):
             self.say("extension_mismatch", kind=kind.name)
 
-    async def _decode(self, found: Found, data: bytes) -> tuple[bytes, dict[str, int]]:
+    async def _decode(self, found: Found, data: bytes) -> _Result | None:
         policy, facts = found.policy, found.image
         if not isinstance(policy, ImagePolicy) or facts is None:
-            return data, {"width": 0, "height": 0, "frames": 0}
+            return _Result(data, found.kind)
+        sanitise = self.claims.sanitise or (bool(facts.repairs) and self.tools.rewrite)
         own = data if facts.end == len(data) else data[: facts.end]
+        budget = policy.budget_of(
+            facts.width, facts.height, facts.width * facts.height * facts.frames, found.kind
+        )
+        self._stage("decoding")
         try:
-            size, rewritten = await self.tools.sandbox.decode(
+            decoded = await self.tools.sandbox.decode(
                 found.kind,
-                own,
+                facts.rebuilt or own,
                 frames=facts.frames,
                 poster=facts.poster,
-                sanitise=self.sanitise,
+                sanitise=sanitise,
                 quality=policy.quality,
+                seconds=budget.rewrite_seconds if sanitise else budget.seconds,
+                memory_bytes=policy.budget.memory_bytes,
+                key=self.claims.key,
             )
         except UndecodableError as error:
             self.say(error.code, detail=str(error))
-            return data, {}
-        if not self.sanitise and not _agree(size, facts):
+            return None
+        if sanitise:
+            return await self._rewritten(found, facts, policy, decoded)
+        if not _agree(decoded, facts):
             self.say("malformed", detail="decoder and container disagree on the size")
-        if self.sanitise:
-            # Written by a process that decoded hostile bytes: inspected like any other upload.
-            try:
-                again = await self.tools.sandbox.in_thread(reinspect, found.kind, rewritten, policy)
-            except RefusedError as why:
-                self.say(why.code, detail=f"re-encoded: {why.detail}", **why.facts)
-                return data, {}
-            return rewritten, {"width": again.width, "height": again.height, "frames": again.frames}
-        return (own if policy.trailers == "strip" else data), size
+            return None
+        cut = own is not data and (policy.trailers == "strip" or "tail" in facts.repairs)
+        return _Result(
+            own if cut else data,
+            found.kind,
+            decoded.width,
+            decoded.height,
+            decoded.frames,
+            repairs=("tail",) if cut and found.trailer != "padding" else (),
+        )
+
+    async def _rewritten(
+        self, found: Found, facts: ImageFacts, policy: ImagePolicy, decoded: Decoded
+    ) -> _Result | None:
+        """Check what a process that decoded hostile bytes wrote, like any other upload; list what is gone."""
+        kind = decoded.kind if decoded.kind in _REWRITTEN_AS.get(found.kind, ()) else found.kind
+        try:
+            again = await self.tools.sandbox.in_thread(
+                reinspect, kind, decoded.content, policy, key=self.claims.key
+            )
+        except RefusedError as why:
+            self.say(why.code, detail=f"re-encoded: {why.detail}", **why.facts)
+            return None
+        gone = list(facts.repairs)
+        if found.trailer not in ("", "padding"):
+            gone.append("tail")
+        if facts.ampf:
+            gone.append("ampf")
+        if decoded.turned:
+            gone.append("orientation")
+        return _Result(
+            decoded.content, kind, again.width, again.height, again.frames, True, tuple(dict.fromkeys(gone))
+        )
 
     def say(self, code: str, *, detail: str = "", **facts: object) -> None:
-        self.problems.append(problem(code, self.language, **facts))
+        """Note a problem; the detail of the first one goes into the event."""
+        self.problems.append(problem(code, self.claims.language, **facts))
         self.detail = self.detail or detail
 
     async def refuse(self, data: bytes | None) -> NoReturn:
+        """Emit the event, hand the file to the quarantine, raise."""
         tools, problems = self.tools, tuple(self.problems)
         events = tools.runtime.events
         if events.listened(FileRejected):
@@ -205,6 +297,14 @@ class Inspection:
         if data and tools.quarantine is not None:
             await tools.quarantine(data, self.digest, problems)
         raise InvalidFileError(" ".join(each.message for each in problems), problems=problems)
+
+    def _received(self, received: int) -> None:
+        self.received = received
+        self._stage("reading")
+
+    def _stage(self, stage: Stage) -> None:
+        if self.claims.on_progress is not None:
+            self.claims.on_progress(Progress(stage, self.received))
 
     def _elapsed(self) -> float:
         return self.tools.runtime.clock.monotonic() - self.began
@@ -217,10 +317,17 @@ class _RefusedWithDigest(Exception):  # noqa: N818 - never leaves this module
         self.why = why
 
 
-def _look(data: bytes, policies: tuple[SinglePolicy, ...], filename: str | None) -> tuple[str, Found]:
+def _look(data: bytes, tools: Tools, filename: str | None, sanitise: bool) -> tuple[str, Found]:
     digest = _sha256(data)
+    strips = any(isinstance(each, ImagePolicy) and each.trailers == "strip" for each in tools.policies)
     try:
-        return digest, inspect(data, policies, names.extension_of(filename or ""))
+        return digest, inspect(
+            data,
+            tools.policies,
+            names.extension_of(filename or ""),
+            repair=tools.rewrite,
+            drop_tail=tools.rewrite or sanitise or strips,
+        )
     except RefusedError as why:
         raise _RefusedWithDigest(digest, why) from None
 
@@ -232,15 +339,15 @@ def _sha256(data: bytes) -> str:
 _TEXTS: Final = frozenset(("text", "csv"))
 
 
-def _agree(size: dict[str, int], facts: ImageFacts) -> bool:
+def _agree(decoded: Decoded, facts: ImageFacts) -> bool:
     """Return True when the decoder saw the picture that the walk saw.
 
     AVIF and HEIC boxes may crop or turn a picture, and decoders may clip GIF frames that stick out of their screen:
     these may be smaller than the walk found, never larger.
     """
     if facts.kind in ("avif", "heic", "gif"):
-        return max(size["width"], size["height"]) <= max(facts.width, facts.height)
-    return (size["width"], size["height"]) == (facts.width, facts.height)
+        return max(decoded.width, decoded.height) <= max(facts.width, facts.height)
+    return (decoded.width, decoded.height) == (facts.width, facts.height)
 
 
 def _same(promised: sniff.Kind, kind: sniff.Kind) -> bool:

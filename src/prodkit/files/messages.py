@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from prodkit.errors import FileProblem
+from prodkit.files.result import Repair
 
-__all__ = ["LANGUAGES", "TEXTS", "Language", "problem"]
+__all__ = ["LANGUAGES", "REPAIRS", "TEXTS", "Language", "problem", "repair"]
 
 Language: TypeAlias = Literal["en", "pt-BR"]
 LANGUAGES: Final = ("en", "pt-BR")
@@ -17,6 +18,10 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "unknown_type": (
         "The content is not of a type we accept.",
         "O conteúdo não é de um tipo aceito.",
+    ),
+    "svg": (
+        "SVG pictures can contain programs and are not accepted. Please export the picture as PNG or WebP.",
+        "Imagens SVG podem conter programas e não são aceitas. Exporte a imagem como PNG ou WebP.",
     ),
     "type_not_allowed": (
         "Files of the type {kind} are not accepted here.",
@@ -98,9 +103,43 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+REPAIRS: Final[dict[str, tuple[str, str]]] = {
+    "tail": (
+        "Data after the end of the picture was removed.",
+        "Removemos dados que estavam depois do fim da imagem.",
+    ),
+    "foreign_chunk": ("Unreadable parts of the file were removed.", "Removemos partes ilegíveis do arquivo."),
+    "foreign_bytes": (
+        "Stray data inside the file was removed.",
+        "Removemos dados soltos de dentro do arquivo.",
+    ),
+    "bad_crc": ("A wrong checksum was corrected.", "Corrigimos uma soma de verificação errada."),
+    "missing_end": ("The missing end mark was added.", "Acrescentamos a marca de fim que faltava."),
+    "structure": (
+        "Contradictions in the structure of the file were corrected.",
+        "Corrigimos contradições na estrutura do arquivo.",
+    ),
+    "ampf": (
+        "The further pictures of an HDR photo were removed.",
+        "Removemos as imagens adicionais de uma foto HDR.",
+    ),
+    "orientation": ("The picture was turned upright.", "Giramos a imagem para a posição correta."),
+    "name": ("The file name was cleaned.", "Limpamos o nome do arquivo."),
+}
+
+
+def repair(code: str, language: Language = "en") -> Repair:
+    """Return the repair `code` with its text in `language`."""
+    return Repair(code, REPAIRS[code][LANGUAGES.index(language)])
+
+
 def problem(code: str, language: Language = "en", **facts: object) -> FileProblem:
-    """Return the problem `code` with its text. `facts` fill the text and never hold data from the client."""
-    return FileProblem(code, TEXTS[code][LANGUAGES.index(language)].format(**facts))
+    """Return the problem `code` with its text. `facts` fill the text and never hold data from the client.
+
+    The fact `text` names another entry of :data:`TEXTS`, for a code that has more than one.
+    """
+    text = TEXTS[str(facts.get("text", code))][LANGUAGES.index(language)]
+    return FileProblem(code, text.format(**facts))
 
 
 def mebibytes(size: int) -> str:

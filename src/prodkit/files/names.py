@@ -8,7 +8,15 @@ from typing import Final
 
 from prodkit.files.sniff import kind_of_extension
 
-__all__ = ["DANGEROUS", "dangerous_inner_extension", "extension_of", "safe_filename", "suspicious"]
+__all__ = [
+    "DANGEROUS",
+    "cleaned",
+    "dangerous_inner_extension",
+    "executed_inner_extension",
+    "extension_of",
+    "safe_filename",
+    "suspicious",
+]
 
 MAX_BYTES: Final = 200  # of the 255 that file systems allow: room for a prefix or a suffix of the caller's
 _MAX_EXTENSION: Final = 16
@@ -24,6 +32,14 @@ DANGEROUS: Final = frozenset(
     inf application gadget html htm xhtml xht shtml shtm stm mhtml mht svg svgz xml xsl xslt swf htaccess
     htpasswd config so dylib elf apk ipa app deb rpm dmg iso img vhd docm xlsm pptm dotm xltm xlam ppam
     sldm chm hlp ocx jnlp terminal workflow desktop action cjs wasm
+    """.split()  # noqa: SIM905
+)
+# Dangerous as the extension of a file, but honest inside a name: a picture of chart.svg is called chart.svg.png.
+# Servers do not run these for their place in the middle; `safe_filename` defuses them.
+_HONEST_INSIDE: Final = frozenset(
+    """
+    svg svgz html htm xhtml xml xsl xslt js mjs cjs py rb class do action application app config inf module so
+    img iso dmg deb rpm
     """.split()  # noqa: SIM905
 )
 _RESERVED: Final = re.compile(
@@ -133,6 +149,20 @@ def dangerous_inner_extension(raw: str) -> bool:
     """Return True when a server that reads every extension would run this file: ``a.php.jpg``, ``a.asp;.jpg``."""
     inner = re.split(r"[.;%\s]+", _SEPARATORS.split(raw)[-1].lower())
     return any(part in DANGEROUS for part in inner[1:-1])
+
+
+def executed_inner_extension(raw: str) -> bool:
+    """Return True when an inner extension belongs to a program or a server's script: ``shell.php.jpg``."""
+    inner = re.split(r"[.;%\s]+", _SEPARATORS.split(raw)[-1].lower())
+    return any(part in DANGEROUS and part not in _HONEST_INSIDE for part in inner[1:-1])
+
+
+def cleaned(raw: str | None, safe: str) -> bool:
+    """Return True when `safe` differs from the client's name by more than its folder and its extension."""
+    if raw is None:
+        return False
+    before = unicodedata.normalize("NFC", _SEPARATORS.split(raw)[-1].strip(" .\t\r\n"))
+    return before not in (safe, safe.rpartition(".")[0])
 
 
 def suspicious(raw: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Final, Literal, TypeAlias
 
 from prodkit.core.validate import Arguments
+from prodkit.files.budget import DecodeBudget
 from prodkit.files.formats.base import ImageLimits
 from prodkit.files.sniff import KINDS
 
@@ -74,8 +75,9 @@ class ImagePolicy(Rules):
         match_declared_type: refuse a declared media type that names another known type.
         max_width: pixels.
         max_height: pixels.
-        max_frames: pictures of an animation.
-        max_total_pixels: width x height x frames; raised to `max_width` x `max_height` where that is larger.
+        max_frames: pictures of an animation. Several hundred tiny frames are an honest animation and pass.
+        max_total_pixels: width x height x frames; raised to `max_width` x `max_height` where that is larger. The time
+            and the memory of a decode follow from it, see :attr:`budget`.
         max_scans: passes of a progressive JPEG. Encoders write about 10; each costs a decoder as much as the whole
             picture.
         max_metadata_bytes: everything beside the pixels, unpacked.
@@ -87,7 +89,7 @@ class ImagePolicy(Rules):
     max_width: int = 2048
     max_height: int = 2048
     max_frames: int = 500
-    max_total_pixels: int = 64_000_000
+    max_total_pixels: int = 96_000_000
     max_scans: int = 64
     max_metadata_bytes: int = 4 * MIB
     formats: frozenset[str] = field(default_factory=lambda: frozenset(("jpeg", "png", "webp", "gif")))
@@ -102,6 +104,22 @@ class ImagePolicy(Rules):
     @property
     def kinds(self) -> frozenset[str]:
         return frozenset(self.formats)
+
+    @property
+    def budget(self) -> DecodeBudget:
+        """The seconds and the memory that the largest accepted picture may cost."""
+        return self.budget_of(self.max_width, self.max_height, self.limits.max_total_pixels)
+
+    def budget_of(self, width: int, height: int, total_pixels: int, kind: str = "") -> DecodeBudget:
+        """Return the budget of one picture.
+
+        Args:
+            width: pixels.
+            height: pixels.
+            total_pixels: of all frames.
+            kind: the format.
+        """
+        return DecodeBudget.of(width, height, total_pixels, kind)
 
     @property
     def limits(self) -> ImageLimits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 __all__ = ["CHUNK", "Source", "TooLargeError", "read"]
@@ -26,25 +26,31 @@ class TooLargeError(Exception):
     """The source has more bytes than the limit."""
 
 
-async def read(source: Source, limit: int) -> bytes:
+async def read(source: Source, limit: int, on_read: Callable[[int], None] = lambda received: None) -> bytes:
     """Return all of `source`, or raise :class:`TooLargeError` as soon as it has more than `limit` bytes.
 
     At most one chunk is read past the limit. A file object is read from its position, which is restored afterwards.
+
+    Args:
+        source: the upload.
+        limit: in bytes.
+        on_read: called with the bytes received so far, after each chunk.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         if memoryview(source).nbytes > limit:
             raise TooLargeError
+        on_read(memoryview(source).nbytes)
         return bytes(source)
     if isinstance(source, AsyncIterable):
-        return await _drain(source, limit)
+        return await _drain(source, limit, on_read)
     if isinstance(source, Readable):
-        return await _read_file(source, limit)
+        return await _read_file(source, limit, on_read)
     raise TypeError(
         f"a file is bytes, a file object or an async iterator of chunks, got {type(source).__name__}"
     )
 
 
-async def _drain(source: AsyncIterable[bytes], limit: int) -> bytes:
+async def _drain(source: AsyncIterable[bytes], limit: int, on_read: Callable[[int], None]) -> bytes:
     parts = bytearray()
     async for chunk in source:
         if not isinstance(chunk, bytes | bytearray | memoryview):
@@ -52,10 +58,11 @@ async def _drain(source: AsyncIterable[bytes], limit: int) -> bytes:
         if len(parts) + len(chunk) > limit:
             raise TooLargeError
         parts += chunk
+        on_read(len(parts))
     return bytes(parts)
 
 
-async def _read_file(source: Any, limit: int) -> bytes:
+async def _read_file(source: Any, limit: int, on_read: Callable[[int], None]) -> bytes:
     start = await _tell(source)
     parts = bytearray()
     try:
@@ -68,6 +75,7 @@ async def _read_file(source: Any, limit: int) -> bytes:
             if len(parts) + len(chunk) > limit:
                 raise TooLargeError
             parts += chunk
+            on_read(len(parts))
     finally:
         if start is not None:
             await _call(source.seek, start)

@@ -6,7 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["KINDS", "Kind", "disguise", "kind_of_extension", "kind_of_media_type", "sniff"]
+__all__ = [
+    "KINDS",
+    "OLD_OFFICE",
+    "SVG",
+    "Kind",
+    "disguise",
+    "kind_of_extension",
+    "kind_of_media_type",
+    "sniff",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,12 @@ def kind_of_media_type(media_type: str) -> Kind | None:
     return _BY_MEDIA_TYPE.get(media_type.partition(";")[0].strip().lower())
 
 
+# Byte order mark, blanks, or the wrapper of a printer's job language before the header: old print drivers write them.
+_PDF: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?[\s\0]{0,64}(?:\x1b%-12345X(?:@PJL[ -~]{0,200}\r?\n){0,16})?[\s\0]{0,16}%PDF-"
+)
+
+
 def sniff(head: bytes) -> str:
     """Return the kind of the file that begins with `head`, "zip" for any archive, "" for an unknown one."""
     if head.startswith(b"\xff\xd8\xff"):
@@ -87,7 +102,7 @@ def sniff(head: bytes) -> str:
         return "webp"
     if head[4:8] == b"ftyp":
         return _isobmff(head)
-    if head.startswith(b"%PDF-"):
+    if _PDF.match(head):
         return "pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
@@ -106,6 +121,8 @@ def _isobmff(head: bytes) -> str:
     return ""
 
 
+OLD_OFFICE: Final = "an old Office document"
+SVG: Final = "an SVG image"
 _DISGUISES: Final = (
     (b"MZ", "a Windows program"),
     (b"\x7fELF", "a Linux program"),
@@ -123,7 +140,7 @@ _DISGUISES: Final = (
     (b"BZh", "bzip2 data"),
     (b"\xfd7zXZ", "xz data"),
     (b"\x28\xb5\x2f\xfd", "zstd data"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document"),
+    (b"\xd0\xcf\x11\xe0", OLD_OFFICE),
     (b"BM", "a BMP image"),
     (b"II*\0", "a TIFF image"),
     (b"MM\0*", "a TIFF image"),
@@ -151,7 +168,7 @@ def disguise(head: bytes) -> str:
         return "a video or an image of another kind"
     found = _MARKUP.match(head.removeprefix(b"\xef\xbb\xbf")[:512])
     if found:
-        return ("", "a PHP script", "an SVG image", "an XML document", "an HTML page")[found.lastindex or 0]
+        return ("", "a PHP script", SVG, "an XML document", "an HTML page")[found.lastindex or 0]
     if head and not head.strip(b"\0"):
         return "only zeros"
     return ""

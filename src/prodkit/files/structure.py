@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from prodkit.files.formats.active import refuse_active
@@ -15,11 +15,11 @@ from prodkit.files.formats.office import walk_office
 from prodkit.files.formats.pdf import walk_pdf
 from prodkit.files.formats.png import walk_png
 from prodkit.files.formats.text import walk_text
-from prodkit.files.formats.trailer import check_trailer
+from prodkit.files.formats.trailer import check_trailer, is_attached
 from prodkit.files.formats.webp import walk_webp
 from prodkit.files.messages import mebibytes
 from prodkit.files.policies import ImagePolicy, OfficePolicy, PdfPolicy, SinglePolicy, TextPolicy
-from prodkit.files.sniff import disguise, sniff
+from prodkit.files.sniff import OLD_OFFICE, SVG, disguise, sniff
 
 __all__ = ["Found", "inspect", "reinspect"]
 
@@ -31,6 +31,7 @@ _IMAGE_WALKERS: Final[dict[str, Callable[[bytes, ImageLimits], ImageFacts]]] = {
     "avif": walk_avif,
     "heic": walk_heic,
 }
+_ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")  # the name of a stream
 _TABLES: Final = frozenset(("csv", "tsv"))
 
 
@@ -42,20 +43,30 @@ class Found:
     policy: SinglePolicy
     image: ImageFacts | None = None
     trailer: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def inspect(data: bytes, policies: tuple[SinglePolicy, ...], extension: str = "") -> Found:
+def inspect(
+    data: bytes,
+    policies: tuple[SinglePolicy, ...],
+    extension: str = "",
+    *,
+    repair: bool = False,
+    drop_tail: bool = False,
+) -> Found:
     """Identify and check `data`; raise :class:`RefusedError` when no policy accepts it.
 
     Args:
         data: the whole file.
         policies: the policies to choose from, by the kind of the content.
         extension: of the client's name. It decides only between text and CSV, which no byte can tell apart.
+        repair: note damage that re-encoding removes instead of refusing it.
+        drop_tail: note an unknown tail after a picture instead of refusing it, unless it is a whole file.
     """
     kind = sniff(data[:256])
     for policy in policies:
         if isinstance(policy, ImagePolicy) and kind in policy.kinds:
-            return _image(kind, _sized(data, policy), policy)
+            return _image(kind, _sized(data, policy), policy, repair, drop_tail)
         if isinstance(policy, PdfPolicy) and kind == "pdf":
             return _pdf(_sized(data, policy), policy)
         if isinstance(policy, OfficePolicy) and kind == "zip":
@@ -64,7 +75,11 @@ def inspect(data: bytes, policies: tuple[SinglePolicy, ...], extension: str = ""
             return _text(_sized(data, policy), policy, extension)
     if kind and kind != "zip":
         raise RefusedError("type_not_allowed", kind, kind=kind)
-    raise RefusedError("unknown_type", disguise(data[:512]) or "unknown")
+    name = disguise(data[:512])
+    if name == OLD_OFFICE and _ENCRYPTED_PACKAGE in data:
+        raise RefusedError("encrypted", "Office document with a password")
+    text = "svg" if name == SVG else "unknown_type"
+    raise RefusedError("unknown_type", name or "unknown", text=text)
 
 
 def reinspect(kind: str, data: bytes, policy: ImagePolicy) -> ImageFacts:
@@ -88,23 +103,32 @@ def _may_be_text(data: bytes) -> bool:
     return data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in data[:512]
 
 
-def _image(kind: str, data: bytes, policy: ImagePolicy) -> Found:
+def _image(kind: str, data: bytes, policy: ImagePolicy, repair: bool, drop_tail: bool) -> Found:
     limits = policy.limits
-    facts = _IMAGE_WALKERS[kind](data, limits)
-    trailer = check_trailer(data, facts, limits)
+    facts = _IMAGE_WALKERS[kind](data, replace(limits, repair=repair))
+    try:
+        trailer = check_trailer(data, facts, limits)
+    except RefusedError as why:
+        if not drop_tail:
+            raise
+        attached = is_attached(data, facts.end)
+        if attached:
+            raise RefusedError(why.code, attached) from None
+        facts.repairs.append("tail")
+        trailer = ""
     if trailer not in ("", "padding") and policy.trailers == "refuse":
         raise RefusedError("trailing_data", trailer)
-    refuse_active(data, facts.metadata, facts.inflated)
+    refuse_active(data[: facts.end] if "tail" in facts.repairs else data, facts.metadata, facts.inflated)
     return Found(kind, policy, facts, trailer)
 
 
 def _pdf(data: bytes, policy: PdfPolicy) -> Found:
-    walk_pdf(data, max_unpacked_bytes=policy.max_unpacked_bytes, max_objects=policy.max_objects)
-    return Found("pdf", policy)
+    notes = walk_pdf(data, max_unpacked_bytes=policy.max_unpacked_bytes, max_objects=policy.max_objects)
+    return Found("pdf", policy, notes=notes)
 
 
 def _office(data: bytes, policy: OfficePolicy) -> Found:
-    kind = walk_office(
+    kind, notes = walk_office(
         data,
         max_entries=policy.max_entries,
         max_unpacked_bytes=policy.max_unpacked_bytes,
@@ -112,7 +136,7 @@ def _office(data: bytes, policy: OfficePolicy) -> Found:
     )
     if kind not in policy.kinds:
         raise RefusedError("type_not_allowed", kind, kind=kind)
-    return Found(kind, policy)
+    return Found(kind, policy, notes=notes)
 
 
 def _text(data: bytes, policy: TextPolicy, extension: str) -> Found:

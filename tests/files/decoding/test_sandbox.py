@@ -13,9 +13,10 @@ import pytest
 from upload_corpus.base import bases, encoded
 
 from prodkit import Deadline, DeadlineExceededError, MissingExtraError, files
-from prodkit.files.decoding import sandbox as module
+from prodkit.files.decoding.process import WorkerProcess
 from prodkit.files.decoding.sandbox import (
     DecodeCrashedError,
+    Decoded,
     DecodeMemoryError,
     DecodeTimeoutError,
     Sandbox,
@@ -25,7 +26,7 @@ from prodkit.testing import virtual_time
 
 # A worker whose decoder has the faults that a real one must not show us on demand.
 FAULTY = """
-import sys; sys.path += sys.argv[3:]
+import sys; sys.path += sys.argv[2:]
 import ctypes, json, os, resource, socket
 from prodkit.files.decoding import decode, worker
 def faulty(kind, data, **options):
@@ -48,13 +49,13 @@ def faulty(kind, data, **options):
     return {"width": 1, "height": 1, "frames": 1}, b""
 worker._warm = lambda: None
 decode.decode = faulty
-worker.main(*sys.argv[1:3])
+worker.main(sys.argv[1])
 """
 
 
 @pytest.fixture
 async def faulty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    monkeypatch.setattr(module, "_BOOT", FAULTY)
+    monkeypatch.setattr(WorkerProcess, "boot", FAULTY)
     async with Sandbox(workers=2, timeout=1.0) as made:
         yield made
 
@@ -83,8 +84,7 @@ async def test_every_fault_is_an_answer_and_the_sandbox_heals(
     with pytest.raises(answer):
         await faulty.decode("jpeg", fault)
     assert time.monotonic() - began < 5
-    size, _ = await faulty.decode("jpeg", b"fine")
-    assert size == {"width": 1, "height": 1, "frames": 1}
+    assert await faulty.decode("jpeg", b"fine") == Decoded(1, 1, 1, "jpeg")
 
 
 async def test_a_crash_is_a_refusal_with_a_reason(faulty: Sandbox) -> None:
@@ -92,7 +92,7 @@ async def test_a_crash_is_a_refusal_with_a_reason(faulty: Sandbox) -> None:
     data = bases()["jpeg"][1]
     validator_decode = faulty.decode
 
-    async def crash(kind: str, _: bytes, **options: object) -> tuple[dict[str, int], bytes]:
+    async def crash(kind: str, _: bytes, **options: object) -> Decoded:
         return await validator_decode(kind, b"crash", **options)  # type: ignore[arg-type]
 
     faulty.decode = crash  # type: ignore[method-assign,assignment]
@@ -149,7 +149,7 @@ async def test_the_deadline_of_the_caller_kills_too(faulty: Sandbox) -> None:
     validator = files.Validator(files.ImagePolicy(), sandbox=faulty)
     real = faulty.decode
 
-    async def hang(kind: str, _: bytes, **options: object) -> tuple[dict[str, int], bytes]:
+    async def hang(kind: str, _: bytes, **options: object) -> Decoded:
         return await real(kind, b"hang", **options)  # type: ignore[arg-type]
 
     faulty.decode = hang  # type: ignore[method-assign,assignment]
@@ -216,15 +216,15 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 def test_wrong_limits_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="workers must be an integer of at least 1, got 0; memory_bytes"):
         Sandbox(workers=0, memory_bytes=1)
-    with pytest.raises(ValueError, match="timeout must be a number of seconds above 0, got 0"):
+    with pytest.raises(ValueError, match="timeout must be a number of seconds above 0 or None, got 0"):
         Sandbox(timeout=0)
 
 
 async def test_an_old_pillow_is_refused_with_the_command_that_replaces_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    boot = "import sys; sys.path += sys.argv[3:]; import PIL; PIL.__version__ = '12.3.0'; "
-    monkeypatch.setattr(module, "_BOOT", boot + module._BOOT)
+    boot = "import sys; sys.path += sys.argv[2:]; import PIL; PIL.__version__ = '12.3.0'; "
+    monkeypatch.setattr(WorkerProcess, "boot", boot + WorkerProcess.boot)
     with pytest.raises(
         MissingExtraError, match=r"Pillow 12.3.0 .*run `pip install 'prodkit-resilience\[files\]'`"
     ):

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 import zlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from upload_corpus.base import bases, drawing, encoded
 from upload_corpus.broken import bombs
 from upload_corpus.parts import into_png, png, png_chunks
 
-from prodkit import files
+from prodkit import Deadline, DeadlineExceededError, files
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -79,3 +80,71 @@ def _resident() -> int:
 async def test_an_interlaced_picture_at_the_limit_is_decoded_in_time() -> None:
     chunks = png_chunks(encoded("PNG", drawing(2048, 2048, "RGBA")))
     assert await verdict(files.Validator(files.ImagePolicy()), "a.png", png(chunks))
+
+
+async def test_a_screen_recording_is_accepted_and_re_encoded_within_its_own_budget() -> None:
+    """75 frames of 1355x710 are 72 million pixels: more than a picture, less than the policy's total."""
+    frames = []
+    for number in range(75):
+        frame = drawing(1355, 710).quantize(64)
+        frame.paste(number % 64, (8 * number, 100, 8 * number + 200, 300))
+        frames.append(frame)
+    data = encoded("GIF", frames[0], save_all=True, append_images=frames[1:], duration=40, loop=0)
+    policy = files.ImagePolicy(max_bytes=50 * 2**20)
+    assert policy.limits.max_total_pixels > 75 * 1355 * 710
+    assert policy.budget_of(1355, 710, 75 * 1355 * 710).rewrite_seconds > 10
+    for sanitise in (False, True):
+        clean = await files.Validator(policy).check(
+            data, filename="a.gif", declared_type=None, sanitise=sanitise
+        )
+        assert (clean.width, clean.height, clean.frames) == (1355, 710, 75)
+
+
+async def test_twenty_uploads_share_the_workers_and_one_user_does_not_delay_another() -> None:
+    """Twenty uploads of 5 MB of one user, one of another: the other one does not wait for all of them."""
+    validator = files.Validator(files.ImagePolicy(), sandbox=files.Sandbox(workers=2))
+    await validator.start()
+    photo = encoded("JPEG", drawing(2048, 2048), quality=95)
+    large = photo + b"\0" * (5 * 2**20 - len(photo))
+    done = list[str]()
+    stages = list[str]()
+
+    async def arriving(data: bytes) -> AsyncIterator[bytes]:
+        for at in range(0, len(data), 65_536):
+            yield data[at : at + 65_536]
+
+    async def one(user: str) -> None:
+        await validator.check(
+            arriving(large),
+            filename=None,
+            declared_type=None,
+            sanitise=True,
+            key=user,
+            on_progress=lambda progress: stages.append(progress.stage),
+        )
+        done.append(user)
+
+    crowd = [asyncio.create_task(one("a")) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    await one("b")
+    assert len(done) < 12, done
+    await asyncio.gather(*crowd)
+    assert stages.count("decoding") == 21
+    assert stages.count("reading") == 21 * 80
+    await validator.aclose()
+
+
+async def test_a_deadline_passes_in_the_queue() -> None:
+    validator = files.Validator(files.ImagePolicy(), sandbox=files.Sandbox(workers=1))
+    await validator.start()
+    slow = encoded("PNG", drawing(2048, 2048))
+
+    async def one() -> None:
+        await validator.check(slow, filename=None, declared_type=None, sanitise=True)
+
+    crowd = [asyncio.create_task(one()) for _ in range(6)]
+    await asyncio.sleep(0)
+    with Deadline.after(0.2), pytest.raises(DeadlineExceededError):
+        await one()
+    await asyncio.gather(*crowd)
+    assert validator._tools.sandbox._decoding.waiting == 0

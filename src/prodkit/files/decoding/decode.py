@@ -11,8 +11,9 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from prodkit.errors import DISTRIBUTION, MissingExtraError
+from prodkit.errors import MissingExtraError
 from prodkit.files.decoding import encode
+from prodkit.files.decoding.codecs import OLDEST_PILLOW, too_old
 
 if TYPE_CHECKING:
     from PIL import Image as PilImage, ImageFile
@@ -21,7 +22,6 @@ __all__ = ["Undecodable", "decode", "load_codecs"]
 
 _PADDING_GREY: Final = 128
 _BITSTREAM: Final = re.compile(rb"VP8[ L]")
-_PILLOW: Final = 13
 
 
 class Undecodable(Exception):  # noqa: N818 - an answer, not a fault
@@ -34,13 +34,8 @@ def load_codecs() -> dict[str, Any]:
         import PIL
     except ImportError as error:
         raise MissingExtraError.named("pillow", "files") from error
-    if int(PIL.__version__.partition(".")[0]) < _PILLOW:
-        raise MissingExtraError(
-            f"Pillow {PIL.__version__} has known security holes, {_PILLOW} or newer is needed: "
-            f"run `pip install '{DISTRIBUTION}[files]'`",
-            extra="files",
-            package="pillow",
-        )
+    if int(PIL.__version__.partition(".")[0]) < OLDEST_PILLOW:
+        raise too_old(PIL.__version__)
     from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin, features
 
     codecs: dict[str, Any] = {
@@ -59,13 +54,15 @@ def load_codecs() -> dict[str, Any]:
     except ImportError:
         pass
     else:
+        pillow_heif.options.THUMBNAILS = False
+        pillow_heif.options.DECODE_THREADS = 1  # the sandbox allows no further threads
         codecs["heic"] = pillow_heif.HeifImageFile
     return codecs
 
 
 def decode(
     kind: str, data: bytes, *, frames: int, sanitise: bool, quality: int, poster: bool = False
-) -> tuple[dict[str, int], bytes]:
+) -> tuple[dict[str, Any], bytes]:
     """Decode every frame of `data`; return width, height and frames, and with `sanitise` the new bytes."""
     codec = load_codecs().get(kind)
     if codec is None:
@@ -82,10 +79,10 @@ def decode(
 
 def _decode(
     codec: Any, kind: str, data: bytes, frames: int, sanitise: bool, quality: int, poster: bool
-) -> tuple[dict[str, int], bytes]:
+) -> tuple[dict[str, Any], bytes]:
     picture: ImageFile.ImageFile = codec(io.BytesIO(data))
     with picture:
-        found = {"width": picture.width, "height": picture.height, "frames": frames}
+        found: dict[str, Any] = {"width": picture.width, "height": picture.height, "frames": frames}
         if frames <= 1:
             picture.load()
             if kind == "jpeg" and _may_be_cut(picture) and _is_cut(codec, picture, data):
@@ -93,7 +90,10 @@ def _decode(
             if not sanitise:
                 return found, b""
             still = _upright(picture)
+            found["turned"] = still is not picture
             found["width"], found["height"] = still.size
+            if kind == "heic":  # few programs show it: re-encoded as what all of them show
+                kind = found["kind"] = "png" if "A" in still.mode else "jpeg"
             return found, _write(kind, still, picture, quality, _as_exact(kind, picture, data))
         shown = getattr(picture, "n_frames", 1)
         if shown != frames:

@@ -10,64 +10,53 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib.util
 import os
-import signal
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from prodkit.core.deadline import Deadline
 from prodkit.core.lifespan import Managed
 from prodkit.core.validate import Arguments
-from prodkit.errors import MissingExtraError
-from prodkit.files.decoding import pipe
+from prodkit.files.decoding.fair_queue import FairQueue
+from prodkit.files.decoding.process import (
+    DecodeCrashedError,
+    DecodeMemoryError,
+    DecodeTimeoutError,
+    UndecodableError,
+    WorkerProcess,
+)
 
 __all__ = [
     "DecodeCrashedError",
     "DecodeMemoryError",
     "DecodeTimeoutError",
+    "Decoded",
     "Sandbox",
     "UndecodableError",
     "shared",
 ]
 
 T = TypeVar("T")
-_BOOT: Final = (
-    "import sys; sys.path += sys.argv[3:]; "
-    "from prodkit.files.decoding.worker import main; main(*sys.argv[1:3])"
-)
-_FACTS: Final = ("width", "height", "frames")
-_START_TIMEOUT: Final = 20.0
+_SIZES: Final = ("width", "height", "frames")
 _WALKERS: Final = 2  # more would only wait for the interpreter, and the event loop with them
+_MEMORY: Final = 768 * 2**20
+_TIMEOUT: Final = 3.0
 
 
-class UndecodableError(Exception):
-    """The decoder refused the picture. Base of every error that a sandbox raises about a file."""
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The answer of a worker. It decoded hostile bytes: check again what it wrote."""
 
-    code = "undecodable"
-
-
-class DecodeTimeoutError(UndecodableError):
-    """Decoding took longer than allowed and was killed."""
-
-    code = "decode_timeout"
-
-
-class DecodeMemoryError(UndecodableError):
-    """Decoding needed more memory than allowed."""
-
-    code = "decode_memory"
-
-
-class DecodeCrashedError(UndecodableError):
-    """The worker died: the picture met a fault of the decoder."""
-
-    code = "decode_crashed"
+    width: int
+    height: int
+    frames: int
+    kind: str = ""
+    turned: bool = False
+    content: bytes = field(default=b"", repr=False)
 
 
 class Sandbox(Managed):
@@ -78,27 +67,40 @@ class Sandbox(Managed):
     process.
 
     Args:
-        workers: pictures decoded at once; further calls queue.
+        workers: pictures decoded at once; further calls queue, and keys take turns.
         timeout: seconds of real time for one picture, from its first byte sent to its last byte received; the worker
-            is killed after that.
-        memory_bytes: the address space of a worker.
+            is killed after that. None, the default, derives it from the picture's pixels: 3 s up to 2048x2048.
+        memory_bytes: the address space of a worker. None, the default, derives it from the largest picture that the
+            policy allows: 768 MiB up to 2048x2048.
+        max_queue: calls that wait for a worker; one more raises :class:`~prodkit.BulkheadFullError`.
     """
 
-    def __init__(self, *, workers: int = 2, timeout: float = 3.0, memory_bytes: int = 768 * 2**20) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int = 2,
+        timeout: float | None = None,
+        memory_bytes: int | None = None,
+        max_queue: int = 200,
+    ) -> None:
         check = Arguments("Sandbox")
         check.integer("workers", workers, minimum=1)
-        check.seconds("timeout", timeout)
-        check.integer("memory_bytes", memory_bytes, minimum=64 * 2**20)
+        check.seconds("timeout", timeout, optional=True)
+        check.integer("memory_bytes", memory_bytes, minimum=64 * 2**20, optional=True)
+        check.integer("max_queue", max_queue, minimum=0)
         check.done()
         self.workers = workers
         self.timeout = timeout
         self.memory_bytes = memory_bytes
-        self._idle: list[_Worker] = []
+        self.max_queue = max_queue
+        self.restarts = 0
+        self._idle: list[WorkerProcess] = []
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._walkers: ThreadPoolExecutor | None = None
+        self._decoding = FairQueue("decoding", workers, max_queue)
+        self._walking = FairQueue("checking", _WALKERS, max_queue)
         self._finalizer: Callable[[], object] = weakref.finalize(self, _end_all, self._idle)
-        self.restarts = 0
         _sandboxes.add(self)
 
     async def start(self) -> None:
@@ -125,36 +127,53 @@ class Sandbox(Managed):
         poster: bool = False,
         sanitise: bool = False,
         quality: int = 90,
-    ) -> tuple[dict[str, int], bytes]:
+        seconds: float | None = None,
+        memory_bytes: int | None = None,
+        key: str = "",
+    ) -> Decoded:
         """Decode `data` as `kind`; return its width, height and frames, and the re-encoded bytes.
 
-        Cancelling kills the worker that has the picture.
+        Cancelling kills the worker that has the picture. The caller's deadline bounds the time of the worker, too.
 
         Args:
             kind: the only format that is tried.
             data: the whole file.
             frames: the pictures that the walk found.
             poster: the first frame of an APNG is not part of its animation.
-            sanitise: re-encode the picture; the bytes are empty otherwise.
+            sanitise: re-encode the picture; the content is empty otherwise.
             quality: 1 to 100, for lossy formats.
+            seconds: for this picture, when the sandbox has no `timeout`; 3 s by default.
+            memory_bytes: for this picture, when the sandbox has none; 768 MiB by default.
+            key: whose picture it is: calls with other keys take turns with it.
 
         Raises:
             UndecodableError: the picture cannot be decoded; a subclass names time, memory or a crash.
+            BulkheadFullError: the queue is full.
         """
-        job = _Job(
-            {"kind": kind, "frames": frames, "poster": poster, "sanitise": sanitise, "quality": quality}, data
-        )
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool(), self._run, job)
-        except asyncio.CancelledError:
-            job.cancel()
-            raise
+        request = {"kind": kind, "frames": frames, "poster": poster, "sanitise": sanitise, "quality": quality}
+        memory = self.memory_bytes or max(memory_bytes or 0, _MEMORY)
+        async with self._decoding.slot(key):
+            limit = Deadline.sooner(self.timeout or seconds or _TIMEOUT) or 0.001
+            job = _Job(request, data, limit, memory)
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._pool(), self._run, job)
+            except asyncio.CancelledError:
+                job.cancel()
+                raise
 
-    async def in_thread(self, fn: Callable[..., T], *args: Any) -> T:
-        """Call `fn` with `args` beside the event loop, on two threads that never wait for a decoder."""
-        if self._walkers is None:
-            self._walkers = ThreadPoolExecutor(_WALKERS, thread_name_prefix="prodkit-files-walk")
-        return await asyncio.get_running_loop().run_in_executor(self._walkers, functools.partial(fn, *args))
+    async def in_thread(self, fn: Callable[..., T], *args: Any, key: str = "") -> T:
+        """Call `fn` with `args` beside the event loop, on two threads that never wait for a decoder.
+
+        Args:
+            fn: pure Python work.
+            *args: for `fn`.
+            key: whose work it is: calls with other keys take turns with it.
+        """
+        async with self._walking.slot(key):
+            if self._walkers is None:
+                self._walkers = ThreadPoolExecutor(_WALKERS, thread_name_prefix="prodkit-files-walk")
+            call = functools.partial(fn, *args)
+            return await asyncio.get_running_loop().run_in_executor(self._walkers, call)
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
@@ -162,32 +181,38 @@ class Sandbox(Managed):
         return self._threads
 
     def _warm(self) -> None:
-        worker = self._take()
-        self._give(worker)
+        self._give(self._take(self.memory_bytes or _MEMORY))
 
-    def _take(self) -> _Worker:
+    def _take(self, memory_bytes: int) -> WorkerProcess:
+        """Take an idle worker with enough memory, or replace one by a larger one."""
         with self._lock:
-            while self._idle:
-                worker = self._idle.pop()
-                if worker.alive:
-                    return worker
-                worker.end()
-        return _Worker(self.memory_bytes, self.timeout)
+            small: WorkerProcess | None = None
+            for worker in reversed(self._idle):
+                if not worker.alive or worker.memory_bytes < memory_bytes:
+                    small = worker
+                    continue
+                self._idle.remove(worker)
+                return worker
+            if small is not None:
+                self._idle.remove(small)
+        if small is not None:
+            small.end()
+        return WorkerProcess(memory_bytes)
 
-    def _give(self, worker: _Worker) -> None:
+    def _give(self, worker: WorkerProcess) -> None:
         with self._lock:
             if len(self._idle) < self.workers and self._threads is not None:
                 self._idle.append(worker)
                 return
         worker.end()
 
-    def _run(self, job: _Job) -> tuple[dict[str, int], bytes]:
-        worker = self._take()
+    def _run(self, job: _Job) -> Decoded:
+        worker = self._take(job.memory_bytes)
         if not job.begin(worker):
             self._give(worker)
             raise DecodeCrashedError("cancelled")
         try:
-            reply, body = worker.ask(job.request, job.data, self.timeout)
+            reply, body = worker.ask(job.request, job.data, job.seconds)
         except UndecodableError:
             self.restarts += 1
             worker.end()
@@ -198,30 +223,36 @@ class Sandbox(Managed):
             problem = str(reply["error"])[:200]
             self._give(worker)
             raise (DecodeMemoryError if problem == "memory" else UndecodableError)(problem)
-        size = {name: value for name in _FACTS if isinstance(value := reply.get(name), int)}
-        if len(size) != len(_FACTS):
+        size = {name: value for name in _SIZES if isinstance(value := reply.get(name), int)}
+        if len(size) != len(_SIZES):
             worker.end()
             raise DecodeCrashedError("the answer of the worker is malformed")
         self._give(worker)
-        return size, body
+        kind = str(reply.get("kind", job.request["kind"]))
+        return Decoded(**size, kind=kind, turned=reply.get("turned") is True, content=body)
 
     def __repr__(self) -> str:
-        return f"Sandbox(workers={self.workers}, timeout={self.timeout}, memory_bytes={self.memory_bytes})"
+        return (
+            f"Sandbox(workers={self.workers}, timeout={self.timeout}, memory_bytes={self.memory_bytes}, "
+            f"max_queue={self.max_queue})"
+        )
 
 
 class _Job:
     """One picture in flight: knows which worker has it, so that a cancel can kill that worker."""
 
-    __slots__ = ("_cancelled", "_lock", "_worker", "data", "request")
+    __slots__ = ("_cancelled", "_lock", "_worker", "data", "memory_bytes", "request", "seconds")
 
-    def __init__(self, request: dict[str, Any], data: bytes) -> None:
+    def __init__(self, request: dict[str, Any], data: bytes, seconds: float, memory_bytes: int) -> None:
         self.request = request
         self.data = data
+        self.seconds = seconds
+        self.memory_bytes = memory_bytes
         self._lock = threading.Lock()
-        self._worker: _Worker | None = None
+        self._worker: WorkerProcess | None = None
         self._cancelled = False
 
-    def begin(self, worker: _Worker) -> bool:
+    def begin(self, worker: WorkerProcess) -> bool:
         with self._lock:
             if not self._cancelled:
                 self._worker = worker
@@ -238,99 +269,7 @@ class _Job:
                 self._worker.kill()
 
 
-class _Worker:
-    """The parent's end of one process."""
-
-    def __init__(self, memory_bytes: int, timeout: float) -> None:
-        homes = [
-            _home_of("prodkit"),
-            _home_of("PIL"),
-            *(_home_of(each) for each in ("pillow_heif",) if _has(each)),
-        ]
-        command = [sys.executable, "-I", "-S", "-B", "-c", _BOOT, str(memory_bytes), str(timeout)]
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own program
-            command + list(dict.fromkeys(homes)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={"LC_ALL": "C.UTF-8"},
-            cwd="/",
-            close_fds=True,
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._channel = pipe.Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
-        try:
-            ready, _ = self._channel.receive(_START_TIMEOUT)
-        except pipe.ChannelError as error:
-            self.end()
-            raise MissingExtraError(
-                "the decoding process could not start", extra="files", package="pillow"
-            ) from error
-        if ready.get("ready") is not True:
-            self.end()
-            message, extra, package = ready.get("missing", ("", "files", "pillow"))
-            raise MissingExtraError(message, extra=extra, package=package)
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def ask(self, request: dict[str, Any], data: bytes, timeout: float) -> tuple[dict[str, Any], bytes]:
-        try:
-            self._channel.send(request, data, timeout)
-            return self._channel.receive(timeout)
-        except pipe.ChannelTimeoutError as error:
-            raise DecodeTimeoutError(f"killed after {timeout} s") from error
-        except pipe.ChannelError as error:
-            raise self._died() from error
-
-    def _died(self) -> UndecodableError:
-        try:
-            code = self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            return DecodeCrashedError("the answer of the worker is malformed")
-        if code == -signal.SIGXCPU:
-            return DecodeTimeoutError("out of CPU time")
-        return DecodeCrashedError(
-            f"the worker died of signal {-code}" if code < 0 else f"the worker left with {code}"
-        )
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
-
-    def abandon(self) -> None:
-        """In a forked child: the process belongs to the parent, only our copies of its pipes are ours."""
-        self._process.returncode = 0
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
-
-
-def _has(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
-
-
-def _home_of(package: str) -> str:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise MissingExtraError.named("pillow", "files")
-    return str(Path(spec.origin).parent.parent)
-
-
-def _end_all(workers: list[_Worker]) -> None:
+def _end_all(workers: list[WorkerProcess]) -> None:
     while workers:
         workers.pop().end()
 
@@ -353,6 +292,8 @@ def _after_fork() -> None:
             worker.abandon()
         sandbox._threads = sandbox._walkers = None
         sandbox._lock = threading.Lock()
+        sandbox._decoding = FairQueue("decoding", sandbox.workers, sandbox.max_queue)
+        sandbox._walking = FairQueue("checking", _WALKERS, sandbox.max_queue)
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from prodkit.files.formats.base import RefusedError
+from prodkit.files.formats.signatures import at_fixed_offset, in_metadata, in_tail
 
-__all__ = ["find_active", "find_archive", "refuse_active"]
+__all__ = ["find_active", "find_archive", "find_signature", "refuse_active"]
 
 # Long enough that compressed pixels never spell it: looked for in the whole file, in any case. A pattern that begins
 # with one literal byte is what makes it fast: this one costs less than hashing the file.
@@ -18,51 +19,9 @@ _ANYWHERE: Final = re.compile(
     rb"|[sS][vV][gG][\s/](?:xmlns|onload)|[iI][mM][gG][\s/](?:src|on)"
     rb"|![eE][nN][tT][iI][tT][yY]|![dD][oO][cC][tT][yY][pP][eE]\s{1,9}(?:[hH][tT][mM][lL]|[sS][vV][gG]))"
 )
-# Between the last pixel and the end mark of a picture, decoders skip whatever stands there: long signatures of
-# programs, pages and archives, looked for at the end of the file and in metadata.
 _TAIL: Final = 2**18
-_IN_TAIL: Final = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rb"PK\x03\x04[\x0a\x14\x2d\x3f]\x00",
-        rb"MZ\x90\x00\x03\x00\x00\x00",
-        rb"\x7fELF[\x01\x02][\x01\x02]\x01",
-        rb"Rar!\x1a\x07[\x00\x01]",
-        rb"7z\xbc\xaf\x27\x1c",
-        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-        rb"\xca\xfe\xba\xbe\x00\x00\x00",
-        rb"\xcf\xfa\xed\xfe[\x07\x0c]\x00\x00\x01",
-        rb"\x00asm\x01\x00\x00\x00",
-        rb"%[pP][dD][fF]-[12]",
-        rb"#!/(?:bin|usr)/",
-        rb"__(?:halt_compiler|HALT_COMPILER)",
-        rb"his program cannot be run",
-    )
-)
-# Short ones, looked for in metadata only: pixels are large enough to spell four bytes by chance. A literal is found
-# many times faster than a pattern, so each pattern is tried only where its literal stands.
-_BINARY: Final = (
-    b"PK\x03\x04",
-    b"PK\x05\x06",
-    b"\x7fELF",
-    b"MZ\x90\x00",
-    b"MZ\x80\x00",
-    b"MZ\x50\x00",
-    b"MZ\x78\x00",
-    b"MZ\x00\x00",
-    b"Rar!\x1a\x07",
-    b"7z\xbc\xaf\x27\x1c",
-    b"%PDF-",
-    b"\xca\xfe\xba\xbe\x00",
-    b"\xd0\xcf\x11\xe0\xa1\xb1",
-    b"\xcf\xfa\xed\xfe",
-    b"\x00asm\x01",
-    b"\x1f\x8b\x08\x00",
-    b"\x1f\x8b\x08\x08",
-    b"%!PS-Adobe",
-    b"ftypisom",
-    b"ftypmp4",
-)
+# Looked for in metadata only. A literal is found many times faster than a pattern, so each pattern is tried only where
+# its literal stands.
 _MARKUP: Final = tuple(
     (literal, re.compile(pattern))
     for literal, pattern in (
@@ -82,7 +41,7 @@ _MARKUP: Final = tuple(
         (b"<embed", rb"<embed\s"),
         (b"<form", rb"<form[\s>]"),
         (b"<meta", rb"<meta\s+http"),
-        (b"<?=", rb"<\?=\s*[$`'\"a-z_(]"),
+        (b"<?=", rb"<\?=\s*(?:[$`'\"(]|[a-z_]{3,32}\s*[(;])"),
         (b"<?", rb"<\?\s+(?:echo|eval|system|include|require|print|passthru|exec|\$)"),
         (b"<%", rb"<%[@=!]?\s{0,16}[a-z_]{3,32}[\s(.=]"),
         (b"<jsp:", rb"<jsp:"),
@@ -121,7 +80,8 @@ _MARKUP: Final = tuple(
     )
 )
 _WINDOW: Final = 2**18  # one search holds the interpreter: keep each of them short
-_OVERLAP: Final = 64
+_OVERLAP: Final = 4096  # a signature and what has to stand behind it
+_SEARCHED: Final = ((b"Rar!\x1a\x07", "a RAR archive"), (b"7z\xbc\xaf\x27\x1c", "a 7z archive"))
 
 
 def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: Iterable[bytes]) -> None:
@@ -129,8 +89,11 @@ def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: It
     found = find_active(data)
     if found:
         raise RefusedError("active_content", found)
-    if find_archive(data) or _in_tail(data, max(0, len(data) - _TAIL), len(data)):
+    if find_archive(data) or in_tail(data, max(0, len(data) - _TAIL), len(data)):
         raise RefusedError("embedded_file", "archive, document or program")
+    found = at_fixed_offset(data)
+    if found:
+        raise RefusedError("embedded_file", found)
     for start, end in metadata:
         found = _in_metadata(data, start, end)
         if found:
@@ -144,26 +107,24 @@ def refuse_active(data: bytes, metadata: Iterable[tuple[int, int]], inflated: It
 def find_active(data: bytes) -> str:
     """Return the first page or script anywhere in `data`, or ""."""
     for at in range(0, len(data), _WINDOW):
-        found = _ANYWHERE.search(data, at, min(len(data), at + _WINDOW + _OVERLAP))
+        found = _ANYWHERE.search(data, at, min(len(data), at + _WINDOW + 64))
         if found:
             return found.group().decode("ascii").lower()
     return ""
 
 
-def _in_tail(data: bytes, start: int, end: int) -> bool:
-    return any(pattern.search(data, start, end) for pattern in _IN_TAIL)
+def find_signature(data: bytes) -> str:
+    """Return the signature of an archive whose readers search for it anywhere, or ""."""
+    return next((name for magic, name in _SEARCHED if magic in data), "")
 
 
 def _in_metadata(data: bytes, start: int, end: int) -> str:
     for at in range(start, end, _WINDOW):
         stop = min(end, at + _WINDOW + _OVERLAP)
-        if _in_tail(data, at, stop):
-            return "archive, document or program"
-        window = data[at:stop]
-        for signature in _BINARY:
-            if signature in window:
-                return ascii(signature)[2:-1]
-        window = window.lower()
+        found = in_metadata(data, at, stop)
+        if found:
+            return found
+        window = data[at:stop].lower()
         for literal, pattern in _MARKUP:
             if literal in window and pattern.search(window):
                 return literal.decode("ascii")

@@ -20,8 +20,10 @@ _LOCAL: Final = struct.Struct("<4sHHHHHIIIHH")
 _CENTRAL: Final = struct.Struct("<4sHHHHHHIIIHHHHHII")
 _END: Final = struct.Struct("<4sHHHHIIH")
 _STEP: Final = 2**18
+_SMALL: Final = 50 * 2**20
 _DESCRIPTORS: Final = (0, 12, 16)
 _SYMLINK: Final = 0o120000
+_BLANKS: Final = b"\r\n\0 \t"  # what transfers append
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def walk_archive(
     if at < 0 or at + _END.size > len(data):
         raise RefusedError("truncated", "no directory at the end of the archive")
     _, disk, first, here, count, size, offset, comment = _END.unpack_from(data, at)
-    if at + _END.size + comment != len(data):
+    if data[at + _END.size + comment :].strip(_BLANKS):
         raise RefusedError("trailing_data", "bytes after the archive")
     if disk or first or here != count or 0xFFFF in (here, count) or 0xFFFFFFFF in (size, offset):
         raise RefusedError("unsupported", "archive in several parts or of the 64-bit kind")
@@ -55,7 +57,8 @@ def walk_archive(
     entries = list(_directory(data, offset, at, count))
     _contiguous(data, entries, offset)
     total = sum(entry.size for _, _, entry in entries)
-    if total > max_unpacked_bytes or total > max_ratio * max(len(data), 4096):
+    # A ratio alone is no bomb: a long empty table is honest, and 50 MiB are quickly unpacked.
+    if total > max_unpacked_bytes or total > max(max_ratio * len(data), _SMALL):
         raise RefusedError("inflates_too_much", f"{total} bytes unpacked from {len(data)}")
     found = {entry.name: entry for _, _, entry in entries}
     if len({name.casefold() for name in found}) != len(entries):
@@ -118,9 +121,10 @@ def _local(data: bytes, offset: int, name: bytes, method: int) -> int:
 
 
 def _name(raw: bytes) -> str:
-    name = raw.decode("utf-8", "replace")
-    parts = name.replace("\\", "/").split("/")
-    if not name or "\\" in name or name.startswith("/") or ".." in parts or ":" in name or len(raw) > 512:
+    # Some writers of Excel files separate folders with backslashes: readers take them for slashes, and so do we.
+    name = raw.decode("utf-8", "replace").replace("\\", "/")
+    parts = name.split("/")
+    if not name or name.startswith("/") or ".." in parts or ":" in name or len(raw) > 512:
         raise RefusedError("unsafe_archive", "path of an entry")
     if any(ord(char) < 32 or char == "\ufffd" for char in name):
         raise RefusedError("unsafe_archive", "name of an entry")

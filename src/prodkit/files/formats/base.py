@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["ImageFacts", "ImageLimits", "RefusedError"]
+__all__ = ["ImageFacts", "ImageLimits", "RefusedError", "without"]
 
 
 class RefusedError(Exception):
@@ -25,7 +25,10 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLimits:
-    """Upper bounds on the work that a picture may cost its decoder."""
+    """Upper bounds on the work that a picture may cost its decoder.
+
+    With `repair`, damage that re-encoding removes is noted in :attr:`ImageFacts.repairs` instead of refused.
+    """
 
     max_width: int = 2048
     max_height: int = 2048
@@ -35,6 +38,7 @@ class ImageLimits:
     max_metadata_bytes: int = 4 * 2**20
     max_chunks: int = 20_000
     max_metadata_chunks: int = 1_000
+    repair: bool = False
 
     def size(self, width: int, height: int) -> None:
         """Refuse a canvas that is empty or larger than the policy allows."""
@@ -73,6 +77,9 @@ class ImageFacts:
         lossless: the pixels are stored without loss.
         metadata: stretches that no decoder turns into pixels, as (start, end) offsets.
         inflated: the unpacked content of compressed stretches.
+        repairs: codes of the damage that was found, see ``messages.REPAIRS``. Such a file must be re-encoded.
+        rebuilt: the container without its damage, for the decoder; None when the upload itself can be decoded.
+        ampf: the mark of Apple's multi-picture files stands in the JFIF header.
     """
 
     kind: str
@@ -84,3 +91,29 @@ class ImageFacts:
     lossless: bool = False
     metadata: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     inflated: list[bytes] = field(default_factory=list[bytes])
+    repairs: list[str] = field(default_factory=list[str])
+    rebuilt: bytes | None = None
+    ampf: bool = False
+
+    def damaged(self, limits: ImageLimits, repair: str, code: str, detail: str) -> None:
+        """Note damage that re-encoding removes, or refuse it when the policy does not repair.
+
+        Args:
+            limits: of the walk; ``limits.repair`` decides.
+            repair: the code of the repair.
+            code: the code of the refusal.
+            detail: of the refusal.
+        """
+        if not limits.repair:
+            raise RefusedError(code, detail)
+        if repair not in self.repairs:
+            self.repairs.append(repair)
+
+
+def without(data: bytes, start: int, end: int, gaps: list[tuple[int, int]]) -> bytes:
+    """Return ``data[start:end]`` without the stretches in `gaps`, which are in order and do not overlap."""
+    parts, pos = list[bytes](), start
+    for begin, stop in gaps:
+        parts.append(data[pos:begin])
+        pos = stop
+    return b"".join([*parts, data[pos:end]])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
+import re
+from typing import Final
+
+from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError, without
 
 __all__ = ["walk_gif"]
+
+_MAX_FOREIGN: Final = 2**16  # bytes between blocks that a repair skips
+_BLOCK: Final = re.compile(rb"[\x21\x2c\x3b]")
 
 
 def walk_gif(data: bytes, limits: ImageLimits) -> ImageFacts:
@@ -17,7 +23,7 @@ def walk_gif(data: bytes, limits: ImageLimits) -> ImageFacts:
 
 
 class _Walk:
-    __slots__ = ("blocks", "controls", "data", "facts", "height", "limits", "meta", "pieces", "width")
+    __slots__ = ("blocks", "data", "facts", "gaps", "height", "limits", "meta", "pieces", "width")
 
     def __init__(self, data: bytes, limits: ImageLimits) -> None:
         self.data = data
@@ -28,6 +34,7 @@ class _Walk:
         self.blocks = 0
         self.pieces = 0
         self.meta = 0
+        self.gaps: list[tuple[int, int]] = []
 
     def run(self) -> ImageFacts:
         data, facts, limits = self.data, self.facts, self.limits
@@ -35,7 +42,11 @@ class _Walk:
         pos = self._palette(10, 13)
         while True:
             if pos >= len(data):
-                raise RefusedError("truncated", "no GIF trailer")
+                if not facts.frames:
+                    raise RefusedError("truncated", "no GIF trailer")
+                facts.damaged(limits, "missing_end", "truncated", "no GIF trailer")
+                pos = len(data)
+                break
             kind = data[pos]
             if kind == 0x3B:
                 break
@@ -47,12 +58,24 @@ class _Walk:
             elif kind == 0x21:
                 pos = self._extension(pos)
             else:
-                raise RefusedError("malformed", "unknown GIF block")
+                pos = self._foreign(pos)
         if not facts.frames:
             raise RefusedError("malformed", "GIF without a picture")
         facts.width, facts.height = self.width, self.height
-        facts.end = pos + 1
+        facts.end = min(pos + 1, len(data))
+        if facts.repairs:
+            facts.rebuilt = without(data, 0, pos, self.gaps) + b"\x3b"
         return facts
+
+    def _foreign(self, pos: int) -> int:
+        """Skip bytes between two blocks, as decoders do; a repair leaves them out."""
+        self.facts.damaged(self.limits, "foreign_bytes", "malformed", "unknown GIF block")
+        found = _BLOCK.search(self.data, pos, pos + _MAX_FOREIGN)
+        end = len(self.data) if found is None else found.start()
+        if end - pos > _MAX_FOREIGN:
+            raise RefusedError("malformed", "unknown GIF block")
+        self.gaps.append((pos, end))
+        return end
 
     def _palette(self, flags: int, pos: int) -> int:
         if not self.data[flags] & 0x80:

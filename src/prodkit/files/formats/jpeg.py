@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
+from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError, without
 
 __all__ = ["walk_jpeg"]
 
@@ -14,6 +14,8 @@ _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _MARKER_OR_RESTART: Final = re.compile(rb"\xff[\x01-\xfe]")
 _FRAMES: Final = frozenset((0xC0, 0xC1, 0xC2))  # what every browser decodes: baseline, extended, progressive
 _MAX_FILL: Final = 4096
+_MAX_FOREIGN: Final = 2**16  # bytes between segments that a repair skips
+_SEGMENT: Final = re.compile(rb"\xff[\xc0-\xcf\xd9-\xef\xfe]")
 _ALL_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -32,6 +34,7 @@ class _Walk:
         "components",
         "data",
         "facts",
+        "gaps",
         "limits",
         "meta",
         "pos",
@@ -55,8 +58,10 @@ class _Walk:
         self.shown: set[int] = set()
         self.segments = 0
         self.meta = 0
+        self.gaps: list[tuple[int, int]] = []
 
     def run(self) -> ImageFacts:
+        start = self.pos - 2
         while True:
             marker = self._marker()
             if marker == 0xD9:
@@ -75,6 +80,8 @@ class _Walk:
         if self.shown != self.components or any(max(bits) for bits in self.bands.values()):
             raise RefusedError("truncated", "scans are missing")
         self.facts.end = self.pos
+        if self.gaps:
+            self.facts.rebuilt = without(self.data, start, self.pos, self.gaps)
         return self.facts
 
     def _marker(self) -> int:
@@ -82,7 +89,7 @@ class _Walk:
         if pos + 1 >= len(data):
             raise RefusedError("truncated", "no end of image")
         if data[pos] != 0xFF:
-            raise RefusedError("malformed", "bytes between segments")
+            pos = self._foreign(pos)
         began = pos
         while data[pos] == 0xFF:  # fill bytes are legal, but decoders read them one by one
             pos += 1
@@ -92,6 +99,15 @@ class _Walk:
                 raise RefusedError("malformed", f"more than {_MAX_FILL} fill bytes")
         self.pos = pos + 1
         return data[pos]
+
+    def _foreign(self, pos: int) -> int:
+        """Skip bytes between two segments, as decoders do; a repair leaves them out."""
+        self.facts.damaged(self.limits, "foreign_bytes", "malformed", "bytes between segments")
+        found = _SEGMENT.search(self.data, pos, pos + _MAX_FOREIGN)
+        if found is None:
+            raise RefusedError("malformed", "bytes between segments")
+        self.gaps.append((pos, found.start()))
+        return found.start()
 
     def _segment(self) -> tuple[int, int]:
         self.segments += 1
@@ -117,7 +133,7 @@ class _Walk:
         if self.meta > self.limits.max_metadata_bytes:
             raise RefusedError("metadata_too_large", f"more than {self.limits.max_metadata_bytes} bytes")
         if marker == 0xE0 and self.data[body : body + 5] == b"JFIF\0":
-            _jfif(self.data, body, end)
+            self._jfif(body, end)
 
     def _table(self, marker: int, body: int, end: int) -> None:
         data = self.data
@@ -196,6 +212,23 @@ class _Walk:
             lacking = self.bands.setdefault(name, [16] * 64)
             lacking[first : last + 1] = [bits & 15] * (last + 1 - first)
 
+    def _jfif(self, body: int, end: int) -> None:
+        """Check that the header ends with its thumbnail, or with the mark of Apple's multi-picture files.
+
+        iPhones write HDR photos with four further bytes::
+
+            FF E0 00 14  J F I F 00  01 01  00  00 48 00 48  00 00  A M P F
+                         identifier  1.01   density          no thumbnail
+        """
+        data, facts, length = self.data, self.facts, end - body
+        thumbnail = 3 * data[body + 12] * data[body + 13] if length >= 14 else 0
+        if length == 14 + thumbnail:
+            return
+        if length == 18 and not thumbnail and data[end - 4 : end] == b"AMPF":
+            facts.ampf = True
+        else:
+            facts.damaged(self.limits, "structure", "malformed", "length of the JFIF header")
+
 
 def _huffman(data: bytes, body: int, end: int) -> int:
     while body < end:
@@ -212,11 +245,3 @@ def _quantisation(data: bytes, body: int, end: int) -> int:
             raise RefusedError("malformed", "quantisation table")
         body += 129 if data[body] >> 4 else 65
     return body
-
-
-def _jfif(data: bytes, body: int, end: int) -> None:
-    if end - body < 14:
-        raise RefusedError("malformed", "JFIF header")
-    thumbnail = 3 * data[body + 12] * data[body + 13]
-    if end - body != 14 + thumbnail:
-        raise RefusedError("malformed", "JFIF header with more than its thumbnail")

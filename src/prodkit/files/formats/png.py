@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, NoReturn
 
 from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
 
@@ -25,6 +27,7 @@ _TEXT_LIMIT: Final = 2**20  # of one compressed text or profile, the limit that 
 _PROFILE_LIMIT: Final = 4 * 2**20
 _INFLATE_LIMIT: Final = 256 * 2**20  # larger pictures are counted by the decoder, under its own time limit
 _STEP: Final = 2**16
+_ANIMATION: Final = frozenset((b"acTL", b"fcTL", b"fdAT"))
 
 
 def walk_png(data: bytes, limits: ImageLimits) -> ImageFacts:
@@ -34,13 +37,21 @@ def walk_png(data: bytes, limits: ImageLimits) -> ImageFacts:
     return _Walk(data, limits).run()
 
 
+class _DroppedError(Exception):
+    """A repair leaves the chunk out."""
+
+
 class _Stream:
-    """A zlib stream that must inflate to exactly `expected` bytes and end there."""
+    """A zlib stream that must inflate to exactly `expected` bytes and end there.
 
-    __slots__ = ("_expected", "_got", "_zlib")
+    `on_extra` is called for bytes after the end of the stream: it refuses them or notes a repair.
+    """
 
-    def __init__(self, expected: int) -> None:
+    __slots__ = ("_expected", "_got", "_on_extra", "_zlib")
+
+    def __init__(self, expected: int, on_extra: Callable[[], None]) -> None:
         self._expected = expected
+        self._on_extra = on_extra
         self._got = 0
         self._zlib = zlib.decompressobj()
 
@@ -48,7 +59,8 @@ class _Stream:
         if self._expected > _INFLATE_LIMIT or not len(piece):
             return
         if self._zlib.eof:
-            raise RefusedError("malformed", "bytes after the compressed pixels")
+            self._on_extra()
+            return
         source: bytes | memoryview = piece
         try:
             while source and not self._zlib.eof:
@@ -59,12 +71,15 @@ class _Stream:
         except zlib.error as error:
             raise RefusedError("malformed", "compressed pixels are damaged") from error
         if self._zlib.unused_data:
-            raise RefusedError("malformed", "bytes after the compressed pixels")
+            self._on_extra()
+
+    @property
+    def complete(self) -> bool:
+        """All pixels are there."""
+        return self._expected > _INFLATE_LIMIT or (self._got == self._expected and self._zlib.eof)
 
     def finish(self) -> None:
-        if self._expected > _INFLATE_LIMIT:
-            return
-        if self._got != self._expected or not self._zlib.eof:
+        if not self.complete:
             raise RefusedError("truncated", f"{self._got} of {self._expected} bytes of pixels")
 
 
@@ -82,6 +97,7 @@ class _Walk:
         "limits",
         "meta",
         "palette",
+        "parts",
         "pixels",
         "sequence",
         "stream",
@@ -103,13 +119,34 @@ class _Walk:
         self.declared = 0
         self.sequence = 0
         self.pixels = 0
+        self.parts: list[tuple[bytes, int, int]] = []  # name, begin and end of each chunk that a repair keeps
 
     def run(self) -> ImageFacts:
-        data, pos, facts = self.data, 8, self.facts
-        frames = 0
-        while True:
-            if pos + 12 > len(data):
-                raise RefusedError("truncated", "no IEND")
+        facts, frames = self.facts, 0
+        for name, body, end in self._walk():
+            try:
+                frames += self._chunk(name, body, end)
+            except _DroppedError:
+                continue
+            if self.limits.repair:
+                self.parts.append((name, body, end))
+        if not self.idat:
+            raise RefusedError("malformed", "no pixels")
+        self._close_stream()
+        if self.declared:
+            if frames != self.declared:
+                announced = f"{self.declared} frames announced, {frames} present"
+                facts.damaged(self.limits, "structure", "malformed", announced)
+            facts.poster = facts.poster and frames > 0
+            facts.frames = max(1, frames + facts.poster)
+        if facts.repairs:
+            facts.rebuilt = self._rebuild(frames)
+        return facts
+
+    def _walk(self) -> Iterator[tuple[bytes, int, int]]:
+        """Yield name, begin and end of the body of each chunk before IEND; note where the picture ends."""
+        data, pos, facts, limits = self.data, 8, self.facts, self.limits
+        while pos + 12 <= len(data):
             length = int.from_bytes(data[pos : pos + 4], "big")
             name = data[pos + 4 : pos + 8]
             body, end = pos + 8, pos + 8 + length
@@ -118,25 +155,44 @@ class _Walk:
             if end + 4 > len(data):
                 raise RefusedError("truncated", "inside a chunk")
             self.chunks += 1
-            if self.chunks > self.limits.max_chunks:
-                raise RefusedError("too_many_chunks", f"more than {self.limits.max_chunks} chunks")
-            if zlib.crc32(memoryview(data)[pos + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-                raise RefusedError("malformed", "chunk checksum")
-            pos = end + 4
+            if self.chunks > limits.max_chunks:
+                raise RefusedError("too_many_chunks", f"more than {limits.max_chunks} chunks")
+            pos = facts.end = end + 4
+            if zlib.crc32(memoryview(data)[body - 4 : end]) != int.from_bytes(data[end:pos], "big"):
+                facts.damaged(limits, "bad_crc", "malformed", "chunk checksum")
+                if name[0] & 0x20 and name not in _ANIMATION:
+                    facts.metadata.append((body, end))
+                    continue
             if name == b"IEND":
                 if length:
                     raise RefusedError("malformed", "IEND with content")
-                break
-            frames += self._chunk(name, body, end)
-        if not self.idat:
-            raise RefusedError("malformed", "no pixels")
-        self._close_stream()
-        if self.declared:
-            if frames != self.declared:
-                raise RefusedError("malformed", f"{self.declared} frames announced, {frames} present")
-            facts.frames = frames + facts.poster
-        facts.end = pos
-        return facts
+                return
+            yield name, body, end
+        if not self.idat or (self.stream is not None and not self.stream.complete):
+            raise RefusedError("truncated", "no IEND")
+        facts.damaged(limits, "missing_end", "truncated", "no IEND")
+        facts.end = len(data)
+
+    def _rebuild(self, frames: int) -> bytes:
+        """Write the chunks that are kept, with their true checksums and the true number of frames."""
+        out = bytearray(SIGNATURE)
+        for name, body, end in [*self.parts, (b"IEND", 0, 0)]:
+            content = self.data[body:end]
+            if name in _ANIMATION and not (frames and self.declared):
+                continue
+            if name == b"acTL":
+                content = struct.pack(">I", frames) + content[4:]
+            checksum = zlib.crc32(name + content)
+            out += struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+        return bytes(out)
+
+    def _drop(self, detail: str) -> NoReturn:
+        """Refuse a chunk that decoders ignore, or leave it out of the repaired file."""
+        self.facts.damaged(self.limits, "foreign_chunk", "malformed", detail)
+        raise _DroppedError
+
+    def _extra(self) -> None:
+        self.facts.damaged(self.limits, "foreign_bytes", "malformed", "bytes after the compressed pixels")
 
     def _chunk(self, name: bytes, body: int, end: int) -> int:
         if not self.header and name != b"IHDR":
@@ -170,7 +226,7 @@ class _Walk:
                 raise RefusedError("malformed", "no palette")
             self.idat = 1
             self.facts.poster = self.declared > 0 and self.sequence == 0
-            self.stream = _Stream(self._expected(self.facts.width, self.facts.height))
+            self.stream = _Stream(self._expected(self.facts.width, self.facts.height), self._extra)
         assert self.stream is not None
         self.stream.feed(memoryview(self.data)[body:end])
 
@@ -182,7 +238,8 @@ class _Walk:
             or not 3 <= end - body <= 768
             or (end - body) % 3
         ):
-            raise RefusedError("malformed", "palette")
+            self.facts.metadata.append((body, end))
+            self._drop("palette")
         self.palette = True
         self.facts.metadata.append((body, end))
 
@@ -221,12 +278,12 @@ class _Walk:
 
     def _actl(self, body: int, end: int) -> None:
         if self.declared or end - body != 8:
-            raise RefusedError("malformed", "acTL")
+            self._drop("acTL")
         if self.idat:
             return  # too late to count: decoders show the still picture
         frames = int.from_bytes(self.data[body : body + 4], "big")
         if not frames:
-            raise RefusedError("malformed", "animation of no frame")
+            self._drop("animation of no frame")
         self.limits.animation(frames, 1, 1)
         self.declared = frames
 
@@ -245,7 +302,7 @@ class _Walk:
             raise RefusedError("malformed", "fcTL")
         self._close_stream()
         if self.idat == 2:
-            self.stream = _Stream(self._expected(width, height))
+            self.stream = _Stream(self._expected(width, height), self._extra)
         self.pixels += facts.width * facts.height
         if self.pixels > self.limits.max_total_pixels:
             raise RefusedError(
@@ -254,7 +311,9 @@ class _Walk:
         return 1
 
     def _fdat(self, body: int, end: int) -> None:
-        if end - body < 4 or self.idat != 2 or not self.declared or self.stream is None:
+        if self.idat == 2 and not self.declared:
+            self._drop("fdAT")
+        if end - body < 4 or self.idat != 2 or self.stream is None:
             raise RefusedError("malformed", "fdAT")
         self._number(body)
         self.stream.feed(memoryview(self.data)[body + 4 : end])
@@ -270,12 +329,17 @@ class _Walk:
         if len(facts.metadata) > self.limits.max_metadata_chunks:
             raise RefusedError("metadata_too_large", f"more than {self.limits.max_metadata_chunks} chunks")
         self.meta += end - body
-        packed = _packed(self.data, name, body, end)
-        if packed is not None:
-            limit = _PROFILE_LIMIT if name == b"iCCP" else _TEXT_LIMIT
-            text = _inflate(packed, min(limit, self.limits.max_metadata_bytes))
-            self.meta += len(text)
-            facts.inflated.append(text)
+        try:
+            packed = _packed(self.data, name, body, end)
+            if packed is not None:
+                limit = _PROFILE_LIMIT if name == b"iCCP" else _TEXT_LIMIT
+                text = _inflate(packed, min(limit, self.limits.max_metadata_bytes))
+                self.meta += len(text)
+                facts.inflated.append(text)
+        except RefusedError as why:
+            if why.code != "malformed":
+                raise
+            self._drop(why.detail)
         if self.meta > self.limits.max_metadata_bytes:
             raise RefusedError("metadata_too_large", f"more than {self.limits.max_metadata_bytes} bytes")
 

@@ -3,20 +3,27 @@
 Phones append further pictures (multi-picture format, the gain map of an Ultra HDR photo), a short video (motion
 photos) or a directory of their own (Samsung's SEF). Each is checked for its own structure; nothing is accepted for its
 first bytes alone.
+
+Other tails are rests: makers' previews and tables, and old content of memory cards, which begins anywhere inside a
+former file. A policy may drop such a tail, see :func:`is_attached` for those that it refuses nevertheless.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
+from prodkit.files.formats.active import find_archive, find_signature
 from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
 from prodkit.files.formats.jpeg import walk_jpeg
+from prodkit.files.sniff import disguise
 
-__all__ = ["check_trailer"]
+__all__ = ["check_trailer", "is_attached"]
 
 _STRAY: Final = 4  # stray bytes that old cameras leave; too few to be a file
 _PADDING: Final = b"\0\xff\r\n\t \x1a"
 _MAX_PICTURES: Final = 16
+_FOTOSTATION: Final = b"\xa1\xb2\xc3\xd4"
 _VIDEO_BRANDS: Final = frozenset(
     (
         b"mp41",
@@ -79,17 +86,8 @@ def check_trailer(data: bytes, facts: ImageFacts, limits: ImageLimits) -> str:
         raise RefusedError("trailing_data", f"{size - facts.end} bytes after the end of the picture")
     names = list[str]()
     for _ in range(_MAX_PICTURES):
-        if data[pos : pos + 3] == b"\xff\xd8\xff":
-            extra = walk_jpeg(data, limits, pos)
-            facts.metadata += extra.metadata
-            names.append("pictures")
-            end = extra.end
-        elif data[pos + 4 : pos + 8] == b"ftyp":
-            end = _video(data, pos)
-            names.append("video")
-        else:
-            end = _samsung(data, pos)
-            names.append("samsung")
+        name, end = _part(data, pos, facts, limits)
+        names.append(name)
         pos = _skip_padding(data, end)
         if pos == size or size - end <= _STRAY:
             break
@@ -101,6 +99,20 @@ def check_trailer(data: bytes, facts: ImageFacts, limits: ImageLimits) -> str:
     ):
         raise RefusedError("embedded_file", "archive or program in a trailer")
     return "+".join(dict.fromkeys(names))
+
+
+def is_attached(data: bytes, start: int) -> str:
+    """Return the name of a whole file that was appended at `start`, or "" for a rest that may be dropped.
+
+    An attachment begins with its own signature, or is an archive, whose readers look for it from the end of the file::
+
+        picture | padding | PK.. / MZ.. / %PDF / <?php / #!/bin/sh      refused
+        picture | the middle of an old file, a maker's table ...        dropped
+    """
+    if find_archive(data):
+        return "a ZIP archive"
+    begin = start + len(data[start : start + 4096]) - len(data[start : start + 4096].lstrip(_PADDING))
+    return disguise(data[begin : begin + 512]) or find_signature(data[begin:])
 
 
 def _skip_padding(data: bytes, pos: int) -> int:
@@ -120,6 +132,39 @@ def _skip_padding(data: bytes, pos: int) -> int:
         if data[pos + 4 - back : pos + 8 - back] == b"ftyp":
             return pos - back
     return pos
+
+
+def _part(data: bytes, pos: int, facts: ImageFacts, limits: ImageLimits) -> tuple[str, int]:
+    """Return the name and the end of the part of a trailer at `pos`."""
+    if data[pos : pos + 3] == b"\xff\xd8\xff":
+        extra = walk_jpeg(data, limits, pos)
+        facts.metadata += extra.metadata
+        return "pictures", extra.end
+    if data[pos + 4 : pos + 8] == b"ftyp":
+        return "video", _video(data, pos)
+    if data.endswith(_FOTOSTATION):
+        return "fotostation", _fotostation(data, pos)
+    if b"\xd8\xff" in data[pos : pos + 3]:
+        return "pictures", _preview(data, data.index(b"\xd8\xff", pos), facts, limits)
+    return "samsung", _samsung(data, pos)
+
+
+def _preview(data: bytes, pos: int, facts: ImageFacts, limits: ImageLimits) -> int:
+    """Walk a preview whose first byte is overwritten or missing, as Minolta's cameras leave it: .. D8 FF DB."""
+    extra = walk_jpeg(b"\xff" + data[pos:], limits)
+    facts.metadata += [(start + pos - 1, end + pos - 1) for start, end in extra.metadata]
+    return pos - 1 + extra.end
+
+
+def _fotostation(data: bytes, pos: int) -> int:
+    """Walk FotoStation's blocks from their end: each has a footer with its kind, its size and a mark."""
+    end = len(data)
+    while end > pos:
+        kind, size, mark = struct.unpack(">H I 4s", data[end - 10 : end]) if end - pos >= 10 else (0, 0, b"")
+        if mark != _FOTOSTATION or not 1 <= kind <= 16 or not 10 <= size <= end - pos:
+            raise RefusedError("trailing_data", "damaged FotoStation block")
+        end -= size
+    return len(data)
 
 
 def _video(data: bytes, pos: int) -> int:

@@ -8,6 +8,7 @@ from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
 
 __all__ = ["walk_webp"]
 
+_DECODED: Final = frozenset((b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"))
 _FLAGS: Final = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
 
 
@@ -25,7 +26,19 @@ def walk_webp(data: bytes, limits: ImageLimits) -> ImageFacts:
 
 
 class _Walk:
-    __slots__ = ("data", "end", "extended", "facts", "flags", "frames", "limits", "meta", "pictures", "seen")
+    __slots__ = (
+        "data",
+        "end",
+        "extended",
+        "facts",
+        "flags",
+        "frames",
+        "limits",
+        "meta",
+        "parts",
+        "pictures",
+        "seen",
+    )
 
     def __init__(self, data: bytes, limits: ImageLimits, end: int) -> None:
         self.data = data
@@ -38,10 +51,12 @@ class _Walk:
         self.frames = 0
         self.seen: set[bytes] = set()
         self.meta = 0
+        self.parts: list[tuple[bytes, int, int]] = []
 
     def run(self) -> ImageFacts:
         facts = self.facts
-        for index, (name, body, end) in enumerate(self._chunks(12, self.end)):
+        self.parts = self._chunks(12, self.end)
+        for index, (name, body, end) in enumerate(self.parts):
             self._chunk(index, name, body, end)
         frames = self.frames
         if frames and self.pictures:
@@ -52,10 +67,24 @@ class _Walk:
             raise RefusedError("malformed", "animation flag")
         for name, bit in _FLAGS.items():
             if self.extended and bool(self.flags & bit) != (name in self.seen):
-                raise RefusedError("malformed", f"flag of {name.decode('ascii')}")
+                facts.damaged(self.limits, "structure", "malformed", f"flag of {name.decode('ascii')}")
         facts.frames = frames or 1
         facts.end = self.end
+        if facts.repairs:
+            facts.rebuilt = self._rebuild()
         return facts
+
+    def _rebuild(self) -> bytes:
+        """Write only the chunks that decoders use, under a header that describes them."""
+        out = bytearray()
+        for name, body, end in self.parts:
+            content = bytearray(self.data[body:end])
+            if name == b"VP8X":
+                content[0] = (self.flags & 0x12) | (0x10 if b"ALPH" in self.seen else 0)
+            elif name not in _DECODED:
+                continue
+            out += name + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) & 1)
+        return b"RIFF" + (4 + len(out)).to_bytes(4, "little") + b"WEBP" + bytes(out)
 
     def _chunk(self, index: int, name: bytes, body: int, end: int) -> None:
         facts = self.facts
@@ -65,11 +94,12 @@ class _Walk:
                 raise RefusedError("malformed", "VP8X is not the first chunk")
             self._vp8x(body, end)
         elif not self.extended:
-            if index or name not in (b"VP8 ", b"VP8L"):
-                raise RefusedError(
-                    "trailing_data" if self.pictures else "malformed", "chunk of a simple WebP"
-                )
-            facts.width, facts.height = self._picture(name, body, end)
+            if name in (b"VP8 ", b"VP8L") and not self.pictures:
+                facts.width, facts.height = self._picture(name, body, end)
+            elif not self.pictures or name in _DECODED:
+                raise RefusedError("malformed", "chunk of a simple WebP")
+            else:  # RFC 9649, 2.7: readers ignore unknown chunks
+                self._metadata(body, end)
         elif name == b"ANMF":
             self.frames += 1
             self._frame(body, end)
@@ -87,9 +117,11 @@ class _Walk:
         data, found = self.data, list[tuple[bytes, int, int]]()
         while pos < limit:
             if pos + 8 > limit:
-                if not any(data[pos:limit]):
-                    break
-                raise RefusedError("malformed", "bytes after the last chunk")
+                if any(data[pos:limit]):
+                    self.facts.damaged(
+                        self.limits, "foreign_bytes", "malformed", "bytes after the last chunk"
+                    )
+                break
             length = int.from_bytes(data[pos + 4 : pos + 8], "little")
             end = pos + 8 + length
             if end > limit:
@@ -98,7 +130,7 @@ class _Walk:
             if len(found) > self.limits.max_chunks:
                 raise RefusedError("too_many_chunks", f"more than {self.limits.max_chunks} chunks")
             if length & 1 and end < limit and data[end]:
-                raise RefusedError("malformed", "padding that is not zero")
+                self.facts.damaged(self.limits, "foreign_bytes", "malformed", "padding that is not zero")
             pos = end + (length & 1)
         return found
 

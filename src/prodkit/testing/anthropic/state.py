@@ -30,6 +30,7 @@ class Received:
     status: int = 0
     outcome: str = "open"  # open, done, aborted (by the client), broken (by the behaviour)
     finished_at: float | None = None
+    binary: bool = False  # answered in Amazon's event stream
 
 
 @dataclass(slots=True)

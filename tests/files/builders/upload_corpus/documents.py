@@ -183,7 +183,7 @@ def hostile_documents() -> Iterator[Sample]:
         "program-as-picture": archive(office(word__media__image1_DOT_png=payloads()["exe"])),
         "traversal": archive({**office(), "../../evil.xml": b"x"}),
         "absolute": archive({**office(), "/etc/evil.xml": b"x"}),
-        "backslash": docx.replace(b"word/document.xml", b"word\\document.xml"),
+        "backslash": docx.replace(b"word/document.xml", b"..\\a\\document.xml"),
         "entities": archive(office(word__x_DOT_xml=b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>')),
         "template": archive(
             office(

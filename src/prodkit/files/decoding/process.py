@@ -1,0 +1,144 @@
+"""The parent's end of one worker process."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from prodkit.errors import MissingExtraError
+from prodkit.files.decoding import pipe
+
+__all__ = [
+    "DecodeCrashedError",
+    "DecodeMemoryError",
+    "DecodeTimeoutError",
+    "UndecodableError",
+    "WorkerProcess",
+]
+
+BOOT: Final = (
+    "import sys; sys.path += sys.argv[2:]; from prodkit.files.decoding.worker import main; main(sys.argv[1])"
+)
+_START_TIMEOUT: Final = 20.0
+
+
+class UndecodableError(Exception):
+    """The decoder refused the picture. Base of every error that a sandbox raises about a file."""
+
+    code = "undecodable"
+
+
+class DecodeTimeoutError(UndecodableError):
+    """Decoding took longer than allowed and was killed."""
+
+    code = "decode_timeout"
+
+
+class DecodeMemoryError(UndecodableError):
+    """Decoding needed more memory than allowed."""
+
+    code = "decode_memory"
+
+
+class DecodeCrashedError(UndecodableError):
+    """The worker died: the picture met a fault of the decoder."""
+
+    code = "decode_crashed"
+
+
+class WorkerProcess:
+    """A fresh interpreter that decodes, its pipes, and the ways it can end."""
+
+    boot = BOOT
+
+    def __init__(self, memory_bytes: int) -> None:
+        self.memory_bytes = memory_bytes
+        homes = [_home_of("prodkit"), _home_of("PIL")]
+        homes += [_home_of(each) for each in ("pillow_heif",) if importlib.util.find_spec(each) is not None]
+        command = [sys.executable, "-I", "-S", "-B", "-c", self.boot, str(memory_bytes)]
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own program
+            command + list(dict.fromkeys(homes)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"LC_ALL": "C.UTF-8"},
+            cwd="/",
+            close_fds=True,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._channel = pipe.Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
+        try:
+            ready, _ = self._channel.receive(_START_TIMEOUT)
+        except pipe.ChannelError as error:
+            self.end()
+            raise MissingExtraError(
+                "the decoding process could not start", extra="files", package="pillow"
+            ) from error
+        if ready.get("ready") is not True:
+            self.end()
+            message, extra, package = ready.get("missing", ("", "files", "pillow"))
+            raise MissingExtraError(message, extra=extra, package=package)
+
+    @property
+    def alive(self) -> bool:
+        """True until the process has ended."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def ask(self, request: dict[str, Any], data: bytes, timeout: float) -> tuple[dict[str, Any], bytes]:
+        """Send one picture and return the answer, each within `timeout` seconds of real time."""
+        try:
+            self._channel.send({**request, "seconds": timeout}, data, timeout)
+            return self._channel.receive(timeout)
+        except pipe.ChannelTimeoutError as error:
+            raise DecodeTimeoutError(f"killed after {timeout:.1f} s") from error
+        except pipe.ChannelError as error:
+            raise self._died() from error
+
+    def _died(self) -> UndecodableError:
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return DecodeCrashedError("the answer of the worker is malformed")
+        if code == -signal.SIGXCPU:
+            return DecodeTimeoutError("out of CPU time")
+        return DecodeCrashedError(
+            f"the worker died of signal {-code}" if code < 0 else f"the worker left with {code}"
+        )
+
+    def kill(self) -> None:
+        """Kill the process; :meth:`end` has to follow."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """Kill the process and close its pipes."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def abandon(self) -> None:
+        """In a forked child: the process belongs to the parent, only the copies of its pipes are closed."""
+        self._process.returncode = 0
+        self._close()
+
+    def _close(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+
+
+def _home_of(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise MissingExtraError.named("pillow", "files")
+    return str(Path(spec.origin).parent.parent)
