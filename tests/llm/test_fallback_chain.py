@@ -23,7 +23,7 @@ def _step(chain: FallbackChain, *holds: Hold, remaining: float = 60) -> Go | Giv
 
 
 def _chain(size: int = 2, attempts: int = 3, max_wait: float = 30) -> FallbackChain:
-    return FallbackChain(size, attempts=attempts, max_wait=max_wait)
+    return FallbackChain([max_wait] * size, attempts=attempts)
 
 
 def test_a_model_is_asked_again_after_a_failure_that_may_pass() -> None:

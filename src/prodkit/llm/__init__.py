@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prodkit.errors import LlmError as LlmError
     from prodkit.llm.cached import AnswerCache as AnswerCache
     from prodkit.llm.client import Client as Client
+    from prodkit.llm.context_window import Fitted as Fitted, fit as fit
     from prodkit.llm.errors import (
         LlmCauseError as LlmCauseError,
         LlmCircuitOpenError as LlmCircuitOpenError,
@@ -36,10 +37,18 @@ if TYPE_CHECKING:
         LlmTimeoutError as LlmTimeoutError,
     )
     from prodkit.llm.events import LlmAttempt as LlmAttempt, LlmFinished as LlmFinished
+    from prodkit.llm.ledger import Ledger as Ledger, LedgerRow as LedgerRow
     from prodkit.llm.middleware import ResilienceMiddleware as ResilienceMiddleware
     from prodkit.llm.options import Model as Model
     from prodkit.llm.pricing import Budget as Budget, Price as Price
     from prodkit.llm.provider import Provider as Provider, Reply as Reply
+    from prodkit.llm.providers import (
+        Anthropic as Anthropic,
+        Bedrock as Bedrock,
+        Foundry as Foundry,
+        Gateway as Gateway,
+        Vertex as Vertex,
+    )
     from prodkit.llm.results import (
         Answer as Answer,
         Attempt as Attempt,
@@ -47,6 +56,19 @@ if TYPE_CHECKING:
         Usage as Usage,
     )
     from prodkit.llm.streaming.stream import Stream as Stream
+    from prodkit.llm.streaming.typed import (
+        AttemptEvent as AttemptEvent,
+        BlockEvent as BlockEvent,
+        CitationEvent as CitationEvent,
+        ContinuedEvent as ContinuedEvent,
+        OtherEvent as OtherEvent,
+        TextEvent as TextEvent,
+        ThinkingEvent as ThinkingEvent,
+        ToolInputEvent as ToolInputEvent,
+        UsageEvent as UsageEvent,
+    )
+    from prodkit.llm.structured import Parsed as Parsed
+    from prodkit.llm.tools import Tool as Tool, ToolRun as ToolRun
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -62,11 +84,27 @@ __getattr__, __dir__, __all__ = attach(
             "LlmTimeoutError",
         ),
         "events": ("LlmAttempt", "LlmFinished"),
+        "context_window": ("Fitted", "fit"),
+        "ledger": ("Ledger", "LedgerRow"),
         "middleware": ("ResilienceMiddleware",),
         "options": ("Model",),
         "pricing": ("Budget", "Price"),
         "provider": ("Provider", "Reply"),
+        "providers": ("Anthropic", "Bedrock", "Foundry", "Gateway", "Vertex"),
         "results": ("Answer", "Attempt", "Continuation", "Usage"),
         "streaming.stream": ("Stream",),
+        "streaming.typed": (
+            "AttemptEvent",
+            "BlockEvent",
+            "CitationEvent",
+            "ContinuedEvent",
+            "OtherEvent",
+            "TextEvent",
+            "ThinkingEvent",
+            "ToolInputEvent",
+            "UsageEvent",
+        ),
+        "structured": ("Parsed",),
+        "tools": ("Tool", "ToolRun"),
     },
 )

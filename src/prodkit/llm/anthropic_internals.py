@@ -32,18 +32,37 @@ class _Trace:
             self.reused = False
 
 
+class _SyncTrace:
+    """The same for a synchronous client."""
+
+    reused = True
+
+    def __call__(self, name: str, info: Any) -> None:
+        if name.startswith("connection.connect_"):
+            self.reused = False
+
+
 async def _trace(request: Any) -> None:
     request.extensions.setdefault("trace", _Trace())
 
 
-def observe(sdk: Any) -> None:
-    """Mark the requests of an asynchronous SDK client, so that a failure shows whether its connection was reused.
+def _sync_trace(request: Any) -> None:
+    request.extensions.setdefault("trace", _SyncTrace())
+
+
+def observe(sdk: Any, *, sync: bool = False) -> None:
+    """Mark the requests of an SDK client, so that a failure shows whether its connection was reused.
 
     Uses the public event hooks of the HTTP client; a client that has none is left alone.
+
+    Args:
+        sdk: the SDK client.
+        sync: it is a synchronous one.
     """
     hooks = getattr(http_client_of(sdk), "event_hooks", None)
-    if isinstance(hooks, dict) and _trace not in hooks.get("request", []):
-        http_client_of(sdk).event_hooks = {**hooks, "request": [*hooks.get("request", []), _trace]}
+    trace = _sync_trace if sync else _trace
+    if isinstance(hooks, dict) and trace not in hooks.get("request", []):
+        http_client_of(sdk).event_hooks = {**hooks, "request": [*hooks.get("request", []), trace]}
 
 
 class _HoldBack(logging.Filter):

@@ -66,12 +66,7 @@ class Call:
         self.now = engine.now
         self.began = self.now()
         self._until = _NEVER if timeout is None else self.began + timeout
-        self.chain = FallbackChain(
-            len(engine.states),
-            attempts=self.options.attempts,
-            max_wait=self.options.max_model_wait,
-            start=start,
-        )
+        self.chain = FallbackChain(engine.max_waits, attempts=self.options.attempts, start=start)
         self._need = (1.0, float(estimate_input(params)), float(params.get("max_tokens", 0)))
         self.report = Report(engine, params, operation, engine.states[start].label, caller, self.began)
         self._last: Failure | None = None
@@ -238,7 +233,8 @@ class Call:
         if self.engine.lifetime.closed:
             failure = Failure("closed")
         self._last = failure
-        if failure.code == "refusal":
+        unreachable = failure.error_type.startswith("Connect") and self.chain.index in self.engine.elsewhere
+        if failure.code == "refusal" or unreachable:
             self.chain.leave()
         else:
             self.chain.failed(failure, self.options.wait(max(1, self.chain.tries), self.engine.runtime.rng))

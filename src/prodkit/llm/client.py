@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from prodkit.core.check import CheckResult
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable, reveal
-from prodkit.errors import InvalidError
+from prodkit.errors import InvalidError, LlmError
 from prodkit.llm.cached import AnswerCache, kept_answer, key_of, store
 from prodkit.llm.call import Call
 from prodkit.llm.completion import answer_of, count_of, message_of, run_whole
+from prodkit.llm.context_window import Fitted, cuts_of, fitted
 from prodkit.llm.engine import Accounts, Engine
 from prodkit.llm.options import DEFAULT_MODELS, Model, Options, chain
 from prodkit.llm.pricing import Budget, Price
 from prodkit.llm.provider import Provider
 from prodkit.llm.results import Answer
 from prodkit.llm.streaming.stream import Stream
+from prodkit.llm.structured import Parsed, Shape, joined
+from prodkit.llm.tools import Tool, ToolRun, run_tools
 from prodkit.llm.transport import SdkProvider, build_sdk, check_sdk
 from prodkit.policies.breaker import CircuitBreaker
 from prodkit.policies.shared_state import SharedState
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
 __all__ = ["Client"]
+
+T = TypeVar("T")
 
 
 class Client(Managed):
@@ -113,6 +118,11 @@ class Client(Managed):
             check_sdk(sdk)
         elif own and (api_key is None or not reveal(api_key).strip()):
             raise ValueError("api_key is empty: the Messages API needs a key (a simulator takes any)")
+        unpriced = [model.label for model in made if model.price is None]
+        if unpriced and getattr(ledger, "limited", False):
+            raise ValueError(
+                f"daily budgets need the price of every model: give prices= for {', '.join(unpriced)}"
+            )
         key = "" if api_key is None else reveal(api_key)
         self._cache = cache
         self._cache_ttl = cache_ttl
@@ -143,8 +153,7 @@ class Client(Managed):
             own=sdk is None,
             log_prompts=log_prompts,
         )
-        for state in self._engine.states:
-            state.provider = state.provider or self._provider
+        self._engine.connect(self._provider)
         self._view = False
 
     # ---------------------------------------------------------------- lifetime
@@ -261,6 +270,126 @@ class Client(Managed):
         """
         call = self._call(params, "stream", None, betas, caller)
         return Stream(call, resume="" if resume is None else _text_of(resume))
+
+    async def parse(
+        self,
+        *,
+        model: type[T],
+        use_model: str | None = None,
+        timeout: float | None = None,
+        betas: Sequence[str] = (),
+        caller: str = "",
+        **params: Any,
+    ) -> Parsed[T]:
+        """Return an answer whose text is validated as `model`; a reply that does not match is corrected once.
+
+        Args:
+            model: the type of the reply: a pydantic model, a dataclass, or any type that pydantic knows.
+            use_model: the language model of the chain to begin with.
+            timeout: seconds for everything, the correction included; None is the client's own.
+            betas: names of the API's beta features.
+            caller: the name to account the cost to in the ledger.
+            **params: the parameters of the Messages API; the output format is set here.
+
+        Raises:
+            LlmError: no model gave a whole answer, or the corrected reply does not match either (code "invalid_reply",
+                ``partial`` holds it).
+        """
+        shape = Shape(model)
+        request = shape.request(params if use_model is None else {**params, "model": use_model})
+        began, limit = self._engine.now(), self.options.timeout if timeout is None else _limit(timeout)
+        before: Answer | None = None
+        while True:
+            left = limit - (self._engine.now() - began)
+            answer = await self.create(timeout=max(left, 0.001), betas=betas, caller=caller, **request)
+            parsed, problems = shape.read(answer.text)
+            if not problems:
+                return joined(answer, before, cast("T", parsed))
+            if before is not None or answer.truncated or answer.stop_reason == "refusal":
+                reason = (
+                    f"stopped by {answer.stop_reason}"
+                    if answer.stop_reason != "end_turn"
+                    else "does not match"
+                )
+                attempts = (*(before.attempts if before else ()), *answer.attempts)
+                raise LlmError(
+                    f"the reply {reason} the type {getattr(model, '__name__', model)}:\n{problems}"
+                    if reason == "does not match"
+                    else f"the reply was {reason} and is no {getattr(model, '__name__', model)}",
+                    code="invalid_reply",
+                    attempts=attempts,
+                    partial={"role": "assistant", "content": answer.content},
+                )
+            before = answer
+            request = shape.repair(request, answer.text, problems)
+
+    async def run_tools(
+        self,
+        *,
+        tools: Sequence[Tool | Callable[..., Any]],
+        resume: Mapping[str, Any] | None = None,
+        max_steps: int = 20,
+        timeout: float | None = None,
+        on_step: Callable[[ToolRun], Any] | None = None,
+        **params: Any,
+    ) -> ToolRun:
+        """Call the model and execute its tool calls until it answers.
+
+        Each step has the retries and fallbacks of :meth:`create`; the budget and the ledger count all steps. A tool
+        that raises is reported to the model. Calls of one answer are executed at once.
+
+        Args:
+            tools: :class:`Tool` objects, or functions with annotated parameters and a docstring.
+            resume: the state of a run that was cut (``LlmError.partial`` or ``ToolRun.state()``, stored by `on_step`):
+                tool calls that had finished are not executed again.
+            max_steps: requests for an answer, after which LlmError "max_steps" is raised.
+            timeout: seconds for the whole loop, tools included; None has no limit but the caller's Deadline.
+            on_step: called after every answer and every finished tool call, to store ``run.state()``; it may be
+                asynchronous.
+            **params: the parameters of :meth:`create`, with `messages` unless `resume` is given.
+
+        Raises:
+            LlmError: a step failed; ``partial`` is the state to resume from.
+            DeadlineExceededError: the time for the whole loop passed.
+        """
+        return await run_tools(
+            self.create, tools, params, resume=resume, max_steps=max_steps, timeout=timeout, on_step=on_step
+        )
+
+    async def fit(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        limit: int,
+        *,
+        keep_first: int = 0,
+        keep_last: int = 1,
+        **params: Any,
+    ) -> Fitted:
+        """Return the newest messages that fit into a context window, counted by the API; see :func:`llm.fit`.
+
+        Args:
+            messages: the conversation in the API's spelling.
+            limit: input tokens, ``max_tokens`` not included.
+            keep_first: messages at the beginning that stay.
+            keep_last: messages at the end that stay.
+            **params: other parts of the request that count: `system`, `tools`, `model`.
+        """
+        cuts = cuts_of(messages, keep_first, keep_last)
+        low, high, tokens = 0, len(cuts) - 1, dict[int, int]()
+
+        async def counted(cut: int) -> int:
+            if cut not in tokens:
+                kept = fitted(messages, keep_first, cuts[cut], limit, 0).messages
+                tokens[cut] = await self.count_tokens(messages=kept, **params)
+            return tokens[cut]
+
+        while low < high:
+            middle = (low + high) // 2
+            if await counted(middle) <= limit:
+                high = middle
+            else:
+                low = middle + 1
+        return fitted(messages, keep_first, cuts[low], limit, await counted(low))
 
     async def count_tokens(
         self, *, timeout: float | None = None, betas: Sequence[str] = (), **params: Any

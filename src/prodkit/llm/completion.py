@@ -71,15 +71,20 @@ async def run_whole(
 
 async def _exchange(call: Call, attempt: OpenAttempt, send: Send) -> tuple[Reply, dict[str, Any]]:
     """Send one request and return the JSON object of its response; raise FaultError for everything else."""
+    exchanges = call.engine.lifetime.exchanges
     limit, own = call.until, call.options.attempt_timeout
     early = own is not None and attempt.started + own < limit
     if early and own is not None:
         limit = attempt.started + own
     try:
-        async with asyncio.timeout_at(limit):
-            reply = await send(attempt.params, False)
-            attempt.responded(reply.status, reply.headers)
-            content = await reply.body()
+        async with asyncio.timeout_at(limit) as exchange:
+            exchanges.add(exchange)
+            try:
+                reply = await send(attempt.params, False)
+                attempt.responded(reply.status, reply.headers)
+                content = await reply.body()
+            finally:
+                exchanges.discard(exchange)
     except TimeoutError:
         raise FaultError(Failure("attempt_timeout") if early else call.late()) from None
     except Exception as error:  # noqa: BLE001 - the table of failures decides

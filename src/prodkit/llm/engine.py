@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import copy
 from dataclasses import replace
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from prodkit.core.check import CheckResult, Status
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import InvalidError
 from prodkit.llm.model_state import ModelState
 from prodkit.llm.options import Options
+from prodkit.llm.provider import Provider
 from prodkit.llm.rate_limits import HedgeShare
 from prodkit.llm.results import Attempt
 from prodkit.policies.queueing import Slots
 from prodkit.policies.shared_state import SharedState
 
 __all__ = ["Accounts", "Engine"]
+
+_ELSEWHERE: Final = 1.0  # seconds to wait for a model while another provider is left: one back-off
 
 
 class Accounts(Protocol):
@@ -33,13 +36,14 @@ class Accounts(Protocol):
 
 
 class Lifetime:
-    """The end of a client: `closed` once it has come, and the waits that it ends."""
+    """The end of a client: `closed` once it has come, and the waits and exchanges that it ends."""
 
-    __slots__ = ("closed", "sleeping")
+    __slots__ = ("closed", "exchanges", "sleeping")
 
     def __init__(self) -> None:
         self.closed = False
         self.sleeping: set[asyncio.Future[None]] = set()
+        self.exchanges: set[asyncio.Timeout] = set()
 
 
 class Engine:
@@ -65,6 +69,8 @@ class Engine:
             )
             for model in options.models
         )
+        self.elsewhere: frozenset[int] = frozenset()
+        self.max_waits: tuple[float, ...] = (options.max_model_wait,) * len(self.states)
         self.slots = Slots(options.concurrency, max_queue=options.max_queue, order="fifo")
         self.hedges = HedgeShare(options.hedge_share)
         self._places = {model.label: index for index, model in reversed(list(enumerate(options.models)))}
@@ -78,7 +84,28 @@ class Engine:
         """Return an engine with other options for its calls and the same state."""
         other = copy.copy(self)
         other.options = replace(self.options, **changes)
+        other.connect()
         return other
+
+    def connect(self, provider: Provider | None = None) -> None:
+        """Give each model its provider: its own one, or `provider`.
+
+        A model that a later member of the chain serves from another provider is not waited for long: the other one
+        may answer at once, and no failure is shared with it.
+        """
+        for state in self.states:
+            state.provider = state.provider or provider
+        providers = [state.provider for state in self.states]
+        self.elsewhere = frozenset(
+            index
+            for index, own in enumerate(providers)
+            if any(other is not own for other in providers[index + 1 :])
+        )
+        longest = self.options.max_model_wait
+        self.max_waits = tuple(
+            min(longest, _ELSEWHERE) if index in self.elsewhere else longest
+            for index in range(len(providers))
+        )
 
     def start(self, model: str) -> int:
         """Return the position of `model` in the chain."""
@@ -90,10 +117,12 @@ class Engine:
 
     # ---------------------------------------------------------------- lifetime
     def close(self) -> None:
-        """End the waits of calls in flight; their errors say "closed"."""
+        """End the waits and exchanges of calls in flight; their errors say "closed"."""
         self.lifetime.closed = True
         for sleeping in self.lifetime.sleeping:
             sleeping.cancel()
+        for exchange in self.lifetime.exchanges:
+            exchange.reschedule(0.0)  # its timeout expires now
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for `seconds`, or until the client is closed."""
@@ -115,8 +144,14 @@ class Engine:
         states = {state.model.label: state.breaker.state for state in self.states}
         refused = [name for name, state in states.items() if state in ("open", "isolated")]
         now = self.now()
+        waits = {
+            state.model.label: (await state.breaker.check()).details["retry_after"]
+            for state in self.states
+            if state.breaker.state == "open"
+        }
         details: dict[str, object] = {
             "models": states,
+            "retry_after": waits,
             "cooling": {
                 state.model.label: round(state.cool_until - now, 1)
                 for state in self.states

@@ -52,15 +52,15 @@ class FallbackChain:
     """The position of one call in the chain; it moves forward only.
 
     A model is left when it has been asked `attempts` times, when its failure says so, when its breaker is open, or
-    when the wait for it is longer than `max_wait` while another model is left, or longer than the time that remains.
+    when the wait for it is longer than its `max_waits` while another model is left, or than the time that remains.
     """
 
-    __slots__ = ("_attempts", "_max_wait", "_size", "backoff", "held", "index", "tries")
+    __slots__ = ("_attempts", "_max_waits", "_size", "backoff", "held", "index", "tries")
 
-    def __init__(self, size: int, *, attempts: int, max_wait: float, start: int = 0) -> None:
-        self._size = size
+    def __init__(self, max_waits: Sequence[float], *, attempts: int, start: int = 0) -> None:
+        self._size = len(max_waits)
         self._attempts = attempts
-        self._max_wait = max_wait
+        self._max_waits = max_waits
         self.backoff = 0.0
         self.index = start
         self.tries = 0  # requests sent to the present model; the caller counts them
@@ -109,7 +109,7 @@ class FallbackChain:
             hold = states[self.index].hold(need, now)
             wait = max(self.backoff, hold.seconds)
             last = self.index == self._size - 1
-            if hold.reason != "open" and (last or wait <= self._max_wait):
+            if hold.reason != "open" and (last or wait <= self._max_waits[self.index]):
                 if wait < remaining:
                     reason = "" if wait <= 0 else hold.reason if hold.seconds >= self.backoff else "backoff"
                     return Go(self.index, wait, reason)

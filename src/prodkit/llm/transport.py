@@ -19,8 +19,6 @@ __all__ = ["SdkProvider", "SdkReply", "build_sdk", "check_sdk"]
 class SdkReply:
     """One HTTP response of the SDK's HTTP library."""
 
-    __slots__ = ("_response", "headers", "status")
-
     def __init__(self, response: Any) -> None:
         self._response = response
         self.status: int = response.status_code
@@ -84,6 +82,7 @@ class SdkProvider:
         name: the provider's name in records.
         own: True when :meth:`aclose` closes the SDK client.
         log_prompts: True lets the SDK's DEBUG logging write prompts.
+        reply: makes a reply of a response of the SDK's HTTP library.
     """
 
     def __init__(
@@ -93,6 +92,7 @@ class SdkProvider:
         name: str = "anthropic",
         own: bool = True,
         log_prompts: bool = False,
+        reply: Callable[[Any], Reply] = SdkReply,
     ) -> None:
         self.name = name
         self._make = make
@@ -102,7 +102,7 @@ class SdkProvider:
         self._create: Any = None
         self._known: frozenset[str] = frozenset()
         self._raised: type[Exception] = Exception
-        self._reply: Callable[[Any], Reply] = SdkReply
+        self._reply = reply
 
     @property
     def sdk(self) -> Any:

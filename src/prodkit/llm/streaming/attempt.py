@@ -51,12 +51,16 @@ class StreamAttempt:
         """
         call = self._call
         limit = self.attempt.started + call.options.first_content_timeout
-        until = call.until
+        until, exchanges = call.until, call.engine.lifetime.exchanges
         try:
-            async with asyncio.timeout_at(min(limit, until)):
-                body = await self._send(send)
-                while body is None and not any(map(_shows_content, self.ready)):
-                    self.ready += await self._read()
+            async with asyncio.timeout_at(min(limit, until)) as exchange:
+                exchanges.add(exchange)
+                try:
+                    body = await self._send(send)
+                    while body is None and not any(map(_shows_content, self.ready)):
+                        self.ready += await self._read()
+                finally:
+                    exchanges.discard(exchange)
         except TimeoutError:
             raise FaultError(call.late() if until < limit else Failure("first_content_timeout")) from None
         except FaultError:
@@ -92,13 +96,18 @@ class StreamAttempt:
         if self._failure is not None:
             raise FaultError(self._failure)
         call = self._call
+        exchanges = call.engine.lifetime.exchanges
         stall = min(call.options.stall_timeout, _AFTER_END) if ended else call.options.stall_timeout
         while True:
             began = call.now()
             limit, until = began + stall - self._waited, call.until
             try:
-                async with asyncio.timeout_at(min(until, limit)):
-                    events = await self._read()
+                async with asyncio.timeout_at(min(until, limit)) as exchange:
+                    exchanges.add(exchange)
+                    try:
+                        events = await self._read()
+                    finally:
+                        exchanges.discard(exchange)
             except TimeoutError:
                 raise FaultError(call.late() if until < limit else Failure("stall_timeout")) from None
             if events:

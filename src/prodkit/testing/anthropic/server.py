@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 from prodkit.testing.anthropic.answers import AnswerFunction, words
 from prodkit.testing.anthropic.behaviour import Behaviour
+from prodkit.testing.anthropic.providers import AMAZON, AmazonChunks, translated
 from prodkit.testing.anthropic.reply import Reply, ReplyError, compose, count_input, validate
 from prodkit.testing.anthropic.state import Received, State
 from prodkit.testing.anthropic.steps import error_body, steps
-from prodkit.testing.anthropic.wire import BrokenError, Chunks, head, reset
+from prodkit.testing.anthropic.wire import BrokenError, Chunks, Request, head, reset
 
 __all__ = ["MODELS", "Server"]
 
@@ -33,14 +34,6 @@ _HTML: Final = b"<!doctype html><title>Bad gateway</title><h1>The page is not he
 _JSON: Final = "application/json"
 _NEVER: Final = 3600.0
 _MAX_BODY: Final = 32 * 2**20
-
-
-@dataclass(slots=True)
-class _Request:
-    method: str
-    path: str
-    headers: dict[str, str]
-    content: bytes
 
 
 @dataclass(slots=True)
@@ -84,7 +77,7 @@ class Server:
             with suppress(Exception):
                 await writer.wait_closed()
 
-    async def _read(self, reader: asyncio.StreamReader) -> _Request | None:
+    async def _read(self, reader: asyncio.StreamReader) -> Request | None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
@@ -99,7 +92,7 @@ class Server:
         length = int(headers.get("content-length", "0"))
         if length > _MAX_BODY:
             raise ValueError("the body is too large")
-        return _Request(method, urlsplit(target).path, headers, await reader.readexactly(length))
+        return Request(method, urlsplit(target).path, headers, await reader.readexactly(length))
 
     async def _send(
         self,
@@ -115,7 +108,7 @@ class Server:
         await writer.drain()
 
     async def _answer(
-        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         if request.path.startswith("/_control/"):
             status, result = self._control(request)
@@ -124,9 +117,11 @@ class Server:
         body: Any = None
         with suppress(ValueError):
             body = json.loads(request.content) if request.content else {}
+        request, body, binary = translated(request, body)
         model = str(body.get("model", "")) if isinstance(body, dict) else ""
         behaviour = self.state.next_behaviour(model) if request.method == "POST" else Behaviour()
         entry = self.state.begin(request.path, request.headers, body, behaviour.kind)
+        entry.binary = binary
         work = asyncio.ensure_future(self._respond(request, entry, behaviour, writer))
         gone = asyncio.ensure_future(self._gone(reader))
         try:
@@ -158,7 +153,7 @@ class Server:
     # ------------------------------------------------------------- behaviours
 
     async def _respond(
-        self, request: _Request, entry: Received, behaviour: Behaviour, writer: asyncio.StreamWriter
+        self, request: Request, entry: Received, behaviour: Behaviour, writer: asyncio.StreamWriter
     ) -> None:
         headers = {"request-id": f"req_sim_{entry.number:08d}", "anthropic-organization-id": "org-sim"}
         headers |= self._limit_headers()
@@ -201,7 +196,7 @@ class Server:
             await self._whole(reply, entry, behaviour, writer, headers)
 
     @staticmethod
-    def _authorise(request: _Request) -> None:
+    def _authorise(request: Request) -> None:
         if not (request.headers.get("x-api-key") or request.headers.get("authorization", "").strip()):
             raise ReplyError(401, "x-api-key header is required")
 
@@ -316,11 +311,15 @@ class Server:
         headers: Mapping[str, str],
     ) -> None:
         entry.status = 200
-        fields = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", **headers}
+        fields = {
+            "content-type": AMAZON if entry.binary else "text/event-stream; charset=utf-8",
+            "cache-control": "no-cache",
+            **headers,
+        }
         writer.write(head(200, {**fields, "transfer-encoding": "chunked"}))
         await writer.drain()
         delay = self.delay if behaviour.delay is None else behaviour.delay
-        sending = Chunks(writer)
+        sending = AmazonChunks(writer) if entry.binary else Chunks(writer)
         for step, data in steps(reply, behaviour):
             match step:
                 case "send":
@@ -347,7 +346,7 @@ class Server:
 
     # ---------------------------------------------------------------- control
 
-    def _control(self, request: _Request) -> tuple[int, dict[str, Any]]:
+    def _control(self, request: Request) -> tuple[int, dict[str, Any]]:
         given = json.loads(request.content or b"{}")
         try:
             match request.path.removeprefix("/_control/"):
@@ -357,6 +356,8 @@ class Server:
                     self.state.script(given["behaviours"], given.get("model"))
                 case "always":
                     self.state.always(given["behaviour"], given.get("model"))
+                case "storm":
+                    self.state.storm(given["behaviour"], given["seconds"], given.get("model"))
                 case "model":
                     self.state.configure(given["model"], given["rejects"], given["unknown"])
                 case "limit":

@@ -7,8 +7,19 @@ import socket
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
-__all__ = ["BrokenError", "Chunks", "head", "reset"]
+__all__ = ["BrokenError", "Chunks", "Request", "head", "reset"]
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    content: bytes
 
 
 class BrokenError(Exception):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from prodkit.testing.contracts.jobs import JobsContract
 from prodkit.testing.contracts.policies import PolicyContract
+from prodkit.testing.contracts.provider import ProviderContract
 from prodkit.testing.contracts.shared_state import SharedStateContract
 
-__all__ = ["JobsContract", "PolicyContract", "SharedStateContract"]
+__all__ = ["JobsContract", "PolicyContract", "ProviderContract", "SharedStateContract"]
