@@ -313,7 +313,7 @@ def full(rest: list[str]) -> None:
 
     Checkouts of tenacity, pybreaker and aiobreaker are given as ``tenacity=PATH``.
     """
-    for task in (tests, lowest, fuzz, mutants, fresh, image):
+    for task in (tests, lowest, extras, fuzz, mutants, fresh, image):
         say(f"full: {task.__name__}")
         task([])
     suites(rest)
@@ -332,6 +332,12 @@ def suites(rest: list[str]) -> None:
         library, _, checkout = each.partition("=")
         say(f"suite of {library}")
         in_venv("python", "tools/peer_suites.py", library, checkout)
+
+
+def extras(rest: list[str]) -> None:
+    """Installs the wheel with each extra alone and runs something of it (needs uv)."""
+    prepare("dev")
+    in_venv("python", "tools/extras.py", *rest)
 
 
 def fuzz(rest: list[str]) -> None:
@@ -360,6 +366,7 @@ TASKS = {
         package,
         site,
         lowest,
+        extras,
         fuzz,
         corpus,
         image,
