@@ -309,10 +309,35 @@ def fresh(rest: list[str]) -> None:
 
 
 def full(rest: list[str]) -> None:
-    """Runs what is too long for every change: fresh machines, lowest versions, fuzzing."""
-    for task in (tests, lowest, fuzz, fresh, image):
+    """Runs what is too long for every change: fresh machines, lowest versions, fuzzing, mutants, peers' own suites.
+
+    Checkouts of tenacity, pybreaker and aiobreaker are given as ``tenacity=PATH``.
+    """
+    for task in (tests, lowest, extras, fuzz, mutants, fresh, image):
         say(f"full: {task.__name__}")
         task([])
+    suites(rest)
+
+
+def mutants(rest: list[str]) -> None:
+    """Runs mutation tests of the pure modules of the policies (all, or those named), with progress."""
+    prepare("dev")
+    in_venv("python", "tools/mutants.py", *rest)
+
+
+def suites(rest: list[str]) -> None:
+    """Runs the own test suites of peers through the facades: ``suites tenacity=PATH pybreaker=PATH``."""
+    prepare("dev")
+    for each in rest:
+        library, _, checkout = each.partition("=")
+        say(f"suite of {library}")
+        in_venv("python", "tools/peer_suites.py", library, checkout)
+
+
+def extras(rest: list[str]) -> None:
+    """Installs the wheel with each extra alone and runs something of it (needs uv)."""
+    prepare("dev")
+    in_venv("python", "tools/extras.py", *rest)
 
 
 def fuzz(rest: list[str]) -> None:
@@ -347,11 +372,14 @@ TASKS = {
         package,
         site,
         lowest,
+        extras,
         fuzz,
         live,
         corpus,
         image,
         fresh,
+        mutants,
+        suites,
         full,
     )
 }

@@ -1,4 +1,4 @@
-"""A dependency fails, is spared, and comes back: an afternoon of it in a few milliseconds of virtual time."""
+"""A dependency fails, is no longer called, and recovers: an afternoon in a few milliseconds of virtual time."""
 
 import asyncio
 
@@ -39,6 +39,19 @@ async def main() -> None:
     for _ in range(100):
         assert await guarded.run(research, "bread") == "no facts today"
     print(f"100 calls while it was down sent {reached - 1} requests; the circuit is {breaker.state}")
+
+    print("from settings:")
+    named = pk.PolicySet(
+        {"search": {"retry": {"attempts": 3, "budget": True}, "breaker": 5, "timeout": 2}},
+        overrides={"SEARCH__RETRY__ATTEMPTS": "2"},
+        runtime=rt,
+    )
+    print(named.describe())
+    chaos = pk.Chaos(1.0, error=ConnectionError, name="down on purpose", runtime=rt)
+    async for attempt in pk.Retry(2, wait=0.1):
+        async with attempt:  # the block form: the first attempt fails on purpose
+            chaos.enabled = attempt.number == 1
+            print(await chaos.run(asyncio.sleep, 0, "the second attempt answered"))
 
     down = False
     await asyncio.sleep(300)

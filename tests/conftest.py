@@ -1,7 +1,37 @@
-"""The fixtures that prodkit gives to everybody, for our own tests."""
+"""The fixtures that prodkit gives to everybody, for our own tests; and a rule for CI: no area is skipped as a whole."""
 
+import os
 import sys
+from collections import Counter
+
+import pytest
 
 # Where prodkit is installed, its entry point has loaded the plugin already; a second registration would be
 # refused.
 pytest_plugins = [] if "prodkit.testing.plugin" in sys.modules else ["prodkit.testing.plugin"]
+
+_passed: Counter[str] = Counter()
+_skipped: Counter[str] = Counter()
+
+
+def area(nodeid: str) -> str:
+    """The file of a test: what is skipped as a whole when a server or a browser is missing."""
+    return nodeid.partition("::")[0]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        _passed[area(report.nodeid)] += 1
+    elif report.skipped:
+        _skipped[area(report.nodeid)] += 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test file of which nothing ran is a failure: a missing program must not look like success."""
+    if not os.environ.get("CI") or session.config.option.collectonly:
+        return
+    whole = sorted(name for name, count in _skipped.items() if count > 1 and not _passed[name])
+    if whole and session.exitstatus == pytest.ExitCode.OK:
+        print(f"\nskipped as a whole, which CI does not accept: {', '.join(whole)}")  # noqa: T201
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -34,8 +34,16 @@ def run(command: str, settings: Settings) -> int:
 
 async def _migrate(settings: Settings, _: Runtime) -> int:
     from advisory.migrations.apply import migrate
+    from advisory.store.experts import Experts
+    from advisory.store.seeds import seed_experts
+    from prodkit import postgres
 
     changed = await migrate(settings.database_url)
+    async with postgres.Pool(
+        settings.database_url, min_size=0, max_size=2, application_name="advisory-migrate"
+    ) as db:
+        if added := await seed_experts(Experts(db)):
+            print(f"advisory: {added} especialistas iniciais criados")
     print("advisory: banco de dados atualizado" if changed else "advisory: o banco de dados já estava em dia")
     return 0
 

@@ -15,9 +15,22 @@ from starlette.staticfiles import StaticFiles
 import prodkit as pk
 from advisory.pages.body_limit import BodyLimit
 from advisory.pages.errors import handlers, problem_page
-from advisory.routes import accounts, council, experts, faults, health, history, home, stream, version
+from advisory.pages.kept import KeepQuestion
+from advisory.routes import (
+    account,
+    accounts,
+    council,
+    experts,
+    faults,
+    health,
+    history,
+    home,
+    stream,
+    version,
+)
 from advisory.services import Services
 from prodkit import web
+from prodkit.sessions import CsrfTokens
 
 __all__ = ["create_app"]
 
@@ -29,9 +42,17 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="O Conselho", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_middleware(BodyLimit)
     problems = web.Problems(html=problem_page, language="pt-BR", runtime=services.runtime)
+    app.add_middleware(
+        web.CsrfMiddleware,
+        tokens=CsrfTokens(services.sessions.csrf_keys),
+        secure=services.sessions.cookie.secure,
+        problems=problems,
+    )
+    app.add_middleware(KeepQuestion)  # between the session and the CSRF check, so both are placed by hand
     web.install(
         app,
         sessions=services.sessions,
+        csrf=False,
         skip=("/static/", "/healthz", "/api/health", "/version"),
         deadline=8.0,
         problems=problems,
@@ -42,7 +63,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
-    for subject in (faults, health, version, accounts, home, experts, stream, council, history):
+    for subject in (faults, health, version, account, accounts, home, experts, stream, council, history):
         app.include_router(subject.router)
     return app
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 import prodkit as pk
 from advisory.pages.render import Pages
 from advisory.settings import Settings
+from advisory.store.account import Account
 from advisory.store.council import CouncilRows
 from advisory.store.events import Events
 from advisory.store.experts import Experts
@@ -42,6 +43,7 @@ class Services:
     sessions: sessions.Sessions
     health: pk.Health
     users: Users
+    account: Account
     experts: Experts
     runs: Runs
     events: Events
@@ -90,6 +92,7 @@ class Services:
             ),
             health=pk.Health(db, optional=(redis, claude, jobs.Runs(db)), runtime=runtime),
             users=Users(db),
+            account=Account(db),
             experts=Experts(db),
             runs=Runs(db, council),
             events=Events(db),

@@ -312,3 +312,67 @@ class TestRules:
 def test_a_quick_failure_is_not_slow() -> None:
     circuit = made(failures=None, slow_after=2.0, slow_call_rate=1.0, window_calls=10, min_calls=2)
     assert failed(circuit, 1.0, 5) is None
+
+
+class TestConfigure:
+    def test_the_totals_count_what_was_collected(self) -> None:
+        circuit = Circuit(
+            Rules(failures=None, slow_after=1.0, slow_call_rate=1.0, min_calls=9), random.Random(1)
+        )
+        assert circuit.slow_after == 1.0
+        circuit.ok += 3
+        lease, _ = circuit.admit(0.0)
+        assert lease is not None
+        circuit.fail(lease, 0.5)
+        lease, _ = circuit.admit(1.0)
+        assert lease is not None
+        circuit.succeed(lease, 3.0)
+        assert circuit.totals() == (5, 1, 1)
+        assert Circuit(Rules(failure_rate=None), random.Random(1)).totals() == (0, 0, 0)
+        assert Circuit(Rules(), random.Random(1)).slow_after == math.inf
+
+    def test_a_lease_may_have_a_latency_of_its_own(self) -> None:
+        circuit = Circuit(Rules(slow_after=1.0, slow_call_rate=1.0, min_calls=1), random.Random(1))
+        lease, _ = circuit.admit(0.0)
+        assert lease is not None
+        lease.took = 0.5
+        assert circuit.succeed(lease, 100.0) is None
+        lease, _ = circuit.admit(100.0)
+        assert lease is not None
+        lease.took = 1.0
+        assert circuit.totals() == (1, 0, 0)
+
+    def test_new_rules_keep_the_state_and_the_window_of_the_same_size(self) -> None:
+        circuit = Circuit(Rules(failures=5), random.Random(1))
+        for _ in range(3):
+            lease, _ = circuit.admit(0.0)
+            assert lease is not None
+            circuit.fail(lease, 0.0)
+        circuit.configure(Rules(failures=4, slow_after=2.0, slow_call_rate=0.5))
+        assert circuit.totals() == (3, 3, 0)
+        assert circuit.slow_after == 2.0
+        lease, _ = circuit.admit(0.0)
+        assert lease is not None
+        change = circuit.fail(lease, 0.0)
+        assert change is not None
+        assert change.reason == "4 failures in a row"
+        circuit.configure(Rules(open_for=7))
+        assert circuit.state(0.0) == "open"
+        assert circuit.slow_after == math.inf
+
+    @pytest.mark.parametrize(
+        "rules", [Rules(window_calls=50), Rules(window_seconds=10), Rules(failure_rate=None)]
+    )
+    def test_a_window_of_another_size_begins_again(self, rules: Rules) -> None:
+        circuit = Circuit(Rules(), random.Random(1))
+        circuit.ok += 4
+        circuit.configure(rules)
+        assert circuit.totals() == (0, 0, 0)
+        assert circuit.boundary == (math.inf if rules.window_seconds is None else -math.inf)
+        lease, _ = circuit.admit(0.0)
+        assert lease is not None
+        circuit.fail(lease, 1.0)
+        assert circuit.totals()[0] == (0 if rules.failure_rate is None else 1)
+        circuit.configure(Rules())
+        assert circuit.boundary == math.inf
+        assert circuit.totals() == (0, 0, 0)

@@ -61,6 +61,18 @@ class Custom(Exception):
         self.__dict__.update(facts)
 
 
+def foreign(module: str, name: str, **facts: Any) -> Exception:
+    """An error of a library that is not installed here."""
+    error = type(name, (Custom,), {"__module__": module})(**facts)
+    assert isinstance(error, Exception)
+    return error
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 SQL = asyncpg.exceptions
 
 CASES: list[tuple[BaseException, Outcome]] = [
@@ -136,7 +148,25 @@ CASES: list[tuple[BaseException, Outcome]] = [
     *[(getattr(redis.exceptions, name)("no"), NEUTRAL) for name in (
         "AuthenticationError", "ResponseError", "DataError", "NoScriptError", "WatchError", "MaxConnectionsError",
     )],
+    # libraries that are not installed
+    (foreign("aiohttp.client_exceptions", "ClientResponseError", status=429), THROTTLED),
+    (foreign("aiohttp.client_exceptions", "ClientResponseError", status=404), NEUTRAL),
+    (foreign("mine", "Own", status=404), FAILED),
+    (foreign("anthropic", "OtherError"), FAILED),
+    (caused(foreign("anthropic", "OtherError"), httpx2.PoolTimeout("no")), FAILED),
+    (foreign("sqlalchemy.exc", "DBAPIError", orig=SQL.UniqueViolationError("twice")), NEUTRAL),
+    (foreign("sqlalchemy.exc", "DBAPIError", orig=SQL.AdminShutdownError("bye")), FAILED),
+    (foreign("sqlalchemy.exc", "DBAPIError", orig=None), FAILED),
+    (foreign("psycopg", "OperationalError", sqlstate=None), FAILED),
+    (foreign("psycopg", "IntegrityError", sqlstate=None), NEUTRAL),
+    (foreign("psycopg2", "OtherError", pgcode="23505"), NEUTRAL),
+    (foreign("redis.exceptions", "ReadOnlyError", retry_after=3), FAILED),
     # by what they carry
+    (Custom(status_code=425), FAILED),
+    (Custom(status_code=599, retry_after=3), FAILED),
+    (Custom(status_code=600, retry_after=3), THROTTLED),
+    (Custom(status_code=400, retry_after=3), NEUTRAL),
+    (Custom(status_code=399, retry_after=3), THROTTLED),
     (of_urllib(429), THROTTLED),
     (of_urllib(503, Retry_After="2"), THROTTLED),
     (of_urllib(502), FAILED),
@@ -150,6 +180,7 @@ CASES: list[tuple[BaseException, Outcome]] = [
     # groups
     (ExceptionGroup("g", [Custom(status_code=429), Custom(status_code=404)]), THROTTLED),
     (ExceptionGroup("g", [Custom(status_code=429), ConnectionResetError()]), FAILED),
+    (BaseExceptionGroup("g", [KeyboardInterrupt(), ConnectionResetError()]), FAILED),
     (BaseExceptionGroup("g", [KeyboardInterrupt(), asyncio.CancelledError()]), CANCELLED),
 ]  # fmt: skip
 

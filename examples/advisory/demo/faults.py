@@ -8,9 +8,10 @@ from functools import partial
 
 from advisory.demo.embedded import Embedded
 
-__all__ = ["Fault", "faults_of"]
+__all__ = ["STORM_SECONDS", "Fault", "faults_of"]
 
-_STORM = 12
+STORM_SECONDS = 20.0
+"""The length of a storm. The demo's breakers stay open for 20 s, so everything is back 40 s after a storm began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +30,21 @@ def faults_of(embedded: Embedded, models: list[str]) -> dict[str, Fault]:
 
     def storm(*where: str) -> None:
         for model in where:
-            simulator.script(*["overloaded"] * _STORM, model=model)
+            simulator.storm("overloaded", STORM_SECONDS, model=model)
 
     found = [
         Fault(
             "storm",
             "Sobrecarregar o modelo principal",
-            "Os próximos pedidos a ele recebem 529. Faça uma pergunta: cada um é tentado de novo e depois vai para o "
+            "Por 20 segundos ele só responde 529. Faça uma pergunta: cada pedido é tentado de novo e depois vai para o "
             "modelo alternativo. As respostas chegam, e cada parecer diz quem o escreveu.",
             partial(storm, models[0]),
         ),
         Fault(
             "storm-all",
             "Sobrecarregar todos os modelos",
-            "Agora ninguém responde: o conselho diz o que faltou e por quê, o disjuntor abre e poupa o serviço. "
-            "Vinte segundos depois, um único pedido verifica se ele voltou.",
+            "Por 20 segundos nenhum modelo responde: o conselho diz o que faltou e por quê, e o disjuntor abre. "
+            "Enquanto ele está aberto, novas perguntas esperam sem gastar o seu limite. Em até 40 segundos tudo volta.",
             partial(storm, *models),
         ),
         Fault(

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from advisory.demo.data import PREPARED_QUESTION
 from advisory.demo.faults import Fault
-from advisory.pages.visitor import session_of
+from advisory.pages.visitor import log_in
 from advisory.store.users import User
 
 __all__ = ["DemoMode"]
@@ -50,7 +50,7 @@ class DemoMode:
 
     def sign_in(self, request: Request) -> None:
         assert self.user is not None
-        session_of(request).login(str(self.user.id))
+        log_in(request, self.user)
 
     def remember_leaving(self, response: Response) -> None:
         response.set_cookie(_LEFT, "1", httponly=True, samesite="lax")

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import secrets
 
-from advisory.demo.data import DEMO_EMAIL, DEMO_NAME, EXPERTS
+from advisory.demo.data import DEMO_EMAIL, DEMO_NAME
 from advisory.services import Services
+from advisory.store.seeds import seed_experts
 from advisory.store.users import User
 
-__all__ = ["seed", "seed_experts"]
-
-
-async def seed_experts(services: Services) -> None:
-    """The experts that every account may ask."""
-    for expert in EXPERTS:
-        await services.experts.add(owner_id=None, **expert)
+__all__ = ["seed"]
 
 
 async def seed(services: Services) -> User:
     """Add experts and the demo account, whose password is random: the demo signs in without one."""
-    await seed_experts(services)
+    await seed_experts(services.experts)
     found = await services.users.with_hash(DEMO_EMAIL)
     if found is not None:
         return found[0]

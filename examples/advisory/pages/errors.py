@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.types import Scope
 
-from advisory.pages.limits import TooManyError
+from advisory.pages.filters import clock
+from advisory.pages.limits import PausedError, TooManyError
 from advisory.pages.messages import for_status
 from advisory.pages.visitor import SignInNeeded, redirect, sign_in_path
 from advisory.services import services
@@ -47,6 +49,19 @@ async def _too_many(request: Request, error: Exception) -> Response:
     )
 
 
+async def _paused(request: Request, error: Exception) -> Response:
+    """503 with the moment of the next try; what was written stays in the browser's form."""
+    assert isinstance(error, PausedError)
+    wait = math.ceil(error.retry_after)
+    title, _ = for_status(503)
+    text = (
+        f"O serviço de IA está em pausa depois de várias falhas seguidas. Nova tentativa às {clock(wait)}, em"
+        f" {duration(wait, 'pt-BR')}. Nada foi descontado do seu limite; volte, e a sua pergunta continua escrita."
+    )
+    headers = {"Retry-After": str(wait), "Cache-Control": "no-store"}
+    return Response(_page(request, 503, title, text), 503, headers, media_type="text/html")
+
+
 async def _sign_in_first(request: Request, error: Exception) -> Response:
     if "text/html" in request.headers.get("accept", "*/*") or request.method != "GET":
         return redirect(sign_in_path(request))
@@ -67,6 +82,7 @@ def handlers(problems: web.Problems) -> dict[Any, Callable[[Request, Any], Any]]
 
     return {
         TooManyError: _too_many,
+        PausedError: _paused,
         SignInNeeded: _sign_in_first,
         RequestValidationError: no_such_page,
     }

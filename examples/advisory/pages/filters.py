@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from datetime import datetime, timedelta, timezone
 
-__all__ = ["hue", "initials", "moment", "seconds"]
+__all__ = ["clock", "hue", "initials", "moment", "seconds"]
 
 _BRASILIA = timezone(timedelta(hours=-3))
 """Brazil has kept no summer time since 2019, so no time zone data is needed."""
@@ -14,6 +14,11 @@ _BRASILIA = timezone(timedelta(hours=-3))
 def moment(value: datetime) -> str:
     """``23/11/2026 às 20:15 (Brasília)``."""
     return value.astimezone(_BRASILIA).strftime("%d/%m/%Y às %H:%M (Brasília)")
+
+
+def clock(wait: float) -> str:
+    """``20:15:30`` in Brasília, `wait` seconds from now."""
+    return (datetime.now(_BRASILIA) + timedelta(seconds=wait)).strftime("%H:%M:%S")
 
 
 def seconds(value: float) -> str:

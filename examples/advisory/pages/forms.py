@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -50,6 +51,13 @@ class Form:
         elif len(value) > most:
             self.errors[name] = f"“{label}” pode ter no máximo {most} caracteres; tem {len(value)}."
         return value
+
+    def key(self) -> UUID | None:
+        """The number of this very form: the same when it is sent twice. None from forms without one."""
+        try:
+            return UUID(self.values.get("form_key", ""))
+        except ValueError:
+            return None
 
     def email(self) -> str:
         """A plausible address, in small letters. Whether it exists only a message to it could tell."""

@@ -6,14 +6,25 @@ login and uploads use the library's presets.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from starlette.requests import Request
 
 from advisory.services import services
 from prodkit import ratelimit
 
-__all__ = ["AUTO_CLONE", "COUNCIL", "COUNCIL_TTL", "ENRICHMENT", "PERSONA_TTL", "TooManyError", "take"]
+__all__ = [
+    "AUTO_CLONE",
+    "COUNCIL",
+    "COUNCIL_TTL",
+    "ENRICHMENT",
+    "PERSONA_TTL",
+    "PausedError",
+    "TooManyError",
+    "ready",
+    "take",
+]
 
 COUNCIL: Final = ratelimit.Limit(
     "10/hour",
@@ -51,6 +62,27 @@ class TooManyError(Exception):
     def __init__(self, decision: ratelimit.Decision) -> None:
         super().__init__("limit reached")
         self.decision = decision
+
+
+class PausedError(Exception):
+    """Every model's breaker is open: nothing was asked, and nothing is counted against the user's limits."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the models are paused")
+        self.retry_after = retry_after
+
+
+async def ready(request: Request) -> None:
+    """Raise PausedError while every model's breaker is open, so that a refused council costs no quota."""
+    result = await services(request).claude.check()
+    if result.status == "down":
+        raise PausedError(waiting(result.details))
+
+
+def waiting(details: Mapping[str, Any]) -> float:
+    """Seconds until the first breaker lets a call through."""
+    waits = [float(each) for each in details["retry_after"].values() if each is not None]
+    return max(1.0, min(waits, default=30.0))
 
 
 async def take(request: Request, *limits: tuple[ratelimit.Limit, str]) -> ratelimit.Decision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,6 +15,7 @@ from advisory.council.model import Run, Seat
 from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing
 from advisory.pages import filters, markdown
 from prodkit import web
+from prodkit.sessions import Session
 
 __all__ = ["Pages"]
 
@@ -47,7 +49,7 @@ class Pages:
         session = request.scope.get("session")
         notice = session.pop("notice", None) if session else None
         return self._environment.get_template(name).render(
-            user=getattr(request.state, "user", None),
+            user=getattr(request.state, "user", None) or _from_session(session),
             here=request.url.path,
             notice=notice,
             csrf=lambda: _field(request),
@@ -62,6 +64,13 @@ class Pages:
     def seat(self, seat: Seat) -> str:
         """One expert's card."""
         return self._environment.get_template("_seat.html").render(seat=seat, open=False)
+
+
+def _from_session(session: Session | None) -> SimpleNamespace | None:
+    """The account's name for pages that did not look the account up, such as errors and the health page."""
+    if session is None or session.user_id is None:
+        return None
+    return SimpleNamespace(name=session.get("name", "Sua conta"))
 
 
 def _field(request: Request) -> Markup:

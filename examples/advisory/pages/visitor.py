@@ -11,11 +11,14 @@ from advisory.services import services
 from advisory.store.users import User
 from prodkit import web
 from prodkit.sessions import Session
+from prodkit.sessions.session import digest
 
 __all__ = [
     "SignInNeeded",
     "client_address",
     "current_user",
+    "handle_of",
+    "log_in",
     "redirect",
     "safe_next",
     "session_of",
@@ -32,6 +35,18 @@ def session_of(request: Request) -> Session:
     found = request.scope["session"]
     assert isinstance(found, Session)
     return found
+
+
+def log_in(request: Request, user: User) -> None:
+    """Make the visitor's session that of `user`, under a new id."""
+    session = session_of(request)
+    session.login(str(user.id))
+    session["name"] = user.name
+
+
+def handle_of(session: Session) -> str:
+    """The handle under which the list of sessions names this one."""
+    return "" if session.id is None else digest(session.id).hex()
 
 
 async def current_user(request: Request) -> User | None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from advisory.pages.forms import Form, read_form
 from advisory.pages.limits import take
-from advisory.pages.visitor import client_address, current_user, redirect, safe_next, session_of
+from advisory.pages.visitor import client_address, current_user, log_in, redirect, safe_next, session_of
 from advisory.services import services
 from advisory.store.users import EmailTakenError
 from prodkit.ratelimit import LOGIN, LOGIN_IP, REGISTER, account_key
@@ -39,7 +39,7 @@ async def sign_in(request: Request) -> Response:
             await app.limiter.refund(attempt)  # only failures count
             if newer:
                 await app.users.set_hash(found[0].id, newer)
-            session_of(request).login(str(found[0].id))
+            log_in(request, found[0])
             return redirect(form.values["next"])
         form.errors["password"] = "E-mail ou senha não conferem. Verifique os dois e tente de novo."
     return app.pages.page(request, "sign_in.html", status=422, form=form)
@@ -67,7 +67,7 @@ async def register(request: Request) -> Response:
         except EmailTakenError:
             form.errors["email"] = "Já existe uma conta com este e-mail. Entre, ou use outro endereço."
         else:
-            session_of(request).login(str(user.id))
+            log_in(request, user)
             session_of(request)["notice"] = f"Conta criada. Boas-vindas, {user.name}!"
             return redirect("/")
     return app.pages.page(request, "register.html", status=422, form=form)

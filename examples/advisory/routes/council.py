@@ -11,7 +11,7 @@ from advisory.council.model import Run
 from advisory.council.plan import MAX_EXPERTS, MAX_QUESTION, MIN_QUESTION, RESUMABLE
 from advisory.council.texts import standing
 from advisory.pages.forms import read_form
-from advisory.pages.limits import COUNCIL, take
+from advisory.pages.limits import COUNCIL, ready, take
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.routes.home import ask_page
 from advisory.services import services
@@ -38,8 +38,14 @@ async def ask(request: Request) -> Response:
         form.errors["experts"] = f"Escolha no máximo {MAX_EXPERTS} especialistas; você marcou {len(experts)}."
     if form.errors:
         return await ask_page(request, app, user, form, chosen=chosen)
-    await take(request, (COUNCIL, str(user.id)))
-    run_id = await app.runs.ask(user.id, question, experts)
+    form_key = form.key()
+    if form_key is not None and (first := await app.runs.sent(user.id, form_key)) is not None:
+        return redirect(f"/conselhos/{first}")
+    await ready(request)
+    decision = await take(request, (COUNCIL, str(user.id)))
+    run_id, made = await app.runs.ask(user.id, question, experts, form_key=form_key)
+    if not made:  # the same form, sent twice at once
+        await app.limiter.refund(decision)
     return redirect(f"/conselhos/{run_id}")
 
 
@@ -64,6 +70,7 @@ async def resume(request: Request, run_id: UUID) -> Response:
     run = await _own(request, run_id)
     if run.status not in RESUMABLE:  # nothing to do again, so nothing is spent
         return redirect(f"/conselhos/{run_id}")
+    await ready(request)
     await take(request, (COUNCIL, str(user.id)))
     await app.runs.resume(user.id, run_id)
     return redirect(f"/conselhos/{run_id}")

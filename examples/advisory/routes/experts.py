@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
@@ -11,12 +11,37 @@ from advisory.pages.forms import Form, read_form
 from advisory.pages.limits import take
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.services import services
+from advisory.store.users import User
 from prodkit import files
 from prodkit.ratelimit import UPLOAD
 
 __all__ = ["router"]
 
 router = APIRouter()
+ExpertId: TypeAlias = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
+async def _checked(request: Request, form: Form, user: User) -> tuple[dict[str, str], files.CleanFile | None]:
+    """The fields of an expert and the photo, if one came; errors are noted in the form."""
+    values = {
+        "name": form.text("name", "Nome", least=2, most=60),
+        "role": form.text("role", "Papel", least=3, most=120),
+        "goals": form.text("goals", "O que busca em cada conselho", least=0, most=600),
+        "style": form.text("style", "Como fala", least=0, most=400),
+    }
+    if form.file is None:
+        return values, None
+    await take(request, (UPLOAD, str(user.id)))
+    try:
+        return values, await services(request).avatars.check(
+            form.file.content,
+            filename=files.safe_filename(form.file.filename),
+            declared_type=form.file.media_type,
+            sanitise=True,
+        )
+    except files.InvalidFileError as error:
+        form.errors["avatar"] = "A foto foi recusada: " + " ".join(p.message for p in error.problems)
+        return values, None
 
 
 @router.get("/especialistas")
@@ -35,31 +60,39 @@ async def new(request: Request) -> Response:
 async def create(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
     form = await read_form(request)
-    name = form.text("name", "Nome", least=2, most=60)
-    role = form.text("role", "Papel", least=3, most=120)
-    goals = form.text("goals", "O que busca em cada conselho", least=0, most=600)
-    style = form.text("style", "Como fala", least=0, most=400)
-    avatar = None
-    if form.file is not None:
-        await take(request, (UPLOAD, str(user.id)))
-        try:
-            avatar = await app.avatars.check(
-                form.file.content,
-                filename=form.file.filename,
-                declared_type=form.file.media_type,
-                sanitise=True,
-            )
-        except files.InvalidFileError as error:
-            form.errors["avatar"] = "A foto foi recusada: " + " ".join(p.message for p in error.problems)
+    values, avatar = await _checked(request, form, user)
     if form.errors:
         return app.pages.page(request, "expert_new.html", status=422, form=form)
-    await app.experts.add(owner_id=user.id, name=name, role=role, goals=goals, style=style, avatar=avatar)
-    session_of(request)["notice"] = f"{name} agora faz parte dos seus especialistas."
+    await app.experts.add(owner_id=user.id, avatar=avatar, **values)
+    session_of(request)["notice"] = f"{values['name']} agora faz parte dos seus especialistas."
+    return redirect("/especialistas")
+
+
+@router.get("/especialistas/{expert_id}/editar")
+async def edit_page(request: Request, expert_id: ExpertId) -> Response:
+    app, user = services(request), await signed_in(request)
+    found = await app.experts.own(user.id, expert_id)
+    if found is None:
+        raise HTTPException(404)
+    form = Form(values={each: getattr(found, each) for each in ("name", "role", "goals", "style")})
+    return app.pages.page(request, "expert_edit.html", form=form, expert_id=expert_id)
+
+
+@router.post("/especialistas/{expert_id}/editar")
+async def edit(request: Request, expert_id: ExpertId) -> Response:
+    app, user = services(request), await signed_in(request)
+    form = await read_form(request)
+    values, avatar = await _checked(request, form, user)
+    if form.errors:
+        return app.pages.page(request, "expert_edit.html", status=422, form=form, expert_id=expert_id)
+    if not await app.experts.edit(user.id, expert_id, avatar=avatar, **values):
+        raise HTTPException(404)
+    session_of(request)["notice"] = f"{values['name']} foi atualizado."
     return redirect("/especialistas")
 
 
 @router.post("/especialistas/{expert_id}/remover")
-async def remove(request: Request, expert_id: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> Response:
+async def remove(request: Request, expert_id: ExpertId) -> Response:
     app, user = services(request), await signed_in(request)
     if not await app.experts.remove(user.id, expert_id):
         raise HTTPException(404)

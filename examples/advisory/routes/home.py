@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 from fastapi import APIRouter, Request, Response
 
 from advisory.council.plan import MAX_QUESTION
 from advisory.pages.forms import Form
-from advisory.pages.visitor import current_user, redirect
+from advisory.pages.kept import KEPT
+from advisory.pages.visitor import current_user, redirect, session_of
 from advisory.services import Services, services
 from advisory.store.users import User
 
@@ -30,6 +33,10 @@ async def home(request: Request) -> Response:
             app.demo.sign_in(request)
             return redirect("/")
         return app.pages.page(request, "welcome.html")
+    if (kept := session_of(request).pop(KEPT, None)) is not None:
+        session_of(request)["notice"] = "Aqui está a sua pergunta. Confira e envie."
+        form = Form(values={"question": kept["question"]})
+        return await ask_page(request, app, user, form, chosen={int(each) for each in kept["experts"]})
     question = request.query_params.get("pergunta", "")[:MAX_QUESTION]
     if not question and app.demo is not None and app.demo.is_demo_user(user):
         question = app.demo.prepared_question
@@ -51,4 +58,5 @@ async def ask_page(
         samples=() if form.values.get("question") else SAMPLES,
         recent=await app.runs.history(user.id, limit=5),
         max_question=MAX_QUESTION,
+        form_key=form.key() or uuid4(),
     )

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
 
 from advisory.council.model import Run
 from advisory.council.texts import milestone, standing
@@ -40,6 +41,20 @@ async def events(request: Request, run_id: UUID) -> Response:
     if run.finished and after >= run.last_seq:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
     return web.EventStream(_steps(request, app, user.id, run, after), retry=1.0, drain=app.drain)
+
+
+@router.get("/conselhos/{run_id}/passos")
+async def steps(request: Request, run_id: UUID) -> Response:
+    """The same steps at once, for pages that hold no stream: a browser has six connections to a host."""
+    app, user = services(request), await signed_in(request)
+    after = _number(request.query_params.get("depois"))
+    found = await app.events.after(run_id, after)
+    run = await app.runs.get(user.id, run_id)
+    if run is None:
+        raise HTTPException(404)
+    return JSONResponse(
+        [_step(request, app, run, event) for event in found], headers={"Cache-Control": "no-store"}
+    )
 
 
 async def _steps(

@@ -20,3 +20,9 @@ addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("form[data-once] button[disabled]")) button.disabled = false;
 });
 document.querySelector("[data-focus]")?.focus();
+addEventListener("beforeprint", () => {
+  for (const each of document.querySelectorAll("details:not([open])")) { each.open = true; each.dataset.printed = ""; }
+});
+addEventListener("afterprint", () => {
+  for (const each of document.querySelectorAll("details[data-printed]")) { each.open = false; delete each.dataset.printed; }
+});

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prodkit import files, postgres
+
+if TYPE_CHECKING:
+    from prodkit.postgres.checkout import Connection
 
 __all__ = ["Avatar", "Expert", "Experts"]
 
@@ -76,16 +80,7 @@ class Experts:
         async with self._db.transaction() as tx:
             avatar_id = None
             if avatar is not None:
-                avatar_id = await tx.fetchval(
-                    """insert into avatars (owner_id, content, media_type, sha256, width, height)
-                       values ($1, $2, $3, $4, $5, $6) returning id""",
-                    owner_id,
-                    avatar.content,
-                    avatar.media_type,
-                    avatar.sha256,
-                    avatar.width,
-                    avatar.height,
-                )
+                avatar_id = await _add_avatar(tx, owner_id, avatar)
             expert_id: int | None = await tx.fetchval(
                 """insert into experts (owner_id, name, role, goals, style, avatar_id, slug)
                    values ($1, $2, $3, $4, $5, $6, $7) on conflict (slug) do nothing returning id""",
@@ -98,6 +93,43 @@ class Experts:
                 slug,
             )
         return expert_id
+
+    async def own(self, user_id: int, expert_id: int) -> Expert | None:
+        """One of the user's own experts, for editing."""
+        row = await self._db.fetchrow(
+            f"select {_COLUMNS} from experts where owner_id = $1 and id = $2 and deleted_at is null",  # noqa: S608
+            user_id,
+            expert_id,
+        )
+        return Expert(*row.values()) if row else None
+
+    async def edit(
+        self,
+        user_id: int,
+        expert_id: int,
+        *,
+        name: str,
+        role: str,
+        goals: str,
+        style: str,
+        avatar: files.CleanFile | None = None,
+    ) -> bool:
+        """Change one of the user's own; without a new avatar the old one stays. Past councils keep their copy."""
+        async with self._db.transaction() as tx:
+            avatar_id = None if avatar is None else await _add_avatar(tx, user_id, avatar)
+            done = await tx.execute(
+                """update experts set name = $3, role = $4, goals = $5, style = $6,
+                   avatar_id = coalesce($7, avatar_id)
+                   where owner_id = $1 and id = $2 and deleted_at is null""",
+                user_id,
+                expert_id,
+                name,
+                role,
+                goals,
+                style,
+                avatar_id,
+            )
+        return done == "UPDATE 1"
 
     async def remove(self, user_id: int, expert_id: int) -> bool:
         """Softly, and only one's own: past councils keep what the expert said."""
@@ -117,3 +149,17 @@ class Experts:
             avatar_id,
         )
         return Avatar(row["content"], row["media_type"], row["sha256"]) if row else None
+
+
+async def _add_avatar(tx: Connection, owner_id: int | None, avatar: files.CleanFile) -> UUID:
+    added: UUID = await tx.fetchval(
+        """insert into avatars (owner_id, content, media_type, sha256, width, height)
+           values ($1, $2, $3, $4, $5, $6) returning id""",
+        owner_id,
+        avatar.content,
+        avatar.media_type,
+        avatar.sha256,
+        avatar.width,
+        avatar.height,
+    )
+    return added

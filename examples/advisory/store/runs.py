@@ -44,12 +44,33 @@ class Runs:
         self._council = council
         self._jobs = jobs.Runs(db)
 
-    async def ask(self, owner_id: int, question: str, experts: Sequence[Expert]) -> UUID:
-        """The run, its seats and its job, in one transaction: a run without a job cannot exist."""
+    async def sent(self, owner_id: int, form_key: UUID) -> UUID | None:
+        """The run that this very form made before, or None."""
+        found: UUID | None = await self._db.fetchval(
+            "select id from runs where owner_id = $1 and form_key = $2", owner_id, form_key
+        )
+        return found
+
+    async def ask(
+        self, owner_id: int, question: str, experts: Sequence[Expert], *, form_key: UUID | None = None
+    ) -> tuple[UUID, bool]:
+        """The run, its seats and its job, in one transaction: a run without a job cannot exist.
+
+        A form that is sent twice makes one run: returns its id, and whether this call made it.
+        """
         async with self._db.transaction() as tx:
-            run_id: UUID = await tx.fetchval(
-                "insert into runs (owner_id, question) values ($1, $2) returning id", owner_id, question
+            run_id: UUID | None = await tx.fetchval(
+                """insert into runs (owner_id, question, form_key) values ($1, $2, $3)
+                   on conflict (owner_id, form_key) do nothing returning id""",
+                owner_id,
+                question,
+                form_key,
             )
+            if run_id is None:
+                first: UUID = await tx.fetchval(
+                    "select id from runs where owner_id = $1 and form_key = $2", owner_id, form_key
+                )
+                return first, False
             await tx.executemany(
                 """insert into seats (run_id, position, expert_id, name, role, system, avatar_id)
                    values ($1, $2, $3, $4, $5, $6, $7)""",
@@ -60,7 +81,7 @@ class Runs:
             )
             await append(tx, run_id, "run.queued", {"total": len(experts)})
             await self._enqueue(tx, run_id)
-        return run_id
+        return run_id, True
 
     async def get(self, owner_id: int, run_id: UUID) -> Run | None:
         """The run with its seats, also a deleted one: its page offers to restore it.
@@ -82,14 +103,22 @@ class Runs:
             )
         return run_from(row, seats)
 
-    async def history(self, owner_id: int, *, deleted: bool = False, limit: int = HISTORY_PAGE) -> list[Run]:
-        """Newest first, without seats."""
+    async def history(
+        self, owner_id: int, *, deleted: bool = False, limit: int = HISTORY_PAGE, words: str = ""
+    ) -> list[Run]:
+        """Newest first, without seats; with `words`, those whose question, synthesis or opinions contain them all."""
         where = "is not null" if deleted else "is null"
+        patterns = [f"%{_like(word)}%" for word in words.split()[:8]]
         rows = await self._db.fetch(
-            f"select {_RUN} from runs where owner_id = $1 and deleted_at {where}"  # noqa: S608
-            " order by created_at desc limit $2",
+            f"""select {_RUN} from runs where owner_id = $1 and deleted_at {where} and not exists (
+                    select from unnest($3::text[]) as pattern
+                    where not (question || ' ' || synthesis || ' ' || coalesce((
+                        select string_agg(seats.name || ' ' || seats.text, ' ') from seats
+                        where seats.run_id = runs.id), '')) ilike pattern)
+                order by created_at desc limit $2""",  # noqa: S608
             owner_id,
             limit,
+            patterns,
         )
         return [run_from(row) for row in rows]
 
@@ -157,6 +186,11 @@ class Runs:
             owner_id,
         )
         return done == "UPDATE 1"
+
+
+def _like(word: str) -> str:
+    """The word as it is, for LIKE."""
+    return word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_").replace("\x00", "")
 
 
 def _system(expert: Expert) -> str:

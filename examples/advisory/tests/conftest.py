@@ -17,12 +17,12 @@ import httpx
 import pytest
 import uvicorn
 
-from advisory.demo.seed import seed_experts
 from advisory.main import create_app
 from advisory.migrations.apply import migrate
 from advisory.serve import bound_socket, make_server
 from advisory.services import Services
 from advisory.settings import Settings
+from advisory.store.seeds import seed_experts
 from prodkit import env
 from prodkit.testing.anthropic import Simulator
 
@@ -71,7 +71,7 @@ class Running:
         await migrate(self.settings.database_url)
         self.services = Services.of(self.settings)
         async with self.services.db:
-            await seed_experts(self.services)
+            await seed_experts(self.services.experts)
         self.server = make_server(create_app(self.services), self.settings)
         await self.server.serve(sockets=[self.listener])
 

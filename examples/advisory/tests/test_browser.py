@@ -220,3 +220,33 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(browser, app, simulator, sc
             ours.go(path)
             width = page.evaluate("document.documentElement.scrollWidth")
             assert width <= 320, f"{path} is {width} px wide"
+
+
+def test_eight_live_tabs_all_load_and_all_come_to_the_end(browser, app, simulator):
+    simulator.script("ok", "slow-9", "ok")
+    with tab(browser, app) as ours:
+        page = ours.page
+        page.get_by_label("Sua pergunta").fill("Oito abas ao mesmo tempo travam o site?")
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.wait_for_url("**/conselhos/*")
+        tabs = [page.context.new_page() for _ in range(7)]
+        for each in tabs:
+            each.goto(page.url, timeout=8000)
+        for each in [page, *tabs]:
+            each.get_by_role("status").get_by_text("Síntese pronta").wait_for()
+
+
+def test_printing_shows_every_opinion(browser, app, simulator):
+    simulator.reset()
+    with tab(browser, app) as ours:
+        page = ours.page
+        page.get_by_label("Sua pergunta").fill("O que sai no papel quando eu imprimo?")
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.get_by_role("status").get_by_text("Síntese pronta").wait_for()
+        page.emulate_media(media="print")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        opinions = page.locator(".seat .prose")
+        assert opinions.count() == 3
+        for n in range(3):
+            assert opinions.nth(n).is_visible()
+        assert float(opinions.first.evaluate("each => parseFloat(getComputedStyle(each).fontSize)")) < 20

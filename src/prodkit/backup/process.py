@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ __all__ = ["Program", "in_thread", "run"]
 
 T = TypeVar("T")
 _WORDS: Final = 2000
+_NICENESS: Final = 10
 
 
 class Program:
@@ -50,6 +52,8 @@ class Program:
         except OSError as error:
             self._words.close()
             raise BackupError(f"{self._name} could not be started: {error.strerror}") from error
+        with suppress(OSError):  # the service comes first
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
 
     @property
     def stdout(self) -> IO[bytes]:

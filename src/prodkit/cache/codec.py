@@ -14,7 +14,16 @@ from uuid import UUID
 
 from prodkit.errors import MissingExtraError
 
-__all__ = ["Codec", "JsonCodec", "MsgpackCodec", "RecordCodec", "codec_named", "immutable"]
+__all__ = [
+    "IMMUTABLE",
+    "Codec",
+    "JsonCodec",
+    "MsgpackCodec",
+    "RecordCodec",
+    "codec_named",
+    "fastest_loads",
+    "immutable",
+]
 
 _MARK: Final = "$pk"
 _MANY_DIGITS: Final = re.compile(rb"\d{19}")
@@ -36,7 +45,7 @@ _LOAD: Final[dict[str, Callable[[Any], Any]]] = {
     "n": Decimal,
     "u": UUID,
 }
-_IMMUTABLE: Final = frozenset((str, int, float, bool, type(None), bytes, *_DUMP))
+IMMUTABLE: Final = frozenset((str, int, float, bool, type(None), bytes, *_DUMP))
 
 
 class Codec(Protocol):
@@ -66,7 +75,7 @@ class JsonCodec:
     name: str = "json"
 
     def __init__(self) -> None:
-        self._loads = _fastest_loads()
+        self._loads = fastest_loads()
 
     def encode(self, value: Any) -> bytes:
         """Return the bytes of `value`.
@@ -245,7 +254,8 @@ def codec_named(name: str) -> Codec:
     raise ValueError(f"Cache: codec must be 'json', 'msgpack' or a Codec, got {name!r}")
 
 
-def _fastest_loads() -> Callable[[bytes], Any]:
+def fastest_loads() -> Callable[[bytes], Any]:
+    """Return orjson's ``loads`` where it is installed, else json's; both give the same values."""
     try:
         import orjson
     except ImportError:
@@ -286,4 +296,4 @@ def immutable(value: object) -> bool:
     Args:
         value: a decoded value.
     """
-    return type(value) in _IMMUTABLE
+    return type(value) in IMMUTABLE

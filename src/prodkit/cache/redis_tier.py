@@ -29,8 +29,9 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
+from prodkit.cache.codec import fastest_loads
 from prodkit.cache.patterns import Patterns
 from prodkit.cache.redis_scripts import CAPTURE, DELETE, GUARD, MOVE, READ_MANY, RELEASE_GUARD, WRITE
 from prodkit.core.deadline import Deadline
@@ -43,6 +44,7 @@ _GUARD_LIFE: Final = 600_000
 _PARTS: Final = 16
 _BATCH: Final = 500
 _HEAD: Final = b"pk2"
+_loads: Final = fastest_loads()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,10 @@ class RedisTier:
             self._busy = True  # until the end of this tick: others of the tick are read together
             loop.call_soon(self._idle)
             raw = await self._read_one(key)
-        return await self._judge(key, raw)
+        first, second = self._judge(key, raw)
+        if isinstance(first, list):
+            return await self._with_tags(key, first, cast("bytes", second), raw.left)
+        return first, cast("bool", second)
 
     async def read_many(self, keys: Sequence[str]) -> list[tuple[StoredValue | None, bool]]:
         """Return for each key what :meth:`read` returns, in as few round trips.
@@ -155,7 +160,14 @@ class RedisTier:
             keys: the keys.
         """
         raws = await self._read_together(keys)
-        return [await self._judge(key, raw) for key, raw in zip(keys, raws, strict=True)]
+        found: list[tuple[StoredValue | None, bool]] = []
+        for key, raw in zip(keys, raws, strict=True):
+            first, second = self._judge(key, raw)
+            if isinstance(first, list):
+                found.append(await self._with_tags(key, first, cast("bytes", second), raw.left))
+            else:
+                found.append((first, cast("bool", second)))
+        return found
 
     def _idle(self) -> None:
         self._busy = False
@@ -218,28 +230,33 @@ class RedisTier:
                 raws[at] = _Raw(reply[2 + 2 * nth], reply[3 + 2 * nth], generation, guards)
         return raws
 
-    async def _judge(self, key: str, raw: _Raw) -> tuple[StoredValue | None, bool]:
-        """Return the value when its versions hold, and whether it was unreadable."""
-        value = raw.value
-        if value is None or raw.left == -2:
-            return None, False
+    def _judge(self, key: str, raw: _Raw) -> tuple[StoredValue | None, bool] | tuple[list[str], bytes]:
+        """Return the value when its versions hold, and whether it was unreadable; head and body if it has tags."""
+        value, left, generation, guards = raw
+        if value is None or left == -2:
+            return _ABSENT
         head, body = _split(value)
         if head is None:
-            return None, True
-        if raw.generation is None or head[1] != raw.generation.decode():
+            return _UNREADABLE
+        if generation is None or head[1] != generation.decode():
+            return _ABSENT
+        if guards is not None and self._guarded(key, head[2], guards):
+            return _ABSENT
+        if len(head) > 3:
+            return head, body
+        found = self._parse(body, left, [])
+        return (found, False) if found is not None else _UNREADABLE
+
+    async def _with_tags(
+        self, key: str, head: list[str], body: bytes, left: int
+    ) -> tuple[StoredValue | None, bool]:
+        """Return the value when the versions of its tags hold, and whether it was unreadable."""
+        part = self._part(key)
+        names = [part.tags + tag for tag in head[3::2]]
+        current: list[bytes | None] = await self.link.execute("MGET", *names, key=names[0])
+        if any(now is None or now.decode() != then for now, then in zip(current, head[4::2], strict=True)):
             return None, False
-        if raw.guards is not None and self._guarded(key, head[2], raw.guards):
-            return None, False
-        tags = head[3::2]
-        if tags:
-            part = self._part(key)
-            names = [part.tags + tag for tag in tags]
-            current: list[bytes | None] = await self.link.execute("MGET", *names, key=names[0])
-            if any(
-                now is None or now.decode() != then for now, then in zip(current, head[4::2], strict=True)
-            ):
-                return None, False
-        found = self._parse(body, raw.left, tags)
+        found = self._parse(body, left, head[3::2])
         return found, found is None
 
     def _guarded(self, key: str, barrier: str, text: bytes) -> bool:
@@ -457,22 +474,26 @@ class RedisTier:
         return self._part(key).leases + key
 
 
+_ABSENT: Final[tuple[None, bool]] = (None, False)
+_UNREADABLE: Final[tuple[None, bool]] = (None, True)
+
+
 def _split(value: bytes) -> tuple[list[str] | None, bytes]:
     """Return the head (write id, generation, barrier, tag, version, …) and the body of a stored value."""
     if value[:3] != _HEAD or len(value) < 7:
         return None, b""
     end = 7 + int.from_bytes(value[3:7], "big")
     try:
-        head = json.loads(value[7:end])
+        head = _loads(value[7:end])
         if (
             type(head) is list
-            and len(head) >= 3
             and len(head) % 2 == 1
-            and all(type(each) is str for each in head)
+            and len(head) >= 3
+            and "".join(head)
+            and head[2].isdigit()
         ):
-            int(head[2])
             return head, value[end:]
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):
         pass
     return None, b""
 

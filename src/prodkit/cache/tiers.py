@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from prodkit.cache.catch_up import CatchUp
-from prodkit.cache.codec import Codec, immutable
+from prodkit.cache.codec import IMMUTABLE, Codec
 from prodkit.cache.entry import MISSING, Entry
 from prodkit.cache.failures import decode_failure
 from prodkit.cache.memory_tier import MemoryTier
@@ -31,6 +31,7 @@ T = TypeVar("T")
 Copy: TypeAlias = Literal["never", "shallow", "deep"]
 
 _OWN: Final = 0.25
+_NO_TAGS: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -91,6 +92,7 @@ class Tiers:
         self.stats = Stats()
         self._now = clock.monotonic
         self._codec = codec
+        self._decode = codec.decode
         self._copies: Copy = copies
         self._max_staleness = max_staleness
         self.redis = None if self.link is None else RedisTier(self.link, namespace, codec.name)
@@ -126,9 +128,9 @@ class Tiers:
             tags: its tags.
         """
         now = self._now()
-        failure = decode_failure(payload)
-        value = MISSING if failure is not None else self._codec.decode(payload)
-        kept = self._copies != "deep" or immutable(value)
+        failure = decode_failure(payload) if payload[:1] == b"\x00" else None
+        value = MISSING if failure is not None else self._decode(payload)
+        kept = self._copies != "deep" or type(value) in IMMUTABLE
         if kept and type(value) is str and sys.getsizeof(value) > 2 * len(payload) + 1000:
             kept = False  # one emoji makes Python use four bytes for each character of the text
         return Entry(
@@ -138,7 +140,7 @@ class Tiers:
             expires_at=now + whole,
             revalidate_at=now + self._max_staleness if self.link is not None else math.inf,
             cost=cost,
-            tags=frozenset(tags),
+            tags=frozenset(tags) if tags else _NO_TAGS,
             failure=failure,
         )
 
@@ -201,7 +203,8 @@ class Tiers:
             return self.local(key)
         reading, session = self._begin(key), self.session
         try:
-            await self._replay()
+            if len(self.log) or (self.catch_up is not None and self.catch_up.replaying):
+                await self._replay()
             found, corrupt = await redis.read(key)
         except (RedisError, PoolExhaustedError):
             kept = self.memory.get(key)

@@ -152,8 +152,14 @@ class Engine:
         states = {state.model.label: state.breaker.state for state in self.states}
         refused = [name for name, state in states.items() if state in ("open", "isolated")]
         now = self.now()
+        waits = {
+            state.model.label: (await state.breaker.check()).details["retry_after"]
+            for state in self.states
+            if state.breaker.state == "open"
+        }
         details: dict[str, object] = {
             "models": states,
+            "retry_after": waits,
             "cooling": {
                 state.model.label: round(state.cool_until - now, 1)
                 for state in self.states

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TextIO, runtime_ch
 
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import REGISTRY, Revealable
-from prodkit.errors import MissingExtraError
 from prodkit.logs.bridge import Bridge
-from prodkit.logs.fields import current
+from prodkit.logs.fields import current, loguru
 from prodkit.logs.files import DailyFile
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from prodkit.logs.lines import Entry
 
-__all__ = ["ERROR_DAYS", "KEEP_DAYS", "HasSecrets", "Logging", "loguru", "setup"]
+__all__ = ["ERROR_DAYS", "KEEP_DAYS", "HasSecrets", "Logging", "setup"]
 
 KEEP_DAYS: Final = 7
 """How long the service that prodkit was made for keeps its log files."""
@@ -39,18 +38,6 @@ class HasSecrets(Protocol):
     def secret_values(self) -> tuple[str, ...]:
         """The values that no log may show."""
         ...
-
-
-def loguru() -> Logger:
-    """loguru's logger, or the error that names the extra."""
-    try:
-        import loguru as module
-        import orjson  # noqa: F401 - wanted as soon as a line is written
-    except ModuleNotFoundError as error:
-        if error.name not in ("loguru", "orjson"):
-            raise
-        raise MissingExtraError.named(str(error.name), "logs") from None
-    return module.logger
 
 
 def setup(

@@ -7,10 +7,12 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from prodkit.errors import MissingExtraError
+
 if TYPE_CHECKING:
     from loguru import Logger
 
-__all__ = ["bind", "context", "current"]
+__all__ = ["bind", "context", "current", "loguru"]
 
 _fields: ContextVar[Mapping[str, Any]] = ContextVar("prodkit_log_fields")
 
@@ -41,6 +43,20 @@ def context(**fields: Any) -> Iterator[None]:
 
 def bind(**fields: Any) -> Logger:
     """A loguru logger whose lines carry `fields`."""
-    from prodkit.logs.configure import loguru
-
     return loguru().bind(**fields)
+
+
+def loguru() -> Logger:
+    """Return loguru's logger.
+
+    Raises:
+        MissingExtraError: loguru or orjson is not installed.
+    """
+    try:
+        import loguru as module
+        import orjson  # noqa: F401 - wanted as soon as a line is written
+    except ModuleNotFoundError as error:
+        if error.name not in ("loguru", "orjson"):
+            raise
+        raise MissingExtraError.named(str(error.name), "logs") from None
+    return module.logger

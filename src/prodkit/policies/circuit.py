@@ -253,12 +253,13 @@ class Circuit:
     def configure(self, rules: Rules) -> None:
         """Go on under `rules`. The state stays; the window begins again where its size changes."""
         before, self.rules = self.rules, rules
-        self.slow_after = math.inf if rules.slow_after is None else rules.slow_after
-        same = (rules.window_calls, rules.window_seconds, rules.window() is None)
-        if (before.window_calls, before.window_seconds, self._window is None) != same:
+        self.slow_after = _infinite(rules.slow_after)
+        after = rules.window()
+        same = before.window_calls == rules.window_calls and before.window_seconds == rules.window_seconds
+        if not same or (after is None) != (self._window is None):
             self._settle()
-            self._window = rules.window()
-        self.boundary = math.inf if self._window is None else self._window.boundary()
+            self._window = after
+            self.boundary = math.inf if after is None else after.boundary()
 
     def isolate(self) -> Change | None:
         """Refuse every call until :meth:`reset`."""
@@ -329,3 +330,7 @@ class Circuit:
             self._window.clear()
             self.boundary = self._window.boundary()
         return Change(before, state, reason, hold)
+
+
+def _infinite(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds

@@ -212,8 +212,7 @@ def _status(error: Exception, library: str) -> int | None:
     for value in (
         getattr(error, "status_code", None),  # anthropic, openai, starlette
         getattr(getattr(error, "response", None), "status_code", None),  # httpx, requests
-        getattr(error, "status", None) if library in _HTTP else None,  # aiohttp
-        getattr(error, "code", None) if library == "urllib" else None,
+        getattr(error, "status", None) if library in _HTTP else None,  # aiohttp, urllib
     ):
         if isinstance(value, int) and 400 <= value <= 599:
             return value
@@ -229,7 +228,7 @@ def _of_library(error: Exception, library: str) -> Outcome | None:
         if isinstance(kind, str):
             return _THROTTLED if kind == "rate_limit_error" else _FAILED if kind in _OVERLOADED else _NEUTRAL
         cause = error.__cause__  # the SDK calls everything that goes wrong while sending a connection error
-        if "APIConnectionError" in names and isinstance(cause, Exception) and cause is not error:
+        if "APIConnectionError" in names and isinstance(cause, Exception):
             return _of_library(cause, type(cause).__module__.partition(".")[0])
         return None
     if names & _ILL.get(library, frozenset()):
@@ -239,10 +238,10 @@ def _of_library(error: Exception, library: str) -> Outcome | None:
 
 def _of_sql(error: Exception) -> Outcome:
     inner = getattr(error, "orig", None)  # SQLAlchemy wraps the driver's error
-    if isinstance(inner, Exception) and inner is not error:
+    if isinstance(inner, Exception):
         return outcome_of(inner)
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if isinstance(state, str) and state:
+    if isinstance(state, str):
         # 57014 is a statement timeout or a cancel request: the statement was too slow for its limit.
         return _FAILED if state.startswith(_SQL_ILL) or state == "57014" else _NEUTRAL
     verdict = _of_library(error, type(error).__module__.partition(".")[0])

@@ -148,6 +148,8 @@ class RetryState:
             return False
         rules = self._rules
         reason = await self._decide(error, None)
+        if reason == "not worth it" and self._attempt == 1:
+            return False  # nothing was retried: no event, or an open circuit would fill the log
         if (events := rules.runtime.events).listened(RetryScheduled if reason is None else RetryGaveUp):
             kind = type(error).__name__
             events.emit(

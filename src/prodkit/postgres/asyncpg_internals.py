@@ -3,9 +3,9 @@
 The only module here that imports asyncpg when it is loaded, and the only one that touches its private attributes:
 ``_execute``, ``_executemany``, ``_check_open``, ``_cleanup``, ``_unwrap``, ``_drop_global_statement_cache``,
 ``_drop_global_type_cache``, ``_drop_local_statement_cache``, ``_drop_local_type_cache``, ``_on_release``,
-``_top_xact``, ``_listeners``, ``_log_listeners``, ``_protocol.query``, ``_transport``, ``_config.command_timeout``,
-and ``PoolConnectionProxy._con``. Read from asyncpg 0.31.0 and 0.32.0; ``tests/postgres/test_asyncpg_internals.py``
-holds them to it.
+``_top_xact``, ``_pool_release_ctr``, ``_listeners``, ``_log_listeners``, ``_protocol.query``, ``_transport``,
+``_config.command_timeout`` and ``PoolConnectionProxy._con``. Read from asyncpg 0.32.0;
+``tests/postgres/test_asyncpg_internals.py`` holds them to it.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class GuardedConnection(asyncpg.Connection):
     """
 
     __slots__ = (
+        "_full_reset",
         "_poll",
         "born",
         "commit_failed",
@@ -102,6 +103,7 @@ class GuardedConnection(asyncpg.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._full_reset: str | None = None
         self._poll: select.poll | None = None
         self.suspect: bool = False
         """A statement was cut short: the connection may be out of step, or its peer gone."""
@@ -321,13 +323,18 @@ class GuardedConnection(asyncpg.Connection):
 
         Roles, temporary tables and statements of SQL ``PREPARE`` outlive asyncpg's own reset.
         """
-        self._on_release()  # type: ignore[attr-defined]
         self._top_xact = None
-        self._listeners.clear()  # type: ignore[attr-defined]
-        self._log_listeners.clear()  # type: ignore[attr-defined]
-        query = self.get_reset_query()
-        if query:
-            query = f"RESET SESSION AUTHORIZATION;\n{query}\nDISCARD TEMP;"
+        if self._listeners or self._log_listeners:  # type: ignore[attr-defined]
+            self._on_release()  # type: ignore[attr-defined] # warns about them
+            self._listeners.clear()  # type: ignore[attr-defined]
+            self._log_listeners.clear()  # type: ignore[attr-defined]
+        else:
+            self._pool_release_ctr += 1  # type: ignore[attr-defined]
+        query = self._full_reset
+        if query is None:
+            usual = self.get_reset_query()
+            query = f"RESET SESSION AUTHORIZATION;\n{usual}\nDISCARD TEMP;" if usual else ""
+            self._full_reset = query
         if self.sql_prepared and not self.through_pooler:
             query += _DEALLOCATE
         if self.is_in_transaction():

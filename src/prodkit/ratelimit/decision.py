@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from prodkit.errors import RateLimitedError
-from prodkit.ratelimit.algorithms import Outlook
-from prodkit.ratelimit.limit import Limit
-from prodkit.ratelimit.memory_store import Grant
+from prodkit.ratelimit.algorithms import Entry, Log
+from prodkit.ratelimit.limit import Key, Limit
 
-__all__ = ["Decision", "LimitState", "Source"]
+__all__ = ["Decision", "Grant", "LimitState", "Source"]
+
+Grant: TypeAlias = tuple[Limit, Key, Log, Entry, int]
+"""The admission that a check has recorded and its cost, so that a refund gives back exactly that."""
+
+Outlook: TypeAlias = tuple[int, int, int, int]
+"""Remaining, wait, more and full, as in :class:`prodkit.ratelimit.algorithms.Outlook`, in microseconds."""
 
 Source: TypeAlias = Literal["redis", "memory", "local", "outage"]
 
@@ -59,8 +64,8 @@ class Decision:
         cost: int,
         grants: list[Grant],
     ) -> None:
-        self._limits = limits
-        self._outlooks = outlooks
+        self._limits: Sequence[Limit] = limits
+        self._outlooks: Sequence[Outlook] = outlooks
         self.source: Source = source
         self.cost: int = cost
         self.grants: list[Grant] = grants

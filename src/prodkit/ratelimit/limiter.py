@@ -16,10 +16,10 @@ from prodkit.core.validate import Arguments
 from prodkit.errors import RedisError
 from prodkit.ratelimit import redis_store
 from prodkit.ratelimit.algorithms import Outlook
-from prodkit.ratelimit.decision import Decision
+from prodkit.ratelimit.decision import Decision, Grant
 from prodkit.ratelimit.events import RateLimitDenied, RateLimitUnchecked
 from prodkit.ratelimit.limit import Key, Limit
-from prodkit.ratelimit.memory_store import Ask, Grant, MemoryStore
+from prodkit.ratelimit.memory_store import Ask, MemoryStore
 from prodkit.ratelimit.merging import Merging
 from prodkit.redis.link import RedisLink
 
@@ -85,6 +85,7 @@ class RateLimiter:
         self._link = redis if redis is not None and redis.configured else None
         self._runtime = runtime
         self._memory = MemoryStore(runtime.clock, max_keys)
+        self._take_one = self._memory.take_one
         key = b"" if secret is None else reveal(secret).encode()
         self._sealer = redis_store.Sealer(namespace, key if len(key) <= 64 else redis_store.shorten(key))
         self._denial_us = int(denial_cache * 1_000_000)
@@ -108,14 +109,13 @@ class RateLimiter:
             TypeError: a key of another type, an ask that is no pair, or a cost that is no int.
             DeadlineExceededError: the caller's Deadline passed while Redis was asked.
         """
-        if self._link is None and cost.__class__ is int and cost == 1 and len(asks) == 1:
+        if self._link is None and len(asks) == 1 and cost.__class__ is int and cost == 1:
             (ask,) = asks  # the short way: one limit in memory
             if ask.__class__ is tuple and len(ask) == 2:
                 limit, key = ask
                 if limit.__class__ is Limit and limit.plain and key.__class__ in _KEYS:
-                    outlook, grant = self._memory.take_one(limit, key)
-                    decision = Decision((limit,), (outlook,), "memory", 1, [] if grant is None else [grant])
-                    return decision if grant is not None else self._report(decision)
+                    decision = self._take_one(limit, key)
+                    return decision if decision.allowed else self._report(decision)
         _validate(asks, cost)
         if self._merging is None:
             outlooks, grants = self._memory.take(asks, cost)
@@ -233,15 +233,15 @@ class RateLimiter:
             grants,
         )
         self._sweep_later(local)
+        if self._merging is not None and self._link is not None and self._link.up:
+            self._merging.add(local)
         if decision.allowed and self._runtime.events.listened(RateLimitUnchecked):
             for limit in free:
                 self._runtime.events.emit(RateLimitUnchecked(limit=limit.name))
         return decision
 
     def _report(self, decision: Decision) -> Decision:
-        if any(outlook[1] for outlook in decision._outlooks) and self._runtime.events.listened(
-            RateLimitDenied
-        ):
+        if self._runtime.events.listened(RateLimitDenied):
             for state in decision.states:
                 if state.retry_after > 0:
                     event = RateLimitDenied(

@@ -21,9 +21,10 @@ from prodkit.core.runtime import Runtime
 from prodkit.errors import PoolExhaustedError, RedisError
 from prodkit.ratelimit import redis_store
 from prodkit.ratelimit.algorithms import AT, COUNT, STAMP, Entry
+from prodkit.ratelimit.decision import Grant
 from prodkit.ratelimit.events import RateLimitCaughtUp
 from prodkit.ratelimit.limit import Key, Limit
-from prodkit.ratelimit.memory_store import Ask, Grant, MemoryStore
+from prodkit.ratelimit.memory_store import Ask, MemoryStore
 from prodkit.redis.link import RedisLink
 
 __all__ = ["Merging"]
@@ -32,6 +33,8 @@ _BATCH: Final = 100
 _AT_ONCE: Final = 10  # batches merged before Redis is used again: about 50 ms
 _SENDING: Final = -1  # the stamp of an entry on its way to Redis: nothing is added to it any more
 _MAX_RESETS: Final = 100_000
+_PURGE: Final = 1_000
+_RETRY: Final = 1.0
 
 
 class _Pending(NamedTuple):
@@ -64,6 +67,7 @@ class Merging:
         self._task: asyncio.Task[None] | None = None
         self._server: bytes | None = None
         self._connections = -1
+        self._purge_at = _PURGE
         self.mark: bytes | None = None
 
     def __len__(self) -> int:
@@ -102,6 +106,25 @@ class Merging:
             self._pending[limit.series, key] = _Pending(
                 limit, key, before is not None and before.reset, every
             )
+
+    def add(self, asks: Sequence[Ask]) -> None:
+        """Guard callers that were counted here while the link stayed up, because Redis refused the command.
+
+        Args:
+            asks: the limits and callers.
+        """
+        for limit, key in asks:
+            before = self._pending.get((limit.series, key))
+            if before is None:
+                self._pending[limit.series, key] = _Pending(limit, key, False, False)
+        if (
+            len(self._pending) > self._purge_at
+        ):  # for as long as Redis refuses: drop those whose window is over
+            for name, each in tuple(self._pending.items()):
+                if not each.reset and not self._memory.entries(each.limit, each.key, every=each.every):
+                    del self._pending[name]
+            self._purge_at = 2 * len(self._pending) + _PURGE
+        self.work()
 
     # --- merging ----------------------------------------------------------------------------------------------------
 
@@ -173,19 +196,19 @@ class Merging:
     async def _drain(self) -> None:
         clock = self._runtime.clock
         started, merged = clock.monotonic(), 0
-        try:
-            await asyncio.sleep(0)
-            while self._pending:
-                if not self._link.up:
-                    return  # `recovered` begins again
+        await asyncio.sleep(0)
+        while self._pending or self._refunds:
+            if not self._link.up:
+                return  # `recovered` begins again
+            try:
                 names = list(islice(self._pending, _BATCH))
-                merged += len(names)
                 await self._merge(names)
-                await asyncio.sleep(0)  # requests come first
-            if self._refunds:
-                await self._send_refunds()
-        except (RedisError, PoolExhaustedError):
-            return  # what was not merged is kept
+                merged += len(names)
+                if not self._pending:
+                    await self._send_refunds()
+            except (RedisError, PoolExhaustedError):  # up, and refusing: out of memory, say
+                await clock.sleep(_RETRY)
+            await asyncio.sleep(0)  # requests come first
         if merged and self._runtime.events.listened(RateLimitCaughtUp):
             seconds = clock.monotonic() - started
             self._runtime.events.emit(RateLimitCaughtUp(callers=merged, seconds=seconds))

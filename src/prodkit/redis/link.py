@@ -159,7 +159,7 @@ class RedisLink(Managed):
         """
         reply = (await self.execute_many((command,), key=key, timeout=timeout))[0]
         if isinstance(reply, Exception):
-            raise self._failure(reply)
+            raise reply
         return reply
 
     async def execute_many(
@@ -169,7 +169,9 @@ class RedisLink(Managed):
         key: str | bytes | None = None,
         timeout: float | None = None,
     ) -> list[Any]:
-        """Send several commands together; return their replies in order, errors of single commands among them.
+        """Send several commands together; return their replies in order.
+
+        The error of a command that is wrong is returned in its place.
 
         Args:
             commands: each a command with its arguments; on a cluster all of one slot.
@@ -195,6 +197,9 @@ class RedisLink(Managed):
         except Exception as error:
             raise self._failure(error) from error
         self._state.last_ok = started
+        for reply in replies:
+            if isinstance(reply, Exception) and (failure := self._failure(reply)) is not reply:
+                raise failure from reply
         return replies
 
     async def run(self, fn: Callable[[Redis], Awaitable[T]], *, timeout: float | None = None) -> T:

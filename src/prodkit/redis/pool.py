@@ -36,6 +36,11 @@ class _SentinelPool(SentinelConnectionPool):
             await connection.disconnect(nowait=True)
         await super().ensure_connection(connection)
 
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.connection_pool.disconnect(inuse_connections)
+
 
 def connection_options(address: Address) -> dict[str, Any]:
     """Return the keyword arguments of one connection.

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-__all__ = ["close_now", "is_closing", "on_invalidation", "writer_of"]
+__all__ = ["buffered", "close_now", "is_closing", "nothing", "on_invalidation", "packer", "writer_of"]
 
 
 def close_now(connection: Any) -> None:
@@ -31,6 +31,53 @@ def writer_of(connection: Any) -> asyncio.StreamWriter:
     """
     writer: asyncio.StreamWriter = connection._writer
     return writer
+
+
+def packer(connection: Any) -> Callable[[tuple[Any, ...]], list[bytes]]:
+    """Return a function that writes a command in Redis' protocol.
+
+    redis-py's asyncio connections pack in Python even where hiredis is installed, which takes ten times as long.
+
+    Args:
+        connection: a ``redis.asyncio.Connection``.
+    """
+    try:
+        from hiredis import pack_command
+    except ImportError:
+        return lambda command: list(connection.pack_command(*command))
+
+    def pack(command: tuple[Any, ...]) -> list[bytes]:
+        try:
+            return [pack_command(command)]
+        except TypeError:
+            return list(
+                connection.pack_command(*command)
+            )  # redis-py names the argument that it does not take
+
+    return pack
+
+
+def buffered(connection: Any) -> Callable[[], Any] | None:
+    """Return a function that takes one reply from what was read already, and :func:`nothing` when none is complete.
+
+    redis-py awaits each reply, which costs more than parsing it. None when hiredis is not the parser.
+
+    Args:
+        connection: a connected ``redis.asyncio.Connection``.
+    """
+    reader = getattr(connection._parser, "_reader", None)
+    if reader is None or not hasattr(reader, "gets"):
+        return None
+    gets: Callable[[bool], Any] = reader.gets
+    return lambda: gets(False)
+
+
+def nothing() -> object:
+    """Return the object with which hiredis says that no reply is complete."""
+    from redis._parsers.hiredis import NOT_ENOUGH_DATA
+
+    found: object = NOT_ENOUGH_DATA
+    return found
 
 
 def is_closing(connection: Any) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from prodkit.core.deadline import Deadline
-from prodkit.redis.redis_internals import close_now, writer_of
+from prodkit.redis.redis_internals import buffered, close_now, nothing, packer, writer_of
 
 __all__ = ["Command", "LimitReached", "SharedConnection"]
 
@@ -69,6 +69,7 @@ class SharedConnection:
         "_in_flight",
         "_make",
         "_opening",
+        "_pack",
         "_reader",
         "_scheduled",
         "_unsent",
@@ -83,6 +84,7 @@ class SharedConnection:
         self._in_flight: deque[_Exchange] = deque()
         self._unsent: list[_Exchange] = []
         self._scheduled = False
+        self._pack: Callable[[Command], list[bytes]] = _unconnected
         self.opened = 0  # connections opened so far
 
     async def execute(self, commands: Sequence[Command], limit: float | None) -> list[Any]:
@@ -125,11 +127,7 @@ class SharedConnection:
             if exchange.future.done():
                 continue
             try:
-                chunks = [
-                    chunk
-                    for command in exchange.commands
-                    for chunk in self._connection.pack_command(*command)
-                ]
+                chunks = [chunk for command in exchange.commands for chunk in self._pack(command)]
             except Exception as error:  # noqa: BLE001 - an argument that redis-py does not take is its caller's
                 exchange.future.set_exception(error)
                 continue
@@ -154,6 +152,7 @@ class SharedConnection:
             return
         self._opening = None
         self._connection = connection
+        self._pack = packer(connection)
         self.opened += 1
         with Deadline.detached():
             self._reader = asyncio.ensure_future(self._read(connection))
@@ -161,21 +160,27 @@ class SharedConnection:
 
     async def _read(self, connection: Any) -> None:
         """Match replies with exchanges until the connection is lost."""
-        from redis.exceptions import ResponseError
+        from redis import exceptions
 
         in_flight, read = self._in_flight, connection.read_response
+        take, empty = buffered(connection), nothing()
+        reply: Any
         try:
             while True:
                 try:
                     reply = await read(disable_decoding=True, disconnect_on_error=False)
-                except ResponseError as error:
+                except exceptions.ResponseError as error:
                     reply = error
-                exchange = in_flight[0]  # an IndexError is a reply without a command: the order is lost
-                exchange.replies.append(reply)
-                if len(exchange.replies) == len(exchange.commands):
-                    in_flight.popleft()
-                    if not exchange.future.done():
-                        exchange.future.set_result(exchange.replies)
+                while reply is not empty:
+                    if isinstance(reply, exceptions.ConnectionError):
+                        raise reply  # noqa: TRY301 - such as LOADING: it ends the connection
+                    exchange = in_flight[0]  # an IndexError is a reply without a command: the order is lost
+                    exchange.replies.append(reply)
+                    if len(exchange.replies) == len(exchange.commands):
+                        in_flight.popleft()
+                        if not exchange.future.done():
+                            exchange.future.set_result(exchange.replies)
+                    reply = empty if take is None else take()
         except Exception as error:  # noqa: BLE001 - whatever ends the connection ends the commands on it
             if self._connection is connection:
                 self._lose(error)
@@ -221,3 +226,7 @@ class SharedConnection:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _unconnected(_: Command) -> list[bytes]:
+    raise ConnectionError("not connected")

@@ -29,9 +29,11 @@ class Redactor:
             log needs them.
         registry: the registered values; those of the process by default.
         max_text: characters after which a text is cut.
+        max_depth: levels of nesting after which a structure is cut.
+        max_nodes: values after which a structure is cut.
     """
 
-    __slots__ = ("_clean", "_kinds", "_max_text", "_registry")
+    __slots__ = ("_clean", "_kinds", "_max_text", "_registry", "max_depth", "max_nodes")
 
     def __init__(
         self,
@@ -39,12 +41,16 @@ class Redactor:
         kinds: Iterable[str] = KINDS,
         registry: SecretRegistry = REGISTRY,
         max_text: int = MAX_TEXT,
+        max_depth: int = MAX_DEPTH,
+        max_nodes: int = MAX_NODES,
     ) -> None:
         self._kinds = frozenset(kinds)
         if unknown := self._kinds - KINDS:
             raise ValueError(f"Redactor: kinds must be of {sorted(KINDS)}, got {sorted(unknown)}")
         self._registry = registry
         self._max_text = max_text
+        self.max_depth = max_depth
+        self.max_nodes = max_nodes
         # Short texts without a secret: names, routes and levels come again and again.
         self._clean: set[str] = set()
         registry.on_change(self._clean.clear)
@@ -121,7 +127,7 @@ class _Walk:
     __slots__ = ("left", "open", "redactor")
 
     def __init__(self, redactor: Redactor) -> None:
-        self.left = MAX_NODES
+        self.left = redactor.max_nodes
         self.open: set[int] = set()
         self.redactor = redactor
 
@@ -146,7 +152,7 @@ class _Walk:
         return value if shown == text and value.bit_length() < 64 else shown
 
     def _container(self, value: Any, depth: int) -> Any:
-        if depth >= MAX_DEPTH:
+        if depth >= self.redactor.max_depth:
             return "…"
         if id(value) in self.open:
             return "<cycle>"

@@ -392,6 +392,8 @@ class Server:
                     self.state.script(given["behaviours"], given.get("model"))
                 case "always":
                     self.state.always(given["behaviour"], given.get("model"))
+                case "storm":
+                    self.state.storm(given["behaviour"], given["seconds"], given.get("model"))
                 case "model":
                     self.state.configure(given["model"], given["rejects"], given["unknown"])
                 case "limit":

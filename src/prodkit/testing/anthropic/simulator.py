@@ -145,6 +145,12 @@ class Simulator:
         """Set the `behaviour` towards requests (of `model`, when given) for empty queues."""
         self._ask("always", {"behaviour": Behaviour.of(behaviour).as_json(), "model": model})
 
+    def storm(self, behaviour: BehaviourLike, seconds: float, *, model: str | None = None) -> None:
+        """Answer every request (of `model`, when given) with `behaviour` for `seconds`, ahead of all scripts."""
+        self._ask(
+            "storm", {"behaviour": Behaviour.of(behaviour).as_json(), "seconds": seconds, "model": model}
+        )
+
     def configure(self, model: str, *, rejects: tuple[str, ...] = (), unknown: bool = False) -> None:
         """Make a `model` refuse fields of the request, `rejects`, with 400, or be `unknown` (404)."""
         self._ask("model", {"model": model, "rejects": list(rejects), "unknown": unknown})

@@ -77,6 +77,7 @@ class State:
         self._queues: dict[str, deque[Behaviour]] = {}
         self._default = Behaviour()
         self._defaults: dict[str, Behaviour] = {}
+        self._storms: dict[str | None, tuple[float, Behaviour]] = {}
         self.rejected_fields: dict[str, tuple[str, ...]] = {}
         self.unknown_models: frozenset[str] = frozenset()
         self.requests_limit: Bucket | None = None
@@ -94,6 +95,10 @@ class State:
         else:
             self._defaults[model] = Behaviour.of(behaviour)
 
+    def storm(self, behaviour: BehaviourLike, seconds: float, model: str | None) -> None:
+        """Answer every request of a model, or of all, with one behaviour for `seconds` from now."""
+        self._storms[model] = (time.monotonic() + seconds, Behaviour.of(behaviour))
+
     def configure(self, model: str, rejects: list[str], unknown: bool) -> None:
         """Fields that a model refuses with 400; `unknown` makes it a 404."""
         self.rejected_fields[model] = tuple(rejects)
@@ -108,7 +113,12 @@ class State:
             self.requests_limit = Bucket(per_minute, per_minute if burst is None else burst, now)
 
     def next_behaviour(self, model: str) -> Behaviour:
-        """The model's queue first, then the common one, the model's default, the default."""
+        """A storm first, then the model's queue, the common one, the model's default, the default."""
+        now = time.monotonic()
+        for key in (model, None):
+            until, behaviour = self._storms.get(key, (0.0, self._default))
+            if now < until:
+                return behaviour
         if queue := self._queues.get(model):
             return queue.popleft()
         if self._queue:

