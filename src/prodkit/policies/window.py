@@ -24,6 +24,9 @@ class Window:
     slow: int
 
     def __init__(self) -> None:
+        self._zero()
+
+    def _zero(self) -> None:
         self.calls = 0
         self.failures = 0
         self.slow = 0
@@ -50,6 +53,10 @@ class CallWindow(Window):
 
     __slots__ = ("_next", "_ring")
 
+    calls: int
+    failures: int
+    slow: int
+
     def __init__(self, size: int) -> None:
         super().__init__()
         self._ring = bytearray(size)
@@ -74,7 +81,8 @@ class CallWindow(Window):
             self.add(0.0, 0)
 
     def clear(self) -> None:
-        self._next = self.calls = self.failures = self.slow = 0
+        self._next = 0
+        self._zero()
 
 
 class TimeWindow(Window):
@@ -82,6 +90,9 @@ class TimeWindow(Window):
 
     __slots__ = ("_buckets", "_place", "_slice", "_until")
 
+    calls: int
+    failures: int
+    slow: int
     _until: float
 
     def __init__(self, seconds: float, buckets: int = 10) -> None:
@@ -128,5 +139,5 @@ class TimeWindow(Window):
     def clear(self) -> None:
         for bucket in self._buckets:
             bucket[:] = (0, 0, 0)
-        self.calls = self.failures = self.slow = 0
+        self._zero()
         self._until = -math.inf
