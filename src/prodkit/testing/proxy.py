@@ -318,7 +318,7 @@ class _Link:
 def _close(writer: asyncio.StreamWriter, how: Cut) -> None:
     link = writer.get_extra_info("socket")
     if how == "rst":
-        if link is not None and link.family != socket.AF_UNIX:
+        if link is not None and link.fileno() >= 0 and link.family != socket.AF_UNIX:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
     else:
