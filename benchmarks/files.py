@@ -30,6 +30,7 @@ from upload_corpus.base import drawing, encoded
 from upload_corpus.broken import bombs
 
 from prodkit import files
+from prodkit.files.decoding import decode as decoding
 from prodkit.files.formats.base import RefusedError
 from prodkit.files.structure import inspect
 
@@ -78,7 +79,7 @@ async def cost() -> None:
     def in_process() -> None:
         hashlib.sha256(data).hexdigest()
         inspect(data, (POLICY,))
-        decode.decode("jpeg", data, frames=1, sanitise=False, quality=90)
+        decoding.decode("jpeg", data, frames=1, sanitise=False, quality=90)
 
     async def check(sanitise: bool) -> None:
         await validator.check(data, filename="a.jpg", declared_type="image/jpeg", sanitise=sanitise)

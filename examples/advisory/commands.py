@@ -81,18 +81,23 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     """Work until SIGTERM or Ctrl-C, then hand over the jobs in flight."""
     from loguru import logger
 
-    from advisory.services import make_claude, make_worker
+    from advisory.services import make_breakers, make_claude, make_worker
     from advisory.store.council import CouncilRows
     from advisory.worker.council import Council
+    from advisory.worker.warm import imported
     from prodkit import postgres, running
+    from prodkit.redis import RedisLink
 
     db = postgres.Pool(settings.database_url, application_name="advisory-worker", runtime=runtime)
-    claude = make_claude(settings, runtime)
+    redis = RedisLink(settings.redis_url, runtime=runtime)
+    breakers = make_breakers(settings, redis, runtime)
+    claude = make_claude(settings, runtime, shared=breakers)
     worker = make_worker(db, Council(CouncilRows(), claude).job(), runtime)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    async with running(db, aclosing(claude), worker):
+    await imported("anthropic")  # before the first job: a take-over must not wait for an import
+    async with running(redis, breakers, db, aclosing(claude), worker):
         logger.info("the worker takes jobs")
         await stop.wait()
     return 0

@@ -73,7 +73,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     # Not started here: the SDK takes seconds to load, which the worker does in the background.
     claude = aclosing(services.claude)
-    parts: list[Any] = [services.redis, services.db, services.wakeups, claude, aclosing(services.avatars)]
+    parts: list[Any] = [
+        services.redis,
+        services.breakers,
+        services.db,
+        services.wakeups,
+        claude,
+        aclosing(services.avatars),
+    ]
     if services.settings.worker:
         parts.append(services.worker)
     async with pk.running(*parts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -20,7 +21,7 @@ from advisory.store.wakeups import Wakeups
 from advisory.worker.council import Council
 from advisory.worker.purge import purge_job
 from prodkit import files, jobs, llm, postgres, ratelimit, sessions, web
-from prodkit.redis import RedisLink
+from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
     from advisory.demo.mode import DemoMode
@@ -36,6 +37,8 @@ class Services:
     runtime: pk.Runtime
     db: postgres.Pool
     redis: RedisLink
+    breakers: SharedBreakers
+    """A breaker that a worker opens is open in the web processes too, and in their health."""
     claude: llm.Client
     limiter: ratelimit.RateLimiter
     avatars: files.Validator
@@ -68,13 +71,15 @@ class Services:
             runtime=runtime,
         )
         redis = RedisLink(settings.redis_url, runtime=runtime)
-        claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0)
+        breakers = make_breakers(settings, redis, runtime)
+        claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
         council = Council(CouncilRows(), claude).job()
         return cls(
             settings=settings,
             runtime=runtime,
             db=db,
             redis=redis,
+            breakers=breakers,
             claude=claude,
             limiter=ratelimit.RateLimiter(redis, runtime=runtime),
             avatars=files.Validator(
@@ -103,7 +108,15 @@ class Services:
         )
 
 
-def make_claude(settings: Settings, runtime: pk.Runtime, *, open_for: float = 300.0) -> llm.Client:
+def make_breakers(settings: Settings, redis: RedisLink, runtime: pk.Runtime) -> SharedBreakers:
+    """One set of breakers a database: two deployments on one Redis do not pause each other."""
+    mark = blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
+    return SharedBreakers(redis, namespace=f"advisory:{mark}:breaker", runtime=runtime)
+
+
+def make_claude(
+    settings: Settings, runtime: pk.Runtime, *, open_for: float = 300.0, shared: SharedBreakers | None = None
+) -> llm.Client:
     return llm.Client(
         settings.anthropic_api_key,
         base_url=settings.anthropic_base_url,
@@ -111,6 +124,7 @@ def make_claude(settings: Settings, runtime: pk.Runtime, *, open_for: float = 30
         attempts=3,
         timeout=60,
         open_for=open_for,
+        shared=shared,
         runtime=runtime,
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from advisory.council.model import Run, RunStatus, SeatStatus
@@ -17,6 +18,7 @@ from prodkit.errors import (
 
 __all__ = ["RUN_LABELS", "SEAT_LABELS", "banner", "milestone", "reason_for", "standing"]
 
+_BRASILIA = timezone(timedelta(hours=-3))
 SEAT_LABELS: Final[Mapping[SeatStatus, str]] = {
     "waiting": "na fila",
     "running": "analisando",
@@ -38,7 +40,12 @@ RUN_LABELS: Final[Mapping[RunStatus, str]] = {
 def reason_for(error: BaseException) -> str:
     """Why an expert or the chairman gave nothing: in the user's words, without codes, addresses or secrets."""
     if isinstance(error, CircuitOpenError):
-        return "o serviço de IA está em pausa depois de várias falhas seguidas"
+        if error.retry_after is None:
+            return "o serviço de IA está em pausa depois de várias falhas seguidas"
+        again = datetime.now(_BRASILIA) + timedelta(seconds=error.retry_after)
+        return (
+            f"o serviço de IA está em pausa depois de várias falhas seguidas; nova tentativa às {again:%H:%M}"
+        )
     if isinstance(error, RateLimitedError | BulkheadFullError):
         return "o serviço de IA atingiu o limite de uso"
     if isinstance(error, BudgetExceededError):
@@ -106,8 +113,13 @@ def banner(run: Run) -> str:
     """One sentence on how a finished run ended: what there is, what is missing and why."""
     tally = run.tally
     count = f"{tally.done} de {tally.total}"
-    failed = [f"{seat.name}: {seat.reason}" for seat in run.seats if seat.status == "failed"]
-    missing = f"{'Faltou' if len(failed) == 1 else 'Faltaram'} {'; '.join(failed)}."
+    reasons: dict[str, list[str]] = {}
+    for seat in run.seats:
+        if seat.status == "failed":
+            reasons.setdefault(seat.reason, []).append(seat.name)
+    failed = [f"{_names(names)}: {reason}" for reason, names in reasons.items()]
+    single = sum(map(len, reasons.values())) == 1
+    missing = f"{'Faltou' if single else 'Faltaram'} {'; '.join(failed)}."
     match run.status:
         case "done":
             return f"Síntese pronta, com {_experts(tally.total)}."
@@ -122,6 +134,11 @@ def banner(run: Run) -> str:
             return f"Você interrompeu o conselho. Pareceres guardados: {count}."
         case _:
             return ""
+
+
+def _names(names: Sequence[str]) -> str:
+    """``Ana, Bia e Caio``: a reason that several share is said once."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} e {names[-1]}"
 
 
 def _experts(count: int) -> str:

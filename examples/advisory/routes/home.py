@@ -40,7 +40,8 @@ async def home(request: Request) -> Response:
     question = request.query_params.get("pergunta", "")[:MAX_QUESTION]
     if not question and app.demo is not None and app.demo.is_demo_user(user):
         question = app.demo.prepared_question
-    return await ask_page(request, app, user, Form(values={"question": question}))
+    chosen = await app.runs.experts_of(user.id, request.query_params.get("conselho", ""))
+    return await ask_page(request, app, user, Form(values={"question": question}), chosen=chosen)
 
 
 async def ask_page(

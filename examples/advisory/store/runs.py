@@ -122,6 +122,20 @@ class Runs:
         )
         return [run_from(row) for row in rows]
 
+    async def experts_of(self, owner_id: int, run_id: str) -> set[int] | None:
+        """The experts of one's own run, to ask the same ones again; None where there is no such run."""
+        try:
+            wanted = UUID(run_id)
+        except ValueError:
+            return None
+        rows = await self._db.fetch(
+            """select expert_id from seats join runs on runs.id = run_id
+               where run_id = $1 and owner_id = $2 and expert_id is not null""",
+            wanted,
+            owner_id,
+        )
+        return {row["expert_id"] for row in rows} or None
+
     async def stop(self, owner_id: int, run_id: UUID) -> bool:
         """End a run at once and keep what is finished. Its job is cancelled: the worker can write no more."""
         async with self._db.transaction() as tx:

@@ -131,6 +131,16 @@ def test_an_expired_session_keeps_the_question(app, ana):
     assert again.headers["location"].startswith("/conselhos/")
 
 
+def test_a_finished_council_can_be_asked_again_with_the_same_experts(ana, bruno, simulator):
+    path = ana.ask("Pergunto de novo aos mesmos?", experts=2)
+    link = re.search(r'href="(/\?pergunta=[^"]+)"', ana.finished(path).text)[1].replace("&amp;", "&")
+    page = ana.get(link).text
+    assert "Pergunto de novo aos mesmos?" in page
+    assert page.count(" checked") == 2
+    assert bruno.get(link).text.count(" checked") == 3  # another's council says nothing
+    assert "Escrita por claude" in ana.get(path).text
+
+
 def test_a_foreign_page_cannot_leave_a_question(app, visitor):
     for headers in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}, {}):
         answer = visitor.http.post(

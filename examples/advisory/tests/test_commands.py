@@ -110,6 +110,7 @@ def test_a_bad_environment_is_told_before_anything_heavy_is_loaded():
 def test_a_database_that_is_away_is_one_line():
     done = advisory_command(
         "serve",
+        ENVIRONMENT="development",  # production refuses a database on this very machine
         DATABASE_URL="postgresql://u:p9x7k2@127.0.0.1:9/db",
         ANTHROPIC_API_KEY="sk-test-8Rk2Lm5Q",
         SESSION_SECRET="q8Zr5tWv1Yx4Nb7Kd0Fh3Jm6Ps9Ua2Ce",

@@ -103,6 +103,7 @@ def test_progress_counts_in_words():
         (LlmError("sk-ant-secret", code="overloaded"), "sobrecarregado"),
         (LlmError(code="something new"), "não respondeu como devia"),
         (CircuitOpenError(), "em pausa"),
+        (CircuitOpenError(retry_after=90.0), "nova tentativa às "),
         (RateLimitedError(), "limite de uso"),
         (CallTimeoutError(), "demorou mais"),
         (RuntimeError("http://user:password@host"), "inesperado"),
@@ -112,6 +113,18 @@ def test_reasons_are_in_the_users_words_and_hold_nothing_of_the_error(error, tex
     reason = reason_for(error)
     assert text in reason
     assert str(error) == "" or str(error) not in reason
+
+
+def test_a_reason_that_several_share_is_said_once():
+    seats_of = [
+        Seat(position=n, name=name, role="r", status="failed", reason=reason)
+        for n, (name, reason) in enumerate((("Ana", "pausa"), ("Bia", "limite"), ("Caio", "pausa")), start=1)
+    ]
+    text = banner(dataclasses.replace(run("no_quorum", "failed"), seats=tuple(seats_of)))
+    assert (
+        text
+        == "Quórum insuficiente: 0 de 3 especialistas responderam. Faltaram Ana e Caio: pausa; Bia: limite."
+    )
 
 
 def test_an_opinion_reaches_the_chairman_as_data():

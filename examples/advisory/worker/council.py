@@ -66,11 +66,11 @@ class Council:
 
     async def hold(self, run_id: UUID) -> None:
         """Bring a run to its end. After a crash, only the steps that are missing are made."""
-        await imported("anthropic")
         async with jobs.transaction() as tx:
             begun = await self._rows.begin(tx, run_id)
         if begun is None:
             return
+        await imported("anthropic")  # seconds, at the first council of a process: off the event loop
         question, seats = begun
         asked = await jobs.step("plan", lambda: [seat.position for seat in to_ask(seats)])
         await jobs.gather(*(self._seat(run_id, question, seat) for seat in seats if seat.position in asked))

@@ -318,11 +318,8 @@ class GuardedConnection(asyncpg.Connection):
         """Run SQL without arguments and without our guards."""
         await self._protocol.query(query, timeout)  # type: ignore[attr-defined]
 
-    async def clean(self, timeout: float) -> None:
-        """Bring the session back to its first state, in one round trip.
-
-        Roles, temporary tables and statements of SQL ``PREPARE`` outlive asyncpg's own reset.
-        """
+    def released(self) -> None:
+        """Make the borrower's prepared statements, cursors, transactions and listeners useless, at once."""
         self._top_xact = None
         if self._listeners or self._log_listeners:  # type: ignore[attr-defined]
             self._on_release()  # type: ignore[attr-defined] # warns about them
@@ -330,6 +327,12 @@ class GuardedConnection(asyncpg.Connection):
             self._log_listeners.clear()  # type: ignore[attr-defined]
         else:
             self._pool_release_ctr += 1  # type: ignore[attr-defined]
+
+    async def clean(self, timeout: float) -> None:
+        """Bring the session back to its first state, in one round trip.
+
+        Roles, temporary tables and statements of SQL ``PREPARE`` outlive asyncpg's own reset.
+        """
         query = self._full_reset
         if query is None:
             usual = self.get_reset_query()

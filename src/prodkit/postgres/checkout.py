@@ -188,7 +188,7 @@ class Desk:
                 f"the pool {self._name!r} was started before this process was forked: start it again here"
             )
         if self.state == "starting":
-            return RuntimeError(f"the pool {self._name!r} is being initialized, but not yet ready")
+            return RuntimeError(f"the pool is being initialized, but not yet ready: {self._name!r}")
         return RuntimeError(f"the pool {self._name!r} is not started: use `async with` or prodkit.running()")
 
     def _gave_up(self, waited: float, timeout: float) -> ProdkitError:

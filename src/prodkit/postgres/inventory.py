@@ -219,6 +219,7 @@ class Inventory:
         used = now - connection.taken
         self.lent.discard(connection)
         connection.holder = connection.handle = None
+        connection.released()
         self.growth.returned(used, now)
         if self.runtime.events.listened(PoolReleased):
             self.runtime.events.emit(PoolReleased(pool=self.name, held=used))

@@ -248,7 +248,7 @@ class Pool(Managed):
         """
         desk, inventory = self._desk, self._inventory
         if desk.state == "starting":
-            raise RuntimeError(f"the pool {self._name!r} is being initialized in another task")
+            raise RuntimeError(f"the pool is being initialized in another task: {self._name!r}")
         if desk.state in ("running", "suspended", "closing"):
             raise RuntimeError(f"the pool {self._name!r} has already been started")
         try:
@@ -352,11 +352,15 @@ class Pool(Managed):
         Args:
             connection: what ``acquire()`` returned.
         """
-        detach = getattr(connection, "_detach", None)
-        if detach is None:
+        from prodkit.postgres.asyncpg_internals import PooledConnection
+
+        if not isinstance(connection, PooledConnection):
             raise TypeError(f"release takes a connection of acquire(), got {type(connection).__name__}")
-        found = detach()
+        found = connection.connection
         if found is not None:
+            if found not in self._inventory.lent:
+                raise ValueError(f"the connection belongs to another pool than {self._name!r}")
+            connection._detach()
             self._desk.give_back(found)
 
     @overload

@@ -226,7 +226,14 @@ async def test_released_connections_are_refused(postgres_url: str) -> None:
             assert isinstance(connection, asyncpg.Connection)
         with pytest.raises(asyncpg.InterfaceError, match="released back to the pool"):
             await connection.fetchval("select 1")
+        async with db.acquire() as connection:
+            statement = await connection.prepare("select 1")
+        with pytest.raises(asyncpg.InterfaceError, match="released back to the pool"):
+            await statement.fetchval()  # at once, not only after the reset
         connection = await db.acquire(timeout=1)
+        async with pool(postgres_url) as other:
+            with pytest.raises(ValueError, match="another pool"):
+                await other.release(connection)
         await db.release(connection)
         await db.release(connection)
         assert db.stats().used == 0

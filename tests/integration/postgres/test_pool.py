@@ -89,9 +89,9 @@ async def test_a_full_pool_refuses_in_time_and_says_who_holds_it(postgres_url: s
         assert caught.value.idle == 0
         assert db.stats().exhausted == 1
         other = asyncio.create_task(db.fetch("select 1"))
-        with pytest.raises(PoolExhaustedError, match=r"within 0\.2\d s.*acquired at .*test_pool\.py:\d+"):
+        with pytest.raises(PoolExhaustedError, match=r"within 0\.\d\d s.*acquired at .*test_pool\.py:\d+"):
             await other
-        assert 0.15 < time.monotonic() - started < 1.0
+        assert 0.15 < time.monotonic() - started < 2.0
         with Deadline.after(0.05):
             late = asyncio.create_task(db.fetch("select 1"))
         with pytest.raises(DeadlineExceededError):

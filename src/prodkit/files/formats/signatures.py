@@ -73,16 +73,30 @@ _LITERALS: Final = (
     b"WARC/1.",
     b"wOFF\x00\x01\x00\x00",
     b"CD001\x01",
+    b"RE~^\x07",
+    b"wOF2\x00",
+    b"OTTO\x00",
+    b"YUV4MPEG2",
+    b"ftypheic",
+    b"ftypmif1",
+    b"ftypavif",
+    b"ftypqt  ",
+    b"ftypM4",
 )
 _PATTERNS: Final = (
-    (b"RIFF", re.compile(rb"RIFF.{4}(?:WAVE|AVI )", re.DOTALL)),
+    (b"RIFF", re.compile(rb"RIFF.{4}(?:WAVE|AVI |WEBP)", re.DOTALL)),
     (b"FORM", re.compile(rb"FORM.{4}(?:AIF[FC]|ILBM)", re.DOTALL)),
     (b"\x1aE\xdf\xa3", re.compile(rb"\x1aE\xdf\xa3.{0,40}(?:matroska|webm)", re.DOTALL)),
     (
         b"07070",
         re.compile(rb"\A.?07070[127][0-9a-fA-F]{32}", re.DOTALL),
     ),  # elsewhere: any dump in hexadecimal
+    (
+        b"bplist00",
+        re.compile(rb"\A.?bplist00", re.DOTALL),
+    ),  # elsewhere: iPhones keep them in their maker notes
     (b"-lh", re.compile(rb"-lh[0-7d]-.{8}", re.DOTALL)),
+    (b"RIFX", re.compile(rb"RIFX.{4}WAVE", re.DOTALL)),
     (b"ID3", re.compile(rb"ID3[\x02-\x04]\x00[\x00-\xf0][\x00-\x7f]{4}")),
     (b"ustar", re.compile(rb"ustar(?:\x0000|  \x00)")),
 )

@@ -16,6 +16,7 @@ from typing import Final
 from prodkit.files.formats.active import find_archive, find_signature
 from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
 from prodkit.files.formats.jpeg import walk_jpeg
+from prodkit.files.formats.signatures import at_fixed_offset, in_metadata
 from prodkit.files.sniff import disguise
 
 __all__ = ["check_trailer", "is_attached"]
@@ -112,7 +113,12 @@ def is_attached(data: bytes, start: int) -> str:
     if find_archive(data):
         return "a ZIP archive"
     begin = start + len(data[start : start + 4096]) - len(data[start : start + 4096].lstrip(_PADDING))
-    return disguise(data[begin : begin + 512]) or find_signature(data[begin:])
+    return (
+        disguise(data[begin : begin + 512])
+        or in_metadata(data, begin, min(len(data), begin + 4096))
+        or at_fixed_offset(data)
+        or find_signature(data[begin:])
+    )
 
 
 def _skip_padding(data: bytes, pos: int) -> int:
