@@ -31,7 +31,7 @@ from prodkit.redis import RedisLink
 from prodkit.sessions import CsrfTokens, MemoryStore, Sessions
 
 App = Callable[..., Any]
-GOAL = 0.5
+GOAL = 0.35
 
 
 async def bare(scope: Any, receive: Any, send: Any) -> None:
@@ -50,14 +50,21 @@ def layers() -> dict[str, Callable[[App], App]]:
     limiter = RateLimiter(RedisLink(None))
     limits = [Limit("1000000/min", name="all")]
     problems = web.Problems()
+    drain = web.Drain()
     return {
+        "proxies": lambda app: web.ProxyMiddleware(app, trusted=["10.0.0.0/8"]),
+        "drain": lambda app: web.DrainMiddleware(app, drain=drain),
         "request id": lambda app: web.RequestIdMiddleware(app),
         "security headers": lambda app: web.SecurityHeadersMiddleware(app),
         "errors": lambda app: web.ErrorMiddleware(app, problems=problems),
+        "deadline": lambda app: web.DeadlineMiddleware(app, seconds=20),
+        "admission": lambda app: web.AdmissionMiddleware(app, admission=web.Admission(), sessions=accounts),
+        "body limit": lambda app: web.BodyLimitMiddleware(app),
         "rate limit": lambda app: web.RateLimitMiddleware(app, limiter=limiter, limits=limits),
         "sessions": lambda app: web.SessionMiddleware(
             app, sessions=accounts, skip=("/static/", "/api/health")
         ),
+        "sockets": lambda app: web.SocketMiddleware(app, drain=drain),
         "csrf": lambda app: web.CsrfMiddleware(app, tokens=CsrfTokens(accounts.csrf_keys)),
     }
 
@@ -90,7 +97,7 @@ async def main(rounds: int, calls: int) -> int:
     for wrap in reversed(made.values()):
         everything = wrap(everything)
     cases: dict[str, App] = {name: wrap(bare) for name, wrap in made.items()}
-    cases["all six together"] = everything
+    cases["all together"] = everything
     base = Nothing(bare)
     ratios: dict[str, list[float]] = {name: [] for name in cases}
     costs: dict[str, list[float]] = {name: [] for name in cases}
@@ -107,8 +114,8 @@ async def main(rounds: int, calls: int) -> int:
         print(
             f"{name:<20}{statistics.median(ratios[name]):>28.3f}{statistics.median(costs[name]) * 1e6:>15.1f}"
         )
-    found = statistics.median(ratios["all six together"])
-    print(f"goal: all six together at most {GOAL}: {'held' if found <= GOAL else 'MISSED'}")
+    found = statistics.median(ratios["all together"])
+    print(f"goal: all together at most {GOAL}: {'held' if found <= GOAL else 'MISSED'}")
     return 0 if found <= GOAL else 1
 
 

@@ -114,3 +114,99 @@ def test_the_key_is_what_one_customer_has(host: str, key: str) -> None:
 def test_no_limits_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="at least one limit"):
         web.RateLimitMiddleware(home, limiter=RateLimiter(RedisLink(None)), limits=[])  # type: ignore[arg-type]
+
+
+def test_one_body_for_a_refusal() -> None:
+    import asyncio
+
+    from prodkit.ratelimit import problem
+
+    limiter, limit = RateLimiter(), Limit("1/h", name="one")
+    app = Starlette(routes=[Route("/", home)])
+    web.install(app, limiter=limiter, limits=[limit])
+    client = TestClient(app, client=("203.0.113.9", 1))
+    client.get("/")
+    body = client.get("/").json()
+    other = asyncio.run(limiter.check((limit, "203.0.113.9")))
+    ours = problem(other)
+    assert body["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
+    assert body["violated-policies"] == ["one"]
+    assert {name: body[name] for name in ours if name != "title"} == {
+        n: ours[n] for n in ours if n != "title"
+    }
+
+
+def test_head_and_preflights_are_free() -> None:
+    app = Starlette(routes=[Route("/", home)])
+    app.add_middleware(web.RateLimitMiddleware, limiter=RateLimiter(), limits=[Limit("1/h", name="one")])
+    client = TestClient(app)
+    for _ in range(3):
+        assert client.head("/").status_code == 200
+        assert client.options("/").status_code in (200, 405)
+    assert [client.get("/").status_code for _ in range(2)] == [200, 429]
+
+
+def test_websockets_count_when_they_connect_and_by_message() -> None:
+    from starlette.routing import WebSocketRoute
+    from starlette.testclient import WebSocketDenialResponse
+    from starlette.websockets import WebSocket, WebSocketDisconnect
+
+    async def echo(socket: WebSocket) -> None:
+        await socket.accept()
+        try:
+            while True:
+                await socket.send_text(await socket.receive_text())
+        except WebSocketDisconnect:
+            return
+
+    app = Starlette(routes=[WebSocketRoute("/ws", echo)])
+    app.add_middleware(
+        web.RateLimitMiddleware,
+        limiter=RateLimiter(),
+        limits=[Limit("2/h", name="connects")],
+        message_limits=[Limit("3/h", name="messages")],
+    )
+    client = TestClient(app)
+    with client.websocket_connect("/ws") as socket:
+        for _ in range(3):
+            socket.send_text("a")
+            assert socket.receive_text() == "a"
+        socket.send_text("a")
+        with pytest.raises(WebSocketDisconnect) as caught:
+            socket.receive_text()
+        assert caught.value.code == 1013
+    with client.websocket_connect("/ws"):
+        pass
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/ws"):
+        pass
+    assert refused.value.status_code == 429
+
+
+def test_legacy_fields() -> None:
+    app = Starlette(routes=[Route("/", home)])
+    app.add_middleware(
+        web.RateLimitMiddleware, limiter=RateLimiter(), limits=[Limit("3/h", name="all")], legacy_headers=True
+    )
+    assert TestClient(app).get("/").headers["x-ratelimit-remaining"] == "2"
+
+
+def test_a_fastapi_dependency() -> None:
+    fastapi = pytest.importorskip("fastapi")
+
+    limits = web.RateLimits(RateLimiter(), user=lambda request: request.headers.get("user"))
+    app = fastapi.FastAPI()
+    web.install(app)
+
+    @app.get("/", dependencies=[fastapi.Depends(limits.per_user("2/h; 5/day"))], responses=limits.responses)
+    async def root() -> str:
+        return "ok"
+
+    client = TestClient(app)
+    answers = [client.get("/", headers={"user": "ana"}) for _ in range(3)]
+    assert [each.status_code for each in answers] == [200, 200, 429]
+    assert "ratelimit" in answers[0].headers
+    assert client.get("/", headers={"user": "bia"}).status_code == 200
+    assert client.get("/").status_code == 200
+    assert "429" in client.get("/openapi.json").json()["paths"]["/"]["get"]["responses"]
+    with pytest.raises(ValueError, match="user="):
+        web.RateLimits(RateLimiter()).per_user("1/h")

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TextIO, runtime_checkable
 
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import REGISTRY, Revealable
+from prodkit.core.validate import Arguments
 from prodkit.logs.bridge import Bridge
 from prodkit.logs.fields import current, loguru
 from prodkit.logs.files import DailyFile
+from prodkit.logs.layouts import LAYOUTS, Layout
+from prodkit.logs.queueing import StreamQueue
 
 if TYPE_CHECKING:
     from loguru import Logger
 
     from prodkit.logs.lines import Entry
 
-__all__ = ["ERROR_DAYS", "KEEP_DAYS", "HasSecrets", "Logging", "setup"]
+__all__ = ["ERROR_DAYS", "KEEP_DAYS", "QUEUE_SIZE", "HasSecrets", "Logging", "setup"]
 
 KEEP_DAYS: Final = 7
 """How long the service that prodkit was made for keeps its log files."""
 ERROR_DAYS: Final = 30
 """How long it keeps its errors."""
+QUEUE_SIZE: Final = 10_000
+"""Lines that may wait for a slow stream: a few megabytes."""
 
 _ERROR = 40
+_DEEPEST: Final = 3
 _active: Logging | None = None
 
 
@@ -48,73 +56,132 @@ def setup(
     directory: str | os.PathLike[str] | None = None,
     keep_days: int = KEEP_DAYS,
     error_days: int = ERROR_DAYS,
+    max_bytes: int | None = None,
+    compress: bool = False,
     stream: TextIO | None = None,
     json: bool | None = None,
+    layout: Layout | None = None,
+    service: str | None = None,
+    version: str | None = None,
+    queue_size: int = QUEUE_SIZE,
     runtime: Runtime = SYSTEM,
 ) -> Logging:
-    """Sends everything that is logged to stderr, and to files in `directory` when it is given; all of it redacted.
+    """Send everything that is logged to stderr, and to files in `directory` when it is given; all of it redacted.
 
-    ``staging`` and ``production`` write JSON lines from INFO on, the other environments readable lines from DEBUG
-    on; `json` and `level` override that. `secrets` are values that may never appear: the settings themselves, or
-    texts. `directory` gets ``service.<day>.log`` for `keep_days` and ``errors.<day>.log`` for `error_days`, always
-    JSON. The standard library's loggers (uvicorn's too), warnings, uncaught exceptions and the events of `runtime`
-    are logged as well.
+    The standard library's loggers (uvicorn's too), warnings, uncaught exceptions and the events of `runtime` are
+    logged as well. Calling it again replaces the set-up before. Other loguru sinks, such as Sentry's, stay; only
+    loguru's default one goes.
 
-    Calling it again replaces the setup before. Other loguru sinks, such as Sentry's, stay; only loguru's default
-    one goes.
+    Args:
+        environment: ``staging`` and ``production`` write JSON from INFO on, other environments text from DEBUG on.
+        level: the least level, instead of the environment's.
+        secrets: values that may never appear: settings, or texts. ``Settings.load`` registers its own already.
+        directory: gets ``service.<day>.log`` and ``errors.<day>.log`` (ERROR and above), as JSON; None: no files.
+        keep_days: days to keep the service's files.
+        error_days: days to keep the errors.
+        max_bytes: size of a file after which the next begins; None: by day only.
+        compress: gzip files that are no longer written.
+        stream: where lines go; the process's stderr when None.
+        json: True or False instead of the environment's choice; the short form of ``layout="json"`` and ``"text"``.
+        layout: ``json``, ``ecs`` (Elastic), ``gcp`` (Google Cloud), ``otel`` (OpenTelemetry) or ``text``.
+        service: the name of the service on every line.
+        version: its version on every line.
+        queue_size: lines that may wait for a slow stream; further ones are dropped and reported.
+        runtime: the runtime whose events and clock are used.
     """
     global _active
+    check = Arguments("logs.setup")
+    check.one_of("layout", layout, (None, "text", *LAYOUTS))
+    check.integer("queue_size", queue_size, minimum=1)
+    check.done()
     if _active is not None:
         _active.close()
+    quiet = environment in ("staging", "production")
+    if layout is None:
+        layout = "json" if (quiet if json is None else json) else "text"
+    about = {name: text for name, text in (("service", service), ("version", version)) if text}
     _active = Logging(
         logger=loguru(),
-        level=(level or ("INFO" if environment in ("staging", "production") else "DEBUG")).upper(),
-        json=environment in ("staging", "production") if json is None else json,
+        level=(level or ("INFO" if quiet else "DEBUG")).upper(),
+        layout=layout,
+        about=about,
         stream=stream,
-        directory=directory,
-        keep_days=keep_days,
-        error_days=error_days,
+        queue_size=queue_size,
+        files=_files(directory, keep_days, error_days, max_bytes, compress, runtime),
         runtime=runtime,
     )
     REGISTRY.add(*(secrets.secret_values() if isinstance(secrets, HasSecrets) else secrets))
     return _active
 
 
+def _files(
+    directory: str | os.PathLike[str] | None,
+    keep_days: int,
+    error_days: int,
+    max_bytes: int | None,
+    compress: bool,
+    runtime: Runtime,
+) -> tuple[DailyFile, ...]:
+    if directory is None:
+        return ()
+    made = tuple(
+        DailyFile(
+            directory, stem, keep_days=days, clock=runtime.clock, max_bytes=max_bytes, compress=compress
+        )
+        for stem, days in (("service", keep_days), ("errors", error_days))
+    )
+    for file in made:
+        file.write(b"")  # opens it, and purges what is too old, before the first event
+    return made
+
+
 class Logging:
-    """The running set-up that :func:`setup` returns. :meth:`close` undoes it; so does leaving its ``with`` block."""
+    """The running set-up that :func:`setup` returns. :meth:`close` undoes it; so does leaving its ``with`` block.
+
+    Args:
+        logger: loguru's logger.
+        level: the least level.
+        layout: of the stream; files are JSON, in this layout unless it is ``text``.
+        about: service and version.
+        stream: where lines go; the process's stderr when None.
+        queue_size: lines that may wait for a slow stream.
+        files: the service's file and that of the errors, or none.
+        runtime: the runtime whose events are logged.
+    """
 
     def __init__(
         self,
         *,
         logger: Logger,
         level: str,
-        json: bool,
+        layout: Layout,
+        about: Mapping[str, str],
         stream: TextIO | None,
-        directory: str | os.PathLike[str] | None,
-        keep_days: int,
-        error_days: int,
+        queue_size: int,
+        files: tuple[DailyFile, ...],
         runtime: Runtime,
     ) -> None:
         logger.level(level)  # raises ValueError for a name that is none
         self._logger = logger
-        self._json = json
+        self._text = layout == "text"
+        self._layout: Layout = "json" if layout == "text" else layout
+        self._about = about
         self._stream = stream
-        self.failures = 0
-        """Events that could not be rendered; each left a line that says so."""
-        self._files: tuple[DailyFile, ...] = ()
-        if directory is not None:
-            self._files = (
-                DailyFile(directory, "service", keep_days=keep_days, clock=runtime.clock),
-                DailyFile(directory, "errors", keep_days=error_days, clock=runtime.clock),
-            )
-            for file in self._files:
-                file.write(b"")  # opens it, and purges what is too old, before the first event
+        self._files = files
+        self._rendering = threading.local()
+        self._broken = 0
+        self._queue = StreamQueue(
+            lambda: sys.stderr if self._stream is None else self._stream, size=queue_size, report=self._report
+        )
         with suppress(ValueError):
             logger.remove(0)
+        # The work is done in the filter: loguru calls it outside of its own lock, so that an object whose __str__ logs
+        # neither loses its line nor makes loguru print the raw record.
         self._sink = logger.add(
-            self._write,
+            _nowhere,
             level=level,
             format=_nothing,
+            filter=self._take,
             catch=True,
             diagnose=False,
             backtrace=False,
@@ -122,15 +189,32 @@ class Logging:
         )
         self._bridge = Bridge(logger, level)
         self._bridge.events(runtime.events.subscribe)
+        self._undo_signal = _flush_at_sigterm(self.flush)
+
+    @property
+    def failures(self) -> int:
+        """Events that could not be rendered, each of which left a line that says so, and refused writes."""
+        return self._broken + self._queue.failures
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were dropped because the stream was too slow."""
+        return self._queue.dropped
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until every line is written, at most `timeout` seconds; return False when some are left."""
+        return self._queue.flush(timeout)
 
     def close(self) -> None:
-        """Puts the standard library's logging back, removes our sink and closes the files."""
+        """Put the standard library's logging back, remove our sink, write what waits and close the files."""
         global _active
         if _active is self:
             _active = None
+        self._undo_signal()
         self._bridge.close()
         with suppress(ValueError):
             self._logger.remove(self._sink)
+        self._queue.close()
         for file in self._files:
             file.close()
 
@@ -142,42 +226,31 @@ class Logging:
     ) -> None:
         self.close()
 
-    def _write(self, message: Any) -> None:
-        # Nothing may escape: loguru would print the raw record, secrets and all, beside the error.
+    def _take(self, record: Any) -> bool:
+        """Write the line of `record`. Nothing may escape: loguru would print the raw record beside the error."""
         from prodkit.logs.lines import json_line, text_line
 
-        record = message.record
         level = str(record["level"].name)
-        severe = record["level"].no >= _ERROR
+        depth = getattr(self._rendering, "depth", 0)
+        self._rendering.depth = depth + 1
         try:
+            if depth > _DEEPEST:  # an object that logs itself while it is logged
+                raise RecursionError  # noqa: TRY301 - the line that reports it is written below
             entry = _entry(record)
-            line = json_line(entry) if self._json or self._files else b""
-            shown = line if self._json else text_line(entry, colour=self._is_terminal())
+            line = json_line(entry, self._layout, self._about) if self._files or not self._text else b""
+            shown = text_line(entry, colour=self._is_terminal()) if self._text else line
         except Exception as error:  # noqa: BLE001
-            self.failures += 1
-            line = shown = (
-                b'{"level":"' + level.encode("ascii", "replace").replace(b'"', b"?") + b'","message":"'
-                b"an event could not be rendered ("
-                + type(error).__name__.encode("ascii", "replace")
-                + b')"}\n'
-            )
-        self._show(shown)
-        for file in self._files[: 2 if severe else 1]:
+            self._broken += 1
+            line = shown = _failed(level, f"an event could not be rendered ({type(error).__name__})")
+        finally:
+            self._rendering.depth = depth
+        self._queue.put(shown)
+        for file in self._files[: 2 if record["level"].no >= _ERROR else 1]:
             file.write(line)
+        return False
 
-    def _show(self, line: bytes) -> None:
-        stream = self._stream if self._stream is not None else sys.stderr
-        if stream is None:
-            return
-        try:
-            raw = getattr(stream, "buffer", None)
-            if raw is not None:
-                raw.write(line)
-            else:
-                stream.write(line.decode("utf-8", "replace"))
-            stream.flush()
-        except (OSError, ValueError):  # a pipe whose reader has gone, a stream that is closed
-            self.failures += 1
+    def _report(self, count: int) -> bytes:
+        return _failed("WARNING", f"{count} log lines were dropped: the stream is too slow")
 
     def _is_terminal(self) -> bool:
         stream = self._stream if self._stream is not None else sys.stderr
@@ -187,7 +260,39 @@ class Logging:
             return False
 
     def __repr__(self) -> str:
-        return f"Logging(json={self._json}, files={len(self._files)})"
+        layout = "text" if self._text else self._layout
+        return f"Logging(layout={layout!r}, files={len(self._files)})"
+
+
+def _nowhere(message: Any) -> None:
+    """The sink of a handler whose filter does the work."""
+
+
+def _failed(level: str, message: str) -> bytes:
+    safe = level.encode("ascii", "replace").replace(b'"', b"?")
+    return b'{"level":"' + safe + b'","logger":"prodkit.logs","message":"' + message.encode() + b'"}\n'
+
+
+def _flush_at_sigterm(flush: Callable[[], object]) -> Callable[[], None]:
+    """Flush before SIGTERM ends the process, where no other handler is set; return the function that undoes it."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return lambda: None
+
+    def on_signal(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        flush()
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, on_signal)
+
+    def undo() -> None:
+        with suppress(ValueError):  # not in the main thread
+            if signal.getsignal(signal.SIGTERM) is on_signal:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    return undo
 
 
 def _nothing(record: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from prodkit.core.redaction.redactor import redact, redact_text, show
+from prodkit.logs.layouts import Layout, arrange
 
 __all__ = ["Entry", "json_line", "text_line", "traceback_text"]
 
@@ -19,7 +21,7 @@ Raised: TypeAlias = tuple[type[BaseException] | None, BaseException | None, Trac
 
 _FRAMES = 40
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
-_OWN = frozenset(("time", "level", "logger", "message", "where", "error", "traceback"))
+_NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +51,53 @@ def traceback_text(error: BaseException) -> str:
         return f"{type(error).__name__}: <its traceback could not be rendered>"
 
 
-def json_line(entry: Entry) -> bytes:
-    """One line of JSON (RFC 8259), line break included."""
-    line: dict[Any, Any] = {
-        "time": entry.time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+def json_line(entry: Entry, layout: Layout = "json", about: Mapping[str, str] = _NOTHING) -> bytes:
+    """Return one line of JSON (RFC 8259), line break included.
+
+    Args:
+        entry: the event.
+        layout: the names of the keys: ``json``, ``ecs``, ``gcp`` or ``otel``.
+        about: ``service`` and ``version`` of the process.
+    """
+    parts: dict[str, Any] = {
+        "time": _stamp(entry.time),
         "level": entry.level,
         "logger": entry.logger,
         "message": redact_text(entry.message),
         "where": entry.where,
+        "fields": redact(dict(entry.fields)) if entry.fields else {},
+        **about,
+        **_trace(),
     }
-    for key, value in redact(dict(entry.fields)).items():
-        line[f"{key}_" if key in _OWN else key] = value
     if entry.error is not None:
-        line["error"] = type(entry.error).__name__
-        line["traceback"] = traceback_text(entry.error)
-    return _dumps(line)
+        parts["error_type"] = type(entry.error).__name__
+        parts["error_message"] = redact_text(show(entry.error))
+        parts["error_stack"] = traceback_text(entry.error)
+    return _dumps(arrange(layout, parts))
+
+
+def _stamp(time: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds; the text of a second is kept, since many lines share it."""
+    global _second
+    seconds = int(time.timestamp())
+    known = _second
+    if known[0] != seconds:
+        known = _second = (seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+    return f"{known[1]}.{time.microsecond // 1000:03}Z"
+
+
+_second: tuple[int, str] = (-1, "")
+
+
+def _trace() -> dict[str, str]:
+    """Trace and span of the current OpenTelemetry span, when the service uses it."""
+    module = sys.modules.get("opentelemetry.trace")
+    if module is None:
+        return {}
+    span = module.get_current_span().get_span_context()
+    if not span.is_valid:
+        return {}
+    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
 
 
 def _dumps(line: dict[Any, Any]) -> bytes:
@@ -73,6 +107,8 @@ def _dumps(line: dict[Any, Any]) -> bytes:
         raw = orjson.dumps(_plain(line), default=show, option=_OPTIONS)
     if b"\xe2\x80" in raw:  # U+2028 and U+2029 end a line for some readers
         raw = raw.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    if b"\xc2\x85" in raw:  # so does U+0085
+        raw = raw.replace(b"\xc2\x85", b"\\u0085")
     return raw
 
 

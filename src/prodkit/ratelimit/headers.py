@@ -65,9 +65,11 @@ def problem(decision: Decision, language: Language = "en") -> dict[str, object]:
         "title": title(decision, language),
         "status": status(decision),
         "detail": message(decision, language),
-        "retry-after": _whole(decision.retry_after),
+        "code": "unavailable" if decision.unavailable else "rate_limited",
+        "retry_after": _whole(decision.retry_after),
     }
     if not decision.unavailable:
+        body["limit"] = decision.violated[0].name
         body["violated-policies"] = [limit.name for limit in decision.violated]
     return body
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from prodkit.web.proxy import ProxyMiddleware as ProxyMiddleware
     from prodkit.web.ratelimit import (
         RateLimitMiddleware as RateLimitMiddleware,
+        RateLimits as RateLimits,
         client_key as client_key,
         enforce as enforce,
     )
@@ -81,7 +82,7 @@ else:
             "health": ("health_routes",),
             "install": ("install",),
             "problem": ("Problem",),
-            "ratelimit": ("RateLimitMiddleware", "client_key", "enforce"),
+            "ratelimit": ("RateLimitMiddleware", "RateLimits", "client_key", "enforce"),
             "request_id": ("RequestIdMiddleware", "current_request_id"),
             "security_headers": ("CONTENT_SECURITY_POLICY", "SecurityHeadersMiddleware", "csp_nonce"),
             "sessions": ("SessionMiddleware", "session_of"),

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from prodkit import errors
-from prodkit.ratelimit import Decision, headers as limit_headers
-from prodkit.ratelimit.messages import Language, duration, title as limit_title
+from prodkit.ratelimit import Decision, headers as limit_headers, problem as limit_problem
+from prodkit.ratelimit.messages import Language, duration
 from prodkit.sessions import StepUpRequiredError
 
 __all__ = [
@@ -271,7 +271,11 @@ def _limited(decision: Decision, language: Language) -> Problem:
     found = describe(
         "unavailable" if decision.unavailable else "rate_limited", language, retry_after=decision.retry_after
     )
-    detail = f"{limit_title(decision, language)} {_AGAIN[language].format(duration(decision.retry_after, language))}"
-    extra = {"limit": decision.violated[0].name} if decision.violated and not decision.unavailable else {}
+    body = limit_problem(decision, language)
+    detail = str(body["detail"])
+    # The body is that of `ratelimit.problem`, so a service without this part answers alike.
+    extra = (
+        {} if decision.unavailable else {name: body[name] for name in ("type", "limit", "violated-policies")}
+    )
     fields = {name.lower(): value for name, value in limit_headers(decision).items()}
     return replace(found, detail=detail, extra=extra, headers=fields)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ from starlette.routing import Route
 from prodkit import CheckResult, Health, progress, web
 
 channel = progress.Channel()
-drain = web.Drain()
+drain = web.Drain(delay=float(sys.argv[2]))
 open_streams = 0
 
 class Hanging:
@@ -75,7 +76,7 @@ app = Starlette(lifespan=lifespan, routes=[
     Route("/events/{topic}", events), Route("/count", count), Route("/hang", hang),
     *web.health_routes(Health(hanging), drain=drain),
 ])
-web.install(app)
+web.install(app, drain=drain)
 
 if __name__ == "__main__":
     import uvicorn
@@ -90,14 +91,15 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    delay = getattr(request, "param", 0)
     program = tmp_path / "app.py"
     program.write_text(textwrap.dedent(APP))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, str(program), str(port)],
+        [sys.executable, str(program), str(port), str(delay)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -191,3 +193,40 @@ def test_a_hung_dependency_does_not_hang_the_report(server: Server) -> None:
             time.sleep(0.01)
     assert status == "down"
     assert sorted(spent)[int(len(spent) * 0.99)] < 0.5  # 0.05 s of patience, on a machine that may be busy
+
+
+@pytest.mark.parametrize("server", [1.5], indirect=True)
+def test_sigterm_loses_no_request_of_keep_alive_clients_behind_a_balancer(server: Server) -> None:
+    """The balancer looks at readiness every 0.1 s and stops sending at the first 503."""
+    rotation, lost, served, closed = threading.Event(), [], [], []
+    rotation.set()
+
+    def client() -> None:
+        with httpx.Client() as connection:
+            while rotation.is_set():
+                try:
+                    response = connection.get(server.url + "/count")
+                    served.append(response.status_code)
+                    closed.append(response.headers.get("connection") == "close")
+                except httpx.TransportError as error:
+                    lost.append(repr(error))
+                time.sleep(0.005)
+
+    def balancer() -> None:
+        while httpx.get(server.url + "/api/health/ready").status_code == 200:
+            time.sleep(0.1)
+        time.sleep(0.3)  # it acts late
+        rotation.clear()
+
+    threads = [threading.Thread(target=client) for _ in range(20)] + [threading.Thread(target=balancer)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    server.process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join(15)
+    output, _ = server.process.communicate(timeout=10)
+    assert lost == []
+    assert set(served) == {200}
+    assert any(closed)
+    assert "lifespan shutdown ran" in output
