@@ -91,3 +91,8 @@ def test_nonsense_is_refused_together_with_the_values_seen() -> None:
         with pytest.raises(ValueError, match=f"jitter must be .* got {jitter}"):
             upward(jitter=jitter)
     upward(jitter=1.0)
+
+
+def test_a_cap_that_is_no_number_is_named() -> None:
+    with pytest.raises(ValueError, match="cap must be a number of seconds, got nan"):
+        exponential(1.0, cap=math.nan)
