@@ -346,6 +346,12 @@ def fuzz(rest: list[str]) -> None:
     in_venv("python", "tests/fuzz/fuzz_walkers.py", "all", *(rest or ["60"]))
 
 
+def live(rest: list[str]) -> None:
+    """Asks the real Messages API when ANTHROPIC_API_KEY is set: cuts its own stream, checks joint and usage."""
+    prepare("dev")
+    in_venv("pytest", "tests/live", "-q", *rest)
+
+
 def corpus(rest: list[str]) -> None:
     """Scores folders of your own files: what the upload check accepts, rewrites and refuses, and why (DIR...)."""
     prepare("demo")
@@ -368,6 +374,7 @@ TASKS = {
         lowest,
         extras,
         fuzz,
+        live,
         corpus,
         image,
         fresh,

@@ -106,8 +106,22 @@ async def test_the_name_of_a_source_inside_a_name_is_cleaned_and_reported(name: 
     assert clean.content == png
 
 
+def test_cleaning_twice_changes_nothing_however_deep_the_name_is() -> None:
+    raw = "g.s" + "._" * 40 + ".___So.pns0pg.jpg"
+    assert safe_filename(safe_filename(raw)) == safe_filename(raw)
+    assert not dangerous_inner_extension(safe_filename(raw))
+
+
 async def test_an_ordinary_name_is_not_reported() -> None:
     validator = files.Validator(files.ImagePolicy())
-    for name in ("C:\\fotos\\férias.PNG", "a/b/c.png", "foto 1.png", " foto.png ", None, "blob"):
+    for name in (
+        "C:\\fotos\\férias.PNG",
+        "a/b/c.png",
+        "foto 1.png",
+        "foto do bat man.png",
+        " foto.png ",
+        None,
+        "blob",
+    ):
         clean = await validator.check(bases()["png"][1], filename=name, declared_type=None)
         assert clean.repairs == (), name

@@ -44,7 +44,7 @@ def _drawn(column: int) -> list[str]:
     return [found.group() for part in parts if (found := re.search(r"[A-Za-z_]+(\.[a-z_]+)?", part))]
 
 
-@pytest.mark.parametrize(("operation", "functions", "switches"), [("create", 52, 39), ("stream", 82, 57)])
+@pytest.mark.parametrize(("operation", "functions", "switches"), [("create", 52, 39), ("stream", 83, 58)])
 async def test_a_call_takes_the_path_that_is_drawn(operation: str, functions: int, switches: int) -> None:
     with Simulator() as simulator:
         async with llm.Client("k", base_url=simulator.url) as client:

@@ -125,8 +125,18 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _defused(stem: str) -> str:
-    first, *inner = stem.split(".")
-    return first + "".join(("_" if _plain(part) in DANGEROUS else ".") + part for part in inner)
+    """Join dangerous inner extensions to what precedes them, from the right: a merged part may be dangerous again.
+
+    ``a._.so`` becomes ``a._`` + ``_so``, which reads as "so" too, and so ``a___so``.
+    """
+    *before, current = stem.split(".")
+    kept = ""
+    for part in reversed(before):
+        if _plain(current) in DANGEROUS:
+            current = f"{part}_{current}"
+        else:
+            kept, current = f".{current}{kept}", part
+    return current + kept
 
 
 def _plain(part: str) -> str:
@@ -147,14 +157,18 @@ def extension_of(raw: str) -> str:
 
 def dangerous_inner_extension(raw: str) -> bool:
     """Return True when a server that reads every extension would run this file: ``a.php.jpg``, ``a.asp;.jpg``."""
-    inner = re.split(r"[.;%\s]+", _SEPARATORS.split(raw)[-1].lower())
-    return any(part in DANGEROUS for part in inner[1:-1])
+    return any(part in DANGEROUS for part in _inner(raw))
 
 
 def executed_inner_extension(raw: str) -> bool:
     """Return True when an inner extension belongs to a program or a server's script: ``shell.php.jpg``."""
-    inner = re.split(r"[.;%\s]+", _SEPARATORS.split(raw)[-1].lower())
-    return any(part in DANGEROUS and part not in _HONEST_INSIDE for part in inner[1:-1])
+    return any(part in DANGEROUS and part not in _HONEST_INSIDE for part in _inner(raw))
+
+
+def _inner(raw: str) -> list[str]:
+    """Return the inner extensions; a word between blanks is none: ``foto do bar.jpg``."""
+    parts = re.split(r"[.;%]+", _SEPARATORS.split(raw)[-1].lower())
+    return [part.strip() for part in parts[1:-1]]
 
 
 def cleaned(raw: str | None, safe: str) -> bool:

@@ -49,6 +49,15 @@ if TYPE_CHECKING:
         Gateway as Gateway,
         Vertex as Vertex,
     )
+    from prodkit.llm.resources import (
+        Batch as Batch,
+        Batches as Batches,
+        BatchResult as BatchResult,
+        Files as Files,
+        ModelInfo as ModelInfo,
+        Models as Models,
+        StoredFile as StoredFile,
+    )
     from prodkit.llm.results import (
         Answer as Answer,
         Attempt as Attempt,
@@ -91,6 +100,7 @@ __getattr__, __dir__, __all__ = attach(
         "pricing": ("Budget", "Price"),
         "provider": ("Provider", "Reply"),
         "providers": ("Anthropic", "Bedrock", "Foundry", "Gateway", "Vertex"),
+        "resources": ("Batch", "BatchResult", "Batches", "Files", "ModelInfo", "Models", "StoredFile"),
         "results": ("Answer", "Attempt", "Continuation", "Usage"),
         "streaming.stream": ("Stream",),
         "streaming.typed": (

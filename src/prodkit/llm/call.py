@@ -27,6 +27,9 @@ from prodkit.policies.permit import Permit
 __all__ = ["Call"]
 
 _NEVER: Final = math.inf
+_OF_MESSAGES: Final = frozenset(("create", "stream", "count_tokens"))
+_UNSURE: Final = frozenset(("connection", "truncated", "bad_response", "attempt_timeout", "server_error"))
+"""Failures after which the server may have processed the request."""
 _STALE: Final = (
     5  # kept-alive connections in one call that may turn out to be closed before that is a failure
 )
@@ -44,6 +47,7 @@ class Call:
         operation: named in the events.
         timeout: seconds for the whole call; None for a stream.
         caller: accounts the cost to this name.
+        once: the request must not be processed twice: it is repeated only when it cannot have been.
     """
 
     def __init__(
@@ -54,12 +58,15 @@ class Call:
         *,
         timeout: float | None,
         caller: str = "",
+        once: bool = False,
     ) -> None:
         if engine.lifetime.closed:
             raise RuntimeError("this llm client is closed")
         model = params.pop("model", None)
         start = 0 if model is None else engine.start(model)
-        check_params(params, operation)
+        if operation in _OF_MESSAGES:
+            check_params(params, operation)
+        self._once = once
         self.engine = engine
         self.options = engine.options
         self.params = params
@@ -236,6 +243,8 @@ class Call:
         unreachable = failure.error_type.startswith("Connect") and self.chain.index in self.engine.elsewhere
         if failure.code == "refusal" or unreachable:
             self.chain.leave()
+        elif self._once and failure.code in _UNSURE and not failure.error_type.startswith("Connect"):
+            self.chain.end()
         else:
             self.chain.failed(failure, self.options.wait(max(1, self.chain.tries), self.engine.runtime.rng))
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prodkit.core.check import CheckResult
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable, reveal
-from prodkit.errors import InvalidError, LlmError
+from prodkit.errors import InvalidError
 from prodkit.llm.cached import AnswerCache, kept_answer, key_of, store
 from prodkit.llm.call import Call
 from prodkit.llm.completion import answer_of, count_of, message_of, run_whole
-from prodkit.llm.context_window import Fitted, cuts_of, fitted
+from prodkit.llm.context_window import Fitted, fit_counted
 from prodkit.llm.engine import Accounts, Engine
 from prodkit.llm.options import DEFAULT_MODELS, Model, Options, chain
 from prodkit.llm.pricing import Budget, Price
 from prodkit.llm.provider import Provider
+from prodkit.llm.resources import Batches, Files, Models, Service
 from prodkit.llm.results import Answer
 from prodkit.llm.streaming.stream import Stream
-from prodkit.llm.structured import Parsed, Shape, joined
+from prodkit.llm.structured import Parsed, Shape, parsed_answer
 from prodkit.llm.tools import Tool, ToolRun, run_tools
 from prodkit.llm.transport import SdkProvider, build_sdk, check_sdk
 from prodkit.policies.breaker import CircuitBreaker
@@ -155,6 +157,7 @@ class Client(Managed):
         )
         self._engine.connect(self._provider)
         self._view = False
+        self._services: Service | None = None
 
     # ---------------------------------------------------------------- lifetime
     async def start(self) -> None:
@@ -295,33 +298,10 @@ class Client(Managed):
             LlmError: no model gave a whole answer, or the corrected reply does not match either (code "invalid_reply",
                 ``partial`` holds it).
         """
-        shape = Shape(model)
-        request = shape.request(params if use_model is None else {**params, "model": use_model})
-        began, limit = self._engine.now(), self.options.timeout if timeout is None else _limit(timeout)
-        before: Answer | None = None
-        while True:
-            left = limit - (self._engine.now() - began)
-            answer = await self.create(timeout=max(left, 0.001), betas=betas, caller=caller, **request)
-            parsed, problems = shape.read(answer.text)
-            if not problems:
-                return joined(answer, before, cast("T", parsed))
-            if before is not None or answer.truncated or answer.stop_reason == "refusal":
-                reason = (
-                    f"stopped by {answer.stop_reason}"
-                    if answer.stop_reason != "end_turn"
-                    else "does not match"
-                )
-                attempts = (*(before.attempts if before else ()), *answer.attempts)
-                raise LlmError(
-                    f"the reply {reason} the type {getattr(model, '__name__', model)}:\n{problems}"
-                    if reason == "does not match"
-                    else f"the reply was {reason} and is no {getattr(model, '__name__', model)}",
-                    code="invalid_reply",
-                    attempts=attempts,
-                    partial={"role": "assistant", "content": answer.content},
-                )
-            before = answer
-            request = shape.repair(request, answer.text, problems)
+        request = params if use_model is None else {**params, "model": use_model}
+        limit = self.options.timeout if timeout is None else _limit(timeout)
+        create = functools.partial(self.create, betas=betas, caller=caller)
+        return await parsed_answer(create, Shape(model), request, limit, self._engine.now)
 
     async def run_tools(
         self,
@@ -374,22 +354,11 @@ class Client(Managed):
             keep_last: messages at the end that stay.
             **params: other parts of the request that count: `system`, `tools`, `model`.
         """
-        cuts = cuts_of(messages, keep_first, keep_last)
-        low, high, tokens = 0, len(cuts) - 1, dict[int, int]()
 
-        async def counted(cut: int) -> int:
-            if cut not in tokens:
-                kept = fitted(messages, keep_first, cuts[cut], limit, 0).messages
-                tokens[cut] = await self.count_tokens(messages=kept, **params)
-            return tokens[cut]
+        async def count(kept: Sequence[Mapping[str, Any]]) -> int:
+            return await self.count_tokens(messages=kept, **params)
 
-        while low < high:
-            middle = (low + high) // 2
-            if await counted(middle) <= limit:
-                high = middle
-            else:
-                low = middle + 1
-        return fitted(messages, keep_first, cuts[low], limit, await counted(low))
+        return await fit_counted(messages, limit, count, keep_first=keep_first, keep_last=keep_last)
 
     async def count_tokens(
         self, *, timeout: float | None = None, betas: Sequence[str] = (), **params: Any
@@ -407,6 +376,29 @@ class Client(Managed):
         count, attempt, _ = await run_whole(call, count_of, method="count")
         call.report.finished("ok", model=attempt.label)
         return count
+
+    # --------------------------------------------------------------- resources
+    @property
+    def batches(self) -> Batches:
+        """Batches of requests at half the price, processed within a day: submit, wait, results."""
+        return Batches(self._service())
+
+    @property
+    def files(self) -> Files:
+        """Files that the API keeps and requests name by their id."""
+        return Files(self._service())
+
+    @property
+    def models(self) -> Models:
+        """The models that the API knows, with their line and lifecycle."""
+        return Models(self._service())
+
+    def _service(self) -> Service:
+        if not isinstance(self._provider, SdkProvider):
+            raise TypeError("batches, files and models need Anthropic's own API")
+        if self._services is None:
+            self._services = Service(self._engine, self._provider)
+        return self._services
 
     # ------------------------------------------------------------------ health
     @property

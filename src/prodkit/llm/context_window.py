@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prodkit.core.validate import Arguments
 from prodkit.llm.pricing import estimate_input
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["Fitted", "fit", "fit_counted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def fit(
     check.integer("keep_first", keep_first, minimum=0)
     check.integer("keep_last", keep_last, minimum=1)
     check.done()
-    cuts = cuts_of(messages, keep_first, keep_last)
+    cuts = _cuts_of(messages, keep_first, keep_last)
     low, high = 0, len(cuts) - 1
     # Tokens fall with every message that is left out: look for the first cut that fits.
     while low < high:
@@ -71,7 +71,7 @@ def fit(
             high = middle
         else:
             low = middle + 1
-    return fitted(
+    return _fitted(
         messages,
         keep_first,
         cuts[low],
@@ -80,7 +80,35 @@ def fit(
     )
 
 
-def cuts_of(messages: Sequence[Mapping[str, Any]], keep_first: int, keep_last: int) -> list[int]:
+async def fit_counted(
+    messages: Sequence[Mapping[str, Any]],
+    limit: int,
+    count: Callable[[Sequence[Mapping[str, Any]]], Awaitable[int]],
+    *,
+    keep_first: int,
+    keep_last: int,
+) -> Fitted:
+    """Return the same as :func:`fit` with an asynchronous `count` of messages."""
+    cuts = _cuts_of(messages, keep_first, keep_last)
+    low, high, tokens = 0, len(cuts) - 1, dict[int, int]()
+
+    async def counted(cut: int) -> int:
+        if cut not in tokens:
+            tokens[cut] = await count(_without(messages, keep_first, cuts[cut]))
+        return tokens[cut]
+
+    if await counted(0) <= limit:
+        high = 0
+    while low < high:
+        middle = (low + high) // 2
+        if await counted(middle) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    return _fitted(messages, keep_first, cuts[low], limit, await counted(low))
+
+
+def _cuts_of(messages: Sequence[Mapping[str, Any]], keep_first: int, keep_last: int) -> list[int]:
     """Return the positions up to which messages may be left out, the smallest first; the first leaves out none."""
     if not messages:
         raise ValueError("fit: messages must hold at least one message, got none")
@@ -93,7 +121,7 @@ def cuts_of(messages: Sequence[Mapping[str, Any]], keep_first: int, keep_last: i
     return cuts
 
 
-def fitted(
+def _fitted(
     messages: Sequence[Mapping[str, Any]], keep_first: int, cut: int, limit: int, tokens: int
 ) -> Fitted:
     """Return the result for a cut."""

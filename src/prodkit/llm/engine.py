@@ -35,6 +35,14 @@ class Accounts(Protocol):
         ...
 
 
+class Exchange(Protocol):
+    """A request in flight: its timer."""
+
+    def reschedule(self, when: float, /) -> None:
+        """Move the end of the wait to the instant `when`."""
+        ...
+
+
 class Lifetime:
     """The end of a client: `closed` once it has come, and the waits and exchanges that it ends."""
 
@@ -43,7 +51,7 @@ class Lifetime:
     def __init__(self) -> None:
         self.closed = False
         self.sleeping: set[asyncio.Future[None]] = set()
-        self.exchanges: set[asyncio.Timeout] = set()
+        self.exchanges: set[Exchange] = set()
 
 
 class Engine:
@@ -121,7 +129,7 @@ class Engine:
         self.lifetime.closed = True
         for sleeping in self.lifetime.sleeping:
             sleeping.cancel()
-        for exchange in self.lifetime.exchanges:
+        for exchange in tuple(self.lifetime.exchanges):
             exchange.reschedule(0.0)  # its timeout expires now
 
     async def sleep(self, seconds: float) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
-from prodkit.errors import InvalidError, MissingExtraError
+from prodkit.errors import InvalidError, LlmError, MissingExtraError
 from prodkit.llm.results import Answer
 
-__all__ = ["Parsed", "Shape", "joined"]
+__all__ = ["Parsed", "Shape", "parsed_answer"]
 
 T = TypeVar("T")
 
@@ -61,6 +61,7 @@ class Shape(Generic[T]):
             raise InvalidError(
                 f"parse(model=…) takes the type of the reply, got {kind!r}; the language model is use_model="
             )
+        self.name: str = getattr(kind, "__name__", str(kind))
         self._adapter: TypeAdapter[T] = TypeAdapter(kind)
         self.schema: dict[str, Any] = dict(transform_schema(self._adapter.json_schema()))
 
@@ -117,7 +118,7 @@ def _bare(text: str) -> str:
     return text
 
 
-def joined(answer: Answer, before: Answer | None, parsed: T) -> Parsed[T]:
+def _joined(answer: Answer, before: Answer | None, parsed: T) -> Parsed[T]:
     """Return the typed answer; `before` is the reply that did not match, whose attempts and cost count too."""
     values = {each.name: getattr(answer, each.name) for each in fields(Answer)}
     if before is not None:
@@ -126,3 +127,47 @@ def joined(answer: Answer, before: Answer | None, parsed: T) -> Parsed[T]:
         costs = (before.cost, answer.cost)
         values["cost"] = None if None in costs else sum(cost for cost in costs if cost is not None)
     return Parsed(parsed=parsed, repaired=before is not None, **values)
+
+
+async def parsed_answer(
+    create: Callable[..., Awaitable[Answer]],
+    shape: Shape[T],
+    params: Mapping[str, Any],
+    limit: float,
+    now: Callable[[], float],
+) -> Parsed[T]:
+    """Return a typed answer; a reply that does not match is corrected once.
+
+    Args:
+        create: makes one answer.
+        shape: the type.
+        params: the request.
+        limit: seconds for everything.
+        now: the clock.
+
+    Raises:
+        LlmError: the corrected reply does not match either, or the reply was cut or refused.
+    """
+    began = now()
+    request = shape.request(params)
+    before: Answer | None = None
+    while True:
+        answer = await create(timeout=max(limit - (now() - began), 0.001), **request)
+        parsed, problems = shape.read(answer.text)
+        if not problems:
+            return _joined(answer, before, cast("T", parsed))
+        stopped = answer.truncated or answer.stop_reason == "refusal"
+        if stopped or before is not None:
+            reason = (
+                f"was stopped by {answer.stop_reason}"
+                if stopped
+                else f"does not match {shape.name}:\n{problems}"
+            )
+            raise LlmError(
+                f"the reply {reason}",
+                code="invalid_reply",
+                attempts=(*(before.attempts if before else ()), *answer.attempts),
+                partial={"role": "assistant", "content": answer.content},
+            )
+        before = answer
+        request = shape.repair(request, answer.text, problems)

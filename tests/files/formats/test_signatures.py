@@ -67,3 +67,7 @@ async def test_chance_hits_are_none(avatars: files.Validator) -> None:
     dump = b"\nexif\n" + b"4578696600004d4d0707010707020707".hex().encode() * 90
     assert await codes(avatars, encoded("PNG", pnginfo=None)) == []
     assert await codes(avatars, with_comment(dump)) == []
+    maker_note = (
+        b"Exif\0\0MM\0*" + bytes(200) + b"Apple iOS\0\0\1MM" + bytes(40) + b"bplist00\xd4\1\2" + bytes(90)
+    )
+    assert await codes(avatars, jpeg[:2] + segment(0xE1, maker_note) + jpeg[2:]) == []

@@ -215,3 +215,13 @@ async def test_a_call_that_is_cancelled_in_its_back_off_is_cancelled(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_a_conversation_is_fitted_with_the_apis_own_count(simulator: Simulator, make: Any) -> None:
+    talk = [{"role": ("user", "assistant")[number % 2], "content": "x" * 200} for number in range(21)]
+    async with make() as client:
+        fitted = await client.fit(talk, 500)
+        assert fitted.fits
+        assert [*fitted.left_out, *fitted.messages] == talk
+        assert await client.count_tokens(messages=fitted.messages) == fitted.tokens <= 500
+        assert await client.count_tokens(messages=talk[len(fitted.left_out) - 2 :]) > 500

@@ -73,7 +73,6 @@ _LITERALS: Final = (
     b"WARC/1.",
     b"wOFF\x00\x01\x00\x00",
     b"CD001\x01",
-    b"bplist00",
     b"RE~^\x07",
     b"wOF2\x00",
     b"OTTO\x00",
@@ -92,6 +91,10 @@ _PATTERNS: Final = (
         b"07070",
         re.compile(rb"\A.?07070[127][0-9a-fA-F]{32}", re.DOTALL),
     ),  # elsewhere: any dump in hexadecimal
+    (
+        b"bplist00",
+        re.compile(rb"\A.?bplist00", re.DOTALL),
+    ),  # elsewhere: iPhones keep them in their maker notes
     (b"-lh", re.compile(rb"-lh[0-7d]-.{8}", re.DOTALL)),
     (b"RIFX", re.compile(rb"RIFX.{4}WAVE", re.DOTALL)),
     (b"ID3", re.compile(rb"ID3[\x02-\x04]\x00[\x00-\xf0][\x00-\x7f]{4}")),

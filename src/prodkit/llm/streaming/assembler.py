@@ -167,10 +167,10 @@ class Assembler:
         if self._blank:
             text = self._blank + text
             self._blank = ""
-        if text and text[-1].isspace():
-            whole = text
+        if text[-1:].isspace():
+            length = len(whole := text)
             text = whole.rstrip()
-            self._blank = whole[len(text) :]
+            self._blank = whole[len(text) - length :]
         if text:
             self._pieces.append(text)
             self._texts.append(text)

@@ -20,6 +20,7 @@ from prodkit.llm.streaming.sse import Decoder
 __all__ = ["StreamAttempt"]
 
 _AFTER_END: Final = 1.0  # seconds to wait for message_stop once nothing is missing
+_BODY_END: Final = 0.02  # seconds to wait for the end of the body behind message_stop; it comes with it
 
 
 class StreamAttempt:
@@ -30,7 +31,18 @@ class StreamAttempt:
     take as long as it likes between two calls.
     """
 
-    __slots__ = ("_call", "_chunks", "_decoder", "_failure", "_reply", "_waited", "attempt", "loop", "ready")
+    __slots__ = (
+        "_call",
+        "_chunks",
+        "_decoder",
+        "_failure",
+        "_reply",
+        "_timer",
+        "_waited",
+        "attempt",
+        "loop",
+        "ready",
+    )
 
     def __init__(self, call: Call, attempt: OpenAttempt) -> None:
         self.attempt = attempt
@@ -41,6 +53,7 @@ class StreamAttempt:
         self._chunks: AsyncIterator[bytes] | None = None
         self._decoder = Decoder()
         self._waited = 0.0
+        self._timer: asyncio.Timeout | None = None
         self._failure: Failure | None = None
 
     async def open(self, send: Send) -> None:
@@ -51,16 +64,13 @@ class StreamAttempt:
         """
         call = self._call
         limit = self.attempt.started + call.options.first_content_timeout
-        until, exchanges = call.until, call.engine.lifetime.exchanges
+        until = call.until
+        call.engine.lifetime.exchanges.add(self)
         try:
-            async with asyncio.timeout_at(min(limit, until)) as exchange:
-                exchanges.add(exchange)
-                try:
-                    body = await self._send(send)
-                    while body is None and not any(map(_shows_content, self.ready)):
-                        self.ready += await self._read()
-                finally:
-                    exchanges.discard(exchange)
+            async with asyncio.timeout_at(min(limit, until)) as self._timer:
+                body = await self._send(send)
+                while body is None and not any(map(_shows_content, self.ready)):
+                    self.ready += await self._read()
         except TimeoutError:
             raise FaultError(call.late() if until < limit else Failure("first_content_timeout")) from None
         except FaultError:
@@ -96,18 +106,13 @@ class StreamAttempt:
         if self._failure is not None:
             raise FaultError(self._failure)
         call = self._call
-        exchanges = call.engine.lifetime.exchanges
         stall = min(call.options.stall_timeout, _AFTER_END) if ended else call.options.stall_timeout
         while True:
             began = call.now()
             limit, until = began + stall - self._waited, call.until
             try:
-                async with asyncio.timeout_at(min(until, limit)) as exchange:
-                    exchanges.add(exchange)
-                    try:
-                        events = await self._read()
-                    finally:
-                        exchanges.discard(exchange)
+                async with asyncio.timeout_at(min(until, limit)) as self._timer:
+                    events = await self._read()
             except TimeoutError:
                 raise FaultError(call.late() if until < limit else Failure("stall_timeout")) from None
             if events:
@@ -166,6 +171,12 @@ class StreamAttempt:
         assert reply is not None
         return of_error_object(event, status=reply.status, headers=reply.headers, now=clock.now())
 
+    def reschedule(self, when: float, /) -> None:
+        """Move the end of the wait for bytes; the client closes and ends it so."""
+        if self._timer is not None:
+            with suppress(RuntimeError):  # nothing waits
+                self._timer.reschedule(when)
+
     def spoil(self, failure: Failure) -> None:
         """Make the next :meth:`more` fail."""
         self._failure = failure
@@ -177,8 +188,18 @@ class StreamAttempt:
                 return Usage.of(message.get("usage"), estimated=True)
         return Usage()
 
+    async def finish(self) -> None:
+        """Read the end of the body behind the last event, so that the connection can be used again."""
+        if self._chunks is not None and self._failure is None:
+            with suppress(Exception):
+                async with asyncio.timeout(_BODY_END):
+                    async for _ in self._chunks:
+                        pass
+        await self.discard()
+
     async def discard(self) -> None:
         """Give the connection back, or close it where there is more to read; errors of that are ignored."""
+        self._call.engine.lifetime.exchanges.discard(self)
         if self._reply is not None:
             with suppress(Exception):
                 await self._reply.aclose()

@@ -247,7 +247,7 @@ class Stream:
         self._current = None
         call, assembler = self._call, self._assembler
         try:
-            await current.discard()
+            await current.finish()
         finally:
             current.attempt.settle(None, assembler.attempt_usage(failed=False))
         # A single attempt keeps the API's own counts, with everything that they hold.

@@ -58,7 +58,6 @@ KINDS: Final = frozenset(
         "no_content",  # a message whose content is null
         "refusal",  # stop_reason refusal, no content
         "sse",  # the stream `sse`, byte for byte
-        "drop_idle",  # an answer; the connection breaks when the next request comes on it
     )
 )
 

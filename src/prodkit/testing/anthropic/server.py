@@ -17,19 +17,13 @@ from prodkit.testing.anthropic.answers import AnswerFunction, words
 from prodkit.testing.anthropic.behaviour import Behaviour
 from prodkit.testing.anthropic.providers import AMAZON, AmazonChunks, translated
 from prodkit.testing.anthropic.reply import Reply, ReplyError, compose, count_input, validate
+from prodkit.testing.anthropic.resources import Resources
 from prodkit.testing.anthropic.state import Received, State
 from prodkit.testing.anthropic.steps import error_body, steps
 from prodkit.testing.anthropic.wire import BrokenError, Chunks, Request, head, reset
 
-__all__ = ["MODELS", "Server"]
+__all__ = ["Server"]
 
-MODELS: Final = (
-    ("claude-sonnet-5-5", "Claude Sonnet 5.5", "sonnet"),
-    ("claude-sonnet-4-6", "Claude Sonnet 4.6", "sonnet"),
-    ("claude-haiku-5-5", "Claude Haiku 5.5", "haiku"),
-    ("claude-haiku-4-5", "Claude Haiku 4.5", "haiku"),
-    ("claude-opus-5-5", "Claude Opus 5.5", "opus"),
-)
 _HTML: Final = b"<!doctype html><title>Bad gateway</title><h1>The page is not here</h1>"
 _JSON: Final = "application/json"
 _NEVER: Final = 3600.0
@@ -45,6 +39,15 @@ class Server:
     continuation: str = "anchor"
     seed: int = 0
     state: State = field(default_factory=State)
+    resources: Resources = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.resources = Resources(self._batched)
+
+    def _batched(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return compose(
+            params, Behaviour(), self.answers, number=0, continuation=self.continuation, seed=self.seed
+        ).body()
 
     async def start(self, host: str, port: int) -> asyncio.Server:
         """Listen; port 0 takes a free one."""
@@ -119,7 +122,8 @@ class Server:
             body = json.loads(request.content) if request.content else {}
         request, body, binary = translated(request, body)
         model = str(body.get("model", "")) if isinstance(body, dict) else ""
-        behaviour = self.state.next_behaviour(model) if request.method == "POST" else Behaviour()
+        scripted = request.method == "POST" or request.path.endswith("/results")
+        behaviour = self.state.next_behaviour(model) if scripted else Behaviour()
         entry = self.state.begin(request.path, request.headers, body, behaviour.kind)
         entry.binary = binary
         work = asyncio.ensure_future(self._respond(request, entry, behaviour, writer))
@@ -159,8 +163,10 @@ class Server:
         headers |= self._limit_headers()
         try:
             self._authorise(request)
-            if request.path == "/v1/models" and request.method == "GET":
-                await self._finish(writer, entry, 200, _models(), headers)
+            host = request.headers.get("host", "")
+            found = self.resources.answer(request.method, request.path, host, entry.body, request.content)
+            if found is not None:
+                await self._resource(found, behaviour, entry, writer, headers)
                 return
             counting = request.path == "/v1/messages/count_tokens"
             if request.method != "POST" or not (counting or request.path == "/v1/messages"):
@@ -194,6 +200,36 @@ class Server:
             await self._stream(reply, entry, behaviour, writer, headers)
         else:
             await self._whole(reply, entry, behaviour, writer, headers)
+
+    async def _resource(
+        self,
+        found: tuple[int, Any],
+        behaviour: Behaviour,
+        entry: Received,
+        writer: asyncio.StreamWriter,
+        headers: dict[str, str],
+    ) -> None:
+        if await self._early(behaviour, entry, writer, headers):
+            return
+        status, body = found
+        if isinstance(body, str):
+            raise ReplyError(status, body)
+        if not isinstance(body, list):
+            await self._finish(writer, entry, status, body, headers)
+            return
+        entry.status = status
+        fields = {"content-type": "application/x-jsonl", **headers, "transfer-encoding": "chunked"}
+        writer.write(head(status, fields))
+        sending = Chunks(writer)
+        broken = behaviour.kind.startswith("mid_")
+        for line in body[: (behaviour.after or len(body) // 2) if broken else len(body)]:
+            await sending.send(line)
+        if behaviour.kind == "mid_reset":
+            await asyncio.sleep(0.05)
+            reset(writer)
+        if behaviour.kind == "mid_cut":
+            raise BrokenError
+        await sending.end()
 
     @staticmethod
     def _authorise(request: Request) -> None:
@@ -371,18 +407,3 @@ class Server:
         except (KeyError, TypeError, ValueError) as error:
             return 400, {"problem": str(error)}
         return 200, {}
-
-
-def _models() -> dict[str, Any]:
-    data = [
-        {
-            "id": name,
-            "type": "model",
-            "display_name": shown,
-            "created_at": "2026-01-01T00:00:00Z",
-            "line": line,
-        }
-        | {"lifecycle": "active"}
-        for name, shown, line in MODELS
-    ]
-    return {"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}

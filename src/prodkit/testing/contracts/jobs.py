@@ -365,12 +365,12 @@ class JobsContract:
             try:
                 await jobs.signal("approved", timeout=0.3)
             except TimeoutError:
-                return "nobody answered"
+                return "no answer came"
             return "?"
 
         async with self.engine() as engine, jobs.Worker(engine, [approval]):
             run = await approval.enqueue(engine)
-            assert await self._result(engine, run.id) == "nobody answered"
+            assert await self._result(engine, run.id) == "no answer came"
 
     async def test_a_long_sleep_holds_no_worker(self) -> None:
         calls: list[str] = []

@@ -288,7 +288,7 @@ class Server(ABC):
     def _launch(self) -> None:
         assert self._channel is not None
         assert self._directory is not None
-        attempts = 1 if self._port else 5  # somebody may take a free port before the server does
+        attempts = 1 if self._port else 5  # another process may take a free port before the server does
         for attempt in range(1, attempts + 1):
             self._port = self._port or free_port()
             size = self._directory.log_size()

@@ -268,9 +268,7 @@ def _identity(data: Path, *, fresh: bool) -> dict[str, int]:
     user = next((each for each in pwd.getpwall() if each.pw_name == "nobody"), None)
     user = user or next((each for each in pwd.getpwall() if each.pw_uid != 0), None)
     if user is None:
-        raise ServerError(
-            "PostgreSQL does not run as root, and /etc/passwd knows no other user, such as nobody"
-        )
+        raise ServerError("PostgreSQL does not run as root, and /etc/passwd lists no other user")
     for path in (data, *data.rglob("*")):
         os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
     return {"uid": user.pw_uid, "gid": user.pw_gid}
