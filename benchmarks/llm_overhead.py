@@ -1,6 +1,6 @@
-"""What the LLM client costs: CPU of this process for a call, beside the bare SDK, in one run.
+"""Compare the CPU of a call of the LLM client with the bare SDK, in one run and one process.
 
-    PYTHONPATH=src python benchmarks/llm_overhead.py
+    python -m benchmarks.llm_overhead
 
 The server is the simulator in a process of its own. Both sides take turns in short rounds and the median of the
 rounds counts, so that a busy machine disturbs them alike.

@@ -1,4 +1,4 @@
-"""Claude through an hour that goes badly: no key needed, the simulator answers and misbehaves."""
+"""Claude through cut streams, overload and a hung API: no key needed, the simulator answers and misbehaves."""
 
 import asyncio
 
@@ -22,7 +22,10 @@ async def main(simulator: Simulator) -> None:
         async with claude.stream(system="Você é Ana, economista.", **QUESTION) as stream:
             pieces = [text async for text in stream.text]
         assert "".join(pieces) == stream.answer.text
-        print(f"  {len(stream.answer.text)} characters, whole: {stream.answer.text[:60]!r}…")
+        joint = stream.answer.continuations[0]
+        print(
+            f"  {len(stream.answer.text)} characters, joined after {joint.at}: {stream.answer.text[:60]!r}…"
+        )
 
         print("Sonnet is overloaded:")
         simulator.always("overloaded", model="claude-sonnet-5-5")
@@ -30,7 +33,7 @@ async def main(simulator: Simulator) -> None:
         assert answer.fell_back
         print(f"  {answer.model} answered after {len(answer.attempts)} requests")
 
-        print("Nobody answers:")
+        print("The API hangs:")
         simulator.always("hang")
         try:
             with Deadline.after(0.3):

@@ -36,7 +36,9 @@ async def main() -> None:
         await asyncio.sleep(0.3)
         print("past its ttl, at once:", await answers.get_or_set(key, ask_the_council, ttl=0.2, stale=60))
         await asyncio.sleep(0.15)
-        print("refreshed meanwhile:", await answers.get_or_set(key, ask_the_council, ttl=0.2, stale=60))
+        print(
+            "refreshed in the background:", await answers.get_or_set(key, ask_the_council, ttl=0.2, stale=60)
+        )
         assert asked == 3
 
         @answers.cached(ttl=60)
@@ -45,6 +47,12 @@ async def main() -> None:
             return number * number
 
         print(await square(7), await square(7))
+
+        await answers.set_many({"a": 1, "b": 2}, ttl=60)
+        print(await answers.load_many(["b", "c"], lambda missing: dict.fromkeys(missing, 3), ttl=60))
+        async with answers.lock("reindex") as lock:
+            print("alone among all processes, fencing token", lock.token)
+        print("views:", await answers.counter("views").increment())
         await answers.clear()
 
 

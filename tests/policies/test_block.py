@@ -349,3 +349,17 @@ async def test_policies_can_be_switched_off() -> None:
                 await guarded()
         assert await guarded() == "fine"
     assert breaker.state == "closed"
+
+
+@pytest.mark.usefixtures("policies_off")
+def test_the_fixture_switches_them_off() -> None:
+    calls = 0
+
+    def fail() -> None:
+        nonlocal calls
+        calls += 1
+        raise Boom
+
+    with pytest.raises(Boom):
+        pk.Retry(3).call(fail)
+    assert calls == 1

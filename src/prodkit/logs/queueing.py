@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +18,7 @@ _AT_ONCE: Final = 256  # lines joined for one write
 
 
 class StreamQueue:
-    """Writes lines from a thread of its own; a stream in memory is written at once.
+    """Writes lines from a thread of its own; a stream that cannot wait is written at once.
 
     Args:
         stream: returns the stream at the moment of writing, or None.
@@ -33,6 +34,8 @@ class StreamQueue:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = self._closed = False
+        self._known: Any = None
+        self._prompt = True
         self._unreported = 0
         self.dropped = 0
         """Lines that were dropped because the queue was full."""
@@ -43,7 +46,10 @@ class StreamQueue:
 
     def put(self, line: bytes) -> None:
         """Take `line`, which ends with its line break; never waits for the stream."""
-        if self._thread is None and (self._closed or _in_memory(self._stream())):
+        stream = self._stream()
+        if stream is not self._known:
+            self._known, self._prompt = stream, _is_prompt(stream)
+        if self._thread is None and (self._prompt or self._closed):
             self._write(line)
             return
         with self._wake:
@@ -115,10 +121,13 @@ class StreamQueue:
         self._busy = False
 
 
-def _in_memory(stream: Any) -> bool:
-    """Return True for streams whose write cannot wait: tests and documents read them right after logging."""
+def _is_prompt(stream: Any) -> bool:
+    """Return True for streams whose write does not wait: memory, regular files and the null device."""
     if stream is None or type(stream) in (io.StringIO, io.BytesIO):
         return True
     with suppress(Exception):
-        return type(getattr(stream, "buffer", None)) is io.BytesIO
+        if type(getattr(stream, "buffer", None)) is io.BytesIO:
+            return True
+        mode = os.fstat(stream.fileno()).st_mode
+        return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not stream.isatty())
     return False

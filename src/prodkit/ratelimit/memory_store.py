@@ -192,6 +192,8 @@ class MemoryStore:
                 if not log.entries:
                     del table[key]
                     self._size -= 1
+                    if not table:
+                        table.clear()
                 elif key is not _OVERFLOW and (every or any(entry[STAMP] == 0 for entry in log.entries)):
                     yield limit, cast("Key", key)
 
@@ -243,6 +245,8 @@ class MemoryStore:
                 return count
             table.popitem(last=False)
             self._size -= 1
+            if not table:
+                table.clear()  # an emptied dictionary keeps its memory until then
         return most
 
 

@@ -104,3 +104,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if seed is not None and report.failed:
         report.sections.append(("prodkit", f"runtime seed {seed}: repeat with --prodkit-seed={seed}"))
     return report
+
+
+@pytest.fixture
+def policies_off() -> Iterator[None]:
+    """Retries, breakers, gates and queues are off for this test: one attempt, no waits, no open circuits."""
+    from prodkit.policies.switch import off
+
+    with off():
+        yield

@@ -30,8 +30,10 @@ def add_header(message: Message, name: bytes, value: str) -> None:
 
 def set_default(message: Message, name: bytes, value: str) -> None:
     """Add a header unless the response has one of that name."""
-    if all(key.lower() != name for key, _ in message.get("headers", ())):
-        add_header(message, name, value)
+    for key, _ in message.get("headers", ()):
+        if key == name or key.lower() == name:
+            return
+    add_header(message, name, value)
 
 
 def prefixes(paths: Iterable[str], parameter: str) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = IPv4Address | IPv6Address
 
 _KEY: Final = "prodkit.trusted_peer"
+_KNOWN: Final = 1024
+"""Peers whose verdict is remembered: parsing an address costs as much as a whole layer."""
 _HOST: Final = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z"
 )
@@ -51,6 +53,7 @@ class ProxyMiddleware:
         self.app = app
         self._networks: list[Network] = []
         self._unix = False
+        self._known: dict[str, bool] = {}
         check = Arguments("ProxyMiddleware")
         for each in (trusted,) if isinstance(trusted, str) else tuple(trusted):
             if each == "unix":
@@ -73,8 +76,14 @@ class ProxyMiddleware:
     def _trusts(self, client: tuple[str, int] | None) -> bool:
         if client is None or not client[0]:
             return self._unix
-        address = _parse(client[0])
-        return address is not None and self._ours(address)
+        found = self._known.get(client[0])
+        if found is None:
+            address = _parse(client[0])
+            found = address is not None and self._ours(address)
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[client[0]] = found
+        return found
 
     def _ours(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._networks)

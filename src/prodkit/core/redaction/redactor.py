@@ -18,7 +18,9 @@ MAX_TEXT: Final = 65_536
 _MARGIN: Final = 4_096  # scanned beyond the cut, so that a secret across it is masked whole
 _SHORT: Final = 120
 _REMEMBERED: Final = 4_096
-_SCALARS = (bool, int, float, type(None))
+_SCALARS = frozenset((bool, int, float, type(None)))
+_FIXED = frozenset((bool, float, type(None)))  # an int may be a card or a CPF
+_VALUES: Final = frozenset(("value", "Value", "val"))
 
 
 class Redactor:
@@ -191,22 +193,27 @@ class _Walk:
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
-        labelled = _labelled(value)
+        labelled = "" if _VALUES.isdisjoint(value) else _labelled(value)
+        text = self.redactor.text
         for key, item in value.items():
             if self.left <= 0:
                 found["…"] = "…"
                 break
-            plain = type(key) is str
-            name = key if plain else _text(key)
-            shown = key if type(key) in _SCALARS else self.redactor.text(name)
-            found[shown] = (
-                MASK if self._is_hidden(name, item) or name == labelled else self.walk(item, depth + 1)
-            )
+            name = key if type(key) is str else _text(key)
+            shown = key if type(key) in _SCALARS else text(name)
+            kind = strength(name)
+            if not kind and name != labelled:  # the usual field: a harmless name with a text or a number
+                plain = type(item)
+                if plain is str or plain in _FIXED:
+                    self.left -= 1
+                    found[shown] = text(item) if plain is str else item
+                    continue
+            hidden = name == labelled or self._is_hidden(kind, name, item)
+            found[shown] = MASK if hidden else self.walk(item, depth + 1)
         return found
 
     @staticmethod
-    def _is_hidden(name: str, item: Any) -> bool:
-        kind = strength(name)
+    def _is_hidden(kind: int, name: str, item: Any) -> bool:
         if kind >= STRONG:
             if isinstance(item, bool | type(None)):
                 return False

@@ -57,9 +57,9 @@ def _byte_words(text: str) -> frozenset[bytes]:
 
 
 # Words without which a rule need not run; looked up in the set of the text's words.
-_SCHEME_WORDS: Final = _byte_words("bearer basic token apikey api digest bot aws negotiate splunk genie key")
+_SCHEME_WORDS: Final = _byte_words("bearer basic token apikey digest bot aws negotiate splunk genie key")
 _PHRASE_WORDS: Final = _byte_words(
-    "password passwd passphrase passcode pass pwd senha secret token api apikey key pin otp code credential "
+    "password passwd passphrase passcode pass pwd senha secret token apikey key pin otp code credential "
     "credentials identified login"
 )
 _PHONE_WORDS: Final = _byte_words(
