@@ -25,7 +25,9 @@ __all__ = ["app"]
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Backups of a PostgreSQL database.", no_args_is_help=True, add_completion=False)
+app: typer.Typer = typer.Typer(
+    help="Backups of a PostgreSQL database.", no_args_is_help=True, add_completion=False
+)
 
 Url = Annotated[
     str | None,

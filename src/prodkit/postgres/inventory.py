@@ -52,10 +52,10 @@ class Waiter:
         task: asyncio.Task[Any] | None,
         site: tuple[str, int] | None,
     ) -> None:
-        self.future = future
-        self.since = since
-        self.task = task
-        self.site = site
+        self.future: asyncio.Future[GuardedConnection] = future
+        self.since: float = since
+        self.task: asyncio.Task[Any] | None = task
+        self.site: tuple[str, int] | None = site
 
 
 class Inventory:

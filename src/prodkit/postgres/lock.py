@@ -118,7 +118,7 @@ class _Guard:
         self._name = name
         self._task: asyncio.Task[Any] | None = None
         self._cancelling = 0
-        self.lost = False
+        self.lost: bool = False
 
     def __enter__(self) -> None:
         self._task = asyncio.current_task()
