@@ -16,10 +16,10 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from prodkit.core.check import Check, CheckResult, Status
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.health.report import CheckReport, HealthReport, overall
@@ -39,8 +39,10 @@ class CheckChanged(Event):
     """
 
     name = "health.changed"
-    level = "WARNING"
-    metric = Metric("health_changes", labels=("check", "after"), help="Changes of a health check's status.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "health_changes", labels=("check", "after"), help="Changes of a health check's status."
+    )
     check: str
     before: Status
     after: Status
