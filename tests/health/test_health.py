@@ -273,3 +273,14 @@ async def test_the_neutral_format() -> None:
     assert report.health_json() == {"status": "warn", "checks": {"db": [{"status": "warn"}]}}
     details = report.health_json(private=True)["checks"]
     assert details["db:responseTime"][0]["observedUnit"] == "s"
+
+
+async def test_a_rate_limiter_reports_through_its_health_method() -> None:
+    from prodkit.ratelimit import RateLimiter
+    from prodkit.redis import RedisLink
+
+    limiter = RateLimiter(RedisLink(None))
+    report = await Health(limiter).report()
+    assert (report.status, set(report.checks)) == ("up", {"ratelimit"})
+    assert await Health(optional=(limiter,)).report()
+    assert len((await Health(limiter, limiter).report()).checks) == 1

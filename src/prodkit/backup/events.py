@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 
 __all__ = ["BackupFailed", "BackupMade", "BackupPruned", "BackupRestored", "BackupVerified"]
 
@@ -21,8 +22,8 @@ class BackupMade(Event):
     """
 
     name = "backup.made"
-    level = "INFO"
-    metric = (
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = (
         Metric(
             "backup_bytes",
             "gauge",
@@ -57,8 +58,10 @@ class BackupFailed(Event):
     """
 
     name = "backup.failed"
-    level = "ERROR"
-    metric = Metric("backup_failures", labels=("database", "step"), help="Backup steps that failed.")
+    level: ClassVar[Level] = "ERROR"
+    metric: ClassVar[Metrics] = Metric(
+        "backup_failures", labels=("database", "step"), help="Backup steps that failed."
+    )
     database: str
     step: str
     error: str
@@ -76,8 +79,8 @@ class BackupVerified(Event):
     """
 
     name = "backup.verified"
-    level = "INFO"
-    metric = Metric(
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
         "backup_verify_seconds",
         "histogram",
         ("database",),
@@ -102,8 +105,10 @@ class BackupRestored(Event):
     """
 
     name = "backup.restored"
-    level = "WARNING"
-    metric = Metric("backup_restores", labels=("database",), help="Databases restored from a backup.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "backup_restores", labels=("database",), help="Databases restored from a backup."
+    )
     database: str
     file: str
     took: float
@@ -119,7 +124,7 @@ class BackupPruned(Event):
     """
 
     name = "backup.pruned"
-    level = "INFO"
-    metric = Metric("backups_pruned", help="Old backups removed.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric("backups_pruned", help="Old backups removed.")
     file: str
     age: float

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, overload
 
 from prodkit.cache.codec import Codec, codec_named
 from prodkit.cache.counter import Counter
-from prodkit.cache.decorator import Cached, Store
+from prodkit.cache.decorator import Cached, CachedDecorator, Store
 from prodkit.cache.entry import MISSING, Entry, Hit, Missing, Ttl, lifetime
 from prodkit.cache.events import CacheCaughtUp, CacheHit, CacheInvalidated
 from prodkit.cache.failures import Negative, restore
@@ -33,7 +33,6 @@ from prodkit.redis.link import RedisLink
 
 __all__ = ["Cache"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -252,12 +251,13 @@ class Cache(Managed):
                 self._supersede(key)  # reads that began before Redis had it
                 self._tiers.written(entry, later)
 
+    @overload
     async def get_or_set(
         self,
         key: str,
-        load: Callable[[], Awaitable[T] | T],
+        load: Callable[[], Awaitable[T]],
         *,
-        ttl: Ttl | Callable[[T], Ttl],
+        ttl: Ttl | Callable[[Any], Ttl],
         stale: float | timedelta = 0,
         tags: Iterable[str] = (),
         jitter: float = 0.0,
@@ -266,9 +266,44 @@ class Cache(Managed):
         soft_timeout: float = 0.0,
         hard_timeout: float | None = None,
         negative: Negative | None = None,
-        when: Callable[[T], bool] | None = None,
+        when: Callable[[Any], bool] | None = None,
         scope: Scope = "process",
-    ) -> T:
+    ) -> T: ...
+    @overload
+    async def get_or_set(
+        self,
+        key: str,
+        load: Callable[[], T],
+        *,
+        ttl: Ttl | Callable[[Any], Ttl],
+        stale: float | timedelta = 0,
+        tags: Iterable[str] = (),
+        jitter: float = 0.0,
+        eager: float = 0.0,
+        timeout: float | None = None,
+        soft_timeout: float = 0.0,
+        hard_timeout: float | None = None,
+        negative: Negative | None = None,
+        when: Callable[[Any], bool] | None = None,
+        scope: Scope = "process",
+    ) -> T: ...
+    async def get_or_set(
+        self,
+        key: str,
+        load: Callable[[], Any],
+        *,
+        ttl: Ttl | Callable[[Any], Ttl],
+        stale: float | timedelta = 0,
+        tags: Iterable[str] = (),
+        jitter: float = 0.0,
+        eager: float = 0.0,
+        timeout: float | None = None,
+        soft_timeout: float = 0.0,
+        hard_timeout: float | None = None,
+        negative: Negative | None = None,
+        when: Callable[[Any], bool] | None = None,
+        scope: Scope = "process",
+    ) -> Any:
         """Return the value of `key`, loaded once for all who ask at the same time.
 
         The load runs in a task of its own: cancelling a caller takes nothing from the others, and when no caller is
@@ -301,7 +336,7 @@ class Cache(Managed):
             RuntimeError: the load waits for itself, directly or through others.
             Exception: any error of `load`; only those in `negative` are cached.
         """
-        hit: Hit[T] = await self.lookup(
+        hit: Hit[Any] = await self.lookup(
             key,
             load,
             ttl=ttl,
@@ -561,7 +596,7 @@ class Cache(Managed):
         *,
         ttl: Ttl | Callable[[Any], Ttl],
         stale: float | timedelta = 0,
-        tags: Iterable[str] | Callable[P, Iterable[str]] = (),
+        tags: Iterable[str] | Callable[..., Iterable[str]] = (),
         jitter: float = 0.0,
         eager: float = 0.0,
         timeout: float | None = None,
@@ -570,8 +605,8 @@ class Cache(Managed):
         negative: Negative | None = None,
         when: Callable[[Any], bool] | None = None,
         scope: Scope = "process",
-        key: Callable[P, str] | str | None = None,
-    ) -> Callable[[Callable[P, Coroutine[Any, Any, T]] | Callable[P, T]], Cached[P, T]]:
+        key: Callable[..., str] | str | None = None,
+    ) -> CachedDecorator:
         """Cache the results of a function by its arguments.
 
         ::
@@ -612,10 +647,10 @@ class Cache(Managed):
             "scope": scope,
         }
 
-        def decorate(fn: Callable[P, Coroutine[Any, Any, T]] | Callable[P, T]) -> Cached[P, T]:
+        def decorate(fn: Callable[..., Any]) -> Cached[..., Any]:
             return Cached(cast("Store", self), fn, key, tags, options)
 
-        return decorate
+        return cast("CachedDecorator", decorate)
 
     def lock(self, name: str, *, lease: float = 10.0, wait: float | None = None) -> Lock:
         """Return a :class:`Lock` of this namespace.

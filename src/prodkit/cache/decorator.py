@@ -7,12 +7,12 @@ import functools
 import inspect
 import string
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from prodkit.cache.entry import MISSING
 from prodkit.cache.keys import make_cache_key, part_text
 
-__all__ = ["Cached", "Store"]
+__all__ = ["Cached", "CachedDecorator", "Store"]
 
 _PLAIN: Final = frozenset((str, int, bool, bytes, type(None)))
 _KNOWN: Final = 4096
@@ -39,6 +39,15 @@ class Store(Protocol):
         ...
 
 
+class CachedDecorator(Protocol):
+    """The decorator that ``cache.cached(…)`` returns."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> Cached[P, T]: ...
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Cached[P, T]: ...
+
+
 class Cached(Generic[P, T]):
     """A cached function: call it like the function it wraps, always with ``await``.
 
@@ -56,8 +65,8 @@ class Cached(Generic[P, T]):
         self,
         cache: Store,
         fn: Callable[P, Any],
-        key: Callable[P, str] | str | None,
-        tags: Iterable[str] | Callable[P, Iterable[str]],
+        key: Callable[..., str] | str | None,
+        tags: Iterable[str] | Callable[..., Iterable[str]],
         options: dict[str, Any],
     ) -> None:
         if (

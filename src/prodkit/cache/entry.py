@@ -88,8 +88,8 @@ class Failure:
     __slots__ = ("args", "kind")
 
     def __init__(self, kind: str, args: tuple[Any, ...]) -> None:
-        self.kind = kind
-        self.args = args
+        self.kind: str = kind
+        self.args: tuple[Any, ...] = args
 
 
 class Entry:
@@ -133,19 +133,19 @@ class Entry:
         tags: frozenset[str] = frozenset(),
         failure: Failure | None = None,
     ) -> None:
-        self.payload = payload
-        self.value = value  # MISSING where every reader gets a copy of its own
-        self.fresh_until = fresh_until
-        self.expires_at = expires_at
-        self.revalidate_at = revalidate_at
-        self.cost = cost
-        self.failure = failure  # instead of a value: a cached exception
-        self.tags = tags
-        self.own_until = 0.0  # a message about the key before this instant may be of our own writing
-        self.session = 0
-        self.retry_at = 0.0
-        self.retries = 0
-        self.size = 0  # bytes in the memory tier
+        self.payload: bytes = payload
+        self.value: object = value  # MISSING where every reader gets a copy of its own
+        self.fresh_until: float = fresh_until
+        self.expires_at: float = expires_at
+        self.revalidate_at: float = revalidate_at
+        self.cost: float = cost
+        self.failure: Failure | None = failure  # instead of a value: a cached exception
+        self.tags: frozenset[str] = tags
+        self.own_until: float = 0.0  # a message about the key before this instant may be of our own writing
+        self.session: int = 0
+        self.retry_at: float = 0.0
+        self.retries: int = 0
+        self.size: int = 0  # bytes in the memory tier
 
     def distrust(self) -> None:
         """Ask Redis before the next use, if Redis is there."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 
 __all__ = [
     "CacheCaughtUp",
@@ -28,8 +28,8 @@ class CacheHit(Event):
     """
 
     name = "cache.hit"
-    level = "DEBUG"
-    metric = Metric("cache_reads", labels=("cache", "tier"), help="Cache hits by tier.")
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric("cache_reads", labels=("cache", "tier"), help="Cache hits by tier.")
     cache: str
     tier: Literal["memory", "redis"]
     stale: bool
@@ -44,8 +44,10 @@ class CacheMissed(Event):
     """
 
     name = "cache.missed"
-    level = "DEBUG"
-    metric = Metric("cache_misses", labels=("cache",), help="Reads that found no fresh entry.")
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
+        "cache_misses", labels=("cache",), help="Reads that found no fresh entry."
+    )
     cache: str
 
 
@@ -60,8 +62,8 @@ class CacheLoaded(Event):
     """
 
     name = "cache.loaded"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "cache_load_seconds",
         "histogram",
         ("cache",),
@@ -85,8 +87,8 @@ class CacheRefreshFailed(Event):
     """
 
     name = "cache.refresh_failed"
-    level = "WARNING"
-    metric = Metric(
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
         "cache_refresh_failures", labels=("cache", "error"), help="Background refreshes that failed."
     )
     cache: str
@@ -105,8 +107,8 @@ class CacheInvalidated(Event):
     """
 
     name = "cache.invalidated"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "cache_invalidations", labels=("cache",), help="Invalidations of keys, tags and patterns."
     )
     cache: str
@@ -125,8 +127,8 @@ class CacheCaughtUp(Event):
     """
 
     name = "cache.caught_up"
-    level = "INFO"
-    metric = Metric(
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
         "cache_catch_up_seconds",
         "histogram",
         ("cache",),

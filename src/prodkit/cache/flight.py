@@ -30,11 +30,11 @@ class Flight(Generic[T]):
     task: asyncio.Task[T]
 
     def __init__(self, tags: frozenset[str], keep: bool) -> None:
-        self.tags = tags
-        self.keep = keep
-        self.waiters = 0
-        self.superseded = False
-        self.loaded = False  # the value was computed here, not found in Redis
+        self.tags: frozenset[str] = tags
+        self.keep: bool = keep
+        self.waiters: int = 0
+        self.superseded: bool = False
+        self.loaded: bool = False  # the value was computed here, not found in Redis
         self.waits_for: list[Flight[Any]] = []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from prodkit.cache.entry import MISSING, Entry
@@ -31,10 +31,12 @@ class MemoryTier:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self.bytes = 0
-        self.evictions = 0
-        self.get = self._entries.get
-        self.touch = self._entries.move_to_end  # of a key that is there: it was just used
+        self.bytes: int = 0
+        self.evictions: int = 0
+        self.get: Callable[[str], Entry | None] = self._entries.get
+        self.touch: Callable[[str], None] = (
+            self._entries.move_to_end
+        )  # of a key that is there: it was just used
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -27,11 +27,11 @@ class OutageLog:
     __slots__ = ("everything", "keys", "limit", "patterns", "tags")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self.limit: int = limit
         self.keys: dict[str, None] = {}
         self.tags: dict[str, None] = {}
         self.patterns: dict[str, None] = {}
-        self.everything = False
+        self.everything: bool = False
 
     def __len__(self) -> int:
         return 1 if self.everything else len(self.keys) + len(self.tags) + len(self.patterns)

@@ -86,22 +86,24 @@ class Tiers:
         max_staleness: float,
         copies: Copy,
     ) -> None:
-        self.link = link if link is not None and link.configured else None
+        self.link: RedisLink | None = link if link is not None and link.configured else None
         self.memory = memory
         self.log = log
-        self.stats = Stats()
+        self.stats: Stats = Stats()
         self._now = clock.monotonic
         self._codec = codec
         self._decode = codec.decode
         self._copies: Copy = copies
         self._max_staleness = max_staleness
-        self.redis = None if self.link is None else RedisTier(self.link, namespace, codec.name)
-        self.catch_up = (
+        self.redis: RedisTier | None = (
+            None if self.link is None else RedisTier(self.link, namespace, codec.name)
+        )
+        self.catch_up: CatchUp | None = (
             None if self.link is None or self.redis is None else CatchUp(self.link, self.redis, log, clock)
         )
         self._reading: dict[str, _Reading] = {}
         self._sessions = 0
-        self.session = -1
+        self.session: int = -1
 
     @property
     def coherent(self) -> bool:

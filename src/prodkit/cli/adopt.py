@@ -19,7 +19,7 @@ from prodkit.cli.adopt_table import LIBRARIES, REPLACEMENTS, Replacement
 
 __all__ = ["Finding", "app", "scan"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     add_completion=False, help="Find tenacity, pybreaker and others in PATH and print the replacements."
 )
 

@@ -32,7 +32,7 @@ from prodkit.errors import DISTRIBUTION, NAMESAKE, EnvError, namesake
 
 __all__ = ["Finding", "app", "diagnose"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     add_completion=False, help="Check this installation and the services that the environment names."
 )
 

@@ -24,7 +24,7 @@ from prodkit.errors import EnvError
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     help="Check an environment, and write its documents from the settings class.",

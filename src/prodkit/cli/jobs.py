@@ -30,7 +30,7 @@ from prodkit.jobs.engine import Run
 __all__ = ["app"]
 
 T = TypeVar("T")
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Look at runs, and retry, cancel or purge them."
 )
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}

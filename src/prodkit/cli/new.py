@@ -24,7 +24,9 @@ from prodkit.errors import DISTRIBUTION
 
 __all__ = ["app", "create"]
 
-app = typer.Typer(add_completion=False, help="Write a small service that is ready for production.")
+app: typer.Typer = typer.Typer(
+    add_completion=False, help="Write a small service that is ready for production."
+)
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 _FEATURE = re.compile(r"^\s*(?:#|<!--|//)\s*\[(/?)(!?[a-z]+)\]\s*(?:-->)?\s*$")

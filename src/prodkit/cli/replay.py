@@ -34,7 +34,7 @@ from prodkit.testing.trace_recording import trace_from
 
 __all__ = ["app", "chart", "recommended", "table"]
 
-app = typer.Typer(add_completion=False, help="Run a fault trace on your policies.")
+app: typer.Typer = typer.Typer(add_completion=False, help="Run a fault trace on your policies.")
 
 _COLOURS = {"none": "ok", "refused": "bad", "slow": "warn", "throttled": "info", "failing": "other"}
 

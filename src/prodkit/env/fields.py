@@ -25,7 +25,7 @@ class Quality:
     __slots__ = ("min_length",)
 
     def __init__(self, min_length: int) -> None:
-        self.min_length = min_length
+        self.min_length: int = min_length
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema

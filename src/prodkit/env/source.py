@@ -39,7 +39,7 @@ class Source(EnvSettingsSource):
     def fill(self, values: Mapping[str, str]) -> None:
         """Read from `values` from now on. One source serves for the names and for the values."""
         self._values = values
-        self.env_vars = self._load_env_vars()
+        self.env_vars: Mapping[str, str | None] = self._load_env_vars()
 
     def variables(self, field: FieldInfo, name: str) -> list[str]:
         """Return the names under which `field` is looked up, the preferred one first."""

@@ -62,7 +62,7 @@ class Index:
     __slots__ = ("known", "places")
 
     def __init__(self, known: Collection[str]) -> None:
-        self.known = frozenset(known)
+        self.known: frozenset[str] = frozenset(known)
         self.places: dict[tuple[object, ...], list[str]] = {}
         for name in known:
             if len(name) < 4:

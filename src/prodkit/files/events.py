@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 
 __all__ = ["FileAccepted", "FileRejected"]
 
@@ -22,8 +23,8 @@ class FileAccepted(Event):
     """
 
     name = "files.accepted"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "files_accepted_seconds",
         "histogram",
         ("kind",),
@@ -50,8 +51,8 @@ class FileRejected(Event):
     """
 
     name = "files.rejected"
-    level = "INFO"
-    metric = Metric(
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
         "files_rejected_seconds",
         "histogram",
         value="duration",

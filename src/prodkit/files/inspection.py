@@ -103,11 +103,11 @@ class Inspection:
     def __init__(self, tools: Tools, claims: Claims) -> None:
         self.tools = tools
         self.claims = claims
-        self.began = tools.runtime.clock.monotonic()
+        self.began: float = tools.runtime.clock.monotonic()
         self.problems: list[FileProblem] = []
-        self.detail = ""
-        self.digest = ""
-        self.received = 0
+        self.detail: str = ""
+        self.digest: str = ""
+        self.received: int = 0
 
     async def run(self, source: reader.Source) -> CleanFile:
         tools = self.tools

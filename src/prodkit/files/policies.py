@@ -229,7 +229,7 @@ class AnyOf:
             check.that(not twice, f"{', '.join(twice)} allowed by two policies")
             seen |= policy.kinds
         check.done()
-        self.policies = policies
+        self.policies: tuple[ImagePolicy | PdfPolicy | TextPolicy | OfficePolicy, ...] = policies
 
     def __repr__(self) -> str:
         return f"AnyOf({', '.join(map(repr, self.policies))})"

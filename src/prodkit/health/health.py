@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, ClassVar
 
 from prodkit.core.check import Check, CheckResult, Status
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.health.report import CheckReport, HealthReport, overall
@@ -37,12 +39,33 @@ class CheckChanged(Event):
     """
 
     name = "health.changed"
-    level = "WARNING"
-    metric = Metric("health_changes", labels=("check", "after"), help="Changes of a health check's status.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "health_changes", labels=("check", "after"), help="Changes of a health check's status."
+    )
     check: str
     before: Status
     after: Status
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reporter:
+    """A part whose ``check()`` means something else, such as a rate limiter; it reports through ``health()``."""
+
+    part: Any
+
+    @property
+    def name(self) -> str:
+        return str(self.part.name)
+
+    async def check(self) -> CheckResult:
+        result: CheckResult = await self.part.health()
+        return result
+
+
+def _check_of(part: Any) -> Any:
+    return _Reporter(part) if inspect.iscoroutinefunction(getattr(part, "health", None)) else part
 
 
 class Health:
@@ -58,7 +81,8 @@ class Health:
     is cancelled from outside or returns anything but a CheckResult is ``down``.
 
     Args:
-        checks: anything with a ``name`` and an async ``check()``.
+        checks: anything with a ``name`` and an async ``check()``, or an async ``health()`` where ``check`` has another
+            meaning (a rate limiter).
         optional: parts whose ``down`` makes the service only ``degraded``.
         timeout: seconds that one check may take.
         ttl: seconds for which a verdict is used.
@@ -78,7 +102,7 @@ class Health:
         first_wait: float = 0.8,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        extra = tuple(optional)
+        checks, extra = tuple(map(_check_of, checks)), tuple(map(_check_of, optional))
         arguments = Arguments("Health")
         arguments.seconds("timeout", timeout)
         arguments.seconds("ttl", ttl)
@@ -89,7 +113,7 @@ class Health:
         for check in given:
             if not isinstance(check, Check):
                 arguments.that(False, f"{check!r} has no name and async check()")
-            elif not any(check is known for known in everything):
+            elif not any(check is known or check == known for known in everything):
                 everything.append(check)
         names = [check.name for check in everything]
         for name in sorted({name for name in names if names.count(name) > 1}):
@@ -102,7 +126,8 @@ class Health:
         self._runtime = runtime
         self._started = False
         self._probes = tuple(
-            _Probe(check, not any(check is each for each in extra), timeout, runtime) for check in everything
+            _Probe(check, not any(check is each or check == each for each in extra), timeout, runtime)
+            for check in everything
         )
 
     async def report(self) -> HealthReport:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 
 __all__ = [
     "JobCancelled",
@@ -37,8 +38,8 @@ class JobStarted(Event):
     """
 
     name = "jobs.started"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "job_queue_seconds",
         "histogram",
         ("kind",),
@@ -62,8 +63,8 @@ class JobResumed(Event):
     """
 
     name = "jobs.resumed"
-    level = "INFO"
-    metric = Metric(
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
         "jobs_resumed", labels=("kind",), help="Runs taken again after a kill, a retry or a wait."
     )
     kind: str
@@ -83,8 +84,8 @@ class JobFinished(Event):
     """
 
     name = "jobs.finished"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "job_seconds",
         "histogram",
         ("kind",),
@@ -109,8 +110,10 @@ class JobFailed(Event):
     """
 
     name = "jobs.failed"
-    level = "WARNING"
-    metric = Metric("job_failures", labels=("kind", "error"), help="Failed attempts of runs.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "job_failures", labels=("kind", "error"), help="Failed attempts of runs."
+    )
     kind: str
     run: str
     attempt: int
@@ -130,8 +133,10 @@ class JobDead(Event):
     """
 
     name = "jobs.dead"
-    level = "ERROR"
-    metric = Metric("jobs_dead", labels=("kind", "error"), help="Runs that became dead letters.")
+    level: ClassVar[Level] = "ERROR"
+    metric: ClassVar[Metrics] = Metric(
+        "jobs_dead", labels=("kind", "error"), help="Runs that became dead letters."
+    )
     kind: str
     run: str
     attempt: int
@@ -148,8 +153,10 @@ class JobCancelled(Event):
     """
 
     name = "jobs.cancelled"
-    level = "INFO"
-    metric = Metric("jobs_cancelled", labels=("kind",), help="Runs cancelled while they were executed.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
+        "jobs_cancelled", labels=("kind",), help="Runs cancelled while they were executed."
+    )
     kind: str
     run: str
 
@@ -164,8 +171,10 @@ class JobLost(Event):
     """
 
     name = "jobs.lost"
-    level = "WARNING"
-    metric = Metric("jobs_lost", labels=("kind",), help="Runs that another worker took over.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "jobs_lost", labels=("kind",), help="Runs that another worker took over."
+    )
     kind: str
     run: str
 
@@ -180,8 +189,10 @@ class JobHandedOver(Event):
     """
 
     name = "jobs.handed_over"
-    level = "INFO"
-    metric = Metric("jobs_handed_over", labels=("kind",), help="Runs given back at shutdown.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
+        "jobs_handed_over", labels=("kind",), help="Runs given back at shutdown."
+    )
     kind: str
     run: str
     interrupted: int
@@ -197,8 +208,10 @@ class JobRequeued(Event):
     """
 
     name = "jobs.requeued"
-    level = "WARNING"
-    metric = Metric("jobs_requeued", labels=("kind",), help="Unfinished runs that had lost their queue row.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "jobs_requeued", labels=("kind",), help="Unfinished runs that had lost their queue row."
+    )
     kind: str
     run: str
 
@@ -215,8 +228,8 @@ class StepFinished(Event):
     """
 
     name = "jobs.step_finished"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "job_step_seconds",
         "histogram",
         ("kind",),
@@ -242,8 +255,10 @@ class StepFailed(Event):
     """
 
     name = "jobs.step_failed"
-    level = "INFO"
-    metric = Metric("job_step_failures", labels=("kind", "error"), help="Steps that raised.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
+        "job_step_failures", labels=("kind", "error"), help="Steps that raised."
+    )
     kind: str
     run: str
     step: str
@@ -261,8 +276,10 @@ class StepUnused(Event):
     """
 
     name = "jobs.step_unused"
-    level = "WARNING"
-    metric = Metric("job_steps_unused", labels=("kind",), help="Recorded steps that no code asked for.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "job_steps_unused", labels=("kind",), help="Recorded steps that no code asked for."
+    )
     kind: str
     run: str
     step: str
@@ -278,8 +295,10 @@ class QueueLost(Event):
     """
 
     name = "jobs.queue_lost"
-    level = "WARNING"
-    metric = Metric("job_queue_losses", labels=("worker", "error"), help="Losses of the queue.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "job_queue_losses", labels=("worker", "error"), help="Losses of the queue."
+    )
     worker: str
     error: str
 
@@ -293,8 +312,8 @@ class QueueRecovered(Event):
     """
 
     name = "jobs.queue_recovered"
-    level = "INFO"
-    metric = Metric(
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
         "job_queue_down_seconds",
         "histogram",
         ("worker",),
@@ -316,8 +335,10 @@ class ListenStopped(Event):
     """
 
     name = "jobs.listen_stopped"
-    level = "WARNING"
-    metric = Metric("job_listen_stops", labels=("worker", "reason"), help="Changes from LISTEN to polling.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "job_listen_stops", labels=("worker", "reason"), help="Changes from LISTEN to polling."
+    )
     worker: str
     reason: str
     poll: float
@@ -334,8 +355,8 @@ class ScheduleFired(Event):
     """
 
     name = "jobs.schedule_fired"
-    level = "DEBUG"
-    metric = Metric("job_schedule_ticks", labels=("kind",), help="Ticks of schedules.")
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric("job_schedule_ticks", labels=("kind",), help="Ticks of schedules.")
     kind: str
     run: str
     late: float
@@ -350,6 +371,8 @@ class RunsPurged(Event):
     """
 
     name = "jobs.purged"
-    level = "INFO"
-    metric = Metric("jobs_purged", value="runs", help="Finished runs removed by retention.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
+        "jobs_purged", value="runs", help="Finished runs removed by retention."
+    )
     runs: int

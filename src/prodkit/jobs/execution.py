@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from prodkit.core.clock import Clock
+from prodkit.core.events import EventStream
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.jobs.engine import Claim, Engine, Recorded, Write
 from prodkit.jobs.errors import RunLostError
@@ -68,17 +70,17 @@ class Execution:
     def __init__(
         self, claim: Claim | None, engine: Engine | None, *, runtime: Runtime = SYSTEM, channel: Any = None
     ) -> None:
-        self.claim = claim
-        self.engine = engine
-        self.runtime = runtime
-        self.clock = runtime.clock
-        self.events = runtime.events
-        self.channel = channel
+        self.claim: Claim | None = claim
+        self.engine: Engine | None = engine
+        self.runtime: Runtime = runtime
+        self.clock: Clock = runtime.clock
+        self.events: EventStream = runtime.events
+        self.channel: Any = channel
         self.recorded: dict[str, Recorded] = dict(claim.steps) if claim is not None else {}
         self.used: set[str] = set()
-        self.in_flight = 0
+        self.in_flight: int = 0
         self.reason: Interrupt = ""
-        self.interrupted = 0
+        self.interrupted: int = 0
         self._busy: set[str] = set()
         self._blocked = 0
         self._closing = False

@@ -78,43 +78,43 @@ if TYPE_CHECKING:
     )
     from prodkit.llm.structured import Parsed as Parsed
     from prodkit.llm.tools import Tool as Tool, ToolRun as ToolRun
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".errors": ("LlmError",),
-        "cached": ("AnswerCache",),
-        "client": ("Client",),
-        "errors": (
-            "LlmCauseError",
-            "LlmCircuitOpenError",
-            "LlmDeadlineError",
-            "LlmRateLimitedError",
-            "LlmTimeoutError",
-        ),
-        "events": ("LlmAttempt", "LlmFinished"),
-        "context_window": ("Fitted", "fit"),
-        "ledger": ("Ledger", "LedgerRow"),
-        "middleware": ("ResilienceMiddleware",),
-        "options": ("Model",),
-        "pricing": ("Budget", "Price"),
-        "provider": ("Provider", "Reply"),
-        "providers": ("Anthropic", "Bedrock", "Foundry", "Gateway", "Vertex"),
-        "resources": ("Batch", "BatchResult", "Batches", "Files", "ModelInfo", "Models", "StoredFile"),
-        "results": ("Answer", "Attempt", "Continuation", "Usage"),
-        "streaming.stream": ("Stream",),
-        "streaming.typed": (
-            "AttemptEvent",
-            "BlockEvent",
-            "CitationEvent",
-            "ContinuedEvent",
-            "OtherEvent",
-            "TextEvent",
-            "ThinkingEvent",
-            "ToolInputEvent",
-            "UsageEvent",
-        ),
-        "structured": ("Parsed",),
-        "tools": ("Tool", "ToolRun"),
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            ".errors": ("LlmError",),
+            "cached": ("AnswerCache",),
+            "client": ("Client",),
+            "errors": (
+                "LlmCauseError",
+                "LlmCircuitOpenError",
+                "LlmDeadlineError",
+                "LlmRateLimitedError",
+                "LlmTimeoutError",
+            ),
+            "events": ("LlmAttempt", "LlmFinished"),
+            "context_window": ("Fitted", "fit"),
+            "ledger": ("Ledger", "LedgerRow"),
+            "middleware": ("ResilienceMiddleware",),
+            "options": ("Model",),
+            "pricing": ("Budget", "Price"),
+            "provider": ("Provider", "Reply"),
+            "providers": ("Anthropic", "Bedrock", "Foundry", "Gateway", "Vertex"),
+            "resources": ("Batch", "BatchResult", "Batches", "Files", "ModelInfo", "Models", "StoredFile"),
+            "results": ("Answer", "Attempt", "Continuation", "Usage"),
+            "streaming.stream": ("Stream",),
+            "streaming.typed": (
+                "AttemptEvent",
+                "BlockEvent",
+                "CitationEvent",
+                "ContinuedEvent",
+                "OtherEvent",
+                "TextEvent",
+                "ThinkingEvent",
+                "ToolInputEvent",
+                "UsageEvent",
+            ),
+            "structured": ("Parsed",),
+            "tools": ("Tool", "ToolRun"),
+        },
+    )

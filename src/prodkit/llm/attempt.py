@@ -44,21 +44,21 @@ class OpenAttempt:
         self._report = report
         self._permit = permit
         self._open = True
-        self.state = state
+        self.state: ModelState = state
         self.label: str = state.label
-        self.params = params
+        self.params: dict[str, Any] = params
         self.reservation: Reservation | None = reservation
         self.breaker: str = state.breaker.state
-        self.started = engine.now()
-        self.waited = self.started - asked
-        self.wait_reason = wait_reason if self.waited > 0 else ""
+        self.started: float = engine.now()
+        self.waited: float = self.started - asked
+        self.wait_reason: str = wait_reason if self.waited > 0 else ""
         self.first_content: float | None = None
         self.status: int | None = None
-        self.request_id = ""
-        self.reserved = 0.0
+        self.request_id: str = ""
+        self.reserved: float = 0.0
         self.account: Any = None
-        self.resumed = False
-        self.hedge = False
+        self.resumed: bool = False
+        self.hedge: bool = False
 
     @property
     def send(self) -> Send:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from prodkit.llm.attempt import OpenAttempt
 from prodkit.llm.engine import Engine
 from prodkit.llm.failures import Failure
 from prodkit.llm.fallback_chain import FallbackChain, GiveUp, Go, Hold
+from prodkit.llm.options import Options
 from prodkit.llm.pricing import estimate_input, worst_case
 from prodkit.llm.report import Report
 from prodkit.llm.results import Usage
@@ -68,14 +69,18 @@ class Call:
             check_params(params, operation)
         self._once = once
         self.engine = engine
-        self.options = engine.options
+        self.options: Options = engine.options
         self.params = params
-        self.now = engine.now
-        self.began = self.now()
+        self.now: Callable[[], float] = engine.now
+        self.began: float = self.now()
         self._until = _NEVER if timeout is None else self.began + timeout
-        self.chain = FallbackChain(engine.max_waits, attempts=self.options.attempts, start=start)
+        self.chain: FallbackChain = FallbackChain(
+            engine.max_waits, attempts=self.options.attempts, start=start
+        )
         self._need = (1.0, float(estimate_input(params)), float(params.get("max_tokens", 0)))
-        self.report = Report(engine, params, operation, engine.states[start].label, caller, self.began)
+        self.report: Report = Report(
+            engine, params, operation, engine.states[start].label, caller, self.began
+        )
         self._last: Failure | None = None
         self._stale = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, Protocol, Self
 
@@ -49,7 +50,7 @@ class Lifetime:
     __slots__ = ("closed", "exchanges", "sleeping")
 
     def __init__(self) -> None:
-        self.closed = False
+        self.closed: bool = False
         self.sleeping: set[asyncio.Future[None]] = set()
         self.exchanges: set[Exchange] = set()
 
@@ -68,10 +69,10 @@ class Engine:
     ) -> None:
         self.options = options
         self.runtime = runtime
-        self.now = runtime.clock.monotonic
+        self.now: Callable[[], float] = runtime.clock.monotonic
         self.key = key
         self.ledger = ledger
-        self.states = tuple(
+        self.states: tuple[ModelState, ...] = tuple(
             ModelState(
                 model, failures=options.failures, open_for=options.open_for, shared=shared, runtime=runtime
             )
@@ -79,14 +80,14 @@ class Engine:
         )
         self.elsewhere: frozenset[int] = frozenset()
         self.max_waits: tuple[float, ...] = (options.max_model_wait,) * len(self.states)
-        self.slots = Slots(options.concurrency, max_queue=options.max_queue, order="fifo")
-        self.hedges = HedgeShare(options.hedge_share)
+        self.slots: Slots = Slots(options.concurrency, max_queue=options.max_queue, order="fifo")
+        self.hedges: HedgeShare = HedgeShare(options.hedge_share)
         self._places = {model.label: index for index, model in reversed(list(enumerate(options.models)))}
         self._places |= {
             model.name: self._places.get(model.name, i)
             for i, model in reversed(list(enumerate(options.models)))
         }
-        self.lifetime = Lifetime()  # shared by the copies of with_options
+        self.lifetime: Lifetime = Lifetime()  # shared by the copies of with_options
 
     def with_options(self, **changes: Any) -> Self:
         """Return an engine with other options for its calls and the same state."""

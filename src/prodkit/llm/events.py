@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from prodkit.core.events import Event, Level, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.llm.results import Attempt, Usage
 
 __all__ = ["LlmAttempt", "LlmFinished"]
@@ -29,7 +29,7 @@ class LlmAttempt(Event):
 
     name: ClassVar[str] = "llm.attempt"
     level: ClassVar[Level] = "INFO"
-    metric = Metric(
+    metric: ClassVar[Metrics] = Metric(
         "llm_attempt_seconds",
         "histogram",
         ("model", "outcome"),
@@ -85,7 +85,7 @@ class LlmFinished(Event):
 
     name: ClassVar[str] = "llm.finished"
     level: ClassVar[Level] = "INFO"
-    metric = (
+    metric: ClassVar[Metrics] = (
         Metric(
             "llm_call_seconds",
             "histogram",

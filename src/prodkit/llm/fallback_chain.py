@@ -61,9 +61,9 @@ class FallbackChain:
         self._size = len(max_waits)
         self._attempts = attempts
         self._max_waits = max_waits
-        self.backoff = 0.0
-        self.index = start
-        self.tries = 0  # requests sent to the present model; the caller counts them
+        self.backoff: float = 0.0
+        self.index: int = start
+        self.tries: int = 0  # requests sent to the present model; the caller counts them
         self.held: list[Hold] = []
 
     def failed(self, failure: Failure, backoff: float) -> None:

@@ -28,14 +28,14 @@ class ModelState:
     def __init__(
         self, model: Model, *, failures: int, open_for: float, shared: SharedState | None, runtime: Runtime
     ) -> None:
-        self.model = model
-        self.label = model.label
+        self.model: Model = model
+        self.label: str = model.label
         self.provider: Provider | None = model.provider
-        self.cool_until = -math.inf  # the gate's instant
+        self.cool_until: float = -math.inf  # the gate's instant
         # Only its instant and its event are used: the rate comes from the limits learned from the headers.
-        self.gate = RetryAfterGate(f"llm.{model.label}", margin=0.0, runtime=runtime)
-        self.limits = RateLimits()
-        self.breaker = CircuitBreaker(
+        self.gate: RetryAfterGate = RetryAfterGate(f"llm.{model.label}", margin=0.0, runtime=runtime)
+        self.limits: RateLimits = RateLimits()
+        self.breaker: CircuitBreaker = CircuitBreaker(
             f"llm.{model.label}",
             failures=failures,
             failure_rate=None,

@@ -103,7 +103,7 @@ class Budget:
         check = Arguments("Budget")
         check.number("limit", limit, above=0, unit="dollars")
         check.done()
-        self.limit = limit
+        self.limit: float = limit
         self.spent: float = 0.0
         self.reserved: float = 0.0
 

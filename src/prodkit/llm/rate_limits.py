@@ -37,8 +37,8 @@ class HeaderBucket:
 
     def __init__(self) -> None:
         self.capacity: float | None = None  # unknown before the first headers
-        self.level = 0.0
-        self.rate = 0.0
+        self.level: float = 0.0
+        self.rate: float = 0.0
         self._used = 0.0  # sent while the capacity was unknown
         self._at = 0.0
 
@@ -141,7 +141,7 @@ class RateLimits:
         self._unsent = [0.0, 0.0, 0.0]
         self._landed = [0.0, 0.0, 0.0]
         self._sent = [0.0, 0.0, 0.0]
-        self.known = False  # True once a limit was seen: until then nothing has to be computed
+        self.known: bool = False  # True once a limit was seen: until then nothing has to be computed
 
     def outdated(self, reservation: Reservation) -> bool:
         """Return True when limits have become known since `reservation` was made."""
@@ -220,7 +220,7 @@ class HedgeShare:
     __slots__ = ("_allowed", "share")
 
     def __init__(self, share: float) -> None:
-        self.share = share
+        self.share: float = share
         self._allowed = 1.0
 
     def sent(self) -> None:

@@ -39,7 +39,7 @@ class Report:
         caller: str,
         began: float,
     ) -> None:
-        self.id = f"{engine.runtime.rng.getrandbits(64):016x}"
+        self.id: str = f"{engine.runtime.rng.getrandbits(64):016x}"
         self.attempts: list[Attempt] = []
         self.requested = requested
         self.caller = caller

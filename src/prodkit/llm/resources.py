@@ -31,7 +31,7 @@ class Service:
         options = replace(
             engine.options, models=(Model("api"),), budget=None, hedge_after=None, fallback_on_refusal=False
         )
-        self.engine = Engine(options, runtime=engine.runtime, key=engine.key)
+        self.engine: Engine = Engine(options, runtime=engine.runtime, key=engine.key)
         self.engine.slots = engine.slots
         self.engine.lifetime = engine.lifetime
         self.engine.connect(provider)

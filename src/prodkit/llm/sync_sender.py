@@ -27,7 +27,7 @@ class Background:
     """The loop on which the waits run, and the threads in which requests block."""
 
     def __init__(self, concurrency: int) -> None:
-        self.portal = Portal("prodkit-llm")
+        self.portal: Portal = Portal("prodkit-llm")
         # An attempt that was given up may block its thread until its read timeout: the next one needs another.
         self._threads = ThreadPoolExecutor(2 * concurrency, thread_name_prefix="prodkit-llm")
 

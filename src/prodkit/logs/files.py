@@ -98,7 +98,7 @@ class DailyFile:
         self._day: date | None = None
         self._part = 0
         self._file = -1
-        self.lost = 0
+        self.lost: int = 0
         """Lines that could not be written."""
 
     @property

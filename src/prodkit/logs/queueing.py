@@ -37,9 +37,9 @@ class StreamQueue:
         self._known: Any = None
         self._prompt = True
         self._unreported = 0
-        self.dropped = 0
+        self.dropped: int = 0
         """Lines that were dropped because the queue was full."""
-        self.failures = 0
+        self.failures: int = 0
         """Writes that the stream refused."""
         os.register_at_fork(after_in_child=self._after_fork)
         atexit.register(self.close)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 
 __all__ = [
     "ConnectFailed",
@@ -35,8 +36,8 @@ class PoolAcquired(Event):
     """
 
     name = "pool.acquired"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "pool_wait_seconds",
         "histogram",
         ("pool",),
@@ -58,8 +59,8 @@ class PoolReleased(Event):
     """
 
     name = "pool.released"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "pool_use_seconds",
         "histogram",
         ("pool",),
@@ -81,8 +82,8 @@ class PoolWaitCancelled(Event):
     """
 
     name = "pool.wait_cancelled"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "pool_waits_cancelled", labels=("pool",), help="Callers cancelled while they waited for a connection."
     )
     pool: str
@@ -101,8 +102,8 @@ class PoolExhausted(Event):
     """
 
     name = "pool.exhausted"
-    level = "WARNING"
-    metric = Metric(
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
         "pool_exhausted", labels=("pool",), help="Callers refused because no connection became free."
     )
     pool: str
@@ -122,8 +123,10 @@ class PoolNested(Event):
     """
 
     name = "pool.nested"
-    level = "WARNING"
-    metric = Metric("pool_nested", labels=("pool",), help="Waits of tasks that already held a connection.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "pool_nested", labels=("pool",), help="Waits of tasks that already held a connection."
+    )
     pool: str
     holder: str
     site: str
@@ -142,8 +145,8 @@ class PoolOversized(Event):
     """
 
     name = "pool.oversized"
-    level = "WARNING"
-    metric = Metric(
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
         "pool_oversized", labels=("pool",), help="Pools that may ask for more than the server has."
     )
     pool: str
@@ -164,8 +167,8 @@ class ConnectFailed(Event):
     """
 
     name = "pool.connect_failed"
-    level = "WARNING"
-    metric = Metric(
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
         "pool_connect_failures", labels=("pool", "error"), help="Connections that could not be opened."
     )
     pool: str
@@ -183,8 +186,8 @@ class ConnectionOpened(Event):
     """
 
     name = "pool.connection_opened"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "pool_connect_seconds",
         "histogram",
         ("pool",),
@@ -209,8 +212,8 @@ class ConnectionClosed(Event):
     """
 
     name = "pool.connection_closed"
-    level = "DEBUG"
-    metric = Metric(
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
         "pool_connections_closed",
         labels=("pool", "reason"),
         help="Connections that left the pool, by reason.",
@@ -232,8 +235,10 @@ class ConnectionHeldLong(Event):
     """
 
     name = "pool.held_long"
-    level = "WARNING"
-    metric = Metric("pool_held_long", labels=("pool",), help="Connections held longer than leak_threshold.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "pool_held_long", labels=("pool",), help="Connections held longer than leak_threshold."
+    )
     pool: str
     held: float
     holder: str
@@ -251,8 +256,10 @@ class ConnectionReclaimed(Event):
     """
 
     name = "pool.reclaimed"
-    level = "ERROR"
-    metric = Metric("pool_reclaimed", labels=("pool",), help="Connections whose handle was dropped.")
+    level: ClassVar[Level] = "ERROR"
+    metric: ClassVar[Metrics] = Metric(
+        "pool_reclaimed", labels=("pool",), help="Connections whose handle was dropped."
+    )
     pool: str
     held: float
     site: str
@@ -267,8 +274,10 @@ class PoolDemoted(Event):
     """
 
     name = "pool.demoted"
-    level = "WARNING"
-    metric = Metric("pool_demotions", labels=("pool",), help="Pools that met a read-only server.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "pool_demotions", labels=("pool",), help="Pools that met a read-only server."
+    )
     pool: str
 
 
@@ -282,8 +291,8 @@ class ReplicaSkipped(Event):
     """
 
     name = "pool.replica_skipped"
-    level = "WARNING"
-    metric = Metric(
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
         "pool_replica_skipped", labels=("pool", "reason"), help="Changes from replica to primary."
     )
     pool: str
@@ -301,8 +310,10 @@ class TransactionRerun(Event):
     """
 
     name = "transaction.rerun"
-    level = "INFO"
-    metric = Metric("transaction_reruns", labels=("pool", "error"), help="Units of work that ran again.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
+        "transaction_reruns", labels=("pool", "error"), help="Units of work that ran again."
+    )
     pool: str
     attempt: int
     error: str
@@ -319,8 +330,8 @@ class PurgeBatch(Event):
     """
 
     name = "purge.batch"
-    level = "DEBUG"
-    metric = (
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = (
         Metric("purged_rows", labels=("table",), value="rows", help="Rows removed by a purge."),
         Metric(
             "purge_batch_seconds",

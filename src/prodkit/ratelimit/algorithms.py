@@ -46,7 +46,7 @@ class Log:
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque()
-        self.used = 0
+        self.used: int = 0
 
 
 class Outlook(NamedTuple):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 
 __all__ = ["RateLimitCaughtUp", "RateLimitDenied", "RateLimitUnchecked"]
 
@@ -21,8 +22,10 @@ class RateLimitDenied(Event):
     """
 
     name = "ratelimit.denied"
-    level = "INFO"
-    metric = Metric("ratelimit_denials", labels=("limit", "source"), help="Requests refused by a rate limit.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
+        "ratelimit_denials", labels=("limit", "source"), help="Requests refused by a rate limit."
+    )
     limit: str
     retry_after: float
     source: str
@@ -38,8 +41,8 @@ class RateLimitUnchecked(Event):
     """
 
     name = "ratelimit.unchecked"
-    level = "WARNING"
-    metric = Metric(
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
         "ratelimit_unchecked",
         labels=("limit",),
         help="Requests admitted because the limit could not be checked.",
@@ -57,8 +60,8 @@ class RateLimitCaughtUp(Event):
     """
 
     name = "ratelimit.caught_up"
-    level = "INFO"
-    metric = Metric(
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
         "ratelimit_catch_up_seconds",
         "histogram",
         value="seconds",

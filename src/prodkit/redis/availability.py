@@ -50,11 +50,11 @@ class Availability:
         probe: Callable[[], Awaitable[str | None]],
         disconnect: Callable[[], Awaitable[Any]],
     ) -> None:
-        self.up = up
-        self.reason = ""
-        self.down_since = 0.0
-        self.last_ok = float("-inf")
-        self.losses = 0
+        self.up: bool = up
+        self.reason: str = ""
+        self.down_since: float = 0.0
+        self.last_ok: float = float("-inf")
+        self.losses: int = 0
         self.on_up: list[Callable[[], Awaitable[object] | object]] = []
         self.on_down: list[Callable[[], object]] = []
         self._runtime = runtime

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 
 __all__ = ["RedisLost", "RedisRecovered"]
 
@@ -19,8 +20,10 @@ class RedisLost(Event):
     """
 
     name = "redis.lost"
-    level = "WARNING"
-    metric = Metric("redis_losses", labels=("address",), help="Losses of the connection to Redis.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "redis_losses", labels=("address",), help="Losses of the connection to Redis."
+    )
     address: str
     reason: str
 
@@ -35,8 +38,8 @@ class RedisRecovered(Event):
     """
 
     name = "redis.recovered"
-    level = "INFO"
-    metric = Metric(
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
         "redis_down_seconds",
         "histogram",
         ("address",),

@@ -35,8 +35,8 @@ class Script:
     __slots__ = ("digest", "source")
 
     def __init__(self, source: str) -> None:
-        self.source = source
-        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self.source: str = source
+        self.digest: str = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(
         self,

@@ -85,7 +85,7 @@ class SharedConnection:
         self._unsent: list[_Exchange] = []
         self._scheduled = False
         self._pack: Callable[[Command], list[bytes]] = _unconnected
-        self.opened = 0  # connections opened so far
+        self.opened: int = 0  # connections opened so far
 
     async def execute(self, commands: Sequence[Command], limit: float | None) -> list[Any]:
         """Return the reply to each command; a reply that is an error stands in the list as an exception.

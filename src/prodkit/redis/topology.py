@@ -63,7 +63,7 @@ class OneServer:
     def __init__(self, address: Address, max_connections: int, sentinel_timeout: float) -> None:
         self._address = address
         self._sentinel_timeout = sentinel_timeout
-        self.client = open_client(address, max_connections, sentinel_timeout=sentinel_timeout)
+        self.client: Redis = open_client(address, max_connections, sentinel_timeout=sentinel_timeout)
         self._shared = SharedConnection(self.client.connection_pool.make_connection)
 
     @property

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from prodkit.core.check import CheckResult
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
@@ -40,8 +40,8 @@ class SessionStarted(Event):
     """
 
     name = "session.started"
-    level = "DEBUG"
-    metric = Metric("sessions_started", labels=("reason",), help="Sessions started.")
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric("sessions_started", labels=("reason",), help="Sessions started.")
     reason: str
     authenticated: bool
 
@@ -56,8 +56,10 @@ class SessionsEnded(Event):
     """
 
     name = "session.ended"
-    level = "DEBUG"
-    metric = Metric("sessions_ended", labels=("reason",), value="count", help="Sessions ended.")
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
+        "sessions_ended", labels=("reason",), value="count", help="Sessions ended."
+    )
     count: int
     reason: str
 
@@ -71,8 +73,10 @@ class SessionLost(Event):
     """
 
     name = "session.lost"
-    level = "WARNING"
-    metric = Metric("session_writes_lost", value="keys", help="Session keys that could not be saved.")
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
+        "session_writes_lost", value="keys", help="Session keys that could not be saved."
+    )
     keys: int
 
 

@@ -14,12 +14,12 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.errors import CsrfError
@@ -51,8 +51,8 @@ class CsrfRefused(Event):
     """
 
     name = "web.csrf_refused"
-    level = "INFO"
-    metric = Metric(
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
         "csrf_refusals", labels=("reason", "enforced"), help="Requests refused by CSRF protection."
     )
     reason: str

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.web.asgi import add_header
@@ -39,8 +39,8 @@ class DrainStarted(Event):
     """
 
     name = "web.drain_started"
-    level = "INFO"
-    metric = Metric("drains", help="Shutdowns that began.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric("drains", help="Shutdowns that began.")
     waiting: int
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.errors import ProdkitError
@@ -45,8 +45,8 @@ class RequestFailed(Event):
     """
 
     name = "web.failed"
-    level = "WARNING"
-    metric = Metric(
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric(
         "request_failures",
         labels=("status", "code"),
         help="Requests answered with an error of the kit or an unexpected one.",

@@ -6,13 +6,13 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prodkit.core.events import Event, Metric
+from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.web.asgi import header, path_of
@@ -67,8 +67,10 @@ class CspViolated(Event):
     """
 
     name = "web.csp_violated"
-    level = "INFO"
-    metric = Metric("csp_violations", labels=("enforced",), help="Violations of the Content-Security-Policy.")
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
+        "csp_violations", labels=("enforced",), help="Violations of the Content-Security-Policy."
+    )
     directive: str
     blocked: str
     page: str

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
+from starlette.background import BackgroundTask
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -84,7 +85,7 @@ class EventStream(Response):
         check.seconds("lifetime", lifetime, optional=True)
         check.done()
         self.status_code = 200
-        self.background = None
+        self.background: BackgroundTask | None = None
         self.init_headers(
             {"cache-control": "no-store, no-transform", "x-accel-buffering": "no", **(headers or {})}
         )

@@ -51,8 +51,8 @@ class Redactor:
             raise ValueError(f"Redactor: kinds must be of {sorted(KINDS)}, got {sorted(unknown)}")
         self._registry = registry
         self._max_text = max_text
-        self.max_depth = max_depth
-        self.max_nodes = max_nodes
+        self.max_depth: int = max_depth
+        self.max_nodes: int = max_nodes
         # Short texts without a secret: names, routes and levels come again and again.
         self._clean: set[str] = set()
         registry.on_change(self._clean.clear)

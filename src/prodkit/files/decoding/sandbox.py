@@ -93,7 +93,7 @@ class Sandbox(Managed):
         self.timeout = timeout
         self.memory_bytes = memory_bytes
         self.max_queue = max_queue
-        self.restarts = 0
+        self.restarts: int = 0
         self._idle: list[WorkerProcess] = []
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None

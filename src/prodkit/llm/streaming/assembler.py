@@ -62,8 +62,8 @@ class Assembler:
         self.continuations: list[Continuation] = []
         self.usage: dict[str, Any] = {}
         self.stop_reason: str | None = None
-        self.ended = False  # nothing is missing: every block is closed and the stop reason has arrived
-        self.done = False  # the last event has arrived
+        self.ended: bool = False  # nothing is missing: every block is closed and the stop reason has arrived
+        self.done: bool = False  # the last event has arrived
 
     # ------------------------------------------------------------------- state
     @property

@@ -45,9 +45,9 @@ class StreamAttempt:
     )
 
     def __init__(self, call: Call, attempt: OpenAttempt) -> None:
-        self.attempt = attempt
+        self.attempt: OpenAttempt = attempt
         self.ready: list[dict[str, Any]] = []
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._call = call
         self._reply: Reply | None = None
         self._chunks: AsyncIterator[bytes] | None = None

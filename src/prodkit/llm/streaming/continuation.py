@@ -151,7 +151,7 @@ class Overlap:
         self._held = _Squeezed()
         self._scanned = 0
         self.joint: Joint | None = None
-        self.open = bool(self._had)
+        self.open: bool = bool(self._had)
 
     def feed(self, text: str) -> str:
         """Return the part of `text` that is new as far as is certain now; the rest is held.

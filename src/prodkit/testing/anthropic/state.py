@@ -71,7 +71,7 @@ class State:
     """The script and the record."""
 
     def __init__(self) -> None:
-        self.counters = Counters()
+        self.counters: Counters = Counters()
         self.received: deque[Received] = deque(maxlen=_KEPT)
         self._queue: deque[Behaviour] = deque()
         self._queues: dict[str, deque[Behaviour]] = {}

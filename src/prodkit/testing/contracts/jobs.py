@@ -33,7 +33,7 @@ class JobsContract:
     :meth:`engine` gives an empty engine. The tests are coroutines and run on whatever loop your pytest gives them.
     """
 
-    wait = 20.0
+    wait: float = 20.0
     """Seconds that a test waits for a result."""
 
     def engine(self) -> AbstractAsyncContextManager[Engine]:
