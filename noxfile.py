@@ -34,7 +34,7 @@ CHECKS = {
     "types": [["mypy"], ["mypy", "-p", "advisory"], ["pyright"]],
     "layers": [["lint-imports"]],
 }
-NOT_BENCHMARKS = {"__init__", "harness"}
+NOT_BENCHMARKS = {"harness"}
 
 
 class SetUpError(Exception):
@@ -210,7 +210,7 @@ def benchmarks() -> list[str]:
     """The runnable modules of benchmarks/: those that end in a main block."""
     return [
         path.stem
-        for path in sorted((ROOT / "benchmarks").glob("*.py"))
+        for path in sorted((ROOT / "benchmarks").glob("[!_]*.py"))
         if path.stem not in NOT_BENCHMARKS and "__main__" in path.read_text()
     ]
 
