@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "adopt": ("adopt", "find tenacity, pybreaker, slowapi and others in a tree, and print the replacements"),
     "replay": ("replay", "run a fault trace, or last night's recorded outage, on your policies"),
+    "console": ("console", "write recorded events as one HTML page: breakers, calls, pools, limits, models"),
     "env": ("env", "check an environment, and write its documents from the settings class"),
     "new": ("new", "write a small service that is ready for production"),
     "backup": ("backup", "make, verify, restore, prune and list backups of a PostgreSQL database"),

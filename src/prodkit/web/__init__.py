@@ -29,6 +29,7 @@ from prodkit.core.lazy import attach
 if TYPE_CHECKING:
     from prodkit.web.admission import Admission as Admission, AdmissionMiddleware as AdmissionMiddleware
     from prodkit.web.body_limit import BodyLimitMiddleware as BodyLimitMiddleware
+    from prodkit.web.console import Console as Console
     from prodkit.web.csrf import CsrfMiddleware as CsrfMiddleware, csrf_token as csrf_token
     from prodkit.web.deadline import DeadlineMiddleware as DeadlineMiddleware
     from prodkit.web.drain import Drain as Drain, DrainMiddleware as DrainMiddleware
@@ -75,6 +76,7 @@ else:
                 "Admission",
                 "AdmissionMiddleware",
             ),
+            "console": ("Console",),
             "csrf": ("CsrfMiddleware", "csrf_token"),
             "deadline": ("DeadlineMiddleware",),
             "drain": ("Drain", "DrainMiddleware"),
