@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -109,7 +109,7 @@ def recommended(client: int, upstream: Upstream) -> Call:
         Timeout(1.0),
         runtime=runtime,
     )
-    return partial(guarded.run, upstream.request, client)
+    return cast("Call", partial(guarded.run, upstream.request, client))
 
 
 def _overloaded(error: BaseException) -> bool:
@@ -157,18 +157,21 @@ def _stack(stack: str, policies: Path | None, pipeline: str) -> Stack:
 def _as_stack(found: Any, name: str) -> Stack:
     """Return the stack that a user's object means: a policy, a maker of policies, or a stack."""
     if isinstance(found, Policy):
-        return lambda client, upstream: partial(found.run, upstream.request, client)
+        return lambda client, upstream: cast("Call", partial(found.run, upstream.request, client))
     if not callable(found):
         raise TypeError(f"{name} must be a policy or a function, got {found!r}")
     parameters = getattr(getattr(found, "__code__", None), "co_argcount", 2)
-    return _each_client(found) if parameters == 1 else found
+    return (
+        _each_client(cast("Callable[[Runtime], Policy]", found)) if parameters == 1 else cast("Stack", found)
+    )
 
 
 def _each_client(make: Callable[[Runtime], Policy]) -> Stack:
     """Return the stack in which every client has policies of its own, as processes have."""
 
     def stack(client: int, upstream: Upstream) -> Call:
-        return partial(make(Runtime(rng=random.Random(client))).run, upstream.request, client)
+        policy = make(Runtime(rng=random.Random(client)))
+        return cast("Call", partial(policy.run, upstream.request, client))
 
     return stack
 

@@ -86,7 +86,7 @@ class _Guarded:
         self._emit(state, again=not self.iter_state.stop_run_result)
 
 
-class Retrying(_Guarded, tenacity.Retrying):
+class Retrying(_Guarded, tenacity.Retrying):  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleMethodOverride]
     """tenacity's ``Retrying`` with prodkit's decisions.
 
     Args:
@@ -119,7 +119,7 @@ class Retrying(_Guarded, tenacity.Retrying):
         self._decide(retry_state)
 
 
-class AsyncRetrying(_Guarded, tenacity.AsyncRetrying):
+class AsyncRetrying(_Guarded, tenacity.AsyncRetrying):  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleMethodOverride]
     """tenacity's ``AsyncRetrying`` with prodkit's decisions; the deadline cancels the running attempt.
 
     Args:

@@ -224,7 +224,7 @@ class _BedrockReply(SdkReply):
         super().__init__(response)
         self._binary = "amazon.eventstream" in self.headers.get("content-type", "")
         if self._binary:
-            self.headers = {**self.headers, "content-type": "text/event-stream"}
+            self.headers: Mapping[str, str] = {**self.headers, "content-type": "text/event-stream"}
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self._decoded() if self._binary else super().chunks()
