@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 import re
-from collections.abc import Coroutine
+import sys
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -29,6 +30,15 @@ def blocks(page: Path) -> list[CodeType]:
 async def bounded(block: Coroutine[Any, Any, None]) -> None:
     async with asyncio.timeout(60):
         await block
+
+
+@pytest.fixture(autouse=True)
+def no_sentry_afterwards() -> Iterator[None]:
+    """A page may set up Sentry for the process; later tests must not run under it (it writes to subprocesses)."""
+    yield
+    if (sentry := sys.modules.get("sentry_sdk")) is not None:
+        sentry.get_client().close()
+        sentry.get_global_scope().set_client(None)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
