@@ -15,7 +15,7 @@ from prodkit.web.console_view import render
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False, help="Write recorded events as one HTML page.")
+app: typer.Typer = typer.Typer(add_completion=False, help="Write recorded events as one HTML page.")
 
 _MAX_RECORDS = 200_000
 
