@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from prodkit import SYSTEM
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -33,10 +35,12 @@ async def bounded(block: Coroutine[Any, Any, None]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_sentry_afterwards() -> Iterator[None]:
-    """A page may set up Sentry for the process; later tests must not run under it (it writes to subprocesses)."""
+def nothing_stays() -> Iterator[None]:
+    """A page may install telemetry for the whole process; later tests must not run under it."""
+    before = SYSTEM.events._subscribers
     yield
-    if (sentry := sys.modules.get("sentry_sdk")) is not None:
+    SYSTEM.events._replace(before)
+    if (sentry := sys.modules.get("sentry_sdk")) is not None:  # it writes to the environment of subprocesses
         sentry.get_client().close()
         sentry.get_global_scope().set_client(None)
 
