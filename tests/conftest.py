@@ -14,6 +14,11 @@ _passed: Counter[str] = Counter()
 _skipped: Counter[str] = Counter()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what sets up Sentry last: it patches asyncpg, Starlette and others for the life of the process."""
+    items.sort(key=lambda item: "test_sentry" in item.nodeid or "test_blocks[telemetry]" in item.nodeid)
+
+
 def area(nodeid: str) -> str:
     """The file of a test: what is skipped as a whole when a server or a browser is missing."""
     return nodeid.partition("::")[0]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".prodkit" / "fresh"
-MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+MIRROR = os.environ.get("DEBIAN_MIRROR", "")  # debootstrap knows a default
 PACKAGES = "python3,git,ca-certificates"
 KEPT = ("PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 LIMIT = 3600  # seconds for the tests of one suite
@@ -41,7 +41,14 @@ def trial(suite: str) -> int:
         HOME.mkdir(parents=True, exist_ok=True)
         draft = HOME / f"{suite}.draft"
         shutil.rmtree(draft, ignore_errors=True)
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(draft), MIRROR]
+        command = [
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={PACKAGES}",
+            suite,
+            str(draft),
+            *filter(None, (MIRROR,)),
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         draft.rename(base)
     unmount(root)
