@@ -9,7 +9,7 @@ from uuid import UUID
 
 from advisory.council.model import Seat
 from advisory.worker.council import Council
-from prodkit import jobs
+from prodkit import jobs, llm
 
 RUN = UUID(int=1)
 
@@ -18,8 +18,10 @@ class Rows:
     """Keeps one seat in memory."""
 
     def __init__(self) -> None:
+        self.cross_review = self.agreements = self
         self.seat: dict[str, Any] = {"status": "waiting", "text": "", "reason": ""}
         self.end: dict[str, Any] = {}
+        self.synthesis = ""
 
     async def seats(self, tx: Any, run_id: UUID) -> tuple[Seat, ...]:
         return (Seat(position=1, name="Helena", role="papel", **self.seat),)
@@ -30,13 +32,19 @@ class Rows:
     async def seat_started(self, tx: Any, run_id: UUID, seat: Seat) -> None:
         self.seat["status"] = "running"
 
-    async def seat_done(self, tx: Any, run_id: UUID, seat: Seat, *, text: str, model: str) -> None:
+    async def seat_done(self, tx: Any, run_id: UUID, seat: Seat, *, text: str, **_: Any) -> None:
         self.seat |= {"status": "done", "text": text}
 
-    async def seat_failed(self, tx: Any, run_id: UUID, seat: Seat, *, reason: str) -> None:
+    async def seat_failed(self, tx: Any, run_id: UUID, seat: Seat, *, reason: str, **_: Any) -> None:
         self.seat |= {"status": "failed", "reason": reason}
 
     async def chair_started(self, tx: Any, run_id: UUID) -> None: ...
+
+    async def reviews(self, tx: Any, run_id: UUID) -> tuple[()]:
+        return ()
+
+    async def synthesised(self, tx: Any, run_id: UUID, *, text: str, **_: Any) -> None:
+        self.synthesis = text
 
     async def finish(self, tx: Any, run_id: UUID, status: str, **more: str) -> None:
         self.end = {"status": status, **more}
@@ -48,7 +56,7 @@ class Model:
 
     async def create(self, **_: Any) -> Any:
         self.calls += 1
-        return SimpleNamespace(text="a\x00b\ud800c", model="m")
+        return SimpleNamespace(text="a\x00b\ud800c", model="m", usage=llm.Usage(), cost=None)
 
 
 async def hold(rows: Rows, model: Model) -> jobs.Run | None:
@@ -64,7 +72,7 @@ async def test_what_postgresql_cannot_hold_is_not_recorded():
     rows, model = Rows(), Model()
     run = await hold(rows, model)
     assert model.calls == 2
-    assert rows.seat["text"] == rows.end["synthesis"] == "ab?c"
+    assert rows.seat["text"] == rows.synthesis == "ab?c"
     assert run is not None
     assert run.steps == ("plan", "seat:1", "synthesis")
 
