@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 
 class Process:
-    """What one process has: a link, its share of the news, a breaker."""
+    """The parts of one process: a link, its share of the news, a breaker."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self.link = RedisLink(url, timeout=1)
@@ -139,7 +139,7 @@ async def test_without_redis_each_decides_alone(proxy: Proxy, proxied_url: str, 
         await until(lambda: cut_off.shared._listening)
 
 
-async def test_a_breaker_in_a_thread_tells_too(processes: list[Process]) -> None:
+async def test_a_breaker_in_a_thread_shares_its_state_too(processes: list[Process]) -> None:
     def work() -> None:
         def broken() -> None:
             raise ConnectionError
