@@ -16,6 +16,7 @@ from advisory.store.council import CouncilRows
 from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
 from advisory.store.listener import Listener
+from advisory.store.personas import Personas
 from advisory.store.runs import Runs
 from advisory.store.users import Users
 from advisory.worker.council import Council
@@ -48,6 +49,7 @@ class Services:
     users: Users
     account: Account
     experts: Experts
+    personas: Personas
     runs: Runs
     events: RunEvents
     channel: progress.Channel
@@ -100,6 +102,7 @@ class Services:
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
+            personas=Personas(db),
             runs=Runs(db, council),
             events=events,
             channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
