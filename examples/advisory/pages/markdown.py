@@ -6,7 +6,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-__all__ = ["render"]
+__all__ = ["growing", "render"]
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable(["table", "strikethrough"])
 _TAGS = {
@@ -25,3 +25,19 @@ def render(text: str) -> Markup:
         link_rel="noopener noreferrer nofollow",
     )
     return Markup(html)  # noqa: S704 - cleaned in the line above
+
+
+def growing(text: str) -> tuple[Markup, str]:
+    """The finished paragraphs of a text that still grows, rendered, and the rest as it is.
+
+    Cut at the last empty line that is not within a code block, so that what is rendered does not change later.
+    """
+    cut = at = 0
+    fenced = False
+    for line in text.splitlines(keepends=True):
+        at += len(line)
+        if line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        elif not line.strip() and not fenced:
+            cut = at
+    return render(text[:cut]), text[cut:]

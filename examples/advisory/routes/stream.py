@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 
 from advisory.council.model import Run
 from advisory.council.texts import milestone, standing
+from advisory.pages.markdown import growing
 from advisory.pages.visitor import signed_in
 from advisory.services import Services, services
 from advisory.store.events import RunEvent
@@ -91,6 +92,8 @@ def _step(request: Request, app: Services, run: Run, event: RunEvent) -> dict[st
     if position is not None:
         step["target"] = f"cadeira-{position}"
         step["html"] = app.pages.seat(run.seats[position - 1])
+    if event.kind == "chair.text" and not run.finished:
+        step["done"], step["rest"] = growing(run.synthesis)
     # An earlier end of a run that was resumed since is history, not the end of this stream.
     if event.kind == "run.finished" and run.finished and event.seq == run.last_seq:
         step |= {
