@@ -13,14 +13,15 @@ from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.store.account import Account
 from advisory.store.council import CouncilRows
-from advisory.store.events import Events
+from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
+from advisory.store.listener import Listener
+from advisory.store.personas import Personas
 from advisory.store.runs import Runs
 from advisory.store.users import Users
-from advisory.store.wakeups import Wakeups
 from advisory.worker.council import Council
 from advisory.worker.purge import purge_job
-from prodkit import files, jobs, llm, postgres, ratelimit, sessions, web
+from prodkit import files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ class Services:
     users: Users
     account: Account
     experts: Experts
+    personas: Personas
     runs: Runs
-    events: Events
-    wakeups: Wakeups
+    events: RunEvents
+    channel: progress.Channel
+    """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -65,8 +68,7 @@ class Services:
         production = settings.environment in ("staging", "production")
         db = postgres.Pool(
             settings.database_url,
-            min_size=10 if production else 2,
-            max_size=50 if production else 20,
+            environment=settings.environment,
             application_name="advisory",
             runtime=runtime,
         )
@@ -74,6 +76,7 @@ class Services:
         breakers = make_breakers(settings, redis, runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
         council = Council(CouncilRows(), claude).job()
+        events = RunEvents(db)
         return cls(
             settings=settings,
             runtime=runtime,
@@ -99,9 +102,10 @@ class Services:
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
+            personas=Personas(db),
             runs=Runs(db, council),
-            events=Events(db),
-            wakeups=Wakeups(settings.database_url),
+            events=events,
+            channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
             worker=make_worker(db, council, runtime),
             pages=Pages(demo=demo is not None),
             demo=demo,

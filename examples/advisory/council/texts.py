@@ -38,7 +38,7 @@ RUN_LABELS: Final[Mapping[RunStatus, str]] = {
 
 
 def reason_for(error: BaseException) -> str:
-    """Why an expert or the chairman gave nothing: in the user's words, without codes, addresses or secrets."""
+    """The reason for a missing answer, in the user's words, without codes, addresses or secrets."""
     if isinstance(error, CircuitOpenError):
         if error.retry_after is None:
             return "o serviço de IA está em pausa depois de várias falhas seguidas"

@@ -51,6 +51,7 @@ class Pages:
         notice = session.pop("notice", None) if session else None
         return self._environment.get_template(name).render(
             user=getattr(request.state, "user", None) or _from_session(session),
+            known=session is not None,  # an error outside of sessions does not know the visitor
             here=request.url.path,
             notice=notice,
             csrf=lambda: _field(request),

@@ -100,7 +100,7 @@ async def test_another_worker_takes_over_after_a_kill(postgres_url, tmp_path):
     assert passed < 2.9
 
 
-async def test_a_worker_that_is_told_to_stop_hands_over_and_repeats_nothing(postgres_url, tmp_path):
+async def test_a_worker_that_gets_sigterm_hands_over_and_repeats_nothing(postgres_url, tmp_path):
     async with postgres.Pool(postgres_url) as db:
         await jobs.install(db)
         with fleet.workers(postgres_url, tmp_path, 1) as (first,):
