@@ -33,6 +33,7 @@ class Pages:
         )
         self._environment.filters.update(
             markdown=markdown.render,
+            growing=markdown.growing,
             moment=filters.moment,
             seconds=filters.seconds,
             initials=filters.initials,

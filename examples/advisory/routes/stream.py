@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from fastapi.responses import JSONResponse
 
 from advisory.council.model import Run
 from advisory.council.texts import milestone, standing
+from advisory.pages.markdown import Growth
 from advisory.pages.visitor import signed_in
 from advisory.services import Services, services
 from advisory.store.events import run_topic
@@ -51,8 +53,10 @@ async def steps(request: Request, run_id: UUID) -> Response:
     run = await app.runs.get(user.id, run_id)
     if run is None:
         raise HTTPException(404)
+    growth = Growth()
     return JSONResponse(
-        [_step(request, app, run, event) for event in found.events], headers={"Cache-Control": "no-store"}
+        [_step(request, app, run, event, growth) for event in found.events],
+        headers={"Cache-Control": "no-store"},
     )
 
 
@@ -60,20 +64,23 @@ async def _steps(
     request: Request, app: Services, owner_id: int, run: Run, after: int
 ) -> AsyncIterator[Progress]:
     now: Run | None = run
+    growth = Growth()
     async with aclosing(app.channel.subscribe(run_topic(run.id), after=after)) as events:
         async for event in events:
             if event.name == RESYNC:  # the page's number is ahead of ours: the next event will do
                 continue
-            if now is None or event.id > now.last_seq:
+            if now is not None and event.name == "chair.text" and event.id == now.last_seq + 1:
+                now = replace(now, synthesis=now.synthesis + event.data["text"], last_seq=event.id)
+            elif now is None or event.id > now.last_seq:
                 now = await app.runs.get(owner_id, run.id)
             if now is None:
                 return
-            yield Progress(event.id, "passo", _step(request, app, now, event))
+            yield Progress(event.id, "passo", _step(request, app, now, event, growth))
             if now.finished and event.id >= now.last_seq:
                 return
 
 
-def _step(request: Request, app: Services, run: Run, event: Progress) -> dict[str, Any]:
+def _step(request: Request, app: Services, run: Run, event: Progress, growth: Growth) -> dict[str, Any]:
     step: dict[str, Any] = {
         "seq": event.id,
         "kind": event.name,
@@ -84,6 +91,8 @@ def _step(request: Request, app: Services, run: Run, event: Progress) -> dict[st
     if position is not None:
         step["target"] = f"cadeira-{position}"
         step["html"] = app.pages.seat(run.seats[position - 1])
+    if event.name == "chair.text" and not run.finished:
+        step |= growth.step(run.synthesis)
     # An earlier end of a run that was resumed since is history, not the end of this stream.
     if event.name == "run.finished" and run.finished and event.id == run.last_seq:
         step |= {

@@ -169,15 +169,22 @@ class Runs:
                 await self._jobs.cancel(row["job"], connection=tx)
         return True
 
-    async def resume(self, owner_id: int, run_id: UUID) -> bool:
-        """Queue the missing experts and the chairman again; finished opinions stay."""
+    async def resume(self, owner_id: int, run_id: UUID, *, keep_synthesis: bool = False) -> bool:
+        """Queue the missing experts and the chairman again; finished opinions stay.
+
+        With `keep_synthesis` the chairman goes on behind the beginning that is stored, unless an expert is asked
+        again: then there is more to say.
+        """
         async with self._db.transaction() as tx:
             row = await tx.fetchrow(
-                """update runs set status = 'queued', finished_at = null, synthesis = '', synthesis_reason = ''
+                """update runs set status = 'queued', finished_at = null, synthesis_reason = '',
+                       synthesis = case when $3 and not exists (select from seats where run_id = runs.id
+                           and seats.status in ('failed', 'stopped')) then synthesis else '' end
                    where id = $1 and owner_id = $2 and deleted_at is null
                      and status in ('partial', 'unsynthesised', 'no_quorum', 'stopped') returning id""",
                 run_id,
                 owner_id,
+                keep_synthesis,
             )
             if row is None:
                 return False
