@@ -25,6 +25,7 @@ from advisory.routes import (
     health,
     history,
     home,
+    personas,
     stream,
     version,
 )
@@ -63,7 +64,19 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
-    for subject in (faults, health, version, account, accounts, home, experts, stream, council, history):
+    for subject in (
+        faults,
+        health,
+        version,
+        account,
+        accounts,
+        home,
+        experts,
+        personas,
+        stream,
+        council,
+        history,
+    ):
         app.include_router(subject.router)
     return app
 

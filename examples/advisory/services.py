@@ -15,6 +15,7 @@ from advisory.store.account import Account
 from advisory.store.council import CouncilRows
 from advisory.store.events import Events
 from advisory.store.experts import Experts
+from advisory.store.personas import Personas
 from advisory.store.runs import Runs
 from advisory.store.users import Users
 from advisory.store.wakeups import Wakeups
@@ -48,6 +49,7 @@ class Services:
     users: Users
     account: Account
     experts: Experts
+    personas: Personas
     runs: Runs
     events: Events
     wakeups: Wakeups
@@ -99,6 +101,7 @@ class Services:
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
+            personas=Personas(db),
             runs=Runs(db, council),
             events=Events(db),
             wakeups=Wakeups(settings.database_url),

@@ -74,6 +74,7 @@ class Run:
     synthesis_model: str = ""
     synthesis_reason: str = ""
     last_seq: int = 0
+    persona_name: str = ""
     seats: tuple[Seat, ...] = field(default=())
 
     @property

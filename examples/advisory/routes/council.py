@@ -43,7 +43,8 @@ async def ask(request: Request) -> Response:
         return redirect(f"/conselhos/{first}")
     await ready(request)
     decision = await take(request, (COUNCIL, str(user.id)))
-    run_id, made = await app.runs.ask(user.id, question, experts, form_key=form_key)
+    persona = await app.personas.chosen(user.id, form.values.get("persona", ""))
+    run_id, made = await app.runs.ask(user.id, question, experts, form_key=form_key, persona=persona)
     if not made:  # the same form, sent twice at once
         await app.limiter.refund(decision)
     return redirect(f"/conselhos/{run_id}")

@@ -17,7 +17,7 @@ async def purge(db: postgres.Pool) -> int:
     """
     gone = 0
     async with db.transaction() as tx:
-        for table in ("runs", "experts"):
+        for table in ("runs", "experts", "personas"):
             status = await tx.execute(
                 f"delete from {table} where deleted_at < now() - make_interval(days => $1)",  # noqa: S608 - ours
                 KEPT_DAYS,
@@ -26,6 +26,8 @@ async def purge(db: postgres.Pool) -> int:
         status = await tx.execute(
             """delete from avatars where not exists (select 1 from experts where avatar_id = avatars.id)
                and not exists (select 1 from seats where seats.avatar_id = avatars.id)
+               and not exists (select 1 from personas where personas.avatar_id = avatars.id)
+               and not exists (select 1 from research_sources where research_sources.avatar_id = avatars.id)
                and created_at < now() - interval '1 day'"""
         )
         gone += int(status.rpartition(" ")[2])

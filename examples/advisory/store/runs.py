@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from advisory.council.model import Run, Seat
-from advisory.council.prompts import expert_system
+from advisory.council.prompts import about_persona, expert_system
 from advisory.store.events import append
 from advisory.store.experts import Expert
+from advisory.store.personas import Persona
 from prodkit import jobs, postgres
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["HISTORY_PAGE", "SEAT_COLUMNS", "Runs", "run_from", "seat_from"]
 HISTORY_PAGE = 50
 _RUN = (
     "id, question, status, created_at, finished_at, deleted_at, synthesis, synthesis_model, synthesis_reason,"
-    " last_seq"
+    " last_seq, persona_name"
 )
 SEAT_COLUMNS = (
     "position, name, role, system, avatar_id, status, text, reason, model,"
@@ -52,7 +53,13 @@ class Runs:
         return found
 
     async def ask(
-        self, owner_id: int, question: str, experts: Sequence[Expert], *, form_key: UUID | None = None
+        self,
+        owner_id: int,
+        question: str,
+        experts: Sequence[Expert],
+        *,
+        form_key: UUID | None = None,
+        persona: Persona | None = None,
     ) -> tuple[UUID, bool]:
         """The run, its seats and its job, in one transaction: a run without a job cannot exist.
 
@@ -60,11 +67,14 @@ class Runs:
         """
         async with self._db.transaction() as tx:
             run_id: UUID | None = await tx.fetchval(
-                """insert into runs (owner_id, question, form_key) values ($1, $2, $3)
-                   on conflict (owner_id, form_key) do nothing returning id""",
+                """insert into runs (owner_id, question, form_key, persona_id, persona_version, persona_name)
+                   values ($1, $2, $3, $4, $5, $6) on conflict (owner_id, form_key) do nothing returning id""",
                 owner_id,
                 question,
                 form_key,
+                persona and persona.id,
+                persona and persona.version,
+                persona.name if persona else "",
             )
             if run_id is None:
                 first: UUID = await tx.fetchval(
@@ -75,7 +85,7 @@ class Runs:
                 """insert into seats (run_id, position, expert_id, name, role, system, avatar_id)
                    values ($1, $2, $3, $4, $5, $6, $7)""",
                 [
-                    (run_id, n, each.id, each.name, each.role, _system(each), each.avatar_id)
+                    (run_id, n, each.id, each.name, each.role, _system(each, persona), each.avatar_id)
                     for n, each in enumerate(experts, start=1)
                 ],
             )
@@ -207,5 +217,19 @@ def _like(word: str) -> str:
     return word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_").replace("\x00", "")
 
 
-def _system(expert: Expert) -> str:
-    return expert_system(name=expert.name, role=expert.role, goals=expert.goals, style=expert.style)
+def _system(expert: Expert, persona: Persona | None) -> str:
+    system = expert_system(name=expert.name, role=expert.role, goals=expert.goals, style=expert.style)
+    if persona is None:
+        return system
+    return "\n\n".join(
+        (
+            system,
+            about_persona(
+                name=persona.name,
+                role=persona.role,
+                goals=persona.goals,
+                style=persona.style,
+                profile=persona.profile,
+            ),
+        )
+    )
