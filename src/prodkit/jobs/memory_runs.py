@@ -1,4 +1,4 @@
-"""The runs of :class:`~prodkit.jobs.MemoryEngine` and what people do with them: look, cancel, retry, purge."""
+"""The runs of :class:`~prodkit.jobs.MemoryEngine`, and what callers do with them: look, cancel, retry, purge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What callers and housekeeping do with the runs in PostgreSQL: enqueue, look, signal, cancel, retry, purge."""
+"""Runs in PostgreSQL for callers and housekeeping: enqueue, look, signal, cancel, retry, purge."""
 
 from __future__ import annotations
 

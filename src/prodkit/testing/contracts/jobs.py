@@ -97,10 +97,7 @@ class JobsContract:
             later = await _nothing.using(delay=600).enqueue(engine)
             await self._result(engine, done.id)
             await _raises(jobs.JobFailedError, self._result(engine, dead.id))
-            for _ in range(200):
-                seen = await jobs.Runs(engine).snapshot(limit=5)
-                if seen.waiting:
-                    break
+            while not (seen := await jobs.Runs(engine).snapshot(limit=5)).waiting:
                 await asyncio.sleep(0.05)
             assert [run.id for run in seen.dead] == [dead.id]
             assert [run.id for run in seen.waiting] == [waiting.id]
