@@ -247,7 +247,7 @@ class KindStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What a page for operators shows. Its runs hold no arguments and no results, and their errors are redacted.
+    """The queue for a page of operators. Its runs hold no arguments and no results, and their errors are redacted.
 
     Args:
         stats: the queue in numbers.

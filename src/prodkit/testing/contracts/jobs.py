@@ -97,7 +97,7 @@ class JobsContract:
             later = await _nothing.using(delay=600).enqueue(engine)
             await self._result(engine, done.id)
             await _raises(jobs.JobFailedError, self._result(engine, dead.id))
-            while not (seen := await jobs.Runs(engine).snapshot(limit=5)).waiting:
+            while not (seen := await jobs.Runs(engine).snapshot(limit=5)).waiting:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             assert [run.id for run in seen.dead] == [dead.id]
             assert [run.id for run in seen.waiting] == [waiting.id]
