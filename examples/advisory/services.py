@@ -13,17 +13,18 @@ from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.store.account import Account
 from advisory.store.council import CouncilRows
-from advisory.store.events import Events
+from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
+from advisory.store.listener import Listener
+from advisory.store.personas import Personas
 from advisory.store.runs import Runs
 from advisory.store.saved import Saved
 from advisory.store.share import Shares
 from advisory.store.users import Users
-from advisory.store.wakeups import Wakeups
 from advisory.worker.council import Council
 from advisory.worker.purge import purge_job
 from advisory.worker.retries import listen
-from prodkit import cache, files, jobs, llm, postgres, ratelimit, sessions, web
+from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class Services:
     users: Users
     account: Account
     experts: Experts
+    personas: Personas
     runs: Runs
     answers: cache.Cache
     saved: Saved
     shares: Shares
-    events: Events
-    wakeups: Wakeups
+    events: RunEvents
+    channel: progress.Channel
+    """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -71,8 +74,7 @@ class Services:
         production = settings.environment in ("staging", "production")
         db = postgres.Pool(
             settings.database_url,
-            min_size=10 if production else 2,
-            max_size=50 if production else 20,
+            environment=settings.environment,
             application_name="advisory",
             runtime=runtime,
         )
@@ -82,6 +84,7 @@ class Services:
         listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
         answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
+        events = RunEvents(db)
         return cls(
             settings=settings,
             runtime=runtime,
@@ -107,12 +110,13 @@ class Services:
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
+            personas=Personas(db),
             runs=Runs(db, council),
             answers=answers,
             saved=Saved(db, answers),
             shares=Shares(db),
-            events=Events(db),
-            wakeups=Wakeups(settings.database_url),
+            events=events,
+            channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
             worker=make_worker(db, council, runtime),
             pages=Pages(demo=demo is not None),
             demo=demo,

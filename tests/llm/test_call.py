@@ -95,7 +95,7 @@ def test_a_retry_that_does_not_fit_leaves_time_for_the_other_model(faked: Any) -
     assert wire.sent == [(0, SONNET), (1, SONNET), (1, HAIKU)]
 
 
-def test_retry_after_is_never_undercut_and_spares_the_model_for_its_whole_time(faked: Any) -> None:
+def test_retry_after_is_never_undercut_and_pauses_the_model_for_its_whole_time(faked: Any) -> None:
     client, wire = faked((429, {"retry-after": "120"}))
 
     @virtual_time

@@ -16,7 +16,7 @@ def as_markdown(run: Run) -> str:
     """Question, outcome, synthesis, table, ranking, opinions. A question's own Markdown is quoted, not obeyed."""
     parts = ["# O Conselho", *(f"> {line}" for line in run.question.splitlines()), banner(run)]
     if run.synthesis:
-        parts += ["## Síntese", run.synthesis]
+        parts += ["## Síntese" if run.synthesised else "## Síntese incompleta", run.synthesis]
     if run.agreement:
         rows = [
             f"| {_cell(each.text)} | {names(each.agree, run.seats)} | {names(each.disagree, run.seats)} |"

@@ -127,6 +127,8 @@ class Run:
     synthesis_model: str = ""
     synthesis_reason: str = ""
     last_seq: int = 0
+    persona_id: int | None = None
+    persona_name: str = ""
     seats: tuple[Seat, ...] = field(default=())
     reviews: tuple[Review, ...] = field(default=())
     agreement: tuple[Point, ...] = field(default=())
@@ -137,6 +139,11 @@ class Run:
     def finished(self) -> bool:
         """True when nothing more happens unless the user asks for it."""
         return self.status in FINISHED
+
+    @property
+    def synthesised(self) -> bool:
+        """True when the synthesis is whole, not only its beginning."""
+        return self.status in ("done", "partial")
 
     @property
     def tally(self) -> Tally:

@@ -47,7 +47,7 @@ RUN_LABELS: Final[Mapping[RunStatus, str]] = {
 
 
 def reason_for(error: BaseException) -> str:
-    """Why an expert or the chairman gave nothing: in the user's words, without codes, addresses or secrets."""
+    """The reason for a missing answer, in the user's words, without codes, addresses or secrets."""
     if isinstance(error, CircuitOpenError):
         if error.retry_after is None:
             return "o serviço de IA está em pausa depois de várias falhas seguidas"
@@ -119,6 +119,8 @@ def milestone(kind: str, data: Mapping[str, Any]) -> str:
         case "reviews.started":
             return "Todos foram ouvidos. Agora cada um avalia os pareceres dos outros, sem saber de quem são…"
         case "chair.started":
+            if data.get("resumed"):
+                return "A síntese continua de onde parou…"
             return "Todos foram ouvidos. A síntese está sendo escrita…"
         case "chair.done":
             return (
@@ -160,7 +162,8 @@ def banner(run: Run) -> str:
             return f"Síntese pronta com {count} especialistas. {missing}"
         case "unsynthesised":
             tail = f" {missing}" if failed else ""
-            return f"Síntese pendente: {run.synthesis_reason}. Os pareceres ({count}) estão guardados.{tail}"
+            what = "Síntese incompleta" if run.synthesis else "Síntese pendente"
+            return f"{what}: {run.synthesis_reason}. Os pareceres ({count}) estão guardados.{tail}"
         case "no_quorum":
             return f"Quórum insuficiente: {count} especialistas responderam. {missing}"
         case "stopped":

@@ -37,6 +37,7 @@ class Pages:
         )
         self._environment.filters.update(
             markdown=markdown.render,
+            growing=markdown.growing,
             moment=filters.moment,
             seconds=filters.seconds,
             initials=filters.initials,
@@ -72,6 +73,7 @@ class Pages:
         undo = session.pop("undo", None) if session else None
         return self._environment.get_template(name).render(
             user=getattr(request.state, "user", None) or _from_session(session),
+            known=session is not None,  # an error outside of sessions does not know the visitor
             here=request.url.path,
             notice=notice,
             undo=undo,

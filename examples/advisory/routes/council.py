@@ -45,12 +45,16 @@ async def ask(request: Request) -> Response:
     if form_key is not None and (first := await app.runs.sent(user.id, form_key)) is not None:
         return redirect(f"/conselhos/{first}")
     reviewed = form.values.get("reviewed") == "1"
-    key = saved_key(user.id, question, experts, reviewed=reviewed)
+    persona = await app.personas.chosen(user.id, form.values.get("persona", ""))
+    about = persona and (persona.id, persona.version)
+    key = saved_key(user.id, question, experts, reviewed=reviewed, persona=about)
     if form.values.get("fresh") != "1" and (saved := await app.saved.find(user.id, key)) is not None:
         return redirect(f"/conselhos/{saved}?guardada=1")
     await ready(request)
     decision = await _spend(request, user.id)
-    run_id, made = await app.runs.ask(user.id, question, experts, form_key=form_key, reviewed=reviewed)
+    run_id, made = await app.runs.ask(
+        user.id, question, experts, form_key=form_key, persona=persona, reviewed=reviewed
+    )
     if not made and decision is not None:  # the same form, sent twice at once
         await app.limiter.refund(decision)
     await app.saved.remember(key, run_id)
@@ -97,7 +101,8 @@ async def resume(request: Request, run_id: UUID) -> Response:
         return redirect(f"/conselhos/{run_id}")
     await ready(request)
     await _spend(request, user.id)
-    await app.runs.resume(user.id, run_id)
+    keep = (await read_form(request)).values.get("continuar") == "1"
+    await app.runs.resume(user.id, run_id, keep_synthesis=keep)
     return redirect(f"/conselhos/{run_id}")
 
 

@@ -58,6 +58,8 @@ async def ask_page(
         status=422 if form.errors else 200,
         form=form,
         experts=experts,
+        personas=await app.personas.of(user.id),
+        persona=form.values.get("persona", "") or request.query_params.get("persona", ""),
         chosen={each.id for each in experts[:3]} if chosen is None else chosen,
         samples=() if form.values.get("question") else SAMPLES,
         recent=await app.runs.history(user.id, limit=5),

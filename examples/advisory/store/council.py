@@ -125,8 +125,16 @@ class CouncilRows:
             await record(tx, run_id, spend)
         await append(tx, run_id, "seat.failed", {**await _progress(tx, run_id, seat), "reason": reason})
 
-    async def chair_started(self, tx: Connection, run_id: UUID) -> None:
-        await append(tx, run_id, "chair.started", {})
+    async def chair_started(self, tx: Connection, run_id: UUID) -> str:
+        """Return the part of the synthesis that an earlier worker has stored."""
+        begun: str = await tx.fetchval("select synthesis from runs where id = $1", run_id)
+        await append(tx, run_id, "chair.started", {"resumed": bool(begun)})
+        return begun
+
+    async def chair_wrote(self, tx: Connection, run_id: UUID, text: str) -> None:
+        """The synthesis goes on with `text`."""
+        await tx.execute("update runs set synthesis = synthesis || $2 where id = $1", run_id, text)
+        await append(tx, run_id, "chair.text", {"text": text})
 
     async def synthesised(
         self,
@@ -148,8 +156,12 @@ class CouncilRows:
             reason,
         )
         await record(tx, run_id, spend)
-        if text:
+        if not reason:
             await append(tx, run_id, "chair.done", {"compared": compared})
+
+    async def has_synthesis(self, tx: Connection, run_id: UUID) -> bool:
+        """True when the synthesis is whole: only then its model is written."""
+        return bool(await tx.fetchval("select synthesis_model <> '' from runs where id = $1", run_id))
 
     async def finish(self, tx: Connection, run_id: UUID, status: RunStatus, *, reason: str = "") -> None:
         """The last write: the outcome and the event that ends every page's stream.

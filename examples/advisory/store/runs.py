@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from advisory.council.model import Run, Seat
-from advisory.council.prompts import expert_system
+from advisory.council.prompts import about_persona, expert_system
 from advisory.store.agreement import points_from
 from advisory.store.cross_review import REVIEW_COLUMNS, plan_reviews, review_from
+from advisory.store.deleted import RUNS, Bin
 from advisory.store.events import append
 from advisory.store.experts import Expert
+from advisory.store.personas import Persona
 from advisory.store.spending import SPEND_COLUMNS, spend_from
 from prodkit import jobs, postgres
 
@@ -24,7 +26,7 @@ HISTORY_PAGE = 50
 _STOPPED = "você interrompeu o conselho antes da resposta"
 _RUN = (
     "id, question, status, created_at, finished_at, deleted_at, synthesis, synthesis_model, synthesis_reason,"
-    " last_seq, agreement, agreement_reason"
+    " last_seq, agreement, agreement_reason, persona_id, persona_name"
 )
 SEAT_COLUMNS = (
     "position, name, role, system, avatar_id, status, text, reason, model,"
@@ -55,6 +57,7 @@ class Runs:
         self._db = db
         self._council = council
         self._jobs = jobs.Runs(db)
+        self._bin = Bin(db, RUNS)
 
     async def sent(self, owner_id: int, form_key: UUID) -> UUID | None:
         """The run that this very form made before, or None."""
@@ -70,6 +73,7 @@ class Runs:
         experts: Sequence[Expert],
         *,
         form_key: UUID | None = None,
+        persona: Persona | None = None,
         reviewed: bool = False,
     ) -> tuple[UUID, bool]:
         """The run, its seats and its job, in one transaction: a run without a job cannot exist.
@@ -78,11 +82,14 @@ class Runs:
         """
         async with self._db.transaction() as tx:
             run_id: UUID | None = await tx.fetchval(
-                """insert into runs (owner_id, question, form_key) values ($1, $2, $3)
-                   on conflict (owner_id, form_key) do nothing returning id""",
+                """insert into runs (owner_id, question, form_key, persona_id, persona_version, persona_name)
+                   values ($1, $2, $3, $4, $5, $6) on conflict (owner_id, form_key) do nothing returning id""",
                 owner_id,
                 question,
                 form_key,
+                persona and persona.id,
+                persona and persona.version,
+                persona.name if persona else "",
             )
             if run_id is None:
                 first: UUID = await tx.fetchval(
@@ -93,7 +100,7 @@ class Runs:
                 """insert into seats (run_id, position, expert_id, name, role, system, avatar_id)
                    values ($1, $2, $3, $4, $5, $6, $7)""",
                 [
-                    (run_id, n, each.id, each.name, each.role, _system(each), each.avatar_id)
+                    (run_id, n, each.id, each.name, each.role, _system(each, persona), each.avatar_id)
                     for n, each in enumerate(experts, start=1)
                 ],
             )
@@ -188,21 +195,27 @@ class Runs:
                 await self._jobs.cancel(row["job"], connection=tx)
         return True
 
-    async def resume(self, owner_id: int, run_id: UUID, *, position: int | None = None) -> bool:
+    async def resume(
+        self, owner_id: int, run_id: UUID, *, keep_synthesis: bool = False, position: int | None = None
+    ) -> bool:
         """Queue the missing experts (or the one at `position`) and the chairman again; finished opinions stay.
 
-        Reviews and the table are made again where an expert is asked again: there is more to compare.
+        With `keep_synthesis` the chairman goes on behind the beginning that is stored, unless an expert is asked
+        again: then there is more to say, and reviews and the table are made again too.
         """
         async with self._db.transaction() as tx:
             row = await tx.fetchrow(
-                """update runs set status = 'queued', finished_at = null, synthesis = '', synthesis_model = '',
-                       synthesis_reason = '', agreement = null, agreement_reason = ''
+                """update runs set status = 'queued', finished_at = null, synthesis_model = '',
+                       synthesis_reason = '', agreement = null, agreement_reason = '',
+                       synthesis = case when $3 and not exists (select from seats where run_id = runs.id
+                           and seats.status in ('failed', 'stopped')) then synthesis else '' end
                    where id = $1 and owner_id = $2 and deleted_at is null
                      and status in ('partial', 'unsynthesised', 'no_quorum', 'stopped')
-                     and ($3::int is null or exists (select from seats where run_id = $1 and position = $3
+                     and ($4::int is null or exists (select from seats where run_id = $1 and position = $4
                           and seats.status in ('failed', 'stopped'))) returning id""",
                 run_id,
                 owner_id,
+                keep_synthesis,
                 position,
             )
             if row is None:
@@ -248,20 +261,10 @@ class Runs:
     async def delete(self, owner_id: int, run_id: UUID) -> bool:
         """To the bin, from which it can be taken for 90 days. One that still runs is stopped first."""
         await self.stop(owner_id, run_id)
-        done = await self._db.execute(
-            "update runs set deleted_at = now() where id = $1 and owner_id = $2 and deleted_at is null",
-            run_id,
-            owner_id,
-        )
-        return done == "UPDATE 1"
+        return await self._bin.remove(owner_id, run_id)
 
     async def restore(self, owner_id: int, run_id: UUID) -> bool:
-        done = await self._db.execute(
-            "update runs set deleted_at = null where id = $1 and owner_id = $2 and deleted_at is not null",
-            run_id,
-            owner_id,
-        )
-        return done == "UPDATE 1"
+        return await self._bin.restore(owner_id, run_id)
 
 
 def _like(word: str) -> str:
@@ -269,5 +272,19 @@ def _like(word: str) -> str:
     return word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_").replace("\x00", "")
 
 
-def _system(expert: Expert) -> str:
-    return expert_system(name=expert.name, role=expert.role, goals=expert.goals, style=expert.style)
+def _system(expert: Expert, persona: Persona | None) -> str:
+    system = expert_system(name=expert.name, role=expert.role, goals=expert.goals, style=expert.style)
+    if persona is None:
+        return system
+    return "\n\n".join(
+        (
+            system,
+            about_persona(
+                name=persona.name,
+                role=persona.role,
+                goals=persona.goals,
+                style=persona.style,
+                profile=persona.profile,
+            ),
+        )
+    )

@@ -43,7 +43,7 @@ def test_a_question_in_arabic_runs_from_right_to_left(ana):
     path = ana.ask("هل أفتح متجراً ثانياً هذا العام أم أنتظر؟", experts=1)
     page = ana.finished(path).text
     assert '<h1 dir="auto">هل' in page
-    assert '<div class="prose" dir="auto">' in page
+    assert '<div class="prose" dir="auto"' in page
     assert 'name="question" dir="auto"' in ana.get("/").text
 
 

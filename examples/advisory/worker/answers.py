@@ -11,10 +11,11 @@ from loguru import logger
 
 from advisory.council.model import Spend
 from advisory.council.texts import is_outage, reason_for
+from advisory.worker.draft import storable
 from prodkit import Deadline
 from prodkit.errors import LlmError, ProdkitError
 
-__all__ = ["Answer", "Answerer", "Reply", "ask", "storable"]
+__all__ = ["Answer", "Answerer", "Reply", "ask"]
 
 T = TypeVar("T")
 
@@ -46,6 +47,10 @@ class Answerer(Protocol):
 
     async def create(self, *, max_tokens: int, system: str, messages: list[dict[str, Any]]) -> Reply: ...
 
+    def stream(
+        self, *, resume: str | None, max_tokens: int, system: str, messages: list[dict[str, Any]]
+    ) -> Any: ...
+
     async def parse(
         self, *, model: type[T], max_tokens: int, system: str, messages: list[dict[str, Any]]
     ) -> Any: ...
@@ -53,7 +58,7 @@ class Answerer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A step's result: a text, or the reason why there is none."""
+    """A step's result: a text, or the reason why there is none, or no more than its beginning."""
 
     text: str = ""
     model: str = ""
@@ -117,8 +122,3 @@ def _failed(error: BaseException, seconds: float) -> Answer:
         cost=None if None in costs else sum(each for each in costs if each is not None),
         seconds=seconds,
     )
-
-
-def storable(text: str) -> str:
-    """The text without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -10,8 +11,9 @@ from advisory.council.model import Seat
 from advisory.council.plan import has_quorum, outcome, to_ask
 from advisory.council.prompts import chairman_messages, chairman_system, expert_messages
 from advisory.worker.agreement import compare_opinions
-from advisory.worker.answers import Answer, Answerer, ask
+from advisory.worker.answers import Answer, Answerer, Reply, ask
 from advisory.worker.cross_review import review_opinions
+from advisory.worker.draft import Draft
 from advisory.worker.retries import announced
 from advisory.worker.warm import imported
 from prodkit import jobs
@@ -72,7 +74,9 @@ class Council:
             for seat in to_ask(await self._rows.seats(tx, run_id)):
                 await self._rows.seat_failed(tx, run_id, seat, reason=_GIVEN_UP)
             seats = await self._rows.seats(tx, run_id)
-            await self._rows.finish(tx, run_id, outcome(seats, synthesised=False), reason=_GIVEN_UP)
+            synthesised = await self._rows.has_synthesis(tx, run_id)
+            reason = "" if synthesised else _GIVEN_UP
+            await self._rows.finish(tx, run_id, outcome(seats, synthesised=synthesised), reason=reason)
 
     async def _seat(self, run_id: UUID, question: str, seat: Seat) -> None:
         name = f"seat:{seat.position}"
@@ -128,16 +132,27 @@ class Council:
                 compared=sum(seat.status == "done" for seat in seats) > 1,
             )
 
+        async def store(text: str) -> None:
+            async with jobs.transaction() as tx:
+                await self._rows.chair_wrote(tx, run_id, text)
+
         async def synthesis() -> Answer:
             async with jobs.transaction() as tx:
-                await self._rows.chair_started(tx, run_id)
-            return await ask(
-                "chairman",
-                CHAIR_LIMIT,
-                lambda: self._claude.create(
-                    max_tokens=2000, system=chairman_system(), messages=chairman_messages(question, seats)
-                ),
-            )
+                draft = Draft(await self._rows.chair_started(tx, run_id), store)
+
+            async def write() -> Reply:
+                async with self._claude.stream(
+                    resume=draft.text or None,
+                    max_tokens=2000,
+                    system=chairman_system(),
+                    messages=chairman_messages(question, seats),
+                ) as stream:
+                    await draft.write(stream.text)
+                    reply: Reply = stream.answer
+                return reply
+
+            answer = await ask("chairman", CHAIR_LIMIT, write)
+            return replace(answer, text=draft.text) if answer.reason else answer
 
         answer = await jobs.step.using(version=1, write=save)("synthesis", synthesis)
         return not answer.reason
