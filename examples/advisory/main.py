@@ -25,6 +25,7 @@ from advisory.routes import (
     history,
     home,
     personas,
+    share,
     stream,
     version,
 )
@@ -77,6 +78,7 @@ def create_app(services: Services) -> FastAPI:
         personas,
         stream,
         council,
+        share,
         history,
     ):
         app.include_router(subject.router)
@@ -92,6 +94,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.redis,
         services.breakers,
         services.db,
+        services.answers,
         claude,
         aclosing(services.avatars),
     ]
