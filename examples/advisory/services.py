@@ -13,14 +13,18 @@ from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.store.account import Account
 from advisory.store.council import CouncilRows
-from advisory.store.events import Events
+from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
+from advisory.store.listener import Listener
+from advisory.store.personas import Personas
 from advisory.store.runs import Runs
+from advisory.store.saved import Saved
+from advisory.store.share import Shares
 from advisory.store.users import Users
-from advisory.store.wakeups import Wakeups
 from advisory.worker.council import Council
 from advisory.worker.purge import purge_job
-from prodkit import files, jobs, llm, postgres, ratelimit, sessions, web
+from advisory.worker.retries import listen
+from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -48,9 +52,14 @@ class Services:
     users: Users
     account: Account
     experts: Experts
+    personas: Personas
     runs: Runs
-    events: Events
-    wakeups: Wakeups
+    answers: cache.Cache
+    saved: Saved
+    shares: Shares
+    events: RunEvents
+    channel: progress.Channel
+    """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -65,15 +74,17 @@ class Services:
         production = settings.environment in ("staging", "production")
         db = postgres.Pool(
             settings.database_url,
-            min_size=10 if production else 2,
-            max_size=50 if production else 20,
+            environment=settings.environment,
             application_name="advisory",
             runtime=runtime,
         )
         redis = RedisLink(settings.redis_url, runtime=runtime)
         breakers = make_breakers(settings, redis, runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
+        listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
+        answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
+        events = RunEvents(db)
         return cls(
             settings=settings,
             runtime=runtime,
@@ -99,9 +110,13 @@ class Services:
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
+            personas=Personas(db),
             runs=Runs(db, council),
-            events=Events(db),
-            wakeups=Wakeups(settings.database_url),
+            answers=answers,
+            saved=Saved(db, answers),
+            shares=Shares(db),
+            events=events,
+            channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
             worker=make_worker(db, council, runtime),
             pages=Pages(demo=demo is not None),
             demo=demo,
@@ -110,8 +125,12 @@ class Services:
 
 def make_breakers(settings: Settings, redis: RedisLink, runtime: pk.Runtime) -> SharedBreakers:
     """One set of breakers a database: two deployments on one Redis do not pause each other."""
-    mark = blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
-    return SharedBreakers(redis, namespace=f"advisory:{mark}:breaker", runtime=runtime)
+    return SharedBreakers(redis, namespace=f"advisory:{_mark(settings)}:breaker", runtime=runtime)
+
+
+def _mark(settings: Settings) -> str:
+    """Names what deployments on one Redis must not share."""
+    return blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
 
 
 def make_claude(
@@ -125,6 +144,11 @@ def make_claude(
         timeout=60,
         open_for=open_for,
         shared=shared,
+        prices={
+            name: llm.Price(*price)
+            for name, price in settings.model_prices.items()
+            if name in settings.models
+        },
         runtime=runtime,
     )
 

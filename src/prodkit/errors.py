@@ -229,7 +229,7 @@ class DatabaseError(UnavailableError):
 
 
 class CommitOutcome(StrEnum):
-    """What became of a COMMIT. True only when it is ``committed``."""
+    """The outcome of a COMMIT. True only when it is ``committed``."""
 
     COMMITTED = "committed"
     ABORTED = "aborted"

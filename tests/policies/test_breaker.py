@@ -62,7 +62,7 @@ async def test_its_events_tell_the_story(up) -> None:
 
 
 @virtual_time
-async def test_state_is_settled_before_an_event_is_told_and_a_listener_may_use_the_breaker(up) -> None:
+async def test_state_is_settled_before_an_event_is_emitted_and_a_listener_may_use_the_breaker(up) -> None:
     runtime, states = pk.Runtime(), []
     breaker = made(runtime=runtime)
 
@@ -100,7 +100,7 @@ async def test_a_refusal_says_what_when_and_pickles(up) -> None:
 
 
 @virtual_time
-async def test_shadow_mode_refuses_nothing_and_tells_everything(up) -> None:
+async def test_shadow_mode_refuses_nothing_and_emits_every_event(up) -> None:
     runtime, rejected = pk.Runtime(), []
     breaker = made(mode="shadow", runtime=runtime)
     runtime.events.subscribe(rejected.append, BreakerRejected)

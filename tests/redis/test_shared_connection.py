@@ -50,7 +50,7 @@ class TestSharedConnection:
         finally:
             await shared.aclose()
 
-    async def test_errors_stand_in_the_place_of_their_reply(self, made: Any) -> None:
+    async def test_errors_are_returned_at_the_index_of_their_reply(self, made: Any) -> None:
         from redis.exceptions import DataError, ResponseError
 
         shared = SharedConnection(made)

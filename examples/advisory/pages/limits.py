@@ -17,7 +17,6 @@ from prodkit import ratelimit
 __all__ = [
     "AUTO_CLONE",
     "COUNCIL",
-    "COUNCIL_TTL",
     "ENRICHMENT",
     "PERSONA_TTL",
     "PausedError",
@@ -50,8 +49,6 @@ AUTO_CLONE: Final = ratelimit.Limit(
         "en": "You have reached the limit of automatic clones.",
     },
 )
-COUNCIL_TTL: Final = 3600.0
-"""Seconds for which the council's answer to the same question is reused."""
 PERSONA_TTL: Final = 86400.0
 """Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 

@@ -24,7 +24,7 @@ select json_build_object(
 
 
 class Account:
-    """What the law gives to the owner of an account (LGPD): a copy of the data, and deletion."""
+    """The rights of the owner of an account under LGPD: a copy of the data, and deletion."""
 
     def __init__(self, db: postgres.Pool) -> None:
         self._db = db

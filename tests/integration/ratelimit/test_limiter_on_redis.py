@@ -198,7 +198,7 @@ async def test_survives_a_script_flush(link: RedisLink) -> None:
     assert (await limiter.check((THREE, "a"))).remaining == 1
 
 
-async def test_an_outage_gives_nobody_a_new_quota(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
+async def test_an_outage_gives_no_new_quota(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
     async with RedisLink(proxied_url) as link, RedisLink(redis_url) as witness:
         limiter = RateLimiter(link)
         allowed = 0
@@ -218,7 +218,7 @@ async def test_an_outage_gives_nobody_a_new_quota(proxy: Proxy, proxied_url: str
         assert not (await limiter.check((TEN, "a"))).allowed
 
 
-async def test_a_redis_that_comes_back_empty_gives_nobody_a_new_quota(
+async def test_a_redis_that_comes_back_empty_gives_no_new_quota(
     proxy: Proxy, proxied_url: str, redis_url: str
 ) -> None:
     many = Limit("1000/min", name="many")
@@ -242,7 +242,7 @@ async def test_a_redis_that_comes_back_empty_gives_nobody_a_new_quota(
         assert (await limiter.check((many, "refund"), cost=0)).remaining == 600
 
 
-async def test_refunds_and_resets_during_an_outage_are_told_later(
+async def test_refunds_and_resets_during_an_outage_are_sent_later(
     proxy: Proxy, proxied_url: str, redis_url: str
 ) -> None:
     async with RedisLink(proxied_url) as link, RedisLink(redis_url) as witness:

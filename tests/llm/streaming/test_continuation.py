@@ -180,7 +180,7 @@ def test_the_request_for_the_rest_ends_with_the_user_and_holds_only_text() -> No
     assert "tool_choice" not in asked
 
 
-def test_there_is_always_room_for_a_rest() -> None:
+def test_there_are_always_tokens_for_a_continuation() -> None:
     assert continued({**PARAMS, "max_tokens": 10}, "x" * 4000)["max_tokens"] == 64
 
 
