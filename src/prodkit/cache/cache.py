@@ -56,9 +56,10 @@ class Cache(Managed):
         redis: the link, or None for a cache of this process alone.
         namespace: a plain word; caches of one namespace share their values.
         runtime: clock, randomness and events; the default is the system's.
-        coherence: hear from Redis about changes by other processes (one connection more), once the cache is started.
+        coherence: hear from Redis about changes by other processes, once the cache is started: one connection more,
+            on a cluster one to each primary.
         max_staleness: seconds for which memory may serve a value that another process has changed, where changes are
-            not heard: without `coherence`, before :meth:`start`, on a cluster. 0 asks Redis every time.
+            not heard: without `coherence`, before :meth:`start`. 0 asks Redis every time.
         l1_entries: the most entries in memory.
         l1_bytes: the most bytes in memory, decoded values included.
         codec: ``"json"``, ``"msgpack"`` or a :class:`Codec` of your own.
@@ -114,7 +115,7 @@ class Cache(Managed):
         self._use_link()
         self._listener: InvalidationListener | None = None
         link = self._tiers.link
-        if coherence and link is not None and not link.cluster:
+        if coherence and link is not None:
             self._listener = InvalidationListener(link, namespace, runtime.clock, self._tiers)
 
     # --- one value --------------------------------------------------------------------------------------------------

@@ -292,6 +292,13 @@ class RedisTier:
         for part in self._parts:
             await MOVE(self.link, keys=[part.generation, part.barrier])
 
+    async def prepare(self) -> None:
+        """Make the generation and the barrier of every part that has none yet."""
+        for part in self._parts:
+            await CAPTURE(
+                self.link, keys=[part.values, part.generation, part.barrier, part.fences]
+            )  # of the key "", which is no one's
+
     async def barriers(self) -> dict[str, str]:
         """Return the barriers of now, by the prefix of the part."""
         found: dict[str, str] = {}

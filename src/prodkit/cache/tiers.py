@@ -435,7 +435,7 @@ class Tiers:
     async def prepare(self) -> None:
         """Make the versions of the namespace: their making afterwards would be heard as :meth:`Cache.clear`."""
         assert self.redis is not None
-        await self.redis.capture("", ())
+        await self.redis.prepare()
 
     def on_ready(self) -> None:
         """Begin a tracking session: changes of values read from here on are heard; older ones are asked about."""

@@ -93,7 +93,7 @@ class Checks:
                 task.add_done_callback(lambda each: each.cancelled() or each.exception())
 
     async def _send(self, waiting: list[_Waiting]) -> None:
-        """Send checks that know the same mark together; one that was cancelled meanwhile is not sent."""
+        """Send checks that know the same mark together; one that was cancelled by then is not sent."""
         sent = [each for each in waiting if not each[3].done()]
         if not sent:
             return

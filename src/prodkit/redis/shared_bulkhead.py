@@ -2,7 +2,7 @@
 
 ::
 
-    call ─▶ one script: a slot is free and nobody waits longer ─▶ the call runs, its slot is renewed every lease / 3
+    call ─▶ one script: a slot is free and no one waits longer ─▶ the call runs, its slot is renewed every lease / 3
               └─ none is free: this process queues; its first waiter asks again after 20 ms … 200 ms, and at once when
                  a call of this process ends
     Redis away ─▶ the share of this process alone       a process dies ─▶ its slots are free after `lease`
