@@ -81,7 +81,7 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     """Work until SIGTERM or Ctrl-C, then hand over the jobs in flight."""
     from loguru import logger
 
-    from advisory.services import make_breakers, make_claude, make_worker
+    from advisory.services import make_answer, make_breakers, make_claude, make_worker
     from advisory.store.council import CouncilRows
     from advisory.worker.council import Council
     from advisory.worker.warm import imported
@@ -92,7 +92,8 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     redis = RedisLink(settings.redis_url, runtime=runtime)
     breakers = make_breakers(settings, redis, runtime)
     claude = make_claude(settings, runtime, shared=breakers)
-    worker = make_worker(db, Council(CouncilRows(), claude).job(), runtime)
+    asked = [Council(CouncilRows(), claude).job(), make_answer(settings, claude)]
+    worker = make_worker(db, asked, runtime)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)

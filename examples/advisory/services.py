@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from starlette.requests import Request
 
@@ -12,6 +14,8 @@ import prodkit as pk
 from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.store.account import Account
+from advisory.store.chat import Chats
+from advisory.store.chat_turns import TurnEvents, TurnRows
 from advisory.store.council import CouncilRows
 from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
@@ -19,6 +23,7 @@ from advisory.store.listener import Listener
 from advisory.store.personas import Personas
 from advisory.store.runs import Runs
 from advisory.store.users import Users
+from advisory.worker.chat import Answering
 from advisory.worker.council import Council
 from advisory.worker.purge import purge_job
 from prodkit import files, jobs, llm, postgres, progress, ratelimit, sessions, web
@@ -52,6 +57,8 @@ class Services:
     personas: Personas
     runs: Runs
     events: RunEvents
+    chats: Chats
+    turns: TurnEvents
     channel: progress.Channel
     """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
     worker: jobs.Worker
@@ -76,7 +83,8 @@ class Services:
         breakers = make_breakers(settings, redis, runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
         council = Council(CouncilRows(), claude).job()
-        events = RunEvents(db)
+        events, turns = RunEvents(db), TurnEvents(db)
+        answer = make_answer(settings, claude)
         return cls(
             settings=settings,
             runtime=runtime,
@@ -105,8 +113,12 @@ class Services:
             personas=Personas(db),
             runs=Runs(db, council),
             events=events,
-            channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
-            worker=make_worker(db, council, runtime),
+            chats=Chats(db, answer),
+            turns=turns,
+            channel=progress.Channel(
+                log=Topics(Listener(db), {"run": events, "turn": turns}), runtime=runtime
+            ),
+            worker=make_worker(db, [council, answer], runtime),
             pages=Pages(demo=demo is not None),
             demo=demo,
         )
@@ -133,11 +145,14 @@ def make_claude(
     )
 
 
-def make_worker(db: postgres.Pool, council: jobs.Job[..., None], runtime: pk.Runtime) -> jobs.Worker:
-    """The worker of councils and of scheduled work."""
-    return jobs.Worker(
-        db, [council, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
-    )
+def make_answer(settings: Settings, claude: llm.Client) -> jobs.Job[[UUID], None]:
+    """The job that answers a question of a conversation."""
+    return Answering(TurnRows(), claude, context=settings.chat_context_tokens).job()
+
+
+def make_worker(db: postgres.Pool, asked: Sequence[jobs.Job[..., None]], runtime: pk.Runtime) -> jobs.Worker:
+    """The worker of what users ask for, and of scheduled work."""
+    return jobs.Worker(db, [*asked, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime)
 
 
 def services(request: Request) -> Services:

@@ -31,6 +31,10 @@ class Settings(env.Settings):
         min_length=1,
         description="first choice, then fallbacks",
     )
+    chat_context_tokens: Annotated[int, Field(ge=2_000, le=900_000)] = Field(
+        default=60_000,
+        description="input tokens of one answer in a conversation; older messages beyond them are left out",
+    )
     session_secret: env.Secret = env.secret(min_length=32, description="signs session cookies")
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8000, description="port to listen on")

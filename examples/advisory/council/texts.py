@@ -62,6 +62,7 @@ _LLM_REASONS: Final[Mapping[str, str]] = {
     "server_error": "o serviço de IA falhou",
     "connection": "não foi possível falar com o serviço de IA",
     "truncated": "a resposta veio incompleta",
+    "no_overlap": "a continuação não combinou com o que já tinha chegado",
     "bad_response": "a resposta veio em um formato inesperado",
     "rate_limited": "o serviço de IA atingiu o limite de uso",
     "spend_limit": "o limite de gasto do serviço de IA foi alcançado",

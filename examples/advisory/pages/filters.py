@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from datetime import datetime, timedelta, timezone
 
-__all__ = ["clock", "hue", "initials", "moment", "seconds"]
+__all__ = ["clock", "count", "dollars", "hue", "initials", "moment", "seconds"]
 
 _BRASILIA = timezone(timedelta(hours=-3))
 """Brazil has kept no summer time since 2019, so no time zone data is needed."""
@@ -27,6 +27,16 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s".replace(".", ",")
     whole = round(value)
     return f"{whole // 60} min {whole % 60:02d} s"
+
+
+def count(value: int) -> str:
+    """``1.234``."""
+    return f"{value:,}".replace(",", ".")
+
+
+def dollars(value: float | None) -> str:
+    """``US$ 0,0123``: a council costs cents, so four places. None is a price that is not known."""
+    return "preço desconhecido" if value is None else f"US$ {value:.4f}".replace(".", ",")
 
 
 def initials(name: str) -> str:

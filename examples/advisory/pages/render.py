@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from advisory.council.chat import TURN_LABELS, Chat, Turn
 from advisory.council.model import Run, Seat
 from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing
 from advisory.pages import filters, markdown
@@ -38,8 +40,12 @@ class Pages:
             seconds=filters.seconds,
             initials=filters.initials,
             hue=filters.hue,
+            count=filters.count,
+            dollars=filters.dollars,
         )
-        self._environment.globals.update(demo=demo, run_labels=RUN_LABELS, seat_labels=SEAT_LABELS)
+        self._environment.globals.update(
+            demo=demo, run_labels=RUN_LABELS, seat_labels=SEAT_LABELS, turn_labels=TURN_LABELS
+        )
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A whole page, never cached."""
@@ -62,6 +68,14 @@ class Pages:
         """The part of a council's page that changes at its end."""
         template = self._environment.get_template("_council.html")
         return template.render(run=run, csrf=lambda: _field(request), banner=standing(run))
+
+    def turn(self, request: Request, chat: Chat, turn: Turn) -> str:
+        """One question with its answer."""
+        template = self._environment.get_template("_turn.html")
+        last = bool(chat.turns) and chat.turns[-1].id == turn.id
+        return template.render(
+            chat=chat, turn=turn, last_turn=last, csrf=lambda: _field(request), new_key=uuid4
+        )
 
     def seat(self, seat: Seat) -> str:
         """One expert's card."""

@@ -128,9 +128,9 @@ class Council:
                 reason=answer.reason,
             )
 
-        async def store(text: str) -> None:
+        async def store(text: str, at: int) -> None:
             async with jobs.transaction() as tx:
-                await self._rows.chair_wrote(tx, run_id, text)
+                await self._rows.chair_wrote(tx, run_id, text, at=at)
 
         async def ask() -> Answer:
             async with jobs.transaction() as tx:
