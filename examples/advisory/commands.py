@@ -84,6 +84,7 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     from advisory.services import make_answer, make_breakers, make_claude, make_worker
     from advisory.store.council import CouncilRows
     from advisory.worker.council import Council
+    from advisory.worker.retries import listen
     from advisory.worker.warm import imported
     from prodkit import postgres, running
     from prodkit.redis import RedisLink
@@ -92,6 +93,7 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     redis = RedisLink(settings.redis_url, runtime=runtime)
     breakers = make_breakers(settings, redis, runtime)
     claude = make_claude(settings, runtime, shared=breakers)
+    listen(runtime.events)
     asked = [Council(CouncilRows(), claude).job(), make_answer(settings, claude)]
     worker = make_worker(db, asked, runtime)
     stop = asyncio.Event()

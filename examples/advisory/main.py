@@ -27,6 +27,7 @@ from advisory.routes import (
     history,
     home,
     personas,
+    share,
     stream,
     version,
 )
@@ -82,6 +83,7 @@ def create_app(services: Services) -> FastAPI:
         council,
         chat_stream,
         chat,
+        share,
         history,
     ):
         app.include_router(subject.router)
@@ -97,6 +99,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.redis,
         services.breakers,
         services.db,
+        services.answers,
         claude,
         aclosing(services.avatars),
     ]

@@ -22,11 +22,14 @@ from advisory.store.experts import Experts
 from advisory.store.listener import Listener
 from advisory.store.personas import Personas
 from advisory.store.runs import Runs
+from advisory.store.saved import Saved
+from advisory.store.share import Shares
 from advisory.store.users import Users
 from advisory.worker.chat import Answering
 from advisory.worker.council import Council
 from advisory.worker.purge import purge_job
-from prodkit import files, jobs, llm, postgres, progress, ratelimit, sessions, web
+from advisory.worker.retries import listen
+from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -56,6 +59,9 @@ class Services:
     experts: Experts
     personas: Personas
     runs: Runs
+    answers: cache.Cache
+    saved: Saved
+    shares: Shares
     events: RunEvents
     chats: Chats
     turns: TurnEvents
@@ -82,9 +88,11 @@ class Services:
         redis = RedisLink(settings.redis_url, runtime=runtime)
         breakers = make_breakers(settings, redis, runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
+        listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
         events, turns = RunEvents(db), TurnEvents(db)
         answer = make_answer(settings, claude)
+        answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
         return cls(
             settings=settings,
             runtime=runtime,
@@ -112,6 +120,9 @@ class Services:
             experts=Experts(db),
             personas=Personas(db),
             runs=Runs(db, council),
+            answers=answers,
+            saved=Saved(db, answers),
+            shares=Shares(db),
             events=events,
             chats=Chats(db, answer),
             turns=turns,
@@ -126,8 +137,12 @@ class Services:
 
 def make_breakers(settings: Settings, redis: RedisLink, runtime: pk.Runtime) -> SharedBreakers:
     """One set of breakers a database: two deployments on one Redis do not pause each other."""
-    mark = blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
-    return SharedBreakers(redis, namespace=f"advisory:{mark}:breaker", runtime=runtime)
+    return SharedBreakers(redis, namespace=f"advisory:{_mark(settings)}:breaker", runtime=runtime)
+
+
+def _mark(settings: Settings) -> str:
+    """Names what deployments on one Redis must not share."""
+    return blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
 
 
 def make_claude(
@@ -141,6 +156,11 @@ def make_claude(
         timeout=60,
         open_for=open_for,
         shared=shared,
+        prices={
+            name: llm.Price(*price)
+            for name, price in settings.model_prices.items()
+            if name in settings.models
+        },
         runtime=runtime,
     )
 

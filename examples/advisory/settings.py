@@ -35,6 +35,10 @@ class Settings(env.Settings):
         default=60_000,
         description="input tokens of one answer in a conversation; older messages beyond them are left out",
     )
+    model_prices: dict[str, tuple[float, float]] = Field(
+        default={"claude-sonnet-5-5": (3.0, 15.0), "claude-haiku-5-5": (1.0, 5.0)},
+        description="US dollars a million tokens read and written, by model; a council shows its cost by them",
+    )
     session_secret: env.Secret = env.secret(min_length=32, description="signs session cookies")
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8000, description="port to listen on")

@@ -179,8 +179,9 @@ def milestone(kind: str, data: Mapping[str, Any], name: str) -> str:
         case "turn.started":
             return "Retomando de onde parou…" if data.get("resumed") else f"{name} está pensando…"
         case "turn.retry":
-            again = "; tentando de novo" if data.get("same_model", True) else "; tentando com outro modelo"
-            return f"{str(data.get('reason', '')).capitalize()}{again}…"
+            return (
+                f"{data['reason']}: nova tentativa {data['attempt']} de {data['attempts']} às {data['at']}."
+            )
         case _:
             return ""
 

@@ -18,7 +18,6 @@ __all__ = [
     "AUTO_CLONE",
     "CHAT",
     "COUNCIL",
-    "COUNCIL_TTL",
     "ENRICHMENT",
     "PERSONA_TTL",
     "PausedError",
@@ -59,8 +58,6 @@ CHAT: Final = ratelimit.Limit(
         "en": "You have reached the limit of questions in conversations.",
     },
 )
-COUNCIL_TTL: Final = 3600.0
-"""Seconds for which the council's answer to the same question is reused."""
 PERSONA_TTL: Final = 86400.0
 """Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 

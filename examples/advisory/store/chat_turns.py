@@ -127,9 +127,13 @@ class TurnRows:
         ):
             await append(tx, turn_id, "turn.text", {"text": text})
 
-    async def retries(self, tx: Connection, turn_id: UUID, reason: str) -> None:
-        """A request has failed and another one follows."""
-        await append(tx, turn_id, "turn.retry", {"reason": reason})
+    async def retries(
+        self, tx: Connection, turn_id: UUID, *, reason: str, attempt: int, attempts: int, at: str
+    ) -> None:
+        """A request has failed, and another one follows at the time `at`."""
+        await append(
+            tx, turn_id, "turn.retry", {"reason": reason, "attempt": attempt, "attempts": attempts, "at": at}
+        )
 
     async def finish(self, tx: Connection, turn_id: UUID, written: Written, text: str) -> None:
         """The last write: the whole text and the event that ends the page's stream."""

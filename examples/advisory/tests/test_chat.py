@@ -230,7 +230,8 @@ def test_the_fallback_model_is_shown(ana, simulator):
     simulator.always("overloaded", model="claude-sonnet-5-5")
     path = begin(ana)
     steps = ana.events(stream_of(ana, path))
-    assert any("sobrecarregado" in step["message"] for step in steps if step["kind"] == "turn.retry")
+    waits = [step["message"] for step in steps if step["kind"] == "turn.retry"]
+    assert re.fullmatch(r"O modelo está sobrecarregado: nova tentativa 2 de 3 às \d\d:\d\d:\d\d\.", waits[0])
     page = ana.get(path).text
     assert "Escrita pelo modelo alternativo claude-haiku-5-5, porque claude-sonnet-5-5 não respondeu" in page
 
@@ -248,7 +249,7 @@ def test_a_finished_council_is_talked_about_with_its_chairman_and_its_experts(an
     assert f'href="{council}"' in page
     sent = simulator.requests[-1].body
     assert [each["role"] for each in sent["messages"]] == ["user", "assistant", "user"]
-    assert "Pareceres:" in sent["messages"][0]["content"]
+    assert "<pareceres>" in sent["messages"][0]["content"]
     assert "Onde concordam" in sent["messages"][1]["content"]
     expert = begin(ana, "O que você faria primeiro?", page=link, speaker="cadeira-2")
     answered(ana, expert)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from loguru import logger
 
 from advisory.council.chat import TurnStatus, chat_system, conversation
-from advisory.council.texts import reason_for
+from advisory.council.texts import clock, reason_for, waiting_reason
 from advisory.store.chat_turns import Begun, TurnRows, Written
 from advisory.worker.draft import Draft
+from advisory.worker.retries import announced
 from advisory.worker.warm import imported
 from prodkit import Deadline, jobs, llm
 from prodkit.errors import DatabaseError, PoolExhaustedError, ProdkitError
@@ -104,14 +104,29 @@ class Answering:
         if fitted.left_out:
             async with jobs.transaction() as tx:
                 await self._rows.left_out(tx, turn_id, len(fitted.left_out))
-        async with self._claude.stream(
-            resume=draft.text or None,
-            # A beginning counts against the room of the whole: an answer that was cut for its length gets new room.
-            max_tokens=ANSWER_TOKENS + len(draft.text) // 4,
-            system=system,
-            messages=fitted.messages,
-        ) as stream:
-            await draft.write(self._texts(turn_id, stream))
+
+        async def waits(event: llm.LlmScheduled) -> None:
+            async with jobs.transaction() as tx:
+                await self._rows.retries(
+                    tx,
+                    turn_id,
+                    reason=waiting_reason(event.after or event.reason),
+                    attempt=event.attempt,
+                    attempts=event.attempts,
+                    at=clock(event.wait),
+                )
+
+        async with (
+            announced(waits),
+            self._claude.stream(
+                resume=draft.text or None,
+                # A beginning counts against the room of the whole: an answer cut for its length gets new room.
+                max_tokens=ANSWER_TOKENS + len(draft.text) // 4,
+                system=system,
+                messages=fitted.messages,
+            ) as stream,
+        ):
+            await draft.write(stream.text)
             answer = stream.answer
         status, reason = _ended(answer)
         usage = answer.usage
@@ -129,24 +144,11 @@ class Answering:
             cost=answer.cost,
         )
 
-    async def _texts(self, turn_id: UUID, stream: Stream) -> AsyncIterator[str]:
-        """The pieces of text; a request that failed is announced, so that the page does not look asleep."""
-        async for event in stream.events:
-            if event.type == "text":
-                yield event.text
-            elif event.type == "attempt" and not event.attempt.ok:
-                async with jobs.transaction() as tx:
-                    await self._rows.retries(tx, turn_id, _attempt_reason(event.attempt.outcome))
-
 
 def _ended(answer: llm.Answer) -> tuple[TurnStatus, str]:
     if not answer.text.strip():
         return "failed", _REFUSED
     return ("incomplete", _TOO_LONG) if answer.truncated else ("done", "")
-
-
-def _attempt_reason(outcome: str) -> str:
-    return reason_for(llm.LlmError("", code=outcome))
 
 
 def _broken(error: BaseException, draft: Draft) -> Written:
