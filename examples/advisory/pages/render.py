@@ -23,7 +23,7 @@ __all__ = ["Pages"]
 class Pages:
     """The templates with their filters."""
 
-    def __init__(self, *, demo: bool) -> None:
+    def __init__(self, *, demo: bool, mail: bool = False) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
             autoescape=True,
@@ -39,7 +39,7 @@ class Pages:
             initials=filters.initials,
             hue=filters.hue,
         )
-        self._environment.globals.update(demo=demo, run_labels=RUN_LABELS, seat_labels=SEAT_LABELS)
+        self._environment.globals.update(demo=demo, mail=mail, run_labels=RUN_LABELS, seat_labels=SEAT_LABELS)
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A whole page, never cached."""
