@@ -86,6 +86,7 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     from advisory.store.council import CouncilRows
     from advisory.worker.council import Council
     from advisory.worker.mail import Mails
+    from advisory.worker.retries import listen
     from advisory.worker.warm import imported
     from prodkit import postgres, running
     from prodkit.redis import RedisLink
@@ -101,6 +102,7 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     claude = make_claude(settings, runtime, shared=breakers)
     mails = Mails(db, mailer_of(settings, runtime, shared=breakers), public_url=settings.public_url or "")
     worker = make_worker(db, [Council(CouncilRows(), claude).job(), *mails.all()], runtime)
+    listen(runtime.events)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)

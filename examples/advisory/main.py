@@ -26,6 +26,7 @@ from advisory.routes import (
     home,
     personas,
     recovery,
+    share,
     stream,
     version,
 )
@@ -81,6 +82,7 @@ def create_app(services: Services) -> FastAPI:
         personas,
         stream,
         council,
+        share,
         history,
     ):
         app.include_router(subject.router)
@@ -96,6 +98,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.redis,
         services.breakers,
         services.db,
+        services.answers,
         claude,
         aclosing(services.avatars),
     ]

@@ -21,11 +21,14 @@ from advisory.store.listener import Listener
 from advisory.store.personas import Personas
 from advisory.store.recoveries import Recoveries
 from advisory.store.runs import Runs
+from advisory.store.saved import Saved
+from advisory.store.share import Shares
 from advisory.store.users import Users
 from advisory.worker.council import Council
 from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
-from prodkit import files, jobs, llm, postgres, progress, ratelimit, sessions, web
+from advisory.worker.retries import listen
+from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ class Services:
     experts: Experts
     personas: Personas
     runs: Runs
+    answers: cache.Cache
+    saved: Saved
+    shares: Shares
     events: RunEvents
     channel: progress.Channel
     """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
@@ -81,7 +87,9 @@ class Services:
         redis = RedisLink(settings.redis_url, runtime=runtime)
         breakers = make_breakers(settings, redis, runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
+        listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
+        answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
         events = RunEvents(db)
         mailer = mailer_of(settings, runtime, shared=breakers)
         mails = Mails(db, mailer, public_url=settings.public_url or "")
@@ -114,6 +122,9 @@ class Services:
             experts=Experts(db),
             personas=Personas(db),
             runs=Runs(db, council),
+            answers=answers,
+            saved=Saved(db, answers),
+            shares=Shares(db),
             events=events,
             channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
             recoveries=Recoveries(db),
@@ -126,8 +137,12 @@ class Services:
 
 def make_breakers(settings: Settings, redis: RedisLink, runtime: pk.Runtime) -> SharedBreakers:
     """One set of breakers a database: two deployments on one Redis do not pause each other."""
-    mark = blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
-    return SharedBreakers(redis, namespace=f"advisory:{mark}:breaker", runtime=runtime)
+    return SharedBreakers(redis, namespace=f"advisory:{_mark(settings)}:breaker", runtime=runtime)
+
+
+def _mark(settings: Settings) -> str:
+    """Names what deployments on one Redis must not share."""
+    return blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
 
 
 def make_claude(
@@ -141,6 +156,11 @@ def make_claude(
         timeout=60,
         open_for=open_for,
         shared=shared,
+        prices={
+            name: llm.Price(*price)
+            for name, price in settings.model_prices.items()
+            if name in settings.models
+        },
         runtime=runtime,
     )
 

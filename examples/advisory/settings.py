@@ -33,6 +33,10 @@ class Settings(env.Settings):
         min_length=1,
         description="first choice, then fallbacks",
     )
+    model_prices: dict[str, tuple[float, float]] = Field(
+        default={"claude-sonnet-5-5": (3.0, 15.0), "claude-haiku-5-5": (1.0, 5.0)},
+        description="US dollars a million tokens read and written, by model; a council shows its cost by them",
+    )
     session_secret: env.Secret = env.secret(min_length=32, description="signs session cookies")
     mail_url: env.Secret | None = Field(
         default=None,

@@ -17,7 +17,6 @@ from prodkit import ratelimit
 __all__ = [
     "AUTO_CLONE",
     "COUNCIL",
-    "COUNCIL_TTL",
     "ENRICHMENT",
     "PERSONA_TTL",
     "RECOVERY",
@@ -62,8 +61,6 @@ RECOVERY: Final = ratelimit.Limit(
 )
 """Links to one address, whether it has an account or not."""
 RECOVERY_IP: Final = ratelimit.Limit("10/hour", name="recovery-ip")
-COUNCIL_TTL: Final = 3600.0
-"""Seconds for which the council's answer to the same question is reused."""
 PERSONA_TTL: Final = 86400.0
 """Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 
