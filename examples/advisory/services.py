@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
 import prodkit as pk
+from advisory.mail import mailer_of
 from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.store.account import Account
@@ -17,11 +19,13 @@ from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
 from advisory.store.listener import Listener
 from advisory.store.personas import Personas
+from advisory.store.recoveries import Recoveries
 from advisory.store.runs import Runs
 from advisory.store.saved import Saved
 from advisory.store.share import Shares
 from advisory.store.users import Users
 from advisory.worker.council import Council
+from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
 from advisory.worker.retries import listen
 from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
@@ -60,6 +64,8 @@ class Services:
     events: RunEvents
     channel: progress.Channel
     """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
+    recoveries: Recoveries
+    mails: Mails
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -85,6 +91,8 @@ class Services:
         council = Council(CouncilRows(), claude).job()
         answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
         events = RunEvents(db)
+        mailer = mailer_of(settings, runtime, shared=breakers)
+        mails = Mails(db, mailer, public_url=settings.public_url or "")
         return cls(
             settings=settings,
             runtime=runtime,
@@ -106,7 +114,9 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(redis, claude, jobs.Runs(db)), runtime=runtime),
+            health=pk.Health(
+                db, optional=(redis, claude, jobs.Runs(db), *filter(None, [mailer])), runtime=runtime
+            ),
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
@@ -117,8 +127,10 @@ class Services:
             shares=Shares(db),
             events=events,
             channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
-            worker=make_worker(db, council, runtime),
-            pages=Pages(demo=demo is not None),
+            recoveries=Recoveries(db),
+            mails=mails,
+            worker=make_worker(db, [council, *mails.all()], runtime),
+            pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
         )
 
@@ -153,10 +165,12 @@ def make_claude(
     )
 
 
-def make_worker(db: postgres.Pool, council: jobs.Job[..., None], runtime: pk.Runtime) -> jobs.Worker:
-    """The worker of councils and of scheduled work."""
+def make_worker(
+    db: postgres.Pool, of_visitors: Sequence[jobs.Job[..., Any]], runtime: pk.Runtime
+) -> jobs.Worker:
+    """The worker of what visitors asked for, and of scheduled work."""
     return jobs.Worker(
-        db, [council, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
+        db, [*of_visitors, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
     )
 
 
