@@ -27,6 +27,7 @@ from advisory.routes import (
     history,
     home,
     personas,
+    recovery,
     share,
     stream,
     version,
@@ -69,13 +70,16 @@ def create_app(services: Services) -> FastAPI:
         app.add_exception_handler(kind, handler)
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
+    app.router.routes.extend(
+        web.health_routes(services.health, drain=services.drain, token=services.settings.operator_token)
+    )
     for subject in (
         faults,
         health,
         version,
         account,
         accounts,
+        recovery,
         home,
         experts,
         personas,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from starlette.requests import Request
 
 import prodkit as pk
+from advisory.mail import mailer_of
 from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.store.account import Account
@@ -21,12 +22,14 @@ from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
 from advisory.store.listener import Listener
 from advisory.store.personas import Personas
+from advisory.store.recoveries import Recoveries
 from advisory.store.runs import Runs
 from advisory.store.saved import Saved
 from advisory.store.share import Shares
 from advisory.store.users import Users
 from advisory.worker.chat import Answering
 from advisory.worker.council import Council
+from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
 from advisory.worker.retries import listen
 from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
@@ -67,6 +70,8 @@ class Services:
     turns: TurnEvents
     channel: progress.Channel
     """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
+    recoveries: Recoveries
+    mails: Mails
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -93,6 +98,8 @@ class Services:
         events, turns = RunEvents(db), TurnEvents(db)
         answer = make_answer(settings, claude)
         answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
+        mailer = mailer_of(settings, runtime, shared=breakers)
+        mails = Mails(db, mailer, public_url=settings.public_url or "")
         return cls(
             settings=settings,
             runtime=runtime,
@@ -114,7 +121,9 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(redis, claude, jobs.Runs(db)), runtime=runtime),
+            health=pk.Health(
+                db, optional=(redis, claude, jobs.Runs(db), *filter(None, [mailer])), runtime=runtime
+            ),
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
@@ -129,8 +138,10 @@ class Services:
             channel=progress.Channel(
                 log=Topics(Listener(db), {"run": events, "turn": turns}), runtime=runtime
             ),
-            worker=make_worker(db, [council, answer], runtime),
-            pages=Pages(demo=demo is not None),
+            recoveries=Recoveries(db),
+            mails=mails,
+            worker=make_worker(db, [council, answer, *mails.all()], runtime),
+            pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
         )
 
@@ -170,9 +181,13 @@ def make_answer(settings: Settings, claude: llm.Client) -> jobs.Job[[UUID], None
     return Answering(TurnRows(), claude, context=settings.chat_context_tokens).job()
 
 
-def make_worker(db: postgres.Pool, asked: Sequence[jobs.Job[..., None]], runtime: pk.Runtime) -> jobs.Worker:
-    """The worker of what users ask for, and of scheduled work."""
-    return jobs.Worker(db, [*asked, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime)
+def make_worker(
+    db: postgres.Pool, of_visitors: Sequence[jobs.Job[..., Any]], runtime: pk.Runtime
+) -> jobs.Worker:
+    """The worker of what visitors asked for, and of scheduled work."""
+    return jobs.Worker(
+        db, [*of_visitors, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
+    )
 
 
 def services(request: Request) -> Services:

@@ -20,6 +20,8 @@ __all__ = [
     "COUNCIL",
     "ENRICHMENT",
     "PERSONA_TTL",
+    "RECOVERY",
+    "RECOVERY_IP",
     "PausedError",
     "TooManyError",
     "ready",
@@ -58,6 +60,16 @@ CHAT: Final = ratelimit.Limit(
         "en": "You have reached the limit of questions in conversations.",
     },
 )
+RECOVERY: Final = ratelimit.Limit(
+    "3/hour",
+    name="recovery",
+    texts={
+        "pt-BR": "Você já pediu a recuperação desta senha algumas vezes.",
+        "en": "You have asked to recover this password a few times.",
+    },
+)
+"""Links to one address, whether it has an account or not."""
+RECOVERY_IP: Final = ratelimit.Limit("10/hour", name="recovery-ip")
 PERSONA_TTL: Final = 86400.0
 """Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 

@@ -29,7 +29,7 @@ __all__ = ["Pages"]
 class Pages:
     """The templates with their filters."""
 
-    def __init__(self, *, demo: bool) -> None:
+    def __init__(self, *, demo: bool, mail: bool = False) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
             autoescape=True,
@@ -55,6 +55,7 @@ class Pages:
         )
         self._environment.globals.update(
             demo=demo,
+            mail=mail,
             run_labels=RUN_LABELS,
             seat_labels=SEAT_LABELS,
             share_days=SHARE_DAYS,
