@@ -82,7 +82,7 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     from loguru import logger
 
     from advisory.mail import mailer_of
-    from advisory.services import make_breakers, make_claude, make_worker
+    from advisory.services import make_answer, make_breakers, make_claude, make_worker
     from advisory.store.council import CouncilRows
     from advisory.worker.council import Council
     from advisory.worker.mail import Mails
@@ -101,7 +101,8 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     breakers = make_breakers(settings, redis, runtime)
     claude = make_claude(settings, runtime, shared=breakers)
     mails = Mails(db, mailer_of(settings, runtime, shared=breakers), public_url=settings.public_url or "")
-    worker = make_worker(db, [Council(CouncilRows(), claude).job(), *mails.all()], runtime)
+    asked = [Council(CouncilRows(), claude).job(), make_answer(settings, claude), *mails.all()]
+    worker = make_worker(db, asked, runtime)
     listen(runtime.events)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):

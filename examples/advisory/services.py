@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from starlette.requests import Request
 
@@ -14,6 +15,8 @@ from advisory.mail import mailer_of
 from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.store.account import Account
+from advisory.store.chat import Chats
+from advisory.store.chat_turns import TurnEvents, TurnRows
 from advisory.store.council import CouncilRows
 from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
@@ -24,6 +27,7 @@ from advisory.store.runs import Runs
 from advisory.store.saved import Saved
 from advisory.store.share import Shares
 from advisory.store.users import Users
+from advisory.worker.chat import Answering
 from advisory.worker.council import Council
 from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
@@ -62,6 +66,8 @@ class Services:
     saved: Saved
     shares: Shares
     events: RunEvents
+    chats: Chats
+    turns: TurnEvents
     channel: progress.Channel
     """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
     recoveries: Recoveries
@@ -89,8 +95,9 @@ class Services:
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
         listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
+        events, turns = RunEvents(db), TurnEvents(db)
+        answer = make_answer(settings, claude)
         answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
-        events = RunEvents(db)
         mailer = mailer_of(settings, runtime, shared=breakers)
         mails = Mails(db, mailer, public_url=settings.public_url or "")
         return cls(
@@ -126,10 +133,14 @@ class Services:
             saved=Saved(db, answers),
             shares=Shares(db),
             events=events,
-            channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
+            chats=Chats(db, answer),
+            turns=turns,
+            channel=progress.Channel(
+                log=Topics(Listener(db), {"run": events, "turn": turns}), runtime=runtime
+            ),
             recoveries=Recoveries(db),
             mails=mails,
-            worker=make_worker(db, [council, *mails.all()], runtime),
+            worker=make_worker(db, [council, answer, *mails.all()], runtime),
             pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
         )
@@ -163,6 +174,11 @@ def make_claude(
         },
         runtime=runtime,
     )
+
+
+def make_answer(settings: Settings, claude: llm.Client) -> jobs.Job[[UUID], None]:
+    """The job that answers a question of a conversation."""
+    return Answering(TurnRows(), claude, context=settings.chat_context_tokens).job()
 
 
 def make_worker(

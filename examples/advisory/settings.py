@@ -33,6 +33,10 @@ class Settings(env.Settings):
         min_length=1,
         description="first choice, then fallbacks",
     )
+    chat_context_tokens: Annotated[int, Field(ge=2_000, le=900_000)] = Field(
+        default=60_000,
+        description="input tokens of one answer in a conversation; older messages beyond them are left out",
+    )
     model_prices: dict[str, tuple[float, float]] = Field(
         default={"claude-sonnet-5-5": (3.0, 15.0), "claude-haiku-5-5": (1.0, 5.0)},
         description="US dollars a million tokens read and written, by model; a council shows its cost by them",

@@ -16,6 +16,7 @@ from prodkit import ratelimit
 
 __all__ = [
     "AUTO_CLONE",
+    "CHAT",
     "COUNCIL",
     "ENRICHMENT",
     "PERSONA_TTL",
@@ -49,6 +50,14 @@ AUTO_CLONE: Final = ratelimit.Limit(
     texts={
         "pt-BR": "Você atingiu o limite de clones automáticos.",
         "en": "You have reached the limit of automatic clones.",
+    },
+)
+CHAT: Final = ratelimit.Limit(
+    "60/hour",
+    name="chat",
+    texts={
+        "pt-BR": "Você atingiu o limite de perguntas em conversas.",
+        "en": "You have reached the limit of questions in conversations.",
     },
 )
 RECOVERY: Final = ratelimit.Limit(
