@@ -81,9 +81,11 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     """Work until SIGTERM or Ctrl-C, then hand over the jobs in flight."""
     from loguru import logger
 
-    from advisory.services import make_breakers, make_claude, make_worker
+    from advisory.services import make_avatars, make_breakers, make_claude, make_sources, make_worker
     from advisory.store.council import CouncilRows
+    from advisory.store.research_work import ResearchRows
     from advisory.worker.council import Council
+    from advisory.worker.research import ResearchWork
     from advisory.worker.warm import imported
     from prodkit import postgres, running
     from prodkit.redis import RedisLink
@@ -92,12 +94,18 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     redis = RedisLink(settings.redis_url, runtime=runtime)
     breakers = make_breakers(settings, redis, runtime)
     claude = make_claude(settings, runtime, shared=breakers)
-    worker = make_worker(db, Council(CouncilRows(), claude).job(), runtime)
+    sources = make_sources(settings, redis, runtime, breakers)
+    pictures = make_avatars(runtime)
+    work = [
+        Council(CouncilRows(), claude).job(),
+        ResearchWork(ResearchRows(), sources, claude, pictures).job(),
+    ]
+    worker = make_worker(db, work, runtime)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     await imported("anthropic")  # before the first job: a take-over must not wait for an import
-    async with running(redis, breakers, db, aclosing(claude), worker):
+    async with running(redis, breakers, sources, db, aclosing(claude), aclosing(pictures), worker):
         logger.info("the worker takes jobs")
         await stop.wait()
     return 0

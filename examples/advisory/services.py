@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -11,17 +12,22 @@ from starlette.requests import Request
 import prodkit as pk
 from advisory.pages.render import Pages
 from advisory.settings import Settings
+from advisory.sources.sources import Sources
 from advisory.store.account import Account
 from advisory.store.council import CouncilRows
 from advisory.store.events import Events
 from advisory.store.experts import Experts
 from advisory.store.personas import Personas
+from advisory.store.research import Researches
+from advisory.store.research_events import ResearchEvents
+from advisory.store.research_work import ResearchRows
 from advisory.store.runs import Runs
 from advisory.store.users import Users
 from advisory.store.wakeups import Wakeups
 from advisory.worker.council import Council
 from advisory.worker.purge import purge_job
-from prodkit import files, jobs, llm, postgres, ratelimit, sessions, web
+from advisory.worker.research import ResearchWork
+from prodkit import files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -51,6 +57,9 @@ class Services:
     experts: Experts
     personas: Personas
     runs: Runs
+    sources: Sources
+    researches: Researches
+    research_channel: progress.Channel
     events: Events
     wakeups: Wakeups
     worker: jobs.Worker
@@ -76,6 +85,9 @@ class Services:
         breakers = make_breakers(settings, redis, runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
         council = Council(CouncilRows(), claude).job()
+        avatars = make_avatars(runtime)
+        sources = make_sources(settings, redis, runtime, breakers, open_for=300.0 if demo is None else 20.0)
+        research = ResearchWork(ResearchRows(), sources, claude, avatars).job()
         return cls(
             settings=settings,
             runtime=runtime,
@@ -84,12 +96,7 @@ class Services:
             breakers=breakers,
             claude=claude,
             limiter=ratelimit.RateLimiter(redis, runtime=runtime),
-            avatars=files.Validator(
-                files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
-                on_damage="rewrite",
-                language="pt-BR",
-                runtime=runtime,
-            ),
+            avatars=avatars,
             passwords=sessions.Passwords(),
             sessions=sessions.Sessions(
                 sessions.PostgresStore(db),
@@ -97,15 +104,18 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(redis, claude, jobs.Runs(db)), runtime=runtime),
+            health=pk.Health(db, optional=(redis, claude, jobs.Runs(db), *sources.breakers), runtime=runtime),
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
             personas=Personas(db),
             runs=Runs(db, council),
+            sources=sources,
+            researches=Researches(db, research),
+            research_channel=progress.Channel(log=ResearchEvents(db), runtime=runtime),
             events=Events(db),
             wakeups=Wakeups(settings.database_url),
-            worker=make_worker(db, council, runtime),
+            worker=make_worker(db, [council, research], runtime),
             pages=Pages(demo=demo is not None),
             demo=demo,
         )
@@ -132,11 +142,30 @@ def make_claude(
     )
 
 
-def make_worker(db: postgres.Pool, council: jobs.Job[..., None], runtime: pk.Runtime) -> jobs.Worker:
-    """The worker of councils and of scheduled work."""
-    return jobs.Worker(
-        db, [council, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
+def make_avatars(runtime: pk.Runtime) -> files.Validator:
+    """The check of every picture, sent by a visitor or found by a source."""
+    return files.Validator(
+        files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
+        on_damage="rewrite",
+        language="pt-BR",
+        runtime=runtime,
     )
+
+
+def make_sources(
+    settings: Settings,
+    redis: RedisLink,
+    runtime: pk.Runtime,
+    shared: SharedBreakers | None,
+    *,
+    open_for: float = 300.0,
+) -> Sources:
+    return Sources(settings, redis, shared=shared, open_for=open_for, runtime=runtime)
+
+
+def make_worker(db: postgres.Pool, work: Sequence[jobs.Job[..., None]], runtime: pk.Runtime) -> jobs.Worker:
+    """The worker of councils, research and scheduled work."""
+    return jobs.Worker(db, [*work, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime)
 
 
 def services(request: Request) -> Services:

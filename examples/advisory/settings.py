@@ -31,6 +31,29 @@ class Settings(env.Settings):
         min_length=1,
         description="first choice, then fallbacks",
     )
+    perplexity_api_key: env.Secret | None = Field(
+        default=None,
+        description="web search of personas and clones; without it that source is not configured",
+    )
+    perplexity_base_url: str = Field(
+        default="https://api.perplexity.ai",
+        pattern=r"^https?://",
+        description="another address of Perplexity",
+    )
+    youtube_api_key: env.Secret | None = Field(
+        default=None, description="videos of personas and clones; without it that source is not configured"
+    )
+    youtube_base_url: str = Field(
+        default="https://www.googleapis.com",
+        pattern=r"^https?://",
+        description="another address of YouTube's API",
+    )
+    unsplash_access_key: env.Secret | None = Field(
+        default=None, description="photos of personas and clones; without it that source is not configured"
+    )
+    unsplash_base_url: str = Field(
+        default="https://api.unsplash.com", pattern=r"^https?://", description="another address of Unsplash"
+    )
     session_secret: env.Secret = env.secret(min_length=32, description="signs session cookies")
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8000, description="port to listen on")

@@ -19,7 +19,8 @@ __all__ = [
     "COUNCIL",
     "COUNCIL_TTL",
     "ENRICHMENT",
-    "PERSONA_TTL",
+    "SOURCE_AGAIN",
+    "TRIAL",
     "PausedError",
     "TooManyError",
     "ready",
@@ -50,10 +51,24 @@ AUTO_CLONE: Final = ratelimit.Limit(
         "en": "You have reached the limit of automatic clones.",
     },
 )
+SOURCE_AGAIN: Final = ratelimit.Limit(
+    "10/hour",
+    name="source-again",
+    texts={
+        "pt-BR": "Você atingiu o limite de novas tentativas de fontes.",
+        "en": "You have reached the limit of repeated sources.",
+    },
+)
+TRIAL: Final = ratelimit.Limit(
+    "20/hour",
+    name="trial",
+    texts={
+        "pt-BR": "Você atingiu o limite de experimentos com especialistas.",
+        "en": "You have reached the limit of trials.",
+    },
+)
 COUNCIL_TTL: Final = 3600.0
 """Seconds for which the council's answer to the same question is reused."""
-PERSONA_TTL: Final = 86400.0
-"""Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 
 
 class TooManyError(Exception):
