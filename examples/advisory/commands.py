@@ -86,8 +86,10 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     from advisory.store.research_work import ResearchRows
     from advisory.worker.council import Council
     from advisory.worker.research import ResearchWork
+    from advisory.worker.trial import trial_job
     from advisory.worker.warm import imported
     from prodkit import postgres, running
+    from prodkit.jobs import Job
     from prodkit.redis import RedisLink
 
     db = postgres.Pool(settings.database_url, application_name="advisory-worker", runtime=runtime)
@@ -96,9 +98,10 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     claude = make_claude(settings, runtime, shared=breakers)
     sources = make_sources(settings, redis, runtime, breakers)
     pictures = make_avatars(runtime)
-    work = [
+    work: list[Job[..., Any]] = [
         Council(CouncilRows(), claude).job(),
         ResearchWork(ResearchRows(), sources, claude, pictures).job(),
+        trial_job(claude),
     ]
     worker = make_worker(db, work, runtime)
     stop = asyncio.Event()

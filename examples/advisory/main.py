@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from loguru import logger
 from starlette.staticfiles import StaticFiles
 
 import prodkit as pk
-from advisory.pages.body_limit import BodyLimit
 from advisory.pages.errors import handlers, problem_page
 from advisory.pages.kept import KeepQuestion
 from advisory.routes import (
     account,
     accounts,
+    clone,
     council,
     experts,
     faults,
@@ -26,7 +26,9 @@ from advisory.routes import (
     history,
     home,
     personas,
+    research,
     stream,
+    trial,
     version,
 )
 from advisory.services import Services
@@ -35,13 +37,14 @@ from prodkit.sessions import CsrfTokens
 
 __all__ = ["create_app"]
 
-_STATIC = Path(__file__).parent / "static"
+MAX_BODY: Final = 6 * 2**20
+"""No body larger than a photo and its form."""
+_STATIC: Final = Path(__file__).parent / "static"
 
 
 def create_app(services: Services) -> FastAPI:
     """The ASGI app around `services`, which it starts and closes."""
     app = FastAPI(title="O Conselho", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
-    app.add_middleware(BodyLimit)
     problems = web.Problems(html=problem_page, language="pt-BR", runtime=services.runtime)
     app.add_middleware(
         web.CsrfMiddleware,
@@ -52,6 +55,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(KeepQuestion)  # between the session and the CSRF check, so both are placed by hand
     web.install(
         app,
+        drain=services.drain,
+        max_body=MAX_BODY,
         sessions=services.sessions,
         csrf=False,
         skip=("/static/", "/healthz", "/api/health", "/version"),
@@ -71,8 +76,11 @@ def create_app(services: Services) -> FastAPI:
         account,
         accounts,
         home,
+        clone,
         experts,
         personas,
+        research,
+        trial,
         stream,
         council,
         history,
@@ -91,7 +99,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.breakers,
         services.sources,
         services.db,
-        services.wakeups,
         claude,
         aclosing(services.avatars),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
@@ -15,18 +15,19 @@ from advisory.settings import Settings
 from advisory.sources.sources import Sources
 from advisory.store.account import Account
 from advisory.store.council import CouncilRows
-from advisory.store.events import Events
+from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
+from advisory.store.listener import Listener
 from advisory.store.personas import Personas
 from advisory.store.research import Researches
 from advisory.store.research_events import ResearchEvents
 from advisory.store.research_work import ResearchRows
 from advisory.store.runs import Runs
 from advisory.store.users import Users
-from advisory.store.wakeups import Wakeups
-from advisory.worker.council import Council
+from advisory.worker.council import Answer, Council
 from advisory.worker.purge import purge_job
 from advisory.worker.research import ResearchWork
+from advisory.worker.trial import trial_job
 from prodkit import files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
@@ -59,9 +60,12 @@ class Services:
     runs: Runs
     sources: Sources
     researches: Researches
-    research_channel: progress.Channel
-    events: Events
-    wakeups: Wakeups
+    research_events: ResearchEvents
+    trial: jobs.Job[[str, str], Answer]
+    job_runs: jobs.Runs
+    events: RunEvents
+    channel: progress.Channel
+    """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -76,8 +80,7 @@ class Services:
         production = settings.environment in ("staging", "production")
         db = postgres.Pool(
             settings.database_url,
-            min_size=10 if production else 2,
-            max_size=50 if production else 20,
+            environment=settings.environment,
             application_name="advisory",
             runtime=runtime,
         )
@@ -88,6 +91,10 @@ class Services:
         avatars = make_avatars(runtime)
         sources = make_sources(settings, redis, runtime, breakers, open_for=300.0 if demo is None else 20.0)
         research = ResearchWork(ResearchRows(), sources, claude, avatars).job()
+        events = RunEvents(db)
+        research_events = ResearchEvents(db)
+        trial = trial_job(claude)
+        job_runs = jobs.Runs(db)
         return cls(
             settings=settings,
             runtime=runtime,
@@ -95,7 +102,7 @@ class Services:
             redis=redis,
             breakers=breakers,
             claude=claude,
-            limiter=ratelimit.RateLimiter(redis, runtime=runtime),
+            limiter=ratelimit.RateLimiter(redis, namespace=f"{deployment(settings)}:limit", runtime=runtime),
             avatars=avatars,
             passwords=sessions.Passwords(),
             sessions=sessions.Sessions(
@@ -104,7 +111,7 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(redis, claude, jobs.Runs(db), *sources.breakers), runtime=runtime),
+            health=pk.Health(db, optional=(redis, claude, job_runs, *sources.breakers), runtime=runtime),
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
@@ -112,10 +119,14 @@ class Services:
             runs=Runs(db, council),
             sources=sources,
             researches=Researches(db, research),
-            research_channel=progress.Channel(log=ResearchEvents(db), runtime=runtime),
-            events=Events(db),
-            wakeups=Wakeups(settings.database_url),
-            worker=make_worker(db, [council, research], runtime),
+            research_events=research_events,
+            trial=trial,
+            job_runs=job_runs,
+            events=events,
+            channel=progress.Channel(
+                log=Topics(Listener(db), {"run": events, "research": research_events}), runtime=runtime
+            ),
+            worker=make_worker(db, [council, research, trial], runtime),
             pages=Pages(demo=demo is not None),
             demo=demo,
         )
@@ -123,8 +134,12 @@ class Services:
 
 def make_breakers(settings: Settings, redis: RedisLink, runtime: pk.Runtime) -> SharedBreakers:
     """One set of breakers a database: two deployments on one Redis do not pause each other."""
-    mark = blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
-    return SharedBreakers(redis, namespace=f"advisory:{mark}:breaker", runtime=runtime)
+    return SharedBreakers(redis, namespace=f"{deployment(settings)}:breaker", runtime=runtime)
+
+
+def deployment(settings: Settings) -> str:
+    """A prefix for keys in Redis, the same for all processes on one database."""
+    return f"advisory:{blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()}"
 
 
 def make_claude(
@@ -163,7 +178,7 @@ def make_sources(
     return Sources(settings, redis, shared=shared, open_for=open_for, runtime=runtime)
 
 
-def make_worker(db: postgres.Pool, work: Sequence[jobs.Job[..., None]], runtime: pk.Runtime) -> jobs.Worker:
+def make_worker(db: postgres.Pool, work: Sequence[jobs.Job[..., Any]], runtime: pk.Runtime) -> jobs.Worker:
     """The worker of councils, research and scheduled work."""
     return jobs.Worker(db, [*work, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime)
 

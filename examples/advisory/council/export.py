@@ -12,7 +12,7 @@ def as_markdown(run: Run) -> str:
     """Question, outcome, synthesis, opinions. A question's own Markdown is quoted, not obeyed."""
     parts = ["# O Conselho", *(f"> {line}" for line in run.question.splitlines()), banner(run)]
     if run.synthesis:
-        parts += ["## Síntese", run.synthesis]
+        parts += ["## Síntese" if run.synthesised else "## Síntese incompleta", run.synthesis]
     parts.append("## Pareceres")
     for seat in run.seats:
         parts += [

@@ -83,5 +83,10 @@ class Run:
         return self.status in FINISHED
 
     @property
+    def synthesised(self) -> bool:
+        """True when the synthesis is whole, not only its beginning."""
+        return self.status in ("done", "partial")
+
+    @property
     def tally(self) -> Tally:
         return Tally.of(self.seats)

@@ -90,6 +90,8 @@ def milestone(kind: str, data: Mapping[str, Any]) -> str:
         case "seat.failed":
             return f"Especialista {settled} de {total}: {name} não respondeu ({data.get('reason', '')})."
         case "chair.started":
+            if data.get("resumed"):
+                return "A síntese continua de onde parou…"
             return "Todos foram ouvidos. A síntese está sendo escrita…"
         case "run.finished":
             return str(data.get("message", ""))
@@ -127,7 +129,8 @@ def banner(run: Run) -> str:
             return f"Síntese pronta com {count} especialistas. {missing}"
         case "unsynthesised":
             tail = f" {missing}" if failed else ""
-            return f"Síntese pendente: {run.synthesis_reason}. Os pareceres ({count}) estão guardados.{tail}"
+            what = "Síntese incompleta" if run.synthesis else "Síntese pendente"
+            return f"{what}: {run.synthesis_reason}. Os pareceres ({count}) estão guardados.{tail}"
         case "no_quorum":
             return f"Quórum insuficiente: {count} especialistas responderam. {missing}"
         case "stopped":

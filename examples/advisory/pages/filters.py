@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from datetime import datetime, timedelta, timezone
 
-__all__ = ["clock", "hue", "initials", "moment", "seconds"]
+__all__ = ["capitalize_first", "clock", "hue", "initials", "is_web", "moment", "seconds"]
 
 _BRASILIA = timezone(timedelta(hours=-3))
 """Brazil has kept no summer time since 2019, so no time zone data is needed."""
@@ -39,3 +39,13 @@ def initials(name: str) -> str:
 def hue(name: str) -> int:
     """One of six colours, the same for the same name."""
     return zlib.crc32(name.encode()) % 6
+
+
+def is_web(address: str) -> bool:
+    """True for an address that a link may have: what a source names is not trusted."""
+    return address.startswith(("https://", "http://"))
+
+
+def capitalize_first(text: str) -> str:
+    """The text as a sentence begins: the rest stays as it is."""
+    return text[:1].upper() + text[1:]

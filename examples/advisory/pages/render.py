@@ -14,6 +14,8 @@ from starlette.responses import HTMLResponse
 from advisory.council.model import Run, Seat
 from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing
 from advisory.pages import filters, markdown
+from advisory.research.model import Research, Step
+from advisory.research.texts import RESEARCH_LABELS, SOURCE_LABELS, STEP_LABELS, day
 from prodkit import web
 from prodkit.sessions import Session
 
@@ -33,12 +35,23 @@ class Pages:
         )
         self._environment.filters.update(
             markdown=markdown.render,
+            growing=markdown.growing,
             moment=filters.moment,
             seconds=filters.seconds,
             initials=filters.initials,
             hue=filters.hue,
+            is_web=filters.is_web,
+            capitalize_first=filters.capitalize_first,
+            day=day,
         )
-        self._environment.globals.update(demo=demo, run_labels=RUN_LABELS, seat_labels=SEAT_LABELS)
+        self._environment.globals.update(
+            demo=demo,
+            run_labels=RUN_LABELS,
+            seat_labels=SEAT_LABELS,
+            research_labels=RESEARCH_LABELS,
+            source_labels=SOURCE_LABELS,
+            step_labels=STEP_LABELS,
+        )
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A whole page, never cached."""
@@ -50,6 +63,7 @@ class Pages:
         notice = session.pop("notice", None) if session else None
         return self._environment.get_template(name).render(
             user=getattr(request.state, "user", None) or _from_session(session),
+            known=session is not None,  # an error outside of sessions does not know the visitor
             here=request.url.path,
             notice=notice,
             csrf=lambda: _field(request),
@@ -60,6 +74,16 @@ class Pages:
         """The part of a council's page that changes at its end."""
         template = self._environment.get_template("_council.html")
         return template.render(run=run, csrf=lambda: _field(request), banner=standing(run))
+
+    def research(self, request: Request, research: Research) -> str:
+        """The part of a research's page that changes at its end."""
+        template = self._environment.get_template("_research.html")
+        return template.render(research=research, csrf=lambda: _field(request))
+
+    def source(self, request: Request, research: Research, step: Step) -> str:
+        """One source's card."""
+        template = self._environment.get_template("_source.html")
+        return template.render(research=research, step=step, csrf=lambda: _field(request))
 
     def seat(self, seat: Seat) -> str:
         """One expert's card."""

@@ -73,7 +73,8 @@ async def resume(request: Request, run_id: UUID) -> Response:
         return redirect(f"/conselhos/{run_id}")
     await ready(request)
     await take(request, (COUNCIL, str(user.id)))
-    await app.runs.resume(user.id, run_id)
+    keep = (await read_form(request)).values.get("continuar") == "1"
+    await app.runs.resume(user.id, run_id, keep_synthesis=keep)
     return redirect(f"/conselhos/{run_id}")
 
 

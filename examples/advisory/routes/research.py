@@ -35,7 +35,9 @@ async def enrich(request: Request, persona_id: PersonaId) -> Response:
         raise HTTPException(404)
     form = await read_form(request)
     if not app.sources.any_configured:
-        session_of(request)["notice"] = "Nenhuma fonte está configurada nesta instalação. Nada foi descontado."
+        session_of(request)["notice"] = (
+            "Nenhuma fonte está configurada nesta instalação. Nada foi descontado."
+        )
         return redirect(f"/personas/{persona_id}")
     await ready(request)
     decision = await take(request, (ENRICHMENT, str(user.id)))
@@ -69,7 +71,7 @@ async def events(request: Request, research_id: UUID) -> Response:
     after = web.last_event_id(request, default=number(request.query_params.get("depois")))
     if research.finished and after >= research.last_seq:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
-    return web.EventStream(_steps(request, app, user.id, research, after), retry=1.0, drain=app.drain)
+    return web.EventStream(_steps(request, app, user.id, research, after), retry=1.0)
 
 
 @router.get("/pesquisas/{research_id}/passos")
@@ -119,7 +121,7 @@ def _step(request: Request, app: Services, research: Research, event: Progress) 
             "final": True,
             "state": research.status,
             "message": standing(research),
-            "target": "conselho",
+            "target": "pesquisa",
             "html": app.pages.research(request, research),
         }
     return step

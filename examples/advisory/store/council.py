@@ -76,8 +76,16 @@ class CouncilRows:
         )
         await append(tx, run_id, "seat.failed", {**await _progress(tx, run_id, seat), "reason": reason})
 
-    async def chair_started(self, tx: Connection, run_id: UUID) -> None:
-        await append(tx, run_id, "chair.started", {})
+    async def chair_started(self, tx: Connection, run_id: UUID) -> str:
+        """Return the part of the synthesis that an earlier worker has stored."""
+        begun: str = await tx.fetchval("select synthesis from runs where id = $1", run_id)
+        await append(tx, run_id, "chair.started", {"resumed": bool(begun)})
+        return begun
+
+    async def chair_wrote(self, tx: Connection, run_id: UUID, text: str) -> None:
+        """The synthesis goes on with `text`."""
+        await tx.execute("update runs set synthesis = synthesis || $2 where id = $1", run_id, text)
+        await append(tx, run_id, "chair.text", {"text": text})
 
     async def finish(
         self,
@@ -85,14 +93,14 @@ class CouncilRows:
         run_id: UUID,
         status: RunStatus,
         *,
-        synthesis: str = "",
+        synthesis: str | None = None,
         model: str = "",
         reason: str = "",
     ) -> None:
-        """The last write: the result and the event that ends every page's stream."""
+        """The last write: the result and the event that ends every page's stream. None keeps what is stored."""
         await tx.execute(
-            """update runs set status = $2, synthesis = $3, synthesis_model = $4, synthesis_reason = $5,
-               finished_at = now() where id = $1""",
+            """update runs set status = $2, synthesis = coalesce($3, synthesis), synthesis_model = $4,
+               synthesis_reason = $5, finished_at = now() where id = $1""",
             run_id,
             status,
             synthesis,

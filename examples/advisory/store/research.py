@@ -196,17 +196,20 @@ class Researches:
             await tx.execute("update researches set expert_id = $2 where id = $1", research_id, expert_id)
         return expert_id
 
-    async def save_draft(self, owner_id: int, research_id: UUID, draft: Draft) -> bool:
+    async def save_draft(self, owner_id: int, research_id: UUID, draft: Draft, *, subject: str) -> bool:
         """Keep the person's corrections of a draft that is not accepted yet."""
-        done = await self._db.execute(
-            """update research_sources set text = $3 from researches
+        async with self._db.transaction() as tx:
+            done = await tx.execute(
+                """update research_sources set text = $3 from researches
                where research_id = $2 and research_sources.name = 'profile' and researches.id = research_id
                  and owner_id = $1 and accepted_at is null and researches.status in ('done', 'partial')
                  and research_sources.status = 'done'""",
-            owner_id,
-            research_id,
-            draft.as_text(),
-        )
+                owner_id,
+                research_id,
+                draft.as_text(),
+            )
+            if done == "UPDATE 1":
+                await tx.execute("update researches set subject = $2 where id = $1", research_id, subject)
         return done == "UPDATE 1"
 
     async def delete(self, owner_id: int, research_id: UUID) -> bool:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
+from advisory.store.events import Statements, announce
 from prodkit import postgres
 from prodkit.progress import Page, Progress
 
 __all__ = ["ResearchEvents", "append", "topic_of"]
-
-
-class Statements(Protocol):
-    """A connection inside a transaction."""
-
-    async def execute(self, query: str, *args: Any) -> str: ...
-    async def fetchval(self, query: str, *args: Any) -> Any: ...
 
 
 def topic_of(research_id: UUID) -> str:
@@ -36,7 +30,7 @@ async def append(tx: Statements, research_id: UUID, kind: str, data: Mapping[str
         kind,
         dict(data),
     )
-    await tx.execute("select pg_notify('advisory_events', $1)", topic_of(research_id))
+    await announce(tx, topic_of(research_id))
     return seq
 
 
@@ -48,13 +42,16 @@ class ResearchEvents:
 
     async def read(self, topic: str, after: int, limit: int) -> Page:
         """At most `limit` events of a research after number `after`, in order."""
-        research_id = UUID(topic.partition(":")[2])
         rows = await self._db.fetch(
-            """select seq, kind, data from research_events where research_id = $1 and seq > $2
-               order by seq limit $3""",
-            research_id,
+            """select researches.last_seq, found.seq, found.kind, found.data from researches
+               left join lateral (select seq, kind, data from research_events
+                                  where research_id = researches.id and seq > $2 order by seq limit $3) as found
+               on true where researches.id = $1""",
+            UUID(topic.partition(":")[2]),
             after,
             limit,
         )
-        newest = await self._db.fetchval("select last_seq from researches where id = $1", research_id)
-        return Page(tuple(Progress(row["seq"], row["kind"], row["data"]) for row in rows), newest or 0)
+        events = tuple(
+            Progress(row["seq"], row["kind"], row["data"]) for row in rows if row["seq"] is not None
+        )
+        return Page(events, rows[0]["last_seq"] if rows else 0)

@@ -91,10 +91,13 @@ class ResearchRows:
         owner: int | None = await tx.fetchval("select owner_id from researches where id = $1", research_id)
         return None if owner is None else await add_avatar(tx, owner, picture)
 
-    async def finish(self, tx: Connection, research_id: UUID, status: ResearchStatus, *, written: bool) -> None:
-        """The last write: the persona's new profile where one was `written`, and the event that ends every page's stream."""
+    async def finish(
+        self, tx: Connection, research_id: UUID, status: ResearchStatus, *, written: bool
+    ) -> None:
+        """The last write: the persona's new profile where one was `written`, and the event that ends each stream."""
         await tx.execute(
-            """update personas set version = version + 1, profile = case when $2 then coalesce(profiles.text, profile) else profile end,
+            """update personas set version = version + 1,
+                   profile = case when $2 then coalesce(profiles.text, profile) else profile end,
                    avatar_id = coalesce(personas.avatar_id, photos.avatar_id)
                from researches
                left join research_sources as profiles on profiles.research_id = researches.id

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from advisory.council.model import Run, Seat
 from advisory.council.prompts import about_persona, expert_system
+from advisory.store.deleted import RUNS, Bin
 from advisory.store.events import append
 from advisory.store.experts import Expert
 from advisory.store.personas import Persona
@@ -44,6 +45,7 @@ class Runs:
         self._db = db
         self._council = council
         self._jobs = jobs.Runs(db)
+        self._bin = Bin(db, RUNS)
 
     async def sent(self, owner_id: int, form_key: UUID) -> UUID | None:
         """The run that this very form made before, or None."""
@@ -167,15 +169,22 @@ class Runs:
                 await self._jobs.cancel(row["job"], connection=tx)
         return True
 
-    async def resume(self, owner_id: int, run_id: UUID) -> bool:
-        """Queue the missing experts and the chairman again; finished opinions stay."""
+    async def resume(self, owner_id: int, run_id: UUID, *, keep_synthesis: bool = False) -> bool:
+        """Queue the missing experts and the chairman again; finished opinions stay.
+
+        With `keep_synthesis` the chairman goes on behind the beginning that is stored, unless an expert is asked
+        again: then there is more to say.
+        """
         async with self._db.transaction() as tx:
             row = await tx.fetchrow(
-                """update runs set status = 'queued', finished_at = null, synthesis = '', synthesis_reason = ''
+                """update runs set status = 'queued', finished_at = null, synthesis_reason = '',
+                       synthesis = case when $3 and not exists (select from seats where run_id = runs.id
+                           and seats.status in ('failed', 'stopped')) then synthesis else '' end
                    where id = $1 and owner_id = $2 and deleted_at is null
                      and status in ('partial', 'unsynthesised', 'no_quorum', 'stopped') returning id""",
                 run_id,
                 owner_id,
+                keep_synthesis,
             )
             if row is None:
                 return False
@@ -196,20 +205,10 @@ class Runs:
     async def delete(self, owner_id: int, run_id: UUID) -> bool:
         """To the bin, from which it can be taken for 90 days. One that still runs is stopped first."""
         await self.stop(owner_id, run_id)
-        done = await self._db.execute(
-            "update runs set deleted_at = now() where id = $1 and owner_id = $2 and deleted_at is null",
-            run_id,
-            owner_id,
-        )
-        return done == "UPDATE 1"
+        return await self._bin.remove(owner_id, run_id)
 
     async def restore(self, owner_id: int, run_id: UUID) -> bool:
-        done = await self._db.execute(
-            "update runs set deleted_at = null where id = $1 and owner_id = $2 and deleted_at is not null",
-            run_id,
-            owner_id,
-        )
-        return done == "UPDATE 1"
+        return await self._bin.restore(owner_id, run_id)
 
 
 def _like(word: str) -> str:

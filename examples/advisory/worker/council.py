@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from advisory.council.model import Seat
 from advisory.council.plan import has_quorum, outcome, to_ask
 from advisory.council.prompts import chairman_messages, chairman_system, expert_messages
 from advisory.council.texts import reason_for
+from advisory.worker.draft import Draft, storable
 from advisory.worker.warm import imported
 from prodkit import Deadline, jobs
 from prodkit.errors import ProdkitError
@@ -43,10 +44,14 @@ class Answerer(Protocol):
 
     async def create(self, *, max_tokens: int, system: str, messages: list[dict[str, Any]]) -> Reply: ...
 
+    def stream(
+        self, *, resume: str | None, max_tokens: int, system: str, messages: list[dict[str, Any]]
+    ) -> Any: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A step's result: a text, or the reason why there is none."""
+    """A step's result: a text, or the reason why there is none, or no more than its beginning."""
 
     text: str = ""
     model: str = ""
@@ -123,16 +128,27 @@ class Council:
                 reason=answer.reason,
             )
 
+        async def store(text: str) -> None:
+            async with jobs.transaction() as tx:
+                await self._rows.chair_wrote(tx, run_id, text)
+
         async def ask() -> Answer:
             async with jobs.transaction() as tx:
-                await self._rows.chair_started(tx, run_id)
-            return await self._answer(
-                "chairman",
-                CHAIR_LIMIT,
-                lambda: self._claude.create(
-                    max_tokens=2000, system=chairman_system(), messages=chairman_messages(question, seats)
-                ),
-            )
+                draft = Draft(await self._rows.chair_started(tx, run_id), store)
+
+            async def write() -> Reply:
+                async with self._claude.stream(
+                    resume=draft.text or None,
+                    max_tokens=2000,
+                    system=chairman_system(),
+                    messages=chairman_messages(question, seats),
+                ) as stream:
+                    await draft.write(stream.text)
+                    reply: Reply = stream.answer
+                return reply
+
+            answer = await self._answer("chairman", CHAIR_LIMIT, write)
+            return replace(answer, text=draft.text) if answer.reason else answer
 
         await jobs.step.using(version=1, write=save)("synthesis", ask)
 
@@ -147,9 +163,4 @@ class Council:
         except Exception as error:  # noqa: BLE001 - recorded as a reason, and logged
             logger.exception("{} failed unexpectedly", who)
             return Answer(reason=reason_for(error))
-        return Answer(text=_storable(reply.text), model=reply.model)
-
-
-def _storable(text: str) -> str:
-    """The text without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+        return Answer(text=storable(reply.text), model=reply.model)

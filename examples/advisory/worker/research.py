@@ -74,7 +74,9 @@ class ResearchWork:
             for step in await self._rows.steps(tx, research_id):
                 if not step.settled:
                     await self._rows.settled(tx, research_id, step.name, Finding(reason=_GIVEN_UP))
-            await self._rows.finish(tx, research_id, outcome(await self._rows.steps(tx, research_id)), written=False)
+            await self._rows.finish(
+                tx, research_id, outcome(await self._rows.steps(tx, research_id)), written=False
+            )
 
     async def _source(self, research: Research, name: str) -> None:
         async def save(tx: Any, finding: Finding) -> None:
@@ -95,7 +97,10 @@ class ResearchWork:
         photo = await self._sources.photo(more["image"], more["download"])
         try:
             picture = await self._pictures.check(
-                photo.content, filename="foto", declared_type=photo.media_type, sanitise=True
+                photo.content,
+                filename=f"foto.{photo.media_type.rpartition('/')[2]}",
+                declared_type=photo.media_type,
+                sanitise=True,
             )
         except InvalidError:
             raise SourceError("shape") from None
@@ -112,7 +117,7 @@ class ResearchWork:
 
         async def save(tx: Any, finding: Finding) -> None:
             await self._rows.settled(tx, research.id, PROFILE, finding)
-            
+
             now = await self._rows.steps(tx, research.id)
             await self._rows.finish(tx, research.id, outcome(now), written=not finding.reason)
 
