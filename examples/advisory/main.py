@@ -26,7 +26,9 @@ from advisory.routes import (
     history,
     home,
     personas,
+    recovery,
     research,
+    share,
     stream,
     trial,
     version,
@@ -68,13 +70,16 @@ def create_app(services: Services) -> FastAPI:
         app.add_exception_handler(kind, handler)
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
+    app.router.routes.extend(
+        web.health_routes(services.health, drain=services.drain, token=services.settings.operator_token)
+    )
     for subject in (
         faults,
         health,
         version,
         account,
         accounts,
+        recovery,
         home,
         clone,
         experts,
@@ -83,6 +88,7 @@ def create_app(services: Services) -> FastAPI:
         trial,
         stream,
         council,
+        share,
         history,
     ):
         app.include_router(subject.router)
@@ -99,6 +105,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.breakers,
         services.sources,
         services.db,
+        services.answers,
         claude,
         aclosing(services.avatars),
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 
 import prodkit as pk
+from advisory.mail import mailer_of
 from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.sources.sources import Sources
@@ -19,16 +20,22 @@ from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
 from advisory.store.listener import Listener
 from advisory.store.personas import Personas
+from advisory.store.recoveries import Recoveries
 from advisory.store.research import Researches
 from advisory.store.research_events import ResearchEvents
 from advisory.store.research_work import ResearchRows
 from advisory.store.runs import Runs
+from advisory.store.saved import Saved
+from advisory.store.share import Shares
 from advisory.store.users import Users
-from advisory.worker.council import Answer, Council
+from advisory.worker.answers import Answer
+from advisory.worker.council import Council
+from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
 from advisory.worker.research import ResearchWork
+from advisory.worker.retries import listen
 from advisory.worker.trial import trial_job
-from prodkit import files, jobs, llm, postgres, progress, ratelimit, sessions, web
+from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -63,9 +70,14 @@ class Services:
     research_events: ResearchEvents
     trial: jobs.Job[[str, str], Answer]
     job_runs: jobs.Runs
+    answers: cache.Cache
+    saved: Saved
+    shares: Shares
     events: RunEvents
     channel: progress.Channel
     """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
+    recoveries: Recoveries
+    mails: Mails
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -87,14 +99,18 @@ class Services:
         redis = RedisLink(settings.redis_url, runtime=runtime)
         breakers = make_breakers(settings, redis, runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
+        listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
         avatars = make_avatars(runtime)
         sources = make_sources(settings, redis, runtime, breakers, open_for=300.0 if demo is None else 20.0)
         research = ResearchWork(ResearchRows(), sources, claude, avatars).job()
-        events = RunEvents(db)
         research_events = ResearchEvents(db)
         trial = trial_job(claude)
         job_runs = jobs.Runs(db)
+        answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
+        events = RunEvents(db)
+        mailer = mailer_of(settings, runtime, shared=breakers)
+        mails = Mails(db, mailer, public_url=settings.public_url or "")
         return cls(
             settings=settings,
             runtime=runtime,
@@ -102,7 +118,9 @@ class Services:
             redis=redis,
             breakers=breakers,
             claude=claude,
-            limiter=ratelimit.RateLimiter(redis, namespace=f"{deployment(settings)}:limit", runtime=runtime),
+            limiter=ratelimit.RateLimiter(
+                redis, namespace=f"advisory:{_mark(settings)}:limit", runtime=runtime
+            ),
             avatars=avatars,
             passwords=sessions.Passwords(),
             sessions=sessions.Sessions(
@@ -111,7 +129,11 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(redis, claude, job_runs, *sources.breakers), runtime=runtime),
+            health=pk.Health(
+                db,
+                optional=(redis, claude, job_runs, *sources.breakers, *filter(None, [mailer])),
+                runtime=runtime,
+            ),
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
@@ -122,24 +144,29 @@ class Services:
             research_events=research_events,
             trial=trial,
             job_runs=job_runs,
+            answers=answers,
+            saved=Saved(db, answers),
+            shares=Shares(db),
             events=events,
             channel=progress.Channel(
                 log=Topics(Listener(db), {"run": events, "research": research_events}), runtime=runtime
             ),
-            worker=make_worker(db, [council, research, trial], runtime),
-            pages=Pages(demo=demo is not None),
+            recoveries=Recoveries(db),
+            mails=mails,
+            worker=make_worker(db, [council, research, trial, *mails.all()], runtime),
+            pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
         )
 
 
 def make_breakers(settings: Settings, redis: RedisLink, runtime: pk.Runtime) -> SharedBreakers:
     """One set of breakers a database: two deployments on one Redis do not pause each other."""
-    return SharedBreakers(redis, namespace=f"{deployment(settings)}:breaker", runtime=runtime)
+    return SharedBreakers(redis, namespace=f"advisory:{_mark(settings)}:breaker", runtime=runtime)
 
 
-def deployment(settings: Settings) -> str:
-    """A prefix for keys in Redis, the same for all processes on one database."""
-    return f"advisory:{blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()}"
+def _mark(settings: Settings) -> str:
+    """Names what deployments on one Redis must not share."""
+    return blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
 
 
 def make_claude(
@@ -153,6 +180,11 @@ def make_claude(
         timeout=60,
         open_for=open_for,
         shared=shared,
+        prices={
+            name: llm.Price(*price)
+            for name, price in settings.model_prices.items()
+            if name in settings.models
+        },
         runtime=runtime,
     )
 
@@ -178,9 +210,13 @@ def make_sources(
     return Sources(settings, redis, shared=shared, open_for=open_for, runtime=runtime)
 
 
-def make_worker(db: postgres.Pool, work: Sequence[jobs.Job[..., Any]], runtime: pk.Runtime) -> jobs.Worker:
-    """The worker of councils, research and scheduled work."""
-    return jobs.Worker(db, [*work, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime)
+def make_worker(
+    db: postgres.Pool, of_visitors: Sequence[jobs.Job[..., Any]], runtime: pk.Runtime
+) -> jobs.Worker:
+    """The worker of what visitors asked for, and of scheduled work."""
+    return jobs.Worker(
+        db, [*of_visitors, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
+    )
 
 
 def services(request: Request) -> Services:

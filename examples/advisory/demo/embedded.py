@@ -26,8 +26,8 @@ class Embedded:
     def __init__(self, directory: Path) -> None:
         self.postgres = Postgres(directory / "postgres")
         self.redis = Redis(directory / "redis") if Redis.available() else None
-        self.simulator = Simulator(answers="advisory.demo.answers:reply")
         self.sources = sources.Simulator()
+        self.simulator = Simulator(answers="advisory.demo.answers:council")
 
     def start(self) -> None:
         """All at once; when one cannot start, none is left."""

@@ -17,8 +17,9 @@ from prodkit import ratelimit
 __all__ = [
     "AUTO_CLONE",
     "COUNCIL",
-    "COUNCIL_TTL",
     "ENRICHMENT",
+    "RECOVERY",
+    "RECOVERY_IP",
     "SOURCE_AGAIN",
     "TRIAL",
     "PausedError",
@@ -67,8 +68,16 @@ TRIAL: Final = ratelimit.Limit(
         "en": "You have reached the limit of trials.",
     },
 )
-COUNCIL_TTL: Final = 3600.0
-"""Seconds for which the council's answer to the same question is reused."""
+RECOVERY: Final = ratelimit.Limit(
+    "3/hour",
+    name="recovery",
+    texts={
+        "pt-BR": "Você já pediu a recuperação desta senha algumas vezes.",
+        "en": "You have asked to recover this password a few times.",
+    },
+)
+"""Links to one address, whether it has an account or not."""
+RECOVERY_IP: Final = ratelimit.Limit("10/hour", name="recovery-ip")
 
 
 class TooManyError(Exception):

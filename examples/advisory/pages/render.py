@@ -11,11 +11,15 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from advisory.council.agreement import kind_of
+from advisory.council.cross_review import standings
 from advisory.council.model import Run, Seat
-from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing
+from advisory.council.spending import spending, total
+from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing, waiting_reason
 from advisory.pages import filters, markdown
 from advisory.research.model import Research, Step
 from advisory.research.texts import RESEARCH_LABELS, SOURCE_LABELS, STEP_LABELS, day
+from advisory.store.share import SHARE_DAYS
 from prodkit import web
 from prodkit.sessions import Session
 
@@ -25,7 +29,7 @@ __all__ = ["Pages"]
 class Pages:
     """The templates with their filters."""
 
-    def __init__(self, *, demo: bool) -> None:
+    def __init__(self, *, demo: bool, mail: bool = False) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
             autoescape=True,
@@ -43,14 +47,28 @@ class Pages:
             is_web=filters.is_web,
             capitalize_first=filters.capitalize_first,
             day=day,
+            second=filters.second,
+            decimal=filters.decimal,
+            count=filters.count,
+            dollars=filters.dollars,
+            names=filters.names,
+            missing_reviews=filters.missing_reviews,
+            kind=kind_of,
+            waiting_reason=waiting_reason,
         )
         self._environment.globals.update(
             demo=demo,
+            mail=mail,
             run_labels=RUN_LABELS,
             seat_labels=SEAT_LABELS,
             research_labels=RESEARCH_LABELS,
             source_labels=SOURCE_LABELS,
             step_labels=STEP_LABELS,
+            share_days=SHARE_DAYS,
+            standings=standings,
+            spending=spending,
+            total=total,
+            read_only=False,
         )
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -61,11 +79,13 @@ class Pages:
         """The text of a page. It shows and forgets the notice that the last one left in the session."""
         session = request.scope.get("session")
         notice = session.pop("notice", None) if session else None
+        undo = session.pop("undo", None) if session else None
         return self._environment.get_template(name).render(
             user=getattr(request.state, "user", None) or _from_session(session),
             known=session is not None,  # an error outside of sessions does not know the visitor
             here=request.url.path,
             notice=notice,
+            undo=undo,
             csrf=lambda: _field(request),
             **values,
         )
@@ -73,7 +93,8 @@ class Pages:
     def council(self, request: Request, run: Run) -> str:
         """The part of a council's page that changes at its end."""
         template = self._environment.get_template("_council.html")
-        return template.render(run=run, csrf=lambda: _field(request), banner=standing(run))
+        values: dict[str, Any] = {"link": "", "shares": [], "saved": False, "beside": False, "experts": ()}
+        return template.render(run=run, csrf=lambda: _field(request), banner=standing(run), **values)
 
     def research(self, request: Request, research: Research) -> str:
         """The part of a research's page that changes at its end."""
@@ -87,7 +108,7 @@ class Pages:
 
     def seat(self, seat: Seat) -> str:
         """One expert's card."""
-        return self._environment.get_template("_seat.html").render(seat=seat, open=False)
+        return self._environment.get_template("_seat.html").render(seat=seat, open=False, retry=False)
 
 
 def _from_session(session: Session | None) -> SimpleNamespace | None:

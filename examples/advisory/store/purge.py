@@ -25,4 +25,5 @@ async def purge(db: postgres.Pool) -> int:
                and created_at < now() - interval '1 day'"""
         )
         gone += int(status.rpartition(" ")[2])
+    await db.execute("delete from password_recoveries where expires_at < now()")
     return gone + await PostgresStore(db).delete_expired(limit=1000)

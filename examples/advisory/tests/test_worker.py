@@ -84,8 +84,8 @@ def test_another_worker_goes_on_with_what_is_missing(pages, a_visitor, simulator
             assert kinds.count("seat.done") == 5
             assert kinds.count("run.finished") == kinds.count("chair.started") == 1
             assert "Síntese pronta, com 5 especialistas." in rest[-1]["message"]
-            # Five at first, the three in flight once more, the chairman: no finished expert again.
-            assert simulator.counters.requests == 9
+            # Five at first, the three in flight once more, chairman and table: no finished expert again.
+            assert simulator.counters.requests == 10
 
 
 def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, a_visitor, simulator, tmp_path):

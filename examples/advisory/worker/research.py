@@ -13,7 +13,7 @@ from advisory.research.model import PROFILE, Finding, Research
 from advisory.research.plan import draft_from, has_material, outcome, to_fetch
 from advisory.research.prompts import profile_messages, profile_system, query_of, scene_of
 from advisory.sources.errors import SourceError, source_reason
-from advisory.worker.council import Answerer
+from advisory.worker.answers import Answerer
 from advisory.worker.warm import imported
 from prodkit import Deadline, files, jobs
 from prodkit.errors import InvalidError, ProdkitError

@@ -6,7 +6,8 @@ from loguru import logger
 
 from advisory.council.prompts import expert_messages
 from advisory.council.texts import reason_for
-from advisory.worker.council import EXPERT_LIMIT, Answer, Answerer
+from advisory.worker.answers import Answer, Answerer
+from advisory.worker.council import EXPERT_LIMIT
 from advisory.worker.warm import imported
 from prodkit import Deadline, jobs
 from prodkit.errors import ProdkitError
