@@ -199,6 +199,6 @@ async def _send(
 
 
 async def _gone(reader: asyncio.StreamReader) -> None:
-    """Return when the client closes; nobody pipelines here."""
+    """Return when the client closes; no client pipelines here."""
     while not reader.at_eof() and reader.exception() is None:  # noqa: ASYNC110 - a StreamReader has no event
         await asyncio.sleep(0.02)

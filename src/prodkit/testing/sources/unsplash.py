@@ -19,7 +19,7 @@ _MESSAGES: Final = {
     503: "Something went wrong on our end.",
 }
 _HOURLY: Final = 50
-"""Requests an hour of a new application, as the documentation says; only told in headers when no quota is set."""
+"""Requests an hour of a new application, as the documentation says; only reported in headers when no quota is set."""
 
 
 class Unsplash(Api):

@@ -30,7 +30,7 @@ _REASON: Final = {
 
 
 class YouTube(Api):
-    """Videos that nobody has made. Titles of a search are HTML-escaped, as the real ones are."""
+    """Invented videos. Titles of a search are HTML-escaped, as the real ones are."""
 
     name = "youtube"
 
