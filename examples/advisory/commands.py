@@ -82,7 +82,14 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     from loguru import logger
 
     from advisory.mail import mailer_of
-    from advisory.services import make_avatars, make_breakers, make_claude, make_sources, make_worker
+    from advisory.services import (
+        make_answer,
+        make_avatars,
+        make_breakers,
+        make_claude,
+        make_sources,
+        make_worker,
+    )
     from advisory.store.council import CouncilRows
     from advisory.store.research_work import ResearchRows
     from advisory.worker.council import Council
@@ -112,7 +119,7 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
         trial_job(claude),
     ]
     mails = Mails(db, mailer_of(settings, runtime, shared=breakers), public_url=settings.public_url or "")
-    worker = make_worker(db, [*work, *mails.all()], runtime)
+    worker = make_worker(db, [*work, make_answer(settings, claude), *mails.all()], runtime)
     listen(runtime.events)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):

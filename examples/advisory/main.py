@@ -18,6 +18,8 @@ from advisory.pages.kept import KeepQuestion
 from advisory.routes import (
     account,
     accounts,
+    chat,
+    chat_stream,
     clone,
     council,
     experts,
@@ -34,6 +36,7 @@ from advisory.routes import (
     version,
 )
 from advisory.services import Services
+from advisory.worker.warm import imported
 from prodkit import web
 from prodkit.sessions import CsrfTokens
 
@@ -88,6 +91,8 @@ def create_app(services: Services) -> FastAPI:
         trial,
         stream,
         council,
+        chat_stream,
+        chat,
         share,
         history,
     ):
@@ -112,7 +117,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if services.settings.worker:
         parts.append(services.worker)
     async with pk.running(*parts):
-        warming = asyncio.create_task(services.avatars.start(), name="warm-up")
+        warm = [services.avatars.start()]
+        if services.settings.worker:
+            warm.append(imported("anthropic"))  # or the first answer would wait for it
+        warming = asyncio.gather(*warm)
         try:
             with services.drain.on_signals():
                 yield

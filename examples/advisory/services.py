@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from starlette.requests import Request
 
@@ -15,6 +16,8 @@ from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.sources.sources import Sources
 from advisory.store.account import Account
+from advisory.store.chat import Chats
+from advisory.store.chat_turns import TurnEvents, TurnRows
 from advisory.store.council import CouncilRows
 from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
@@ -29,6 +32,7 @@ from advisory.store.saved import Saved
 from advisory.store.share import Shares
 from advisory.store.users import Users
 from advisory.worker.answers import Answer
+from advisory.worker.chat import Answering
 from advisory.worker.council import Council
 from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
@@ -74,6 +78,8 @@ class Services:
     saved: Saved
     shares: Shares
     events: RunEvents
+    chats: Chats
+    turns: TurnEvents
     channel: progress.Channel
     """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
     recoveries: Recoveries
@@ -101,6 +107,8 @@ class Services:
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
         listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
+        events, turns = RunEvents(db), TurnEvents(db)
+        answer = make_answer(settings, claude)
         avatars = make_avatars(runtime)
         sources = make_sources(settings, redis, runtime, breakers, open_for=300.0 if demo is None else 20.0)
         research = ResearchWork(ResearchRows(), sources, claude, avatars).job()
@@ -108,7 +116,6 @@ class Services:
         trial = trial_job(claude)
         job_runs = jobs.Runs(db)
         answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
-        events = RunEvents(db)
         mailer = mailer_of(settings, runtime, shared=breakers)
         mails = Mails(db, mailer, public_url=settings.public_url or "")
         return cls(
@@ -148,12 +155,15 @@ class Services:
             saved=Saved(db, answers),
             shares=Shares(db),
             events=events,
+            chats=Chats(db, answer),
+            turns=turns,
             channel=progress.Channel(
-                log=Topics(Listener(db), {"run": events, "research": research_events}), runtime=runtime
+                log=Topics(Listener(db), {"run": events, "turn": turns, "research": research_events}),
+                runtime=runtime,
             ),
             recoveries=Recoveries(db),
             mails=mails,
-            worker=make_worker(db, [council, research, trial, *mails.all()], runtime),
+            worker=make_worker(db, [council, answer, research, trial, *mails.all()], runtime),
             pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
         )
@@ -208,6 +218,11 @@ def make_sources(
     open_for: float = 300.0,
 ) -> Sources:
     return Sources(settings, redis, shared=shared, open_for=open_for, runtime=runtime)
+
+
+def make_answer(settings: Settings, claude: llm.Client) -> jobs.Job[[UUID], None]:
+    """The job that answers a question of a conversation."""
+    return Answering(TurnRows(), claude, context=settings.chat_context_tokens).job()
 
 
 def make_worker(

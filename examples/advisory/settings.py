@@ -58,6 +58,10 @@ class Settings(env.Settings):
         pattern=r"^https?://",
         description="another address of Unsplash",
     )
+    chat_context_tokens: Annotated[int, Field(ge=2_000, le=900_000)] = Field(
+        default=60_000,
+        description="input tokens of one answer in a conversation; older messages beyond them are left out",
+    )
     model_prices: dict[str, tuple[float, float]] = Field(
         default={"claude-sonnet-5-5": (3.0, 15.0), "claude-haiku-5-5": (1.0, 5.0)},
         description="US dollars a million tokens read and written, by model; a council shows its cost by them",

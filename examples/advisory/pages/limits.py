@@ -16,6 +16,7 @@ from prodkit import ratelimit
 
 __all__ = [
     "AUTO_CLONE",
+    "CHAT",
     "COUNCIL",
     "ENRICHMENT",
     "RECOVERY",
@@ -66,6 +67,14 @@ TRIAL: Final = ratelimit.Limit(
     texts={
         "pt-BR": "Você atingiu o limite de experimentos com especialistas.",
         "en": "You have reached the limit of trials.",
+    },
+)
+CHAT: Final = ratelimit.Limit(
+    "60/hour",
+    name="chat",
+    texts={
+        "pt-BR": "Você atingiu o limite de perguntas em conversas.",
+        "en": "You have reached the limit of questions in conversations.",
     },
 )
 RECOVERY: Final = ratelimit.Limit(

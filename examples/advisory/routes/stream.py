@@ -106,5 +106,5 @@ def _step(request: Request, app: Services, run: Run, event: Progress, growth: Gr
 
 
 def number(text: str | None) -> int:
-    """The number of an event in an address; 0 for what is none."""
+    """The number in a query; 0 for what is none."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0

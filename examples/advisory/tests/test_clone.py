@@ -54,6 +54,8 @@ def test_a_draft_is_corrected_and_accepted_and_says_everywhere_that_it_is_a_simu
     council = ana.finished(answer.headers["location"]).text
     assert "Lina Bo Duarte" in council
     assert "(simulação baseada em fontes públicas)" in council
+    chat = ana.get(f"/conversas/nova?com={number}").text
+    assert "(simulação baseada em fontes públicas)" in chat
     prompt = next(each.body["system"] for each in simulator.requests if "simulação feita" in str(each.body))
     assert "não diga que é a pessoa real" in prompt
     assert ana.get(draft).status_code == 404  # decided
