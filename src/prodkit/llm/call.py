@@ -17,7 +17,7 @@ from prodkit.errors import (
 )
 from prodkit.llm.attempt import OpenAttempt
 from prodkit.llm.engine import Engine
-from prodkit.llm.failures import Failure
+from prodkit.llm.failures import Failure, FaultError
 from prodkit.llm.fallback_chain import FallbackChain, GiveUp, Go, Hold
 from prodkit.llm.options import Options
 from prodkit.llm.pricing import estimate_input, worst_case
@@ -198,11 +198,14 @@ class Call:
             raise
 
     def hedge(self, first: OpenAttempt) -> OpenAttempt | None:
-        """Return the permit for a second request beside `first`, if none objects; it waits for nothing."""
+        """Return the permit for a second request beside `first`, if none objects; it waits for nothing.
+
+        With a ledger, :meth:`account` is to be awaited before it is sent.
+        """
         engine, state = self.engine, first.state
         if state.breaker.state != "closed" or state.hold(self._need, self.now()).seconds > 0:
             return None
-        if engine.ledger is not None or not engine.hedges.take() or not engine.slots.enter():
+        if not engine.hedges.take() or not engine.slots.enter():
             return None
         permit: Permit = state.breaker.acquire()
         now = self.now()
@@ -222,6 +225,23 @@ class Call:
             attempt.reserved = first.reserved
         state.limits.sent(reservation, now)
         return attempt
+
+    async def account(self, hedge: OpenAttempt) -> None:
+        """Reserve the worst case of a second request in the ledger.
+
+        Raises:
+            FaultError: the caller's budget of the day does not allow it; the permit was given back.
+        """
+        ledger, price = self.engine.ledger, hedge.state.model.price
+        if ledger is None or price is None:
+            return
+        try:
+            hedge.account = await ledger.reserve(self.report.caller, worst_case(hedge.params, price))
+        except BaseException as error:
+            hedge.settle(None, Usage(), cancelled=True, recorded=False)
+            if isinstance(error, BudgetExceededError):
+                raise FaultError(Failure("local", error_type="budget")) from None
+            raise
 
     # ---------------------------------------------------------------- outcomes
     def failed_attempt(self, attempt: OpenAttempt, failure: Failure, usage: Usage) -> None:

@@ -8,11 +8,12 @@ from random import Random
 from typing import Any, Final, cast
 
 from prodkit.core.validate import Arguments
+from prodkit.errors import InvalidError
 from prodkit.llm.pricing import Budget, Price
 from prodkit.llm.provider import Provider
 from prodkit.policies.backoff import Backoff, exponential, full_jitter
 
-__all__ = ["DEFAULT_MODELS", "Model", "Options", "chain"]
+__all__ = ["DEFAULT_MODELS", "Model", "Options", "chain", "positive"]
 
 DEFAULT_MODELS: Final = ("claude-sonnet-5-5", "claude-haiku-5-5")
 """The better model answers, the quicker one steps in."""
@@ -163,3 +164,10 @@ def _model(given: Any, prices: Mapping[str, Price], *, strict: bool) -> Model:
             "give a gateway's own names with base_url=, or as Model(…)"
         )
     return Model(given, price=prices.get(given) if isinstance(given, str) else None)
+
+
+def positive(timeout: float) -> float:
+    """Return `timeout`, a number of seconds; raise InvalidError when it is not positive."""
+    if not timeout > 0:
+        raise InvalidError(f"timeout must be a positive number of seconds, got {timeout!r}")
+    return timeout

@@ -44,6 +44,8 @@ async def race(call: Call, first: StreamAttempt, send: Send, after: float) -> St
         racer = racers[started]
         started += 1
         try:
+            if racer is not first:
+                await call.account(racer.attempt)
             await racer.open(send)
         except BaseException as error:
             failure = error.failure if isinstance(error, FaultError) else None
