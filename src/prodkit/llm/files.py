@@ -171,7 +171,7 @@ class _FileBody:
         return headers
 
     def begin(self, reply: Reply, /) -> None:
-        """Compare the place and the size that the response tells with what was delivered."""
+        """Compare the place and the size that the response names with what was delivered."""
         start, total = 0, reply.headers.get("content-length", "")
         if reply.status == 206:
             found = _RANGE.fullmatch(reply.headers.get("content-range", ""))
