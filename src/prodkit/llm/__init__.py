@@ -14,8 +14,8 @@ order in which its parts are entered (``tests/llm/test_path.py`` traces it)::
         SdkProvider.send                         StreamAttempt.open
         OpenAttempt.settle                         SdkProvider.send
           Report.record                          Assembler.feed     text, without repeated words
-      answer_of                                  OpenAttempt.settle
-                                               answer_of
+      Report.answer                              OpenAttempt.settle
+                                               Report.answer
 """
 
 from __future__ import annotations

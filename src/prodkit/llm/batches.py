@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from prodkit.core.deadline import Deadline
 from prodkit.errors import InvalidError
-from prodkit.llm.completion import message_of
 from prodkit.llm.errors import LlmDeadlineError
 from prodkit.llm.provider import Reply
+from prodkit.llm.results import message_of
 from prodkit.llm.service import Service
 
 __all__ = ["Batch", "BatchResult", "Batches"]

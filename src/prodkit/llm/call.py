@@ -74,13 +74,11 @@ class Call:
         self.now: Callable[[], float] = engine.now
         self.began: float = self.now()
         self._until = _NEVER if timeout is None else self.began + timeout
-        self.chain: FallbackChain = FallbackChain(
-            engine.max_waits, attempts=self.options.attempts, start=start
-        )
+        self.chain: FallbackChain = FallbackChain(engine.max_waits, self.options.attempts, start)
         self._need = (1.0, float(estimate_input(params)), float(params.get("max_tokens", 0)))
-        self.report: Report = Report(
-            engine, params, operation, engine.states[start].label, caller, self.began
-        )
+        call_id = f"{engine.runtime.rng.getrandbits(64):016x}"
+        requested = engine.states[start].label
+        self.report: Report = Report(engine, params, operation, requested, caller, self.began, call_id)
         self._last: Failure | None = None
         self._stale = 0
 
@@ -145,13 +143,12 @@ class Call:
             except CircuitOpenError as error:
                 self.chain.refused(Hold(math.inf if error.retry_after is None else error.retry_after, "open"))
                 return None
-            adapted = state.model.adapted(params)
+            model = state.model
+            adapted = {**params, "model": model.name} if model.plain else model.adapted(params)
             made = OpenAttempt(
                 engine, self.report, state, permit, adapted, reservation, asked=asked, wait_reason=reason
             )
-            if state.model.price is not None and (
-                self.options.budget is not None or engine.ledger is not None
-            ):
+            if model.price is not None and (self.options.budget is not None or engine.ledger is not None):
                 await self._reserve(made)
             attempt = made
         finally:

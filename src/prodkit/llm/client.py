@@ -12,13 +12,13 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.llm.cached import AnswerCache, kept_answer, key_of, store
 from prodkit.llm.call import Call
-from prodkit.llm.completion import answer_of, count_of, message_of, run_whole
+from prodkit.llm.completion import count_of, run_whole
 from prodkit.llm.engine import Accounts, Engine
 from prodkit.llm.operations import Operations
 from prodkit.llm.options import DEFAULT_MODELS, Model, Options, chain, positive
 from prodkit.llm.pricing import Budget, Price
 from prodkit.llm.provider import Provider
-from prodkit.llm.results import Answer, stored_text
+from prodkit.llm.results import Answer, message_of, stored_text
 from prodkit.llm.streaming.stream import Stream
 from prodkit.llm.transport import SdkProvider, build_sdk, check_sdk
 from prodkit.policies.breaker import CircuitBreaker
@@ -243,7 +243,7 @@ class Client(Operations, Managed):
             if kept is not None:
                 return kept
         message, attempt, _ = await run_whole(call, message_of)
-        answer = answer_of(call, message, attempt.label)
+        answer = call.report.answer(message, attempt.label)
         if self._cache is not None and key is not None:
             await store(self._cache, key, answer, self._cache_ttl)
         return answer

@@ -32,6 +32,8 @@ class Model:
         provider: sends its requests, such as ``llm.Bedrock(region="us-east-1")``; None is the client's own API.
         label: the name in records, events and ``Client.breakers``; by default the name, with the provider's in front
             of it where a provider is given.
+
+    `plain` is True where requests need no adaption but the name.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Model:
     price: Price | None = None
     provider: Provider | None = None
     label: str = ""
+    plain: bool = field(init=False, repr=False, compare=False, default=True)
 
     def __post_init__(self) -> None:
         check = Arguments("Model")
@@ -60,9 +63,10 @@ class Model:
         if not self.label:
             label = self.name if self.provider is None else f"{self.provider.name}/{self.name}"
             object.__setattr__(self, "label", label)
+        object.__setattr__(self, "plain", not (self.omit or self.override or self.max_tokens is not None))
 
     def adapted(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `params` as this model takes them."""
+        """Return `params` as this model takes them; where it is :attr:`plain`, only its name is added."""
         body = dict(params)
         for name in self.omit:
             body.pop(name, None)

@@ -11,7 +11,7 @@ from prodkit.errors import InvalidError
 if TYPE_CHECKING:
     from anthropic.types import Message
 
-__all__ = ["Answer", "Attempt", "Continuation", "Usage", "stored_text"]
+__all__ = ["Answer", "Attempt", "Continuation", "Usage", "message_of", "stored_text"]
 
 CUT_SHORT: Final = ("max_tokens", "model_context_window_exceeded")
 """Stop reasons of a model that ran out of room."""
@@ -218,3 +218,14 @@ def stored_text(resume: Answer | Mapping[str, Any] | str) -> str:
     if not isinstance(content, list):
         raise InvalidError("resume must be a text, an Answer or an assistant message with content")
     return "".join(block.get("text") or "" for block in content if block.get("type") == "text").rstrip()
+
+
+def message_of(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return `body` when it is a message: it has a list of blocks."""
+    content = body.get("content")
+    if not isinstance(content, list):
+        return None
+    for block in content:
+        if not isinstance(block, dict) or "type" not in block:
+            return None
+    return body

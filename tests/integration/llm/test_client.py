@@ -289,7 +289,7 @@ async def test_hedges_are_accounted_and_stay_within_the_budget_of_the_day(
     for daily, requests in (({}, 2), ({"*": 10.0}, 2), ({"*": 0.012}, 1)):
         ledger = llm.Ledger(daily=daily)
         simulator.reset()
-        simulator.script({"seconds": 0.3})
+        simulator.script({"seconds": 60 if requests == 2 else 0.5})
         async with make(hedge_after=0.05, prices=prices, ledger=ledger, budget=1.0) as client:
             answer = await client.stream(**params).final()
             assert [attempt.hedge for attempt in answer.attempts] == [False, True][:requests]

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from prodkit.errors import LlmError
 from prodkit.llm.call import Call
-from prodkit.llm.completion import answer_of
 from prodkit.llm.failures import Failure, FaultError
 from prodkit.llm.provider import Send
 from prodkit.llm.results import Answer, Attempt
@@ -57,7 +56,7 @@ class Stream:
         self._send = send
         self._encoder = encoder
         self._typed: TypedEvents | None = None
-        self._assembler = Assembler(resume)
+        self._assembler = Assembler.resuming(resume) if resume else Assembler()
         self._current: StreamAttempt | None = None
         self._answer: Answer | None = None
         self._error: LlmError | None = None
@@ -183,16 +182,17 @@ class Stream:
     async def _open(self) -> StreamAttempt:
         call, assembler = self._call, self._assembler
         params: Mapping[str, Any] | None = None
-        text = assembler.text if assembler.continues else ""
-        if text:
-            params = continued(call.params, text)
+        if assembler.texts:
+            params = continued(call.params, assembler.text)
         attempt = await call.next(params)
         attempt.resumed = params is not None
         assembler.begin(attempt.label)
         self._current = current = StreamAttempt(call, attempt)
         hedge_after = call.options.hedge_after
-        send = self._send or attempt.send
-        if hedge_after is None or text or attempt.breaker != "closed":
+        if (send := self._send) is None:
+            assert attempt.state.provider is not None, "a client sets the provider of each model"
+            send = attempt.state.provider.send
+        if hedge_after is None or params is not None or attempt.breaker != "closed":
             await current.open(send)
         else:
             self._current = current = await race(call, current, send, hedge_after)
@@ -254,9 +254,8 @@ class Stream:
         usage = call.report.totals()[0] if len(call.report.attempts) > 1 else None
         if self._encoder is not None:
             self._encoder.end(usage)
-        self._answer = answer_of(
-            call, assembler.message(usage), current.attempt.label, tuple(assembler.continuations)
-        )
+        message, label = assembler.message(usage), current.attempt.label
+        self._answer = call.report.answer(message, label, tuple(assembler.continuations))
 
     @property
     def answer(self) -> Answer:
