@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -58,6 +58,7 @@ class Stream:
         self._typed: TypedEvents | None = None
         self._assembler = Assembler.resuming(resume) if resume else Assembler()
         self._current: StreamAttempt | None = None
+        self._loser: Callable[[], Awaitable[None]] | None = None
         self._answer: Answer | None = None
         self._error: LlmError | None = None
         self._closed = False
@@ -195,7 +196,8 @@ class Stream:
         if hedge_after is None or params is not None or attempt.breaker != "closed":
             await current.open(send)
         else:
-            self._current = current = await race(call, current, send, hedge_after)
+            current, self._loser = await race(call, current, send, hedge_after)
+            self._current = current
         return current
 
     # ----------------------------------------------------------------- the end
@@ -248,6 +250,8 @@ class Stream:
         call, assembler = self._call, self._assembler
         try:
             await current.finish()
+            if self._loser is not None:  # its record and its cost are part of the answer
+                await self._loser()
         finally:
             current.attempt.settle(None, assembler.attempt_usage(failed=False))
         # A single attempt keeps the API's own counts, with everything that they hold.
