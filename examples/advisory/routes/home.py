@@ -41,7 +41,10 @@ async def home(request: Request) -> Response:
     if not question and app.demo is not None and app.demo.is_demo_user(user):
         question = app.demo.prepared_question
     chosen = await app.runs.experts_of(user.id, request.query_params.get("conselho", ""))
-    return await ask_page(request, app, user, Form(values={"question": question}), chosen=chosen)
+    values = {"question": question}
+    if request.query_params.get("novo") == "1":
+        values["fresh"] = "1"
+    return await ask_page(request, app, user, Form(values=values), chosen=chosen)
 
 
 async def ask_page(
@@ -55,6 +58,8 @@ async def ask_page(
         status=422 if form.errors else 200,
         form=form,
         experts=experts,
+        personas=await app.personas.of(user.id),
+        persona=form.values.get("persona", "") or request.query_params.get("persona", ""),
         chosen={each.id for each in experts[:3]} if chosen is None else chosen,
         samples=() if form.values.get("question") else SAMPLES,
         recent=await app.runs.history(user.id, limit=5),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         LlmAttempt as LlmAttempt,
         LlmFinished as LlmFinished,
         LlmLedgerDelayed as LlmLedgerDelayed,
+        LlmScheduled as LlmScheduled,
     )
     from prodkit.llm.files import Files as Files, StoredFile as StoredFile
     from prodkit.llm.ledger import Ledger as Ledger, LedgerRow as LedgerRow
@@ -91,7 +92,7 @@ else:
                 "LlmRateLimitedError",
                 "LlmTimeoutError",
             ),
-            "events": ("LlmAttempt", "LlmFinished", "LlmLedgerDelayed"),
+            "events": ("LlmAttempt", "LlmFinished", "LlmLedgerDelayed", "LlmScheduled"),
             "context_window": ("Fitted", "fit"),
             "files": ("Files", "StoredFile"),
             "ledger": ("Ledger", "LedgerRow"),
