@@ -103,6 +103,8 @@ class CircuitBreaker(BreakerShells):
     mode: str
     runtime: Runtime
     rules: Rules
+    circuit: Circuit
+    """The state machine."""
 
     def __init__(
         self,

@@ -84,6 +84,8 @@ class Retry(RetryShells):
     max_wait: float
     nested: bool
     runtime: Runtime
+    statistics: dict[str, Any]
+    """tenacity's counts of the last call that failed at least once, or that used a tenacity strategy."""
 
     def __init__(
         self,

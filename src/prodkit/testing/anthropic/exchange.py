@@ -161,7 +161,7 @@ class Exchange:
         """Send the bytes of a file, or those of the range that is asked for.
 
         A fault in mid-body comes after ``after`` bytes, or half of what is sent; ``no_range`` sends everything again,
-        ``chunked`` tells no length.
+        ``chunked`` sends no length.
         """
         kind, data, start = self.behaviour.kind, content.data, 0
         asked = _RANGE.fullmatch(self.entry.headers.get("range", ""))
