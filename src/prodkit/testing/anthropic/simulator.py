@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any
 
@@ -13,6 +14,8 @@ from prodkit.testing.anthropic.state import Counters, Received
 from prodkit.testing.process import SimulatorProcess, ask
 
 __all__ = ["Simulator"]
+
+_BYTES = "application/octet-stream"
 
 
 class Simulator(SimulatorProcess):
@@ -103,6 +106,18 @@ class Simulator(SimulatorProcess):
         if personality not in PERSONALITIES:
             raise ValueError(f"continuation must be one of {', '.join(PERSONALITIES)}, got {personality!r}")
         self._ask("continuation", {"continuation": personality, "seed": seed})
+
+    def file(self, content: bytes, *, filename: str = "file.bin", media_type: str = _BYTES) -> str:
+        """Keep a file as if the API had made it, so that it can be downloaded, and return its id.
+
+        Args:
+            content: its bytes.
+            filename: its name.
+            media_type: its MIME type.
+        """
+        encoded = base64.b64encode(content).decode()
+        given = {"content": encoded, "filename": filename, "media_type": media_type}
+        return str(self._ask("file", given)["id"])
 
     def reset(self) -> None:
         """Forget script, limits, counters and requests."""
