@@ -98,7 +98,7 @@ class Tiers:
         )
         self._reads = Reads()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._busy = False
+        self._busy = self._several = False
         self._waiting: list[tuple[str, asyncio.Future[Entry | None]]] = []
         self._sessions = 0
         self.session: int = -1
@@ -199,7 +199,8 @@ class Tiers:
     def fetch(self, key: str) -> Awaitable[Entry | None]:
         """Return the entry of Redis; that of memory, if Redis cannot be asked. It is awaited at once.
 
-        The first read of a tick is sent at once; those that follow in the same tick are sent together.
+        Reads of one tick of the loop are sent together, at its end. The first is sent at once, unless the tick before
+        had several.
 
         Args:
             key: the key.
@@ -212,7 +213,8 @@ class Tiers:
         if not self._busy:
             self._busy = True
             loop.call_soon(self._idle)
-            return self._fetch_one(key)
+            if not self._several:
+                return self._fetch_one(key)
         future: asyncio.Future[Entry | None] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._flush)
@@ -261,6 +263,7 @@ class Tiers:
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
+        self._several = len(waiting) > 1
         with Deadline.detached():
             task = asyncio.ensure_future(self._answer(waiting))
         task.add_done_callback(_consumed)
