@@ -296,7 +296,7 @@ class TierReads:
         if self.redis is None or not self.linked:
             return None
         try:
-            return await self.redis.capture(key, tags)
+            return await self.redis.capture(key, sorted(set(tags)))  # in the order of the write
         except (RedisError, PoolExhaustedError):
             return None
 
