@@ -29,6 +29,7 @@ from advisory.serve import bound_socket, make_server
 from advisory.services import Services
 from advisory.settings import Settings
 from advisory.store.seeds import seed_experts
+from advisory.tests.browsing import chromium
 from prodkit import env
 from prodkit.testing.anthropic import Simulator
 
@@ -239,6 +240,13 @@ def app(make_settings: Callable[..., Settings]) -> Iterator[Running]:
     running = Running(make_settings()).start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; see `browsing.tab`."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
