@@ -20,6 +20,7 @@ from advisory.routes import (
     accounts,
     chat,
     chat_stream,
+    clone,
     council,
     experts,
     faults,
@@ -28,8 +29,10 @@ from advisory.routes import (
     home,
     personas,
     recovery,
+    research,
     share,
     stream,
+    trial,
     version,
 )
 from advisory.services import Services
@@ -81,8 +84,11 @@ def create_app(services: Services) -> FastAPI:
         accounts,
         recovery,
         home,
+        clone,
         experts,
         personas,
+        research,
+        trial,
         stream,
         council,
         chat_stream,
@@ -102,6 +108,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: list[Any] = [
         services.redis,
         services.breakers,
+        services.sources,
         services.db,
         services.answers,
         claude,

@@ -55,8 +55,14 @@ def _expert(expert: Expert) -> Speaker:
     return Speaker(
         value=str(expert.id),
         name=expert.name,
-        role=expert.role,
-        system=expert_system(name=expert.name, role=expert.role, goals=expert.goals, style=expert.style),
+        role=expert.title,
+        system=expert_system(
+            name=expert.name,
+            role=expert.role,
+            goals=expert.goals,
+            style=expert.style,
+            simulated=expert.simulated,
+        ),
         avatar_id=expert.avatar_id,
         expert_id=expert.id,
     )

@@ -19,6 +19,8 @@ from advisory.council.model import Run, Seat
 from advisory.council.spending import spending, total
 from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing, waiting_reason
 from advisory.pages import filters, markdown
+from advisory.research.model import Research, Step
+from advisory.research.texts import RESEARCH_LABELS, SOURCE_LABELS, STEP_LABELS, day
 from advisory.store.share import SHARE_DAYS
 from prodkit import web
 from prodkit.sessions import Session
@@ -44,6 +46,9 @@ class Pages:
             seconds=filters.seconds,
             initials=filters.initials,
             hue=filters.hue,
+            is_web=filters.is_web,
+            capitalize_first=filters.capitalize_first,
+            day=day,
             second=filters.second,
             decimal=filters.decimal,
             count=filters.count,
@@ -58,6 +63,9 @@ class Pages:
             mail=mail,
             run_labels=RUN_LABELS,
             seat_labels=SEAT_LABELS,
+            research_labels=RESEARCH_LABELS,
+            source_labels=SOURCE_LABELS,
+            step_labels=STEP_LABELS,
             share_days=SHARE_DAYS,
             standings=standings,
             spending=spending,
@@ -90,6 +98,16 @@ class Pages:
         template = self._environment.get_template("_council.html")
         values: dict[str, Any] = {"link": "", "shares": [], "saved": False, "beside": False, "experts": ()}
         return template.render(run=run, csrf=lambda: _field(request), banner=standing(run), **values)
+
+    def research(self, request: Request, research: Research) -> str:
+        """The part of a research's page that changes at its end."""
+        template = self._environment.get_template("_research.html")
+        return template.render(research=research, csrf=lambda: _field(request))
+
+    def source(self, request: Request, research: Research, step: Step) -> str:
+        """One source's card."""
+        template = self._environment.get_template("_source.html")
+        return template.render(research=research, step=step, csrf=lambda: _field(request))
 
     def turn(self, request: Request, chat: Chat, turn: Turn) -> str:
         """One question with its answer."""
