@@ -60,9 +60,9 @@ def test_what_does_not_fit_is_counted_and_reported() -> None:
     assert 30 <= dropped <= 40
     found = [line["message"] for line in lines(stream)]
     assert sum(message.startswith("line ") for message in found) == 50 - dropped
-    assert [message for message in found if "dropped" in message] == [
-        f"{dropped} log lines were dropped: the stream is too slow"
-    ]
+    # One report, or two when the thread began only after the queue was full.
+    reported = [message for message in found if message.endswith("dropped: the stream is too slow")]
+    assert sum(int(message.split()[0]) for message in reported) == dropped
 
 
 def test_memory_streams_are_written_at_once_and_closed_queues_too() -> None:
@@ -108,8 +108,11 @@ def test_lines_are_flushed_at_exit_at_sigterm_and_in_a_fork() -> None:
     assert run("term") == (-signal.SIGTERM, wanted)
     code, found = run("fork")
     assert code == 0
-    assert found[:200] == wanted
-    assert sorted(found[200:]) == ["after the fork False", "after the fork True"]
+    # The child may be ahead of the parent's thread; each line still comes once.
+    assert [line for line in found if line.startswith("line")] == wanted
+    assert sorted(line for line in found if not line.startswith("line")) == [
+        "after the fork False", "after the fork True",
+    ]  # fmt: skip
 
 
 def test_an_object_that_logs_loses_and_leaks_nothing(capsys: Any) -> None:
