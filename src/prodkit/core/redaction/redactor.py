@@ -35,7 +35,7 @@ class Redactor:
         max_nodes: values after which a structure is cut.
     """
 
-    __slots__ = ("_clean", "_kinds", "_max_text", "_registry", "max_depth", "max_nodes")
+    __slots__ = ("_clean", "_kinds", "_max_text", "_names", "_registry", "max_depth", "max_nodes")
 
     def __init__(
         self,
@@ -55,7 +55,9 @@ class Redactor:
         self.max_nodes: int = max_nodes
         # Short texts without a secret: names, routes and levels come again and again.
         self._clean: set[str] = set()
+        self._names: set[str] = set()  # keys that name no secret and hold none
         registry.on_change(self._clean.clear)
+        registry.on_change(self._names.clear)
 
     def redact(self, value: Any) -> Any:
         """Return `value` without its secrets; see :func:`redact`."""
@@ -194,21 +196,24 @@ class _Walk:
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         labelled = "" if _VALUES.isdisjoint(value) else _labelled(value)
-        text = self.redactor.text
+        text, plain, clean = self.redactor.text, self.redactor._names, self.redactor._clean
         for key, item in value.items():
             if self.left <= 0:
                 found["…"] = "…"
                 break
+            kind = type(item)
+            if type(key) is str and key in plain and (kind is str or kind in _FIXED) and key != labelled:
+                self.left -= 1
+                found[key] = text(item) if kind is str and item not in clean else item
+                continue
             name = key if type(key) is str else _text(key)
             shown = key if type(key) in _SCALARS else text(name)
-            kind = strength(name)
-            if not kind and name != labelled:  # the usual field: a harmless name with a text or a number
-                plain = type(item)
-                if plain is str or plain in _FIXED:
-                    self.left -= 1
-                    found[shown] = text(item) if plain is str else item
-                    continue
-            hidden = name == labelled or self._is_hidden(kind, name, item)
+            strong = strength(name)
+            if not strong and name != labelled and name == shown and len(name) <= _SHORT:
+                if len(plain) >= _REMEMBERED:
+                    plain.clear()
+                plain.add(name)
+            hidden = name == labelled or self._is_hidden(strong, name, item)
             found[shown] = MASK if hidden else self.walk(item, depth + 1)
         return found
 
