@@ -250,7 +250,7 @@ class SecretRegistry:
         """
         index = self._index  # one read: another thread may put a new one in its place
         if (
-            index.grams
+            len(text) >= index.shortest
             and (index.run is None or index.run in text.encode("latin-1", "replace").translate(_SOLID))
             and not index.grams.isdisjoint([text[at : at + _GRAM] for at in range(0, len(text), index.step)])
         ):
@@ -280,11 +280,12 @@ class SecretRegistry:
         ordered = sorted(needles, key=lambda text: (-len(text), text))
         long = tuple(text for text in ordered if len(text) >= _LONG)
         self._longest = max((len(text) for text in (*ordered[:1], *words)), default=0)
-        shortest = min(map(len, long), default=_LONG)
+        shortest = min(map(len, long), default=1 << 62)
         solid = not any(char.isspace() for text in long for char in text)
         self._index = _Index(
             step=shortest - _GRAM + 1,
-            run=b"a" * shortest if solid else None,
+            shortest=shortest,
+            run=b"a" * shortest if solid and long else None,
             grams=frozenset(text[at : at + _GRAM] for text in long for at in range(len(text) - _GRAM + 1)),
             long=long,
             short=tuple(text for text in ordered if len(text) < _LONG),
@@ -298,8 +299,11 @@ class SecretRegistry:
 class _Index(NamedTuple):
     """The spellings of all registered values, prepared for the search."""
 
+    shortest: int  # of the long spellings; more than any text has without one
     step: int  # between two pieces of the text that are looked up
-    run: bytes | None  # what a text needs to hold a long spelling, as `_SOLID` shows it; None when one has blanks
+    run: (
+        bytes | None
+    )  # what a text needs to hold a long spelling, as `_SOLID` shows it; None when one has blanks
     grams: frozenset[str]
     long: tuple[str, ...]
     short: tuple[str, ...]

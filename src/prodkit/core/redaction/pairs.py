@@ -34,7 +34,9 @@ _NAME_BEFORE: Final = re.compile(
 _NO_NAME: Final = frozenset(("", *":=,(<{;&@#*/%~^"))
 _REMEMBERED: Final = 4096
 _LONGEST_WORD: Final = 32
-_harmless: set[str] = set()  # words before a separator that hold no sensitive name: ``id``, ``"level"``, ``{'page'``
+_harmless: set[str] = (
+    set()
+)  # words before a separator that hold no sensitive name: ``id``, ``"level"``, ``{'page'``
 _WINDOW: Final = 640  # characters; more than a value is judged by
 _MAX_JUDGED: Final = 2_000
 

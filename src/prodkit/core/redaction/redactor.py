@@ -19,7 +19,8 @@ _MARGIN: Final = 4_096  # scanned beyond the cut, so that a secret across it is 
 _SHORT: Final = 120
 _REMEMBERED: Final = 4_096
 _SCALARS = frozenset((bool, int, float, type(None)))
-_FIXED = frozenset((bool, float, type(None)))  # an int may be a card or a CPF
+_FIXED = frozenset((bool, float, type(None)))
+_SMALL: Final = 1 << 30  # a larger int may be a card or a CPF
 _VALUES: Final = frozenset(("value", "Value", "val"))
 
 
@@ -141,7 +142,9 @@ class _Walk:
         if kind is str:
             return self.redactor.text(value)
         if kind in _SCALARS:
-            return value if kind is not int or value.bit_length() < 30 else self._number(value)
+            return value if kind is not int or -_SMALL < value < _SMALL else self._number(value)
+        if kind is dict or kind is list:
+            return self._container(value, depth)
         if isinstance(value, dict | list | tuple | Mapping | AbstractSet):
             return self._container(value, depth)
         if isinstance(value, bytes | bytearray | memoryview):
@@ -161,13 +164,15 @@ class _Walk:
         if id(value) in self.open:
             return "<cycle>"
         self.open.add(id(value))
-        try:
-            if isinstance(value, Mapping):
-                return self._mapping(value, depth)
-            items = self._items(value, depth)
-            return tuple(items) if isinstance(value, tuple) else items
-        finally:
-            self.open.discard(id(value))
+        kind = type(value)
+        if kind is dict or (kind is not list and isinstance(value, Mapping)):
+            found: Any = self._mapping(value, depth)
+        else:
+            found = self._items(value, depth)
+            if kind is not list and isinstance(value, tuple):
+                found = tuple(found)
+        self.open.discard(id(value))
+        return found
 
     def _items(self, value: Any, depth: int) -> list[Any]:
         if len(value) == 2 and isinstance(value, list | tuple) and _is_header(value[0], value[1]):
@@ -178,18 +183,15 @@ class _Walk:
             if self.left <= 0:
                 items.append("…")
                 break
-            if flag and type(item) is str and not item.startswith("-") and hides(item, STRONG, flag):
-                items.append(MASK)
+            if type(item) is str and (flag or item[:1] == "-"):
+                if flag and item[:1] != "-" and hides(item, STRONG, flag):
+                    items.append(MASK)
+                    flag = ""
+                    continue
+                name = item.lstrip("-") if item[:1] == "-" and len(item) < 64 else ""
+                flag = name if name and is_sensitive(name) else ""
+            else:
                 flag = ""
-                continue
-            flag = ""
-            if (
-                type(item) is str
-                and item.startswith("-")
-                and len(item) < 64
-                and is_sensitive(item.lstrip("-"))
-            ):
-                flag = item.lstrip("-")
             items.append(self.walk(item, depth + 1))
         return items
 
@@ -202,9 +204,15 @@ class _Walk:
                 found["…"] = "…"
                 break
             kind = type(item)
-            if type(key) is str and key in plain and (kind is str or kind in _FIXED) and key != labelled:
-                self.left -= 1
-                found[key] = text(item) if kind is str and item not in clean else item
+            if type(key) is str and key in plain and key != labelled:  # the usual field
+                if kind is str:
+                    self.left -= 1
+                    found[key] = item if item in clean else text(item)
+                elif kind in _FIXED:
+                    self.left -= 1
+                    found[key] = item
+                else:
+                    found[key] = self.walk(item, depth + 1)
                 continue
             name = key if type(key) is str else _text(key)
             shown = key if type(key) in _SCALARS else text(name)
@@ -242,6 +250,8 @@ def _text(value: object) -> str:
 
 
 def _is_header(name: object, value: object) -> bool:
+    if type(name) is str and type(value) is str:
+        return len(name) <= 80 and is_sensitive(name) and hides(value, STRONG, "")
     if not isinstance(name, str | bytes) or not isinstance(value, str | bytes):
         return False
     return len(name) <= 80 and is_sensitive(_text(name)) and hides(_text(value), STRONG, "")

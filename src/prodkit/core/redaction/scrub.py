@@ -46,8 +46,12 @@ _RUNS: Final = _table({"a": _LETTERS_AND_DIGITS + "_-"})
 _NUMBERS: Final = _table({"0": _DIGITS + " .-/" + _CAPITALS})
 _RUN: Final = b"a" * 14
 _NUMBER: Final = b"0" * 11
-_ORDINARY: Final = (_LETTERS_AND_DIGITS + " _").encode()  # deleted: the signs of the text in their order are left
-_NOT_DIGITS: Final = bytes(code for code in range(256) if chr(code) not in _DIGITS)
+_ORDINARY: Final = (
+    _CAPITALS + _CAPITALS.lower() + " _"
+).encode()  # deleted: digits and signs in their order are left
+_SEPARATORS: Final = frozenset(b"=:,>(%")
+_DIGIT_BYTES: Final = _DIGITS.encode()
+_NONE: Final[frozenset[bytes]] = frozenset()
 _PHONE_DIGITS: Final = 8
 _CPF_DIGITS: Final = 11
 _SEGMENT: Final = re.compile(r"[^\s\"'`<>,;()\[\]{}\\]+")
@@ -80,25 +84,29 @@ def scrub(text: str, kinds: frozenset[str] = KINDS) -> str:
     Takes time linear in the length of the text.
     """
     raw = text.encode("latin-1", "replace")
-    signs = raw.translate(None, _ORDINARY)  # "id=7 at /v1?a=b" leaves "=/?=": a short text for most questions
-    if b"-----" in signs and "-----BEGIN " in text:
-        text = _private_keys(text)
-    if b"://" in signs and "addresses" in kinds:
-        text = mask_addresses(text, MASK)
-    words = _WORDS.intersection(raw.lower().translate(_LETTERS).split())
-    if "keys" in kinds:
-        if b"." in signs and b"/" in signs and any(host in text for host in _HOOK_HOSTS):
-            text = mask_hooks(text, MASK)
-        if _RUN in raw.translate(_RUNS):
-            text = _keys(text)
-    if "named" in kinds:
+    signs = raw.translate(
+        None, _ORDINARY
+    )  # "id=7 at /v1?a=b" leaves "=7/1?=": a short text for most questions
+    both = len(signs)
+    if both:
+        signs = signs.translate(None, _DIGIT_BYTES)
+    digits = both - len(signs)
+    spoken = signs or digits >= _PHONE_DIGITS or b" " in raw  # more than one bare word
+    if not spoken and len(raw) < len(_RUN):
+        return text
+    if signs:
+        text = _signed(text, signs, kinds)
+    words = _WORDS.intersection(raw.lower().translate(_LETTERS).split()) if spoken else _NONE
+    if len(raw) >= len(_RUN) and _RUN in raw.translate(_RUNS) and "keys" in kinds:
+        text = _keys(text)
+    if "named" in kinds and (words or signs):
         text = _named(text, words, signs)
     if b"@" in signs and "emails" in kinds:
         text = mask_emails(text, MASK)
-    digits = len(raw.translate(None, _NOT_DIGITS))
     if digits >= _PHONE_DIGITS and "phones" in kinds:
         text = mask_phones(text, bool(words and not words.isdisjoint(_PHONE_WORDS)), MASK)
-    if digits > 1 and _NUMBER in raw.translate(_NUMBERS):  # the two check digits of a CNPJ are digits always
+    # The two check digits of a CNPJ are digits always.
+    if digits > 1 and len(raw) >= len(_NUMBER) and _NUMBER in raw.translate(_NUMBERS):
         many = digits >= _CPF_DIGITS
         text = mask_numbers(
             text, MASK, cards=many and "cards" in kinds, cpf=many and "cpf" in kinds, cnpj="cnpj" in kinds
@@ -106,10 +114,21 @@ def scrub(text: str, kinds: frozenset[str] = KINDS) -> str:
     return text
 
 
+def _signed(text: str, signs: bytes, kinds: frozenset[str]) -> str:
+    if b"-----" in signs and "-----BEGIN " in text:
+        text = _private_keys(text)
+    if b"/" in signs:
+        if b"://" in signs and "addresses" in kinds:
+            text = mask_addresses(text, MASK)
+        if b"." in signs and "keys" in kinds and any(host in text for host in _HOOK_HOSTS):
+            text = mask_hooks(text, MASK)
+    return text
+
+
 def _named(text: str, words: frozenset[bytes], signs: bytes) -> str:
     if words and not words.isdisjoint(_SCHEME_WORDS):
         text = mask_schemes(text, MASK)
-    if signs:
+    if not _SEPARATORS.isdisjoint(signs):
         if (b"==" in signs or b"!=" in signs) and ("==" in text or "!=" in text):
             text = mask_comparisons(text, MASK)
         text = mask_pairs(text, MASK)
