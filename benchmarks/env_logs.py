@@ -17,6 +17,7 @@ from prodkit import env, logs, telemetry
 from prodkit.core.secrets import REGISTRY
 from prodkit.policies.events import RetryScheduled
 
+PACKAGES = ("loguru", "structlog", "logfire", "pydantic-settings", "prometheus-client")
 RNG = random.Random(20261124)
 WORDS = """
     request order user completed after retry for the service with status connected to database pool reading cache entry
@@ -149,11 +150,14 @@ def nested_event() -> dict[str, Any]:
         "message": message(60),
         "request": {
             "method": "POST", "path": f"/api/v1/orders/{RNG.randrange(10**6)}", "headers": [
-                ["accept", "application/json"], ["user-agent", message(40)], ["x-request-id", f"{RNG.getrandbits(64):x}"],
+                ["accept", "application/json"], ["user-agent", message(40)],
+                ["x-request-id", f"{RNG.getrandbits(64):x}"],
             ],
         },
         "user": {"id": RNG.randrange(10**6), "name": message(16), "roles": ["admin", "editor"], "active": True},
-        "items": [{"sku": f"A-{RNG.randrange(9999)}", "count": RNG.randrange(9), "note": message(24)} for _ in range(3)],
+        "items": [
+            {"sku": f"A-{RNG.randrange(9999)}", "count": RNG.randrange(9), "note": message(24)} for _ in range(3)
+        ],
         "took_ms": RNG.random() * 100, "attempt": 1, "note": message(60),
     }  # fmt: skip
 
@@ -196,7 +200,7 @@ async def main() -> Table:
     table = Table(
         "env_logs",
         "settings, log lines and counted events",
-        packages=("loguru", "structlog", "logfire", "pydantic-settings", "prometheus-client"),
+        packages=PACKAGES,
     )
     saved = dict(os.environ)
     try:

@@ -167,9 +167,12 @@ def test_the_file_of_a_large_body_is_closed_with_the_request(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Any] = []
-    monkeypatch.setattr(
-        "prodkit.web.form.tempfile.TemporaryFile", lambda: opened.append(TemporaryFile()) or opened[-1]
-    )
+
+    def opening() -> Any:
+        opened.append(TemporaryFile())  # noqa: SIM115 - the test looks whether it is closed
+        return opened[-1]
+
+    monkeypatch.setattr("prodkit.web.form.tempfile.TemporaryFile", opening)
     client = TestClient(make(), base_url=BASE)
     boundary = b"--b\r\nContent-Disposition: form-data; name="
     raw = boundary + b'"f"; filename="f"\r\n\r\n' + b"x" * 2_000_000 + b"\r\n" + boundary

@@ -29,7 +29,7 @@ _SEPARATOR: Final = re.compile(
 )
 # Read on the reversed text: what may stand between a name and its separator, then the name.
 _NAME_BEFORE: Final = re.compile(
-    r"(?:\]\d{0,3}\[|[\s\"'`\\\])!?+|]|;43#&|;93#&|;touq&|22%){0,10}([A-Za-z0-9_.$-]{1,80})"
+    r"(?:\]\d{0,3}\[|[\s\"'`\\\])!?+|]|;43#&|;93#&|;touq&|22%){0,10}([A-Za-z0-9_.$\u00c0-\u00ff-]{1,80})"
 )
 _NO_NAME: Final = frozenset(("", *":=,(<{;&@#*/%~^"))
 _REMEMBERED: Final = 4096

@@ -4,7 +4,7 @@ Each rule has a marker without which it cannot match. Markers are found by subst
 text, one byte a character, in which a long run of key characters is one search::
 
     text    key sk-ant-api03-Zq8vT1… used
-    shape   aaa aaaaaaaaaaaaaaaaaaa… aaaa      16 times "a" in a row: a key may stand here
+    shape   aaa aaaaaaaaaaaaaaaaaaa… aaaa      13 times "a" in a row: a key may stand here
 
 Every pattern is bounded, or starts where no other match can: the cost grows with the length of the text only.
 """
@@ -42,9 +42,9 @@ def _table(classes: dict[str, str]) -> bytes:
 _DIGITS = "0123456789"
 _CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LETTERS_AND_DIGITS = _DIGITS + _CAPITALS + _CAPITALS.lower()
-_RUNS: Final = _table({"a": _LETTERS_AND_DIGITS + "_-"})
+_RUNS: Final = _table({"a": _LETTERS_AND_DIGITS + "_-+"})
 _NUMBERS: Final = _table({"0": _DIGITS + " .-/" + _CAPITALS})
-_RUN: Final = b"a" * 14
+_RUN: Final = b"a" * 13
 _NUMBER: Final = b"0" * 11
 _ORDINARY: Final = (
     _CAPITALS + _CAPITALS.lower() + " _"
