@@ -88,7 +88,7 @@ class Remote:
         return "end"
 
     async def request(self, client: int) -> None:
-        """What every stack guards: the errors are those that the stacks know."""
+        """The upstream that every stack guards: the errors are those that the stacks know."""
         try:
             response = await self.clients[client].get("/")
         except httpx.TransportError as error:

@@ -102,7 +102,7 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        """How ``mutants.txt`` names it: by what was written, not by a line number that moves."""
+        """The name in ``mutants.txt``: by what was written, not by a line number that moves."""
         return f"{self.core}: {self.was}  ->  {self.now}"
 
 
@@ -312,7 +312,7 @@ class Judge:
 
 
 def covers(outer: set[str], name: str) -> bool:
-    """Whether a difference in the code `name` is inside one of `outer`, or around it only because of it."""
+    """Return whether a difference in the code `name` is inside one of `outer`, or around it only because of it."""
     return any(
         each == name or name.startswith(f"{each}.<locals>") or each.startswith(f"{name}.") for each in outer
     ) or (name == "<module>")
@@ -334,7 +334,7 @@ def run(session: Any) -> int:
 
 
 def explained() -> dict[str, str]:
-    """What ``mutants.txt`` says: a line names the mutant, the indented ones after it say why it may live."""
+    """The content of ``mutants.txt``: a line names the mutant, the indented ones after it say why it may live."""
     reasons: dict[str, str] = {}
     key = ""
     for line in EXPLAINED.read_text().splitlines() if EXPLAINED.exists() else ():

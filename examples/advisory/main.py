@@ -6,41 +6,50 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from loguru import logger
 from starlette.staticfiles import StaticFiles
 
 import prodkit as pk
-from advisory.pages.body_limit import BodyLimit
 from advisory.pages.errors import handlers, problem_page
 from advisory.pages.kept import KeepQuestion
 from advisory.routes import (
     account,
     accounts,
+    chat,
+    chat_stream,
+    clone,
     council,
     experts,
     faults,
     health,
     history,
     home,
+    personas,
+    recovery,
+    research,
+    share,
     stream,
+    trial,
     version,
 )
 from advisory.services import Services
+from advisory.worker.warm import imported
 from prodkit import web
 from prodkit.sessions import CsrfTokens
 
 __all__ = ["create_app"]
 
-_STATIC = Path(__file__).parent / "static"
+MAX_BODY: Final = 6 * 2**20
+"""No body larger than a photo and its form."""
+_STATIC: Final = Path(__file__).parent / "static"
 
 
 def create_app(services: Services) -> FastAPI:
     """The ASGI app around `services`, which it starts and closes."""
     app = FastAPI(title="O Conselho", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
-    app.add_middleware(BodyLimit)
     problems = web.Problems(html=problem_page, language="pt-BR", runtime=services.runtime)
     app.add_middleware(
         web.CsrfMiddleware,
@@ -51,6 +60,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(KeepQuestion)  # between the session and the CSRF check, so both are placed by hand
     web.install(
         app,
+        drain=services.drain,
+        max_body=MAX_BODY,
         sessions=services.sessions,
         csrf=False,
         skip=("/static/", "/healthz", "/api/health", "/version"),
@@ -62,8 +73,29 @@ def create_app(services: Services) -> FastAPI:
         app.add_exception_handler(kind, handler)
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
-    for subject in (faults, health, version, account, accounts, home, experts, stream, council, history):
+    app.router.routes.extend(
+        web.health_routes(services.health, drain=services.drain, token=services.settings.operator_token)
+    )
+    for subject in (
+        faults,
+        health,
+        version,
+        account,
+        accounts,
+        recovery,
+        home,
+        clone,
+        experts,
+        personas,
+        research,
+        trial,
+        stream,
+        council,
+        chat_stream,
+        chat,
+        share,
+        history,
+    ):
         app.include_router(subject.router)
     return app
 
@@ -76,15 +108,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: list[Any] = [
         services.redis,
         services.breakers,
+        services.sources,
         services.db,
-        services.wakeups,
+        services.answers,
         claude,
         aclosing(services.avatars),
     ]
     if services.settings.worker:
         parts.append(services.worker)
     async with pk.running(*parts):
-        warming = asyncio.create_task(services.avatars.start(), name="warm-up")
+        warm = [services.avatars.start()]
+        if services.settings.worker:
+            warm.append(imported("anthropic"))  # or the first answer would wait for it
+        warming = asyncio.gather(*warm)
         try:
             with services.drain.on_signals():
                 yield

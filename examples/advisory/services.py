@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from starlette.requests import Request
 
 import prodkit as pk
+from advisory.mail import mailer_of
 from advisory.pages.render import Pages
 from advisory.settings import Settings
+from advisory.sources.sources import Sources
 from advisory.store.account import Account
+from advisory.store.chat import Chats
+from advisory.store.chat_turns import TurnEvents, TurnRows
 from advisory.store.council import CouncilRows
-from advisory.store.events import Events
+from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
+from advisory.store.listener import Listener
+from advisory.store.personas import Personas
+from advisory.store.recoveries import Recoveries
+from advisory.store.research import Researches
+from advisory.store.research_events import ResearchEvents
+from advisory.store.research_work import ResearchRows
 from advisory.store.runs import Runs
+from advisory.store.saved import Saved
+from advisory.store.share import Shares
 from advisory.store.users import Users
-from advisory.store.wakeups import Wakeups
+from advisory.worker.answers import Answer
+from advisory.worker.chat import Answering
 from advisory.worker.council import Council
+from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
-from prodkit import files, jobs, llm, postgres, ratelimit, sessions, web
+from advisory.worker.research import ResearchWork
+from advisory.worker.retries import listen
+from advisory.worker.trial import trial_job
+from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -48,9 +67,23 @@ class Services:
     users: Users
     account: Account
     experts: Experts
+    personas: Personas
     runs: Runs
-    events: Events
-    wakeups: Wakeups
+    sources: Sources
+    researches: Researches
+    research_events: ResearchEvents
+    trial: jobs.Job[[str, str], Answer]
+    job_runs: jobs.Runs
+    answers: cache.Cache
+    saved: Saved
+    shares: Shares
+    events: RunEvents
+    chats: Chats
+    turns: TurnEvents
+    channel: progress.Channel
+    """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
+    recoveries: Recoveries
+    mails: Mails
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -65,15 +98,26 @@ class Services:
         production = settings.environment in ("staging", "production")
         db = postgres.Pool(
             settings.database_url,
-            min_size=10 if production else 2,
-            max_size=50 if production else 20,
+            environment=settings.environment,
             application_name="advisory",
             runtime=runtime,
         )
         redis = RedisLink(settings.redis_url, runtime=runtime)
         breakers = make_breakers(settings, redis, runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
+        listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
+        events, turns = RunEvents(db), TurnEvents(db)
+        answer = make_answer(settings, claude)
+        avatars = make_avatars(runtime)
+        sources = make_sources(settings, redis, runtime, breakers, open_for=300.0 if demo is None else 20.0)
+        research = ResearchWork(ResearchRows(), sources, claude, avatars).job()
+        research_events = ResearchEvents(db)
+        trial = trial_job(claude)
+        job_runs = jobs.Runs(db)
+        answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
+        mailer = mailer_of(settings, runtime, shared=breakers)
+        mails = Mails(db, mailer, public_url=settings.public_url or "")
         return cls(
             settings=settings,
             runtime=runtime,
@@ -81,13 +125,10 @@ class Services:
             redis=redis,
             breakers=breakers,
             claude=claude,
-            limiter=ratelimit.RateLimiter(redis, runtime=runtime),
-            avatars=files.Validator(
-                files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
-                on_damage="rewrite",
-                language="pt-BR",
-                runtime=runtime,
+            limiter=ratelimit.RateLimiter(
+                redis, namespace=f"advisory:{_mark(settings)}:limit", runtime=runtime
             ),
+            avatars=avatars,
             passwords=sessions.Passwords(),
             sessions=sessions.Sessions(
                 sessions.PostgresStore(db),
@@ -95,23 +136,47 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(redis, claude, jobs.Runs(db)), runtime=runtime),
+            health=pk.Health(
+                db,
+                optional=(redis, claude, job_runs, *sources.breakers, *filter(None, [mailer])),
+                runtime=runtime,
+            ),
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
+            personas=Personas(db),
             runs=Runs(db, council),
-            events=Events(db),
-            wakeups=Wakeups(settings.database_url),
-            worker=make_worker(db, council, runtime),
-            pages=Pages(demo=demo is not None),
+            sources=sources,
+            researches=Researches(db, research),
+            research_events=research_events,
+            trial=trial,
+            job_runs=job_runs,
+            answers=answers,
+            saved=Saved(db, answers),
+            shares=Shares(db),
+            events=events,
+            chats=Chats(db, answer),
+            turns=turns,
+            channel=progress.Channel(
+                log=Topics(Listener(db), {"run": events, "turn": turns, "research": research_events}),
+                runtime=runtime,
+            ),
+            recoveries=Recoveries(db),
+            mails=mails,
+            worker=make_worker(db, [council, answer, research, trial, *mails.all()], runtime),
+            pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
         )
 
 
 def make_breakers(settings: Settings, redis: RedisLink, runtime: pk.Runtime) -> SharedBreakers:
     """One set of breakers a database: two deployments on one Redis do not pause each other."""
-    mark = blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
-    return SharedBreakers(redis, namespace=f"advisory:{mark}:breaker", runtime=runtime)
+    return SharedBreakers(redis, namespace=f"advisory:{_mark(settings)}:breaker", runtime=runtime)
+
+
+def _mark(settings: Settings) -> str:
+    """Names what deployments on one Redis must not share."""
+    return blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
 
 
 def make_claude(
@@ -125,14 +190,47 @@ def make_claude(
         timeout=60,
         open_for=open_for,
         shared=shared,
+        prices={
+            name: llm.Price(*price)
+            for name, price in settings.model_prices.items()
+            if name in settings.models
+        },
         runtime=runtime,
     )
 
 
-def make_worker(db: postgres.Pool, council: jobs.Job[..., None], runtime: pk.Runtime) -> jobs.Worker:
-    """The worker of councils and of scheduled work."""
+def make_avatars(runtime: pk.Runtime) -> files.Validator:
+    """The check of every picture, sent by a visitor or found by a source."""
+    return files.Validator(
+        files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
+        on_damage="rewrite",
+        language="pt-BR",
+        runtime=runtime,
+    )
+
+
+def make_sources(
+    settings: Settings,
+    redis: RedisLink,
+    runtime: pk.Runtime,
+    shared: SharedBreakers | None,
+    *,
+    open_for: float = 300.0,
+) -> Sources:
+    return Sources(settings, redis, shared=shared, open_for=open_for, runtime=runtime)
+
+
+def make_answer(settings: Settings, claude: llm.Client) -> jobs.Job[[UUID], None]:
+    """The job that answers a question of a conversation."""
+    return Answering(TurnRows(), claude, context=settings.chat_context_tokens).job()
+
+
+def make_worker(
+    db: postgres.Pool, of_visitors: Sequence[jobs.Job[..., Any]], runtime: pk.Runtime
+) -> jobs.Worker:
+    """The worker of what visitors asked for, and of scheduled work."""
     return jobs.Worker(
-        db, [council, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
+        db, [*of_visitors, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
     )
 
 

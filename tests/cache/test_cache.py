@@ -187,7 +187,7 @@ async def test_errors_reach_everybody_and_are_not_cached() -> None:
 
 
 @virtual_time
-async def test_a_load_that_cancels_itself_cancels_nobody() -> None:
+async def test_a_load_that_cancels_itself_cancels_no_other_caller() -> None:
     cache, source = Cache(namespace="t"), Source()
     source.error = asyncio.CancelledError()
     with pytest.raises(UnavailableError, match="cancelled from inside"):
@@ -195,7 +195,7 @@ async def test_a_load_that_cancels_itself_cancels_nobody() -> None:
 
 
 @virtual_time
-async def test_a_load_that_waits_for_itself_is_told_so() -> None:
+async def test_a_load_that_waits_for_itself_raises() -> None:
     cache = Cache(namespace="t")
 
     async def inner() -> Any:
@@ -360,7 +360,7 @@ async def test_the_decorator() -> None:
 
 
 @virtual_time
-async def test_the_decorator_tells_types_apart() -> None:
+async def test_the_decorator_distinguishes_types() -> None:
     cache = Cache(namespace="t")
 
     @cache.cached(ttl=60)
@@ -398,7 +398,7 @@ async def test_closing_ends_what_loads() -> None:
 
 
 @virtual_time
-async def test_loads_are_told() -> None:
+async def test_loads_emit_events() -> None:
     runtime, seen = Runtime(), list[Any]()
     runtime.events.subscribe(seen.append)
     cache, source = Cache(namespace="t", runtime=runtime), Source(2.0)

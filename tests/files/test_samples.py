@@ -94,7 +94,7 @@ def upright(picture: Image.Image) -> Image.Image:
 
 
 def difference(first: Image.Image, second: Image.Image) -> int:
-    """How far the colours of two pictures are apart where they are farthest, seen from a distance."""
+    """The largest difference of colour between two pictures, after scaling both down."""
 
     def small(picture: Image.Image) -> bytes:
         return picture.convert("RGBA").convert("RGBa").resize((8, 8), Image.Resampling.BOX).tobytes()

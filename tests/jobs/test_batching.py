@@ -30,7 +30,7 @@ async def test_writes_that_wait_share_the_next_statement():
 
 
 @virtual_time
-async def test_an_error_reaches_its_batch_only_and_a_deadline_nobody():
+async def test_an_error_reaches_its_batch_only_and_a_deadline_no_other_caller():
     async def flush(items: Sequence[int]) -> list[int]:
         assert Deadline.current() is None
         await asyncio.sleep(0)

@@ -71,7 +71,7 @@ def test_arguments_come_back_as_the_parameters_are_annotated():
     assert decode_arguments(plain, encode_arguments((1,), {"b": 2})) == ([1], {"b": 2})
 
 
-def test_the_digest_tells_arguments_apart_and_ignores_what_is_no_data():
+def test_the_digest_distinguishes_arguments_and_ignores_what_is_no_data():
     assert digest((1, "a"), {}) == digest((1, "a"), {}) != digest((2, "a"), {})
     assert digest((), {"a": 1, "b": 2}) == digest((), {"b": 2, "a": 1})
     assert digest((object(),), {}) == digest((), {}) == ""

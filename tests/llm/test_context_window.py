@@ -21,7 +21,7 @@ RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"
 TALK = [_user("a" * 300), _model("b" * 300), _user("look"), CALL, RESULT, _model("c" * 30), _user("d" * 30)]
 
 
-def test_everything_stays_where_there_is_room() -> None:
+def test_everything_stays_within_the_window() -> None:
     fitted = llm.fit(TALK, 1000)
     assert (fitted.messages, fitted.left_out, fitted.fits) == (TALK, [], True)
 

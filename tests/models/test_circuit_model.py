@@ -14,7 +14,7 @@ from prodkit.policies.circuit import Change, Circuit, Lease, Rules
 
 @dataclass
 class Model:
-    """What the machine should be, written for reading: lists of everything, no totals, no eras but a list."""
+    """The specified behaviour, written for reading: lists of everything, no totals, no eras but a list."""
 
     rules: Rules
     state: str = "closed"
@@ -40,7 +40,7 @@ class Model:
         self.enter("open", now + hold)
 
     def admits(self, now: float) -> bool:
-        """Whether a call gets in; it changes what the clock has changed."""
+        """Return whether a call is admitted, after applying what the clock has changed."""
         if self.state == "open" and now >= self.until:
             self.enter("half_open")
         if self.state == "half_open":

@@ -50,7 +50,7 @@ def up() -> Upstream:
 
 
 async def outcome(awaitable: Any) -> Any:
-    """What it returned, or the class of what it raised."""
+    """The returned value, or the class of the raised error."""
     try:
         return await awaitable
     except asyncio.CancelledError:

@@ -149,7 +149,7 @@ def test_half_used_is_used() -> None:
         assert gradient.limit == pytest.approx(limit)
 
 
-def test_a_limit_that_nobody_uses_stays() -> None:
+def test_an_unused_limit_stays() -> None:
     gradient = Gradient(initial=2)
     gradient.answered(0.0, 0.1, 0)
     gradient.answered(1.0, 0.1, 0)
@@ -189,7 +189,7 @@ def test_overload_says_whether_the_limit_moved() -> None:
 
 
 @virtual_time
-async def test_a_grown_limit_lets_the_waiting_in_and_tells() -> None:
+async def test_a_grown_limit_admits_the_waiting_and_emits_an_event() -> None:
     runtime, seen = Runtime(), []
     runtime.events.subscribe(seen.append)
     limit = AdaptiveLimit(name="s", initial=1, runtime=runtime)
@@ -209,7 +209,7 @@ async def test_a_grown_limit_lets_the_waiting_in_and_tells() -> None:
 
 
 @virtual_time
-async def test_nobody_waits_for_a_place_that_leaves_no_time_for_an_answer() -> None:
+async def test_no_caller_waits_for_a_slot_that_leaves_no_time_for_an_answer() -> None:
     """Answers take two seconds, so a place is of no use three seconds before the deadline."""
     limit, loop = AdaptiveLimit(initial=1, max_limit=1), asyncio.get_running_loop()
     assert await limit.run(asyncio.sleep, 2, "answer") == "answer"
@@ -236,7 +236,7 @@ async def test_before_anything_is_known_the_deadline_itself_is_the_limit() -> No
 
 
 @virtual_time
-async def test_the_newest_is_served_first_and_the_oldest_makes_room() -> None:
+async def test_the_newest_is_served_first_and_the_oldest_is_refused() -> None:
     limit, served = AdaptiveLimit(initial=1, max_limit=1, max_queue=2), []
 
     async def work(name: int) -> None:

@@ -54,7 +54,7 @@ async def test_a_full_line_refuses_and_says_so() -> None:
 
 
 @virtual_time
-async def test_nobody_waits_beyond_max_wait_or_the_deadline() -> None:
+async def test_no_caller_waits_beyond_queue_timeout_or_the_deadline() -> None:
     work, loop = Work(), asyncio.get_running_loop()
     bulkhead = Bulkhead(1, queue_timeout=5)
     long = asyncio.create_task(bulkhead.run(work, "long", 100))
@@ -91,7 +91,7 @@ async def test_fifo_keeps_the_order() -> None:
 
 @pytest.mark.parametrize("when", range(12))
 @virtual_time
-async def test_cancelled_waiters_and_holders_leave_no_place_behind(when: int) -> None:
+async def test_cancelled_waiters_and_holders_leak_no_slot(when: int) -> None:
     work, bulkhead = Work(), Bulkhead(2, order="fifo")
     tasks = [asyncio.create_task(bulkhead.run(work, n, 0)) for n in range(6)]
     for _ in range(when):
@@ -103,7 +103,7 @@ async def test_cancelled_waiters_and_holders_leave_no_place_behind(when: int) ->
     assert [task.result() for task in tasks[1::2]] == [1, 3, 5]
 
 
-def test_threads_share_places_of_their_own() -> None:
+def test_threads_share_slots_of_their_own() -> None:
     bulkhead, inside, go = Bulkhead(1), threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -121,7 +121,7 @@ def test_threads_share_places_of_their_own() -> None:
 
 
 @virtual_time
-async def test_a_place_can_be_held_for_a_block() -> None:
+async def test_a_slot_can_be_held_for_a_block() -> None:
     bulkhead = Bulkhead(1, max_queue=0)
     async with bulkhead.hold():
         assert bulkhead.inflight == 1
@@ -137,7 +137,7 @@ def test_nonsense_is_refused_together() -> None:
 
 
 @virtual_time
-async def test_a_cancelled_waiter_takes_up_no_room_in_the_line() -> None:
+async def test_a_cancelled_waiter_takes_no_space_in_the_queue() -> None:
     bulkhead = Bulkhead(1, max_queue=1, order="fifo")
     holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 1))
     await asyncio.sleep(0)
@@ -150,7 +150,7 @@ async def test_a_cancelled_waiter_takes_up_no_room_in_the_line() -> None:
 
 
 @virtual_time
-async def test_the_deadline_ends_a_call_that_holds_a_place() -> None:
+async def test_the_deadline_ends_a_call_that_holds_a_slot() -> None:
     bulkhead = Bulkhead(1)
     with Deadline.after(2), pytest.raises(DeadlineExceededError):
         await bulkhead.run(asyncio.sleep, 100)
@@ -158,7 +158,7 @@ async def test_the_deadline_ends_a_call_that_holds_a_place() -> None:
 
 
 @virtual_time
-async def test_a_stream_holds_its_place_until_its_end() -> None:
+async def test_a_stream_holds_its_slot_until_its_end() -> None:
     bulkhead = Bulkhead(1, max_queue=0)
 
     @bulkhead
@@ -227,7 +227,7 @@ def test_two_loops_at_once_are_refused() -> None:
 
 
 @virtual_time
-async def test_refusals_are_told() -> None:
+async def test_refusals_emit_events() -> None:
     runtime, seen = Runtime(), []
     runtime.events.subscribe(seen.append)
     bulkhead = Bulkhead(1, name="pdf", max_queue=0, runtime=runtime)
@@ -239,7 +239,7 @@ async def test_refusals_are_told() -> None:
 
 
 @virtual_time
-async def test_when_the_line_stands_still_and_is_full_the_oldest_makes_room() -> None:
+async def test_when_the_queue_stalls_and_is_full_the_oldest_is_refused() -> None:
     bulkhead = Bulkhead(1, max_queue=1, name="pdf")
     holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 1))
     await asyncio.sleep(0)
@@ -340,7 +340,7 @@ async def test_slots_count_and_wait_for_others_too() -> None:
 
 
 @virtual_time
-async def test_a_place_that_comes_in_the_last_moment_is_a_place() -> None:
+async def test_a_slot_granted_at_the_last_moment_counts() -> None:
     slots, loop, problems = Slots(1, max_queue=1, order="fifo"), asyncio.get_running_loop(), []
     loop.set_exception_handler(lambda _, context: problems.append(context))
     assert slots.enter()
@@ -363,7 +363,7 @@ async def test_a_coroutine_that_is_closed_in_the_line_leaves_it() -> None:
 
 @pytest.mark.parametrize("make", [lambda: Bulkhead(1), lambda: AdaptiveLimit(initial=1)])
 @virtual_time
-async def test_what_is_no_exception_gives_the_place_back_too(make: Callable[[], Limiter]) -> None:
+async def test_a_base_exception_releases_the_slot_too(make: Callable[[], Limiter]) -> None:
     class Stop(BaseException):
         pass
 
@@ -377,7 +377,7 @@ async def test_what_is_no_exception_gives_the_place_back_too(make: Callable[[], 
 
 
 @virtual_time
-async def test_a_listener_that_stops_the_process_does_not_keep_the_place() -> None:
+async def test_a_listener_that_stops_the_process_does_not_keep_the_slot() -> None:
     class Stop(BaseException):
         pass
 

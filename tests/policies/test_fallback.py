@@ -48,7 +48,7 @@ async def test_cancellation_is_never_answered() -> None:
     assert task.cancelled()
 
 
-def test_it_serves_plain_functions_and_tells() -> None:
+def test_it_serves_plain_functions_and_emits_an_event() -> None:
     runtime, seen = Runtime(), []
     runtime.events.subscribe(seen.append)
 

@@ -110,7 +110,7 @@ async def test_a_margin_is_added() -> None:
 
 
 @virtual_time
-async def test_who_would_wait_too_long_is_told_at_once() -> None:
+async def test_a_wait_that_would_be_too_long_is_refused_at_once() -> None:
     gate, quota = RetryAfterGate("openai", queue_timeout=5, margin=0), Quota(opens=10)
     with pytest.raises(Throttled):
         await gate.run(quota)
@@ -124,7 +124,7 @@ async def test_who_would_wait_too_long_is_told_at_once() -> None:
 
 
 @virtual_time
-async def test_who_would_miss_its_deadline_is_told_at_once() -> None:
+async def test_a_wait_beyond_the_deadline_is_refused_at_once() -> None:
     gate, quota = RetryAfterGate(margin=0), Quota(opens=10)
     with pytest.raises(Throttled):
         await gate.run(quota)
@@ -148,7 +148,7 @@ async def test_a_new_refusal_sends_the_waiting_back_to_wait() -> None:
 
 
 @virtual_time
-async def test_a_cancelled_waiter_gives_its_place_up() -> None:
+async def test_a_cancelled_waiter_leaves_the_queue() -> None:
     gate, quota = RetryAfterGate(margin=0), Quota(opens=10)
     with pytest.raises(Throttled):
         await gate.run(quota)
@@ -235,7 +235,7 @@ async def test_a_refusal_by_a_policy_further_in_does_not_close_the_gate() -> Non
 
 
 @virtual_time
-async def test_nobody_left_no_timer_left() -> None:
+async def test_without_waiters_no_timer_is_left() -> None:
     gate, loop = RetryAfterGate(margin=0), asyncio.get_running_loop()
     gate.close(50)
     task = asyncio.ensure_future(gate.run(asyncio.sleep, 0))
@@ -372,7 +372,7 @@ async def test_a_turn_too_near_the_deadline_for_the_usual_answer_is_refused() ->
 
 
 @virtual_time
-async def test_who_waited_in_vain_is_told_what_is_left() -> None:
+async def test_a_waiter_that_is_refused_learns_the_remaining_wait() -> None:
     runtime, seen = Runtime(), []
     gate, loop = RetryAfterGate("q", margin=0, runtime=runtime), asyncio.get_running_loop()
     await asyncio.sleep(100)

@@ -125,7 +125,7 @@ async def test_callbacks_in_tenacitys_order() -> None:
 
 
 @virtual_time
-async def test_the_callback_answers_in_place_of_the_last_error() -> None:
+async def test_the_callback_answers_instead_of_the_last_error() -> None:
     retry = pk.Retry(2, wait=0, retry_error_callback=lambda state: ("gave up", state.attempt_number))
     assert await retry.run(failing()) == ("gave up", 2)
 

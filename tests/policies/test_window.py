@@ -104,7 +104,7 @@ def test_ten_slices_by_default() -> None:
     assert window.failures == 0
 
 
-def test_cleared_it_begins_anew() -> None:
+def test_cleared_it_starts_empty() -> None:
     window = TimeWindow(4.0, buckets=4)
     window.add(10.0, FAILED | SLOW)
     window.clear()

@@ -67,7 +67,7 @@ async def test_what_is_not_kept_any_more_is_one_resync() -> None:
 
 
 @virtual_time
-async def test_a_reader_ahead_of_a_log_that_was_lost_is_told_once() -> None:
+async def test_a_reader_ahead_of_a_log_that_was_lost_is_notified_once() -> None:
     channel = Channel()
     follower = channel.subscribe("t", after=57)
     assert await anext(follower) == Progress(0, "resync", None)
@@ -165,7 +165,7 @@ async def test_topics_are_forgotten_and_bounded() -> None:
 
 
 @virtual_time
-async def test_ids_given_by_somebody_else_only_grow() -> None:
+async def test_ids_given_by_the_caller_only_grow() -> None:
     log = MemoryLog()
     for number in (1, 3, 2):
         log.put("t", number, "x", None)
@@ -273,7 +273,7 @@ async def test_a_thousand_readers_of_every_kind_get_the_end() -> None:
     assert ends == 1000
 
 
-def test_bad_options_are_all_told() -> None:
+def test_all_bad_options_are_in_one_error() -> None:
     with pytest.raises(ValueError, match=r"keep must.*poll must"):
         Channel(keep=0, poll=-1)
     with pytest.raises(ValueError, match="either redis or log"):

@@ -10,7 +10,7 @@ from prodkit.progress.sse import retry
 
 
 def parse(raw: bytes) -> list[dict[str, str]]:
-    """What a browser makes of a stream: the algorithm of WHATWG HTML 9.2.6, written independently of the encoder."""
+    """The events a browser reads from a stream: the algorithm of WHATWG HTML 9.2.6, without the encoder."""
     events: list[dict[str, str]] = []
     current: dict[str, list[str]] = {}
     last_id = ""

@@ -178,7 +178,7 @@ async def test_memory_is_bounded_and_forgets_no_live_counter() -> None:
 
 
 @virtual_time
-async def test_denied_is_told_and_raised() -> None:
+async def test_denial_emits_an_event_and_raises() -> None:
     runtime, seen = Runtime(), list[Any]()
     runtime.events.subscribe(seen.append, RateLimitDenied)
     limiter = RateLimiter(runtime=runtime)

@@ -50,7 +50,7 @@ class TestSharedConnection:
         finally:
             await shared.aclose()
 
-    async def test_errors_stand_in_the_place_of_their_reply(self, made: Any) -> None:
+    async def test_errors_are_returned_at_the_index_of_their_reply(self, made: Any) -> None:
         from redis.exceptions import DataError, ResponseError
 
         shared = SharedConnection(made)
@@ -77,3 +77,13 @@ class TestSharedConnection:
             assert shared.opened == 2
         finally:
             await shared.aclose()
+
+
+async def test_a_connection_that_cannot_be_made_fails_its_commands_at_once() -> None:
+    def broken() -> Any:
+        raise TypeError("an option that this redis-py does not know")
+
+    shared = SharedConnection(broken)
+    with pytest.raises(TypeError, match="does not know"):
+        await asyncio.wait_for(shared.execute([("PING",)], None), 5)
+    await shared.aclose()

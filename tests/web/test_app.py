@@ -350,7 +350,7 @@ def test_a_bug_reaches_the_servers_log() -> None:
         TestClient(make(), base_url="https://kit.example").get("/fail/bug")
 
 
-def test_failures_are_told() -> None:
+def test_failures_emit_events() -> None:
     runtime = Runtime()
     told: list[tuple[int, str]] = []
     runtime.events.subscribe(lambda e: told.append((e.status, e.error)), RequestFailed)
@@ -365,7 +365,7 @@ class BrokenStore(MemoryStore):
         raise DatabaseError("away")
 
 
-def test_a_store_that_is_away_is_a_503_for_who_has_a_cookie_and_nobody_else() -> None:
+def test_a_store_that_is_down_is_a_503_only_for_requests_with_a_cookie() -> None:
     broken = TestClient(make(store=BrokenStore()), base_url="https://kit.example")
     assert broken.get("/me").json() == {"user": None}
     cookie = Sessions(MemoryStore(), secret=SECRET).cookie.write("a" * 43, max_age=1).split(";")[0]
@@ -419,7 +419,7 @@ def test_a_route_keeps_its_own_policy() -> None:
 
 
 def test_writing_after_the_response_began() -> None:
-    """What a stream writes is kept; a first session would be lost, so it is refused aloud."""
+    """Writes made during a stream are kept; a first session would be lost, so it is refused with an error."""
     from starlette.responses import StreamingResponse
 
     async def stream(request: Request) -> Response:

@@ -58,7 +58,7 @@ def test_loopback_is_trusted_when_asked_for_and_only_without_a_proxy() -> None:
     assert "db.internal" not in client(Part("db"), loopback=True, host="testclient").get("/api/health").text
 
 
-def test_liveness_asks_nobody() -> None:
+def test_liveness_calls_no_check() -> None:
     part = Part("db", "down")
     found = client(part)
     assert found.get("/api/health/live").status_code == 200
@@ -76,7 +76,7 @@ def test_a_draining_process_wants_no_traffic() -> None:
     assert found.get("/api/health").status_code == 200
 
 
-def test_bad_options_are_told() -> None:
+def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="path must begin"):
         web.health_routes(Health(), path="health")
     with pytest.raises(ValueError, match="at least 16") as caught:

@@ -38,7 +38,7 @@ def test_litestar_is_served_alike() -> None:
     async def away() -> str:
         raise DatabaseError("secret.internal")
 
-    app = litestar.Litestar([form, login, me, limited, away])
+    app = litestar.Litestar([form, login, me, limited, away], logging_config=None)
     web.install(app, sessions=Sessions(MemoryStore(), secret=SECRET), drain=web.Drain())
     with LitestarClient(app, base_url="https://kit.example") as client:
         token = client.get("/form").text

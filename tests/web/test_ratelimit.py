@@ -83,7 +83,7 @@ def test_one_route_says_what_was_too_much() -> None:
     assert portuguese["detail"] == "Chega de consultas. Tente novamente em 1 hora."
 
 
-def test_what_is_left_is_told_and_not_on_redirects() -> None:
+def test_the_remaining_quota_is_in_headers_except_on_redirects() -> None:
     async def move(_: Request) -> Response:
         return RedirectResponse("/")
 

@@ -192,6 +192,6 @@ async def test_a_reconnect_begins_where_it_broke_off() -> None:
     assert ids == list(range(13, 21))
 
 
-def test_bad_options_are_told() -> None:
+def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="heartbeat must be a number"):
         EventStream(Producer(1, 1).__aiter__(), heartbeat=0)

@@ -48,4 +48,5 @@ async def report() -> Response[dict[str, Any]]:
     return Response(found.public(), status_code=200 if found.ok else 503)
 
 
-app = Litestar([price, report], lifespan=[lifespan])
+# Without logging_config=None Litestar replaces the root logger's handlers, those of logs.setup included.
+app = Litestar([price, report], lifespan=[lifespan], logging_config=None)

@@ -16,7 +16,17 @@ from prodkit.errors import (
     RateLimitedError,
 )
 
-__all__ = ["RUN_LABELS", "SEAT_LABELS", "banner", "milestone", "reason_for", "standing"]
+__all__ = [
+    "RUN_LABELS",
+    "SEAT_LABELS",
+    "banner",
+    "clock",
+    "is_outage",
+    "milestone",
+    "reason_for",
+    "standing",
+    "waiting_reason",
+]
 
 _BRASILIA = timezone(timedelta(hours=-3))
 SEAT_LABELS: Final[Mapping[SeatStatus, str]] = {
@@ -38,7 +48,7 @@ RUN_LABELS: Final[Mapping[RunStatus, str]] = {
 
 
 def reason_for(error: BaseException) -> str:
-    """Why an expert or the chairman gave nothing: in the user's words, without codes, addresses or secrets."""
+    """The reason for a missing answer, in the user's words, without codes, addresses or secrets."""
     if isinstance(error, CircuitOpenError):
         if error.retry_after is None:
             return "o serviço de IA está em pausa depois de várias falhas seguidas"
@@ -62,6 +72,7 @@ _LLM_REASONS: Final[Mapping[str, str]] = {
     "server_error": "o serviço de IA falhou",
     "connection": "não foi possível falar com o serviço de IA",
     "truncated": "a resposta veio incompleta",
+    "no_overlap": "a continuação não combinou com o que já tinha chegado",
     "bad_response": "a resposta veio em um formato inesperado",
     "rate_limited": "o serviço de IA atingiu o limite de uso",
     "spend_limit": "o limite de gasto do serviço de IA foi alcançado",
@@ -73,6 +84,29 @@ _LLM_REASONS: Final[Mapping[str, str]] = {
     "too_large": "a pergunta ficou grande demais para o modelo",
     "refusal": "o modelo preferiu não responder a esta pergunta",
 }
+
+
+_OUTAGES: Final = frozenset(
+    {"overloaded", "server_error", "connection", "rate_limited", "timeout", "deadline"}
+)
+
+
+def is_outage(error: BaseException) -> bool:
+    """True when the service failed and not the question: an open breaker, an overloaded model, no connection."""
+    if isinstance(error, CircuitOpenError | RateLimitedError | BulkheadFullError | CallTimeoutError):
+        return True
+    return isinstance(error, LlmError) and error.code in _OUTAGES
+
+
+def clock(wait: float) -> str:
+    """``20:15:30`` in Brasília, `wait` seconds from now."""
+    return (datetime.now(_BRASILIA) + timedelta(seconds=wait)).strftime("%H:%M:%S")
+
+
+def waiting_reason(code: str) -> str:
+    """Why an attempt waits, for the card of a seat."""
+    reason = _LLM_REASONS.get(code, "o serviço de IA pediu para esperar")
+    return reason[0].upper() + reason[1:]
 
 
 def milestone(kind: str, data: Mapping[str, Any]) -> str:
@@ -89,8 +123,16 @@ def milestone(kind: str, data: Mapping[str, Any]) -> str:
             return f"Especialista {settled} de {total}: {name} respondeu."
         case "seat.failed":
             return f"Especialista {settled} de {total}: {name} não respondeu ({data.get('reason', '')})."
+        case "reviews.started":
+            return "Todos foram ouvidos. Agora cada um avalia os pareceres dos outros, sem saber de quem são…"
         case "chair.started":
+            if data.get("resumed"):
+                return "A síntese continua de onde parou…"
             return "Todos foram ouvidos. A síntese está sendo escrita…"
+        case "chair.done":
+            return (
+                "A síntese está escrita. Os pareceres estão sendo comparados…" if data.get("compared") else ""
+            )
         case "run.finished":
             return str(data.get("message", ""))
         case _:
@@ -127,7 +169,8 @@ def banner(run: Run) -> str:
             return f"Síntese pronta com {count} especialistas. {missing}"
         case "unsynthesised":
             tail = f" {missing}" if failed else ""
-            return f"Síntese pendente: {run.synthesis_reason}. Os pareceres ({count}) estão guardados.{tail}"
+            what = "Síntese incompleta" if run.synthesis else "Síntese pendente"
+            return f"{what}: {run.synthesis_reason}. Os pareceres ({count}) estão guardados.{tail}"
         case "no_quorum":
             return f"Quórum insuficiente: {count} especialistas responderam. {missing}"
         case "stopped":

@@ -2,52 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
 from advisory.pages.forms import Form, read_form
-from advisory.pages.limits import take
+from advisory.pages.person import person_fields, photo, values_of
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.services import services
 from advisory.store.users import User
 from prodkit import files
-from prodkit.ratelimit import UPLOAD
 
-__all__ = ["router"]
+__all__ = ["LABELS", "ExpertId", "router"]
 
 router = APIRouter()
 ExpertId: TypeAlias = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
+LABELS: Final = {
+    "name": "Nome",
+    "role": "Papel",
+    "goals": "O que busca em cada conselho",
+    "style": "Como fala",
+}
+
+
 async def _checked(request: Request, form: Form, user: User) -> tuple[dict[str, str], files.CleanFile | None]:
     """The fields of an expert and the photo, if one came; errors are noted in the form."""
-    values = {
-        "name": form.text("name", "Nome", least=2, most=60),
-        "role": form.text("role", "Papel", least=3, most=120),
-        "goals": form.text("goals", "O que busca em cada conselho", least=0, most=600),
-        "style": form.text("style", "Como fala", least=0, most=400),
-    }
-    if form.file is None:
-        return values, None
-    await take(request, (UPLOAD, str(user.id)))
-    try:
-        return values, await services(request).avatars.check(
-            form.file.content,
-            filename=files.safe_filename(form.file.filename),
-            declared_type=form.file.media_type,
-            sanitise=True,
-        )
-    except files.InvalidFileError as error:
-        form.errors["avatar"] = "A foto foi recusada: " + " ".join(p.message for p in error.problems)
-        return values, None
+    return person_fields(form, LABELS), await photo(request, form, user)
 
 
 @router.get("/especialistas")
 async def listing(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
-    return app.pages.page(request, "experts.html", experts=await app.experts.visible_to(user.id))
+    return app.pages.page(
+        request,
+        "experts.html",
+        experts=await app.experts.visible_to(user.id),
+        drafts=await app.researches.drafts(user.id),
+    )
 
 
 @router.get("/especialistas/novo")
@@ -74,7 +68,7 @@ async def edit_page(request: Request, expert_id: ExpertId) -> Response:
     found = await app.experts.own(user.id, expert_id)
     if found is None:
         raise HTTPException(404)
-    form = Form(values={each: getattr(found, each) for each in ("name", "role", "goals", "style")})
+    form = Form(values=values_of(found))
     return app.pages.page(request, "expert_edit.html", form=form, expert_id=expert_id)
 
 

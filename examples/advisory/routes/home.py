@@ -7,6 +7,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 
 from advisory.council.plan import MAX_QUESTION
+from advisory.pages.chat import DRAFT
 from advisory.pages.forms import Form
 from advisory.pages.kept import KEPT
 from advisory.pages.visitor import current_user, redirect, session_of
@@ -35,13 +36,19 @@ async def home(request: Request) -> Response:
         return app.pages.page(request, "welcome.html")
     if (kept := session_of(request).pop(KEPT, None)) is not None:
         session_of(request)["notice"] = "Aqui está a sua pergunta. Confira e envie."
+        if "back" in kept:  # it belongs to a conversation
+            session_of(request)[DRAFT] = kept["question"]
+            return redirect(kept["back"])
         form = Form(values={"question": kept["question"]})
         return await ask_page(request, app, user, form, chosen={int(each) for each in kept["experts"]})
     question = request.query_params.get("pergunta", "")[:MAX_QUESTION]
     if not question and app.demo is not None and app.demo.is_demo_user(user):
         question = app.demo.prepared_question
     chosen = await app.runs.experts_of(user.id, request.query_params.get("conselho", ""))
-    return await ask_page(request, app, user, Form(values={"question": question}), chosen=chosen)
+    values = {"question": question}
+    if request.query_params.get("novo") == "1":
+        values["fresh"] = "1"
+    return await ask_page(request, app, user, Form(values=values), chosen=chosen)
 
 
 async def ask_page(
@@ -55,6 +62,8 @@ async def ask_page(
         status=422 if form.errors else 200,
         form=form,
         experts=experts,
+        personas=await app.personas.of(user.id),
+        persona=form.values.get("persona", "") or request.query_params.get("persona", ""),
         chosen={each.id for each in experts[:3]} if chosen is None else chosen,
         samples=() if form.values.get("question") else SAMPLES,
         recent=await app.runs.history(user.id, limit=5),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from advisory.store.deleted import EXPERTS, Bin
 from prodkit import files, postgres
 
 if TYPE_CHECKING:
     from prodkit.postgres.checkout import Connection
 
-__all__ = ["Avatar", "Expert", "Experts"]
+__all__ = ["SIMULATED", "Avatar", "Expert", "Experts", "add_avatar"]
+
+
+SIMULATED: Final = "simulação baseada em fontes públicas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,13 @@ class Expert:
     goals: str
     style: str
     avatar_id: UUID | None
+    simulated: bool = False
+    """Made from public sources about a real person."""
+
+    @property
+    def title(self) -> str:
+        """The role, with the label that a simulation carries wherever it speaks."""
+        return f"{self.role} ({SIMULATED})" if self.simulated else self.role
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,7 @@ class Avatar:
     sha256: str
 
 
-_COLUMNS = "id, owner_id, name, role, goals, style, avatar_id"
+_COLUMNS = "id, owner_id, name, role, goals, style, avatar_id, simulated"
 _VISIBLE = "deleted_at is null and (owner_id is null or owner_id = $1)"
 
 
@@ -80,7 +91,7 @@ class Experts:
         async with self._db.transaction() as tx:
             avatar_id = None
             if avatar is not None:
-                avatar_id = await _add_avatar(tx, owner_id, avatar)
+                avatar_id = await add_avatar(tx, owner_id, avatar)
             expert_id: int | None = await tx.fetchval(
                 """insert into experts (owner_id, name, role, goals, style, avatar_id, slug)
                    values ($1, $2, $3, $4, $5, $6, $7) on conflict (slug) do nothing returning id""",
@@ -116,7 +127,7 @@ class Experts:
     ) -> bool:
         """Change one of the user's own; without a new avatar the old one stays. Past councils keep their copy."""
         async with self._db.transaction() as tx:
-            avatar_id = None if avatar is None else await _add_avatar(tx, user_id, avatar)
+            avatar_id = None if avatar is None else await add_avatar(tx, user_id, avatar)
             done = await tx.execute(
                 """update experts set name = $3, role = $4, goals = $5, style = $6,
                    avatar_id = coalesce($7, avatar_id)
@@ -133,12 +144,7 @@ class Experts:
 
     async def remove(self, user_id: int, expert_id: int) -> bool:
         """Softly, and only one's own: past councils keep what the expert said."""
-        done = await self._db.execute(
-            "update experts set deleted_at = now() where id = $2 and owner_id = $1 and deleted_at is null",
-            user_id,
-            expert_id,
-        )
-        return done == "UPDATE 1"
+        return await Bin(self._db, EXPERTS).remove(user_id, expert_id)
 
     async def avatar(self, user_id: int, avatar_id: UUID) -> Avatar | None:
         """A picture of one's own, or of a seeded expert."""
@@ -151,7 +157,8 @@ class Experts:
         return Avatar(row["content"], row["media_type"], row["sha256"]) if row else None
 
 
-async def _add_avatar(tx: Connection, owner_id: int | None, avatar: files.CleanFile) -> UUID:
+async def add_avatar(tx: Connection, owner_id: int | None, avatar: files.CleanFile) -> UUID:
+    """Store a picture and return its id; one that nothing refers to is purged after a day."""
     added: UUID = await tx.fetchval(
         """insert into avatars (owner_id, content, media_type, sha256, width, height)
            values ($1, $2, $3, $4, $5, $6) returning id""",

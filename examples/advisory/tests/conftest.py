@@ -24,6 +24,7 @@ from advisory.services import Services
 from advisory.settings import Settings
 from advisory.store.seeds import seed_experts
 from prodkit import env
+from prodkit.testing import sources
 from prodkit.testing.anthropic import Simulator
 
 pytest_plugins = [] if "prodkit.testing.plugin" in sys.modules else ["prodkit.testing.plugin"]
@@ -112,10 +113,13 @@ class Visitor:
     def sign_in(self, email: str, password: str) -> httpx.Response:
         return self.post("/entrar", {"email": email, "password": password}, page="/entrar")
 
-    def ask(self, question: str = "Devo abrir uma segunda loja agora?", experts: int = 3) -> str:
-        """Puts a question and returns the path of the council's page."""
+    def ask(
+        self, question: str = "Devo abrir uma segunda loja agora?", experts: int = 3, **fields: Any
+    ) -> str:
+        """Puts a question, around the saved answers, and returns the path of the council's page."""
         chosen = re.findall(r'name="experts" value="(\d+)"', self.get("/").text)[:experts]
-        answer = self.post("/conselhos", {"question": question, "experts": chosen})
+        data = {"question": question, "experts": chosen, "fresh": "1", **fields}
+        answer = self.post("/conselhos", data)
         assert answer.status_code == 303, answer.text
         return answer.headers["location"]
 
@@ -150,12 +154,21 @@ class Visitor:
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    with Simulator(answers="council") as simulator:
+    with Simulator(answers="advisory.demo.answers:council") as simulator:
         yield simulator
 
 
 @pytest.fixture(scope="session")
-def make_settings(postgres_server: Any, redis_server: Any, simulator: Simulator) -> Callable[..., Settings]:
+def outside() -> Iterator[sources.Simulator]:
+    """Perplexity, YouTube and Unsplash."""
+    with sources.Simulator() as outside:
+        yield outside
+
+
+@pytest.fixture(scope="session")
+def make_settings(
+    postgres_server: Any, redis_server: Any, simulator: Simulator, outside: sources.Simulator
+) -> Callable[..., Settings]:
     """Settings on a new database."""
 
     def make(**changes: Any) -> Settings:
@@ -165,6 +178,12 @@ def make_settings(postgres_server: Any, redis_server: Any, simulator: Simulator)
             "redis_url": env.RedisUrl(redis_server.url),
             "anthropic_api_key": env.Secret("test-key-5gT8wQ2z"),
             "anthropic_base_url": simulator.url,
+            "perplexity_api_key": env.Secret("pplx-test-key-2Xc5"),
+            "perplexity_base_url": outside.perplexity.url,
+            "youtube_api_key": env.Secret("youtube-test-key-8Lm1"),
+            "youtube_base_url": outside.youtube.url,
+            "unsplash_access_key": env.Secret("unsplash-test-key-6Qw0"),
+            "unsplash_base_url": outside.unsplash.url,
             "session_secret": env.Secret(secrets.token_urlsafe(48)),
         }
         return Settings(**{**values, **changes})
@@ -201,9 +220,10 @@ def app(make_settings: Callable[..., Settings]) -> Iterator[Running]:
 @pytest.fixture(autouse=True)
 def quiet_model(request: pytest.FixtureRequest) -> None:
     """Each test begins with a model that answers at once."""
-    if "app" in request.fixturenames:
+    if {"app", "outside"} & set(request.fixturenames):
         model: Simulator = request.getfixturevalue("simulator")
         model.reset()
+        request.getfixturevalue("outside").reset()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ import typer
 
 from prodkit import jobs, postgres
 from prodkit.errors import ProdkitError
-from prodkit.jobs.engine import Run
+from prodkit.jobs.values import Run
 
 __all__ = ["app"]
 

@@ -18,7 +18,7 @@ from prodkit.core.quality import is_placeholder
 __all__ = ["MASK", "REGISTRY", "Hidden", "Revealable", "RuleError", "Secret", "SecretRegistry", "reveal"]
 
 MASK: Final = "***"
-"""What is shown in the place of a secret."""
+"""The text shown in place of a secret."""
 
 
 @runtime_checkable

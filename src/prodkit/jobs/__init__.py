@@ -25,8 +25,15 @@ from typing import TYPE_CHECKING
 from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
+    from prodkit.jobs.context import (
+        current as current,
+        gather as gather,
+        idempotency_key as idempotency_key,
+        publish as publish,
+        transaction as transaction,
+    )
     from prodkit.jobs.definition import Cron as Cron, Every as Every, Job as Job, job as job
-    from prodkit.jobs.engine import Engine as Engine, Enqueued as Enqueued, Run as Run, RunStatus as RunStatus
+    from prodkit.jobs.engine import Engine as Engine
     from prodkit.jobs.errors import (
         JobCancelledError as JobCancelledError,
         JobFailedError as JobFailedError,
@@ -61,16 +68,16 @@ if TYPE_CHECKING:
         install as install,
         pgqueuer_schema as pgqueuer_schema,
     )
-    from prodkit.jobs.steps import (
-        current as current,
-        gather as gather,
-        idempotency_key as idempotency_key,
-        publish as publish,
-        signal as signal,
-        sleep as sleep,
-        step as step,
-        stream as stream,
-        transaction as transaction,
+    from prodkit.jobs.steps import step as step
+    from prodkit.jobs.streaming import stream as stream
+    from prodkit.jobs.timers import signal as signal, sleep as sleep
+    from prodkit.jobs.values import (
+        Enqueued as Enqueued,
+        KindStats as KindStats,
+        Run as Run,
+        RunStatus as RunStatus,
+        Snapshot as Snapshot,
+        Stats as Stats,
     )
     from prodkit.jobs.worker import Worker as Worker
 else:
@@ -78,7 +85,8 @@ else:
         __name__,
         {
             "definition": ("Cron", "Every", "Job", "job"),
-            "engine": ("Engine", "Enqueued", "Run", "RunStatus"),
+            "context": ("current", "gather", "idempotency_key", "publish", "transaction"),
+            "engine": ("Engine",),
             "errors": (
                 "JobCancelledError",
                 "JobFailedError",
@@ -109,17 +117,10 @@ else:
             "postgres": ("PostgresEngine",),
             "runs": ("Runs",),
             "schema": ("POSTGRES_SCHEMA", "install", "pgqueuer_schema"),
-            "steps": (
-                "current",
-                "gather",
-                "idempotency_key",
-                "publish",
-                "signal",
-                "sleep",
-                "step",
-                "stream",
-                "transaction",
-            ),
+            "steps": ("step",),
+            "streaming": ("stream",),
+            "timers": ("signal", "sleep"),
+            "values": ("Enqueued", "KindStats", "Run", "RunStatus", "Snapshot", "Stats"),
             "worker": ("Worker",),
         },
     )

@@ -10,7 +10,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from prodkit.core.validate import Arguments
 from prodkit.jobs.codec import encode_arguments
-from prodkit.jobs.engine import Engine, Enqueued, NewRun
+from prodkit.jobs.engine import Engine
+from prodkit.jobs.values import Enqueued, NewRun
 from prodkit.policies.backoff import Backoff, upward
 
 __all__ = ["Cron", "Every", "Job", "engine_of", "job"]

@@ -22,8 +22,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from prodkit.core.clock import Clock
 from prodkit.core.events import EventStream
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.jobs.engine import Claim, Engine, Recorded, Write
+from prodkit.jobs.engine import Engine
 from prodkit.jobs.errors import RunLostError
+from prodkit.jobs.values import Claim, Recorded, Write
 
 __all__ = ["CURRENT", "Execution", "Interrupt", "detached", "inline"]
 

@@ -3,61 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.jobs.engine import (
+from prodkit.jobs.errors import RunLostError
+from prodkit.jobs.memory_runs import NEVER, MemoryRuns, Row
+from prodkit.jobs.values import (
     FINISHED,
     Claim,
     Enqueued,
     NewRun,
     Recorded,
-    Run,
     RunStatus,
-    Stats,
     Tick,
     Write,
 )
-from prodkit.jobs.errors import RunLostError
 
 __all__ = ["MemoryEngine"]
 
-_NEVER = 1e9
 
-
-@dataclass(slots=True, kw_only=True)
-class _Row:
-    new: NewRun
-    number: int
-    created: datetime
-    due: float
-    deadline: float | None
-    status: RunStatus = "queued"
-    fence: int = 0
-    takes: int = 0
-    crashes: int = 0
-    attempts: int = 0
-    held_back: bool = False
-    worker: UUID | None = None
-    beat: float = 0.0
-    signal: str | None = None
-    result: str = ""
-    error: str = ""
-    started: datetime | None = None
-    finished: datetime | None = None
-    finished_at: float = 0.0
-    steps: dict[str, Recorded] = field(default_factory=dict)
-    chunks: dict[str, dict[int, str]] = field(default_factory=dict)
-    signals: dict[str, str] = field(default_factory=dict)
-
-
-class MemoryEngine:
+class MemoryEngine(MemoryRuns):
     """Keeps runs in memory; lost with the process, so for tests only.
 
     ::
@@ -74,12 +42,7 @@ class MemoryEngine:
     """
 
     def __init__(self, *, runtime: Runtime = SYSTEM) -> None:
-        self._clock = runtime.clock
-        self._rows: dict[UUID, _Row] = {}
-        self._numbers = itertools.count(1)
-        self._ticks: dict[str, float] = {}
-        self._work: set[Callable[[], None]] = set()
-        self._cancels: set[Callable[[UUID], None]] = set()
+        super().__init__(runtime.clock)
 
     @property
     def name(self) -> str:
@@ -105,7 +68,7 @@ class MemoryEngine:
                 if (row.new.kind, row.new.key) == (new.kind, new.key):
                     return Enqueued(row.new.id, False)
         now = self._clock.monotonic()
-        self._rows[new.id] = _Row(
+        self._rows[new.id] = Row(
             new=new,
             number=next(self._numbers),
             created=self._clock.now(),
@@ -138,7 +101,7 @@ class MemoryEngine:
                 found.append(self._take(row, worker, now))
         return found
 
-    def _take(self, row: _Row, worker: UUID, now: float) -> Claim:
+    def _take(self, row: Row, worker: UUID, now: float) -> Claim:
         row.crashes += row.status == "running"
         row.status, row.worker, row.beat, row.signal = "running", worker, now, None
         row.fence += 1
@@ -159,7 +122,7 @@ class MemoryEngine:
             queue_id=row.number,
         )
 
-    def _held(self, claim: Claim) -> _Row | None:
+    def _held(self, claim: Claim) -> Row | None:
         row = self._rows.get(claim.run_id)
         return row if row is not None and row.fence == claim.fence and row.status == "running" else None
 
@@ -241,10 +204,6 @@ class MemoryEngine:
         self._end(row, status)
         return True
 
-    def _end(self, row: _Row, status: RunStatus) -> None:
-        row.status, row.worker = status, None
-        row.finished, row.finished_at = self._clock.now(), self._clock.monotonic()
-
     async def release(
         self, claim: Claim, *, delay: float, error: str = "", failed: bool = False, signal: str | None = None
     ) -> bool:
@@ -263,7 +222,7 @@ class MemoryEngine:
         row.status = "queued" if signal is None else "waiting"
         row.signal, row.worker, row.error = signal, None, error
         row.attempts += failed
-        row.due = self._clock.monotonic() + (0.0 if signal in row.signals else min(delay, _NEVER))
+        row.due = self._clock.monotonic() + (0.0 if signal in row.signals else min(delay, NEVER))
         self._notify()
         return True
 
@@ -362,121 +321,6 @@ class MemoryEngine:
         """Nothing is lost here."""
         return []
 
-    async def purge(self, *, older: float, limit: int = 1000, dead: bool = False) -> int:
-        """Remove finished runs.
-
-        Args:
-            older: seconds since the end.
-            limit: the limit.
-            dead: remove dead letters too.
-        """
-        since = self._clock.monotonic() - older
-        gone = [
-            run_id
-            for run_id, row in self._rows.items()
-            if row.status in FINISHED and (dead or row.status != "dead") and row.finished_at < since
-        ][:limit]
-        for run_id in gone:
-            del self._rows[run_id]
-        return len(gone)
-
-    async def get(self, run_id: UUID) -> Run | None:
-        """Return one run.
-
-        Args:
-            run_id: the id of the run.
-        """
-        row = self._rows.get(run_id)
-        return None if row is None else self._run(row)
-
-    async def list(
-        self, *, status: RunStatus | None = None, kind: str | None = None, limit: int = 50
-    ) -> list[Run]:
-        """Return runs, the newest first.
-
-        Args:
-            status: where the run stands.
-            kind: the name of the job.
-            limit: the limit.
-        """
-        chosen = [
-            row
-            for row in self._rows.values()
-            if status in (None, row.status) and kind in (None, row.new.kind)
-        ]
-        return [self._run(row) for row in sorted(chosen, key=lambda row: -row.number)[:limit]]
-
-    async def cancel(self, run_id: UUID, connection: Any = None) -> bool:
-        """End a run and interrupt its worker.
-
-        Args:
-            run_id: the id of the run.
-            connection: a connection in a transaction of the caller, or None.
-        """
-        row = self._rows.get(run_id)
-        if row is None or row.status in FINISHED:
-            return False
-        row.fence += 1
-        self._end(row, "cancelled")
-        for each in tuple(self._cancels):
-            each(run_id)
-        return True
-
-    async def retry(self, run_id: UUID, *, forget: Sequence[str] = (), accept: bool = False) -> bool:
-        """Queue a dead or cancelled run again.
-
-        Args:
-            run_id: the id of the run.
-            forget: remove a ``started`` row (steps: names to call again).
-            accept: use recorded results although their code has changed.
-        """
-        row = self._rows.get(run_id)
-        if row is None or row.status not in ("dead", "cancelled"):
-            return False
-        row.status, row.finished, row.due, row.deadline = "queued", None, self._clock.monotonic(), None
-        row.attempts = row.takes = row.crashes = 0
-        row.fence += 1
-        row.error = ""
-        for name in forget:
-            row.steps.pop(name, None)
-            row.chunks.pop(name, None)
-        if accept:
-            row.steps = {name: Recorded(each.status, "", "", each.result) for name, each in row.steps.items()}
-        self._notify()
-        return True
-
-    async def resolve(self, run_id: UUID, step: str, result: str) -> bool:
-        """Record a step by hand.
-
-        Args:
-            run_id: the id of the run.
-            step: the name of the step.
-            result: JSON text.
-        """
-        row = self._rows.get(run_id)
-        if row is not None:
-            row.steps[step] = Recorded("done", "", "", result)
-        return row is not None
-
-    async def stats(self) -> Stats:
-        """Return the queue in numbers."""
-        now, rows = self._clock.monotonic(), list(self._rows.values())
-        due = [row for row in rows if row.status == "queued" and row.due <= now and not row.held_back]
-        running = [row for row in rows if row.status == "running"]
-        moment = self._clock.now()
-        return Stats(
-            queued=sum(row.status == "queued" for row in rows),
-            due=len(due),
-            running=len(running),
-            waiting=sum(row.status == "waiting" for row in rows),
-            dead=sum(row.status == "dead" for row in rows),
-            oldest_due=max((now - row.due for row in due), default=0.0),
-            oldest_running=max(
-                ((moment - row.started).total_seconds() for row in running if row.started), default=0.0
-            ),
-            workers=len({row.worker for row in running}),
-        )
-
     def listen(self, on_work: Callable[[], None], on_cancel: Callable[[UUID], None]) -> _Listener:
         """Return the source of notifications.
 
@@ -485,33 +329,6 @@ class MemoryEngine:
             on_cancel: called with the id of a cancelled run.
         """
         return _Listener(self, on_work, on_cancel)
-
-    def _notify(self) -> None:
-        for each in tuple(self._work):
-            each()
-
-    def _run(self, row: _Row) -> Run:
-        new = row.new
-        due = row.created + timedelta(seconds=min(max(0.0, row.due), _NEVER))
-        return Run(
-            id=new.id,
-            kind=new.kind,
-            status=row.status,
-            key=new.key,
-            tenant=new.tenant,
-            priority=new.priority,
-            attempts=row.attempts,
-            takes=row.takes,
-            fence=row.fence,
-            arguments=new.arguments,
-            result=row.result,
-            error=row.error,
-            steps=tuple(name for name, each in row.steps.items() if each.status == "done"),
-            created_at=row.created,
-            due_at=due,
-            started_at=row.started,
-            finished_at=row.finished,
-        )
 
 
 class _Listener:

@@ -25,7 +25,8 @@ from prodkit.jobs.execution import CURRENT, Execution, detached
 
 if TYPE_CHECKING:
     from prodkit.jobs.definition import Job
-    from prodkit.jobs.engine import Claim, Engine
+    from prodkit.jobs.engine import Engine
+    from prodkit.jobs.values import Claim
 
 __all__ = ["conclude"]
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prodkit.core.check import CheckResult
+from prodkit.core.redaction import redact
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.errors import CallTimeoutError
 from prodkit.jobs.codec import decode, encode, returned
 from prodkit.jobs.definition import Job, engine_of
-from prodkit.jobs.engine import Run, RunStatus, Stats
 from prodkit.jobs.errors import JobCancelledError, JobFailedError
+from prodkit.jobs.values import Run, RunStatus, Snapshot, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,6 +177,29 @@ class Runs:
         """Return the queue in numbers."""
         return await self._engine.stats()
 
+    async def snapshot(self, *, limit: int = 20) -> Snapshot:
+        """Return what a page for operators shows, without arguments and results.
+
+        Args:
+            limit: at most so many running, waiting and dead runs each, the newest first.
+        """
+        check = Arguments("snapshot")
+        check.integer("limit", limit, minimum=1, maximum=1000)
+        check.done()
+        statuses: tuple[RunStatus, ...] = ("running", "waiting", "dead")
+        running, waiting, dead = [
+            tuple(_public(run) for run in await self._engine.list(status=status, limit=limit))
+            for status in statuses
+        ]
+        return Snapshot(
+            stats=await self._engine.stats(),
+            kinds=await self._engine.kinds(),
+            running=running,
+            waiting=waiting,
+            dead=dead,
+            limit=limit,
+        )
+
     async def check(self) -> CheckResult:
         """Report the queue for processes that run no worker themselves."""
         stats = await self._engine.stats()
@@ -207,3 +232,8 @@ class Runs:
                 if limit.expired():
                     raise CallTimeoutError(f"work was left after {timeout} s", timeout=timeout) from None
                 raise
+
+
+def _public(run: Run) -> Run:
+    """Return `run` without what its caller passed and got, its error redacted."""
+    return replace(run, arguments="", result="", error=str(redact(run.error)))

@@ -10,7 +10,7 @@ import json
 from typing import Any, Final
 from uuid import UUID
 
-from prodkit.jobs.engine import Claim, Recorded, Run
+from prodkit.jobs.values import Claim, Recorded, Run
 
 FOR_EVER: Final = 1e9
 """Seconds from which a delay means "not by itself": such a run has no queue row."""
@@ -166,16 +166,30 @@ with input as (
 )
 select id, pg_notify('prodkit_jobs', 'work') from held"""  # noqa: S608
 
+# A signal that is committed while RELEASE runs is invisible to its snapshot: this statement looks once more.
+WAKE_SIGNALLED: Final = f"""
+with run as (
+    select id from prodkit_jobs r where r.id = any($1::uuid[]) and r.status = 'waiting' and exists (
+        select from prodkit_job_signals s where s.run_id = r.id and s.name = r.signal) for update
+), woken as (
+    update prodkit_jobs r set status = 'queued', signal = null, due_at = now()
+    from run where r.id = run.id and r.status = 'waiting'
+    returning r.id, r.kind, r.priority
+), queued as (
+    {_QUEUE} select priority, kind, uuid_send(id), now(), 'queued', id::text from woken {_DUE_AGAIN}
+)
+select pg_notify('prodkit_jobs', 'work') from woken"""  # noqa: S608
+
 TAKE_SIGNAL: Final = "select data from prodkit_job_signals where run_id = $1 and name = $2"
 SEND_SIGNAL: Final = f"""
 with run as (
-    select id, status from prodkit_jobs
+    select id, status, signal from prodkit_jobs
     where id = $1 and status in ('queued', 'running', 'waiting') for update
 ), stored as (
     insert into prodkit_job_signals (run_id, name, data) select id, $2, $3 from run on conflict do nothing
 ), woken as (
     update prodkit_jobs r set status = 'queued', signal = null, due_at = now()
-    from run where r.id = run.id and run.status = 'waiting' and r.signal = $2
+    from run where r.id = run.id and run.status = 'waiting' and run.signal = $2
     returning r.id, r.kind, r.priority
 ), queued as (
     {_QUEUE} select priority, kind, uuid_send(id), now(), 'queued', id::text from woken {_DUE_AGAIN}
@@ -270,6 +284,25 @@ select count(*) filter (where status = 'queued')::int as queued,
         as oldest_running,
     count(distinct worker) filter (where status = 'running')::int as workers
 from prodkit_jobs where status in ('queued', 'running', 'waiting', 'dead')"""
+
+KINDS: Final = """
+with recent as (
+    select kind, status, due_at, held_back, finished_at from prodkit_jobs
+    where status in ('queued', 'running', 'waiting', 'dead')
+    union all
+    select kind, status, due_at, held_back, finished_at from prodkit_jobs
+    where finished_at > now() - interval '1 minute' and status in ('done', 'cancelled')
+)
+select kind,
+    count(*) filter (where status = 'queued')::int as queued,
+    count(*) filter (where status = 'queued' and due_at <= now() and not held_back)::int as due,
+    count(*) filter (where status = 'running')::int as running,
+    count(*) filter (where status = 'waiting')::int as waiting,
+    count(*) filter (where status = 'dead')::int as dead,
+    count(*) filter (where finished_at > now() - interval '1 minute')::int as ended,
+    coalesce(extract(epoch from now() - min(due_at) filter (
+        where status = 'queued' and due_at <= now() and not held_back)), 0)::float8 as oldest_due
+from recent group by kind order by kind"""
 
 
 def claim_from(row: Any, queue_id: int) -> Claim:

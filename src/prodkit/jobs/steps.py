@@ -1,37 +1,24 @@
-"""Calls inside a job. :data:`step` records a result; the others build on what is recorded."""
+"""The recorded call: :data:`step`."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import inspect
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, Protocol, TypeVar, overload
-from uuid import UUID
 
 from prodkit.core.validate import Arguments
 from prodkit.errors import InvalidError, RejectedError
 from prodkit.jobs.codec import decode, digest, encode, returned
-from prodkit.jobs.engine import Claim, Recorded, Write
+from prodkit.jobs.context import check_name, run_of
 from prodkit.jobs.errors import StepChangedError, StepUnknownError
 from prodkit.jobs.events import StepFailed, StepFinished
-from prodkit.jobs.execution import CURRENT, Execution
+from prodkit.jobs.execution import Execution
 from prodkit.jobs.fingerprint import fingerprint
+from prodkit.jobs.values import Recorded, Write
 
-__all__ = [
-    "Step",
-    "current",
-    "gather",
-    "idempotency_key",
-    "publish",
-    "signal",
-    "sleep",
-    "step",
-    "stream",
-    "transaction",
-]
+__all__ = ["Step", "step"]
 
 T = TypeVar("T")
 _LONGEST_NAME: Final = 200
@@ -136,8 +123,8 @@ class Step:
             StepUnknownError: a step with ``once`` was interrupted in mid-call.
             RunLostError: the run was cancelled or taken over while the step ran.
         """
-        run = _run("step")
-        _check_name(name)
+        run = run_of("step")
+        check_name(name)
         if not callable(fn):
             raise TypeError(f"step takes a function, got {fn!r}: pass the function and its arguments")
         version = str(self._version) if self._version is not None else fingerprint(fn)
@@ -239,227 +226,6 @@ step: Final = Step()
 """Call a function once per run and record its result: ``await jobs.step("name", fn, *args)``."""
 
 
-async def stream(
-    name: str, fn: Callable[..., AsyncIterator[str]], /, *args: Any, version: str | int | None = None
-) -> str:
-    """Record a text while it arrives, so that half of it survives a crash, and return the whole.
-
-    ``fn(written, *args)`` is an async generator of the chunks that follow `written`, the text recorded so far: empty
-    at first, the first half after a crash. Chunks are recorded in order, every 0.2 s and at the end.
-
-    Args:
-        name: unique within the run.
-        fn: an async generator function of the text so far and `args`.
-        *args: further arguments.
-        version: the code's version; a fingerprint of `fn` when None.
-
-    Raises:
-        StepChangedError: the recorded text belongs to other code.
-    """
-    run = _run("stream")
-    _check_name(name)
-    if not inspect.isasyncgenfunction(fn):
-        raise TypeError(f"stream takes an async generator function, got {fn!r}")
-    code = str(version) if version is not None else fingerprint(fn)
-    known = run.recorded.get(name)
-    run.reserve(name)
-    done = False
-    try:
-        if known is not None and step._valid(name, known, code, ""):
-            done = True
-            return str(json.loads(known.result))
-        await run.enter()
-        try:
-            text = await _streamed(run, name, fn, args)
-            await run.record(name, Recorded("done", code, "", encode(text)))
-        finally:
-            run.leave()
-        done = True
-        return text
-    finally:
-        run.unreserve(name, done=done)
-
-
-async def _streamed(
-    run: Execution, name: str, fn: Callable[..., AsyncIterator[str]], args: tuple[Any, ...]
-) -> str:
-    """Relay the generator's chunks to the engine, several in one write."""
-    kept: list[str] = []
-    if run.claim is not None and run.engine is not None and run.claim.fence > 1:
-        kept = await run.engine.chunks(run.claim.run_id, name)
-    parts = list(kept)
-    number, waiting, since = len(kept), list[str](), run.clock.monotonic()
-    generator = fn("".join(kept), *args)
-    try:
-        async for chunk in generator:
-            parts.append(chunk)
-            waiting.append(chunk)
-            if run.clock.monotonic() - since >= _FLUSH:
-                await run.append(name, number, ["".join(waiting)])
-                number, waiting, since = number + 1, [], run.clock.monotonic()
-    except BaseException:
-        if waiting and not run.reason:
-            await run.append(name, number, ["".join(waiting)])
-        raise
-    finally:
-        close = getattr(generator, "aclose", None)
-        if close is not None:
-            await close()
-    return "".join(parts)
-
-
-async def gather(*calls: Awaitable[T]) -> list[T]:
-    """Await several steps at once and return their results in order.
-
-    Unlike ``asyncio.gather``, an error waits for the other steps: what they cost is recorded before it is raised.
-    Several errors are raised as an ExceptionGroup.
-
-    Args:
-        *calls: coroutines of steps.
-    """
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        if tasks:
-            await asyncio.wait(tasks)
-    except asyncio.CancelledError:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-    errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise BaseExceptionGroup(f"{len(errors)} steps failed", errors)
-    return [task.result() for task in tasks]
-
-
-async def sleep(name: str, seconds: float) -> None:
-    """Wait `seconds` from the first call in this run, across crashes and deploys; no worker is held for it.
-
-    Args:
-        name: unique within the run.
-        seconds: the length of the wait.
-    """
-    check = Arguments("sleep")
-    check.seconds("seconds", seconds, zero=True)
-    check.done()
-    run = _run("sleep")
-    _check_name(name)
-    run.reserve(name)
-    try:
-        known = run.recorded.get(name)
-        now = await run.now()
-        if known is None:
-            due = now + seconds
-            await run.record(name, Recorded("done", "", "", encode(due)))
-        else:
-            due = float(json.loads(known.result))
-        left = due - now
-        if left > _AWAKE and run.claim is not None:
-            await run.suspend(left)
-        elif left > 0:
-            await run.clock.sleep(left)
-    finally:
-        run.unreserve(name, done=True)
-
-
-async def signal(name: str, *, timeout: float | None = None) -> Any:
-    """Wait for ``Runs.signal(run_id, name, data)`` and return the data; no worker is held for it.
-
-    Args:
-        name: the signal, unique within the run.
-        timeout: seconds after which TimeoutError is raised; None waits as long as the run is kept.
-
-    Raises:
-        TimeoutError: no signal came in time.
-    """
-    check = Arguments("signal")
-    check.seconds("timeout", timeout, optional=True)
-    check.done()
-    run = _run("signal")
-    _check_name(name)
-    if run.claim is None or run.engine is None:
-        raise RuntimeError("jobs.signal needs a worker: this job is called in place")
-    run.reserve(name)
-    done = True
-    try:
-        known = run.recorded.get(name)
-        if known is not None and known.status == "done":
-            return json.loads(known.result)
-        data = await run.engine.take_signal(run.claim.run_id, name)
-        if data is not None:
-            await run.record(name, Recorded("done", "", "", data))
-            return json.loads(data)
-        done = False
-        left = None
-        if timeout is not None:
-            timer = f"{name}:timeout"
-            limit = run.recorded.get(timer)
-            now = await run.now()
-            due = now + timeout if limit is None else float(json.loads(limit.result))
-            if limit is None:
-                await run.record(timer, Recorded("done", "", "", encode(due)))
-            run.used.add(timer)
-            left = due - now
-            if left <= 0:
-                raise TimeoutError(f"no signal {name!r} within {timeout} s")
-        await run.suspend(left, name)
-    finally:
-        run.unreserve(name, done=done)
-
-
-def transaction() -> AbstractAsyncContextManager[Any]:
-    """Open a transaction for writes of your own that hold only while the run is this worker's.
-
-    ``async with jobs.transaction() as tx`` yields a connection. Prefer ``step.using(write=…)``, which records the step
-    in the same transaction.
-
-    Raises:
-        RunLostError: the run was cancelled or taken over.
-    """
-    run = _run("transaction")
-    if run.claim is None or run.engine is None:
-        return nullcontext(None)
-    return run.engine.transaction(run.claim)
-
-
-async def publish(name: str, data: Any = None) -> None:
-    """Publish progress on the worker's channel, under the topic ``job:<run id>``; nothing without a channel.
-
-    Args:
-        name: the event's name, such as ``"expert.finished"``.
-        data: JSON.
-    """
-    run = _run("publish")
-    if run.channel is not None and run.claim is not None:
-        await run.channel.publish(f"job:{run.claim.run_id}", name, data)
-
-
-def current() -> Claim:
-    """Return the run that is being executed: its id, fence, number of takes and attempts.
-
-    Raises:
-        RuntimeError: outside a worker.
-    """
-    claim = _run("current").claim
-    if claim is None:
-        raise RuntimeError("jobs.current() needs a worker: this job is called in place")
-    return claim
-
-
-def idempotency_key(name: str) -> str:
-    """Return a key for the other side that is the same in every attempt of this run.
-
-    Send it as ``Idempotency-Key`` with a call that must take effect once: a repeated call is then recognised.
-
-    Args:
-        name: the step that makes the call.
-    """
-    claim = _run("idempotency_key").claim
-    return str(UUID(int=0) if claim is None else claim.run_id) + ":" + name
-
-
 async def _in_thread(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     result = await asyncio.to_thread(fn, *args, **kwargs)
     return await result if inspect.isawaitable(result) else result
@@ -469,15 +235,3 @@ def _is_async(fn: Any) -> bool:
     while isinstance(fn, functools.partial):
         fn = fn.func
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(vars(type(fn)).get("__call__"))
-
-
-def _run(what: str) -> Execution:
-    run = CURRENT.get()
-    if run is None:
-        raise RuntimeError(f"jobs.{what} is called inside a job: enqueue the job, or call it in a test")
-    return run
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
-        raise ValueError(f"a step's name is a text of 1 to {_LONGEST_NAME} characters, got {name!r}")

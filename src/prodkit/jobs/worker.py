@@ -14,7 +14,6 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.errors import ProdkitError
 from prodkit.jobs.definition import Job, engine_of
-from prodkit.jobs.engine import Claim
 from prodkit.jobs.events import (
     JobRequeued,
     ListenStopped,
@@ -25,6 +24,7 @@ from prodkit.jobs.events import (
 )
 from prodkit.jobs.execution import Execution
 from prodkit.jobs.outcome import conclude
+from prodkit.jobs.values import Claim
 
 if TYPE_CHECKING:
     from prodkit.jobs.engine import Engine

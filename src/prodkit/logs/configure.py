@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["ERROR_DAYS", "KEEP_DAYS", "QUEUE_SIZE", "HasSecrets", "Logging", "setup"]
 
 KEEP_DAYS: Final = 7
-"""How long the service that prodkit was made for keeps its log files."""
+"""Days for which the service that prodkit was made for keeps its log files."""
 ERROR_DAYS: Final = 30
-"""How long it keeps its errors."""
+"""Days for which it keeps its errors."""
 QUEUE_SIZE: Final = 10_000
 """Lines that may wait for a slow stream: a few megabytes."""
 

@@ -93,7 +93,7 @@ class Inventory:
         self.acquired: int = 0
         self.waited: float = 0.0
         self.refusal: Exception | None = None
-        """Why the latest connect cannot succeed however often it is tried; None after one that did."""
+        """The reason why no retry of the latest connect can succeed; None after one that did."""
         self._ceiling: float = inf
         self._ceiling_until: float = -inf
         self._grow_after: float = -inf

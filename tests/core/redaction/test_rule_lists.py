@@ -64,7 +64,7 @@ def test_values_of_the_forms_of_a_scanner_are_masked(module: str) -> None:
 
 
 SHAPES = (
-    "{n}={v}", '{n} = "{v}"', "{n}: '{v}'", "{n} := {v}", '{n}[] = "{v}"', "if ({n} == '{v}')", "{n} => \"{v}\"",
+    "{n}={v}", '{n} = "{v}"', "{n}: '{v}'", "{n} := {v}", '{n}[] = "{v}"', "if ({n} == '{v}')", '{n} => "{v}"',
     '"{n}": "{v}",', "my_{n}_of_mine: {v}", 'app["{n}"] = "{v}";', "set_{n}('{v}')", "<{n}>{v}</{n}>",
 )  # fmt: skip
 

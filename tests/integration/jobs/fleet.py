@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -66,6 +67,7 @@ class Process:
     """One worker process."""
 
     def __init__(self, url: str, directory: Path, version: int = 1) -> None:
+        self._ready = False
         source = Path(jobs.__file__ or "").parents[2]
         self.process = subprocess.Popen(
             [sys.executable, __file__, url, str(directory), str(version)],
@@ -77,7 +79,15 @@ class Process:
     def ready(self) -> Process:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
+        self._ready = True
         return self
+
+    def is_ready(self) -> bool:
+        """True when the worker has said that it takes jobs; does not wait for it."""
+        if not self._ready and self.process.stdout is not None:
+            readable, _, _ = select.select([self.process.stdout], [], [], 0)
+            self._ready = bool(readable) and self.process.stdout.readline() == "ready\n"
+        return self._ready
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)

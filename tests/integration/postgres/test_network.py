@@ -23,7 +23,7 @@ def proxy(postgres_url: str) -> Iterator[Proxy]:
         yield proxy
 
 
-async def test_a_silent_network_holds_nobody_beyond_the_limits(proxy: Proxy, postgres_url: str) -> None:
+async def test_a_silent_network_holds_no_caller_beyond_the_limits(proxy: Proxy, postgres_url: str) -> None:
     url = proxy.url_for(postgres_url)
     async with postgres.Pool(url, min_size=1, max_size=2, command_timeout=0.3, connect_timeout=0.5) as db:
         assert await db.fetchval("select 1") == 1

@@ -226,7 +226,7 @@ async def test_cancelled_borrowers_leave_nothing_behind(postgres_url: str) -> No
         assert await asyncio.gather(*(db.fetchval("select 1") for _ in range(9))) == [1] * 9
 
 
-async def test_check_tells_a_full_pool_from_a_dead_server(postgres_url: str) -> None:
+async def test_check_distinguishes_a_full_pool_from_a_dead_server(postgres_url: str) -> None:
     async with pool(postgres_url, max_size=1) as db:
         assert (await db.check()).status == "up"
         async with db.acquire():

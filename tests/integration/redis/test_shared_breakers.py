@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 
 class Process:
-    """What one process has: a link, its share of the news, a breaker."""
+    """The parts of one process: a link, its share of the news, a breaker."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self.link = RedisLink(url, timeout=1)
@@ -115,6 +115,15 @@ async def test_a_lease_of_a_dead_process_ends(redis_url: str) -> None:
         assert await alive.claim("api", 0.2) is None
 
 
+async def test_the_wait_for_a_lease_is_never_too_short(redis_url: str) -> None:
+    async with RedisLink(redis_url) as link:
+        holders = [SharedBreakers(link), SharedBreakers(link)]
+        for turn in range(40):
+            assert await holders[turn % 2].claim("api", 0.01) is None
+            wait = await holders[(turn + 1) % 2].claim("api", 0.01)
+            await asyncio.sleep(wait or 0)
+
+
 async def test_without_redis_each_decides_alone(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
     proxy.refuse()
     cut_off, other = Process(proxied_url, open_for=30), Process(redis_url, open_for=30)
@@ -130,7 +139,7 @@ async def test_without_redis_each_decides_alone(proxy: Proxy, proxied_url: str, 
         await until(lambda: cut_off.shared._listening)
 
 
-async def test_a_breaker_in_a_thread_tells_too(processes: list[Process]) -> None:
+async def test_a_breaker_in_a_thread_shares_its_state_too(processes: list[Process]) -> None:
     def work() -> None:
         def broken() -> None:
             raise ConnectionError

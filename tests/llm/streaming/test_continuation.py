@@ -66,6 +66,11 @@ def test_a_text_that_repeats_itself_is_whole_or_refused(
     assert _joined(had, anchor_of(had) + rest, sizes) in (whole, None)
 
 
+def test_a_few_letters_far_apart_that_repeat_are_not_cut_short() -> None:
+    had, rest = " a   " * 8 + " a", "   " + " a   " * 8 + "fim"
+    assert _joined(had, rest, [1]) in (had + rest, None)
+
+
 TEXTS = {
     "numbers": lambda n: numbered(120, f"seed {n}"),
     "council": lambda n: council(
@@ -180,7 +185,7 @@ def test_the_request_for_the_rest_ends_with_the_user_and_holds_only_text() -> No
     assert "tool_choice" not in asked
 
 
-def test_there_is_always_room_for_a_rest() -> None:
+def test_there_are_always_tokens_for_a_continuation() -> None:
     assert continued({**PARAMS, "max_tokens": 10}, "x" * 4000)["max_tokens"] == 64
 
 

@@ -29,7 +29,7 @@ async def trip(breaker: pk.CircuitBreaker, up: Any, times: int = 4) -> None:
 
 
 async def reaches(breaker: pk.CircuitBreaker, up: Any) -> bool:
-    """Whether one more call gets to the upstream."""
+    """Return whether one more call reaches the upstream."""
     before = up.calls
     with contextlib.suppress(pk.CircuitOpenError):
         await breaker.run(up)
@@ -145,7 +145,7 @@ async def test_08_a_success_of_the_closed_era_is_no_probe(up) -> None:
 
 
 @virtual_time
-async def test_09_a_probe_of_an_earlier_half_open_era_frees_no_place(up) -> None:
+async def test_09_a_probe_of_an_earlier_half_open_era_frees_no_slot(up) -> None:
     breaker = made(probes=2)
     await trip(breaker, up)
     await asyncio.sleep(HOLD)
@@ -167,7 +167,7 @@ async def test_09_a_probe_of_an_earlier_half_open_era_frees_no_place(up) -> None
 
 
 @virtual_time
-async def test_10_a_cancelled_probe_gives_its_place_back(up, outcome) -> None:
+async def test_10_a_cancelled_probe_releases_its_slot(up, outcome) -> None:
     breaker = made()
     await trip(breaker, up)
     await asyncio.sleep(HOLD)
@@ -333,7 +333,7 @@ def test_thirty_two_threads_lose_nothing() -> None:
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(work) for _ in range(threads)]:
             done.result()
-    circuit = breaker._circuit
+    circuit = breaker.circuit
     circuit._settle()
     assert circuit._window is not None
     assert (circuit._window.calls, circuit._window.failures) == (total * 2, total)

@@ -207,7 +207,7 @@ def test_a_cancelled_probe_gives_its_permit_back() -> None:
     cancel_everywhere(scenario)
 
 
-def test_a_cancel_at_every_await_of_a_held_place_and_of_a_stream() -> None:
+def test_a_cancel_at_every_await_of_a_held_slot_and_of_a_stream() -> None:
     async def scenario() -> Case:
         bulkhead = Bulkhead(1)
         holder = asyncio.create_task(bulkhead.run(asyncio.sleep, 1))

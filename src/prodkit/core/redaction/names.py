@@ -37,7 +37,9 @@ _STRONG = _words(
     xsrf webhooksecret signingkey encryptionkey accesskey secretaccesskey authkey accountkey pin cardnumber masterkey
     sessionkey servicekey appsecret appkey keypass storepass storepassword keypassword connectionstring sastoken
     sharedaccesskey sharedsecret consumersecret tokensecret privkey pass passwds dockerconfigjson dockercfg
-    personalaccesstoken pat dbkey databasekey databasepass databasepwd smtppass redispass mailpass clientkey deploykey licensekey mnemonic seedphrase tlskey sshkey bindpw ldappass authpass
+    personalaccesstoken pat
+    dbkey databasekey databasepass databasepwd smtppass redispass mailpass clientkey
+    deploykey licensekey mnemonic seedphrase tlskey sshkey bindpw ldappass authpass
     """
 )
 _BEFORE_KEY = _words(
@@ -45,7 +47,8 @@ _BEFORE_KEY = _words(
     api private secret access encryption encrypt decryption signing signature sign master auth authentication
     authorization ssh session service fernet hmac aes rsa deploy deployment account license licence app application
     admin storage subscription consumer client webhook shared bot stripe aws openai anthropic groq mistral sendgrid
-    mailgun twilio algolia functions function db database priv ingest insert write integration sdk maps push vapid wallet
+    mailgun twilio algolia functions function db database priv ingest insert write integration sdk maps push vapid
+    wallet
     """
 )
 _STRONG_PAIRS = {(word, "key") for word in _BEFORE_KEY} | {

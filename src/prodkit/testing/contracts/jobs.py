@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from prodkit import jobs
 from prodkit.errors import InvalidError, RejectedError
-from prodkit.jobs.engine import Engine, Recorded
+from prodkit.jobs.engine import Engine
+from prodkit.jobs.values import Recorded
 from prodkit.policies.backoff import constant
 
 __all__ = ["JobsContract"]
@@ -59,6 +60,57 @@ class JobsContract:
             assert kept is not None
             assert (kept.status, kept.takes, kept.attempts) == ("done", 1, 0)
             assert sorted(kept.steps) == ["double:0", "double:1", "double:2", "sum"]
+
+    async def test_a_limit_bounds_the_steps_in_flight(self) -> None:
+        busy = most = 0
+
+        async def work(number: int) -> int:
+            nonlocal busy, most
+            busy += 1
+            most = max(most, busy)
+            await asyncio.sleep(0.02)
+            busy -= 1
+            return number
+
+        @jobs.job
+        async def wide() -> list[int]:
+            return await jobs.gather(*(jobs.step(f"s{n}", work, n) for n in range(9)), limit=3)
+
+        async with self.engine() as engine, jobs.Worker(engine, [wide]):
+            run = await wide.enqueue(engine)
+            assert await self._result(engine, run.id) == list(range(9))
+        assert most == 3
+
+    async def test_a_snapshot_shows_kinds_and_runs_without_what_they_carry(self) -> None:
+        @jobs.job(name="broken", attempts=1)
+        async def broken(word: str) -> None:
+            raise OSError("no route, password=hunter2hunter2")
+
+        @jobs.job(name="patient")
+        async def patient(word: str) -> None:
+            await jobs.signal("go")
+
+        async with self.engine() as engine, jobs.Worker(engine, [broken, patient, _nothing]):
+            dead = await broken.enqueue(engine, "private")
+            waiting = await patient.enqueue(engine, "private")
+            done = await _nothing.enqueue(engine)
+            later = await _nothing.using(delay=600).enqueue(engine)
+            await self._result(engine, done.id)
+            await _raises(jobs.JobFailedError, self._result(engine, dead.id))
+            while not (seen := await jobs.Runs(engine).snapshot(limit=5)).waiting:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            assert [run.id for run in seen.dead] == [dead.id]
+            assert [run.id for run in seen.waiting] == [waiting.id]
+            assert {each.arguments + each.result for each in (*seen.dead, *seen.waiting)} == {""}
+            assert seen.dead[0].error.startswith("OSError: no route")
+            assert "hunter2hunter2" not in seen.dead[0].error
+            by_name = {each.kind: each for each in seen.kinds}
+            assert (by_name["broken"].dead, by_name["broken"].ended) == (1, 1)
+            assert by_name["patient"].waiting == 1
+            assert (by_name[_nothing.name].queued, by_name[_nothing.name].due) == (1, 0)
+            assert by_name[_nothing.name].ended == 1
+            assert (seen.stats.dead, seen.stats.waiting, seen.stats.queued) == (1, 1, 1)
+            assert await jobs.Runs(engine).cancel(later.id)
 
     async def test_a_failed_attempt_is_repeated_without_its_finished_steps(self) -> None:
         calls: list[str] = []

@@ -56,7 +56,7 @@ def into_gif(data: bytes, *extensions: bytes) -> bytes:
 
 
 def gif_frame(data: bytes) -> int:
-    """Where the first image descriptor stands."""
+    """The position of the first image descriptor."""
     pos = 13 + (3 * 2 ** ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
     while data[pos] == 0x21:
         pos += 2
@@ -67,7 +67,7 @@ def gif_frame(data: bytes) -> int:
 
 
 def gif_pixels(data: bytes, pos: int) -> int:
-    """Where the LZW code size of the frame at `pos` stands."""
+    """The position of the LZW code size of the frame at `pos`."""
     return pos + 10 + (3 * 2 ** ((data[pos + 9] & 7) + 1) if data[pos + 9] & 0x80 else 0)
 
 
