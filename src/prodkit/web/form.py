@@ -124,7 +124,7 @@ class ReadBody:
         return b"".join(self._chunks)
 
     def rewind(self, *, whole: bool) -> None:
-        """Begin anew with the first byte.
+        """Return to the first byte.
 
         Args:
             whole: the body ended with the last kept chunk.
