@@ -16,9 +16,9 @@ from prodkit.errors import ProdkitError
 __all__ = ["run"]
 
 
-def run(command: str, settings: Settings) -> int:
+def run(command: str, settings: Settings, *, runtime: Runtime | None = None) -> int:
     """Run one command; report what the operator can fix in one line."""
-    runtime = Runtime()
+    runtime = runtime or Runtime()
     chosen: dict[str, Callable[[Settings, Runtime], Coroutine[Any, Any, int]]] = {
         "serve": _serve,
         "worker": _worker,
@@ -84,11 +84,12 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     from advisory.mail import mailer_of
     from advisory.services import make_breakers, make_claude, make_worker
     from advisory.store.council import CouncilRows
+    from advisory.store.fleet import Fleet
     from advisory.worker.council import Council
     from advisory.worker.mail import Mails
     from advisory.worker.retries import listen
     from advisory.worker.warm import imported
-    from prodkit import postgres, running
+    from prodkit import Health, postgres, running
     from prodkit.redis import RedisLink
 
     db = postgres.Pool(
@@ -103,11 +104,12 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     mails = Mails(db, mailer_of(settings, runtime, shared=breakers), public_url=settings.public_url or "")
     worker = make_worker(db, [Council(CouncilRows(), claude).job(), *mails.all()], runtime)
     listen(runtime.events)
+    fleet = Fleet(db, "worker", Health(db, optional=(redis, claude, worker), runtime=runtime))
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     await imported("anthropic")  # before the first job: a take-over must not wait for an import
-    async with running(redis, breakers, db, aclosing(claude), worker):
+    async with running(redis, breakers, db, aclosing(claude), worker, fleet):
         logger.info("the worker takes jobs")
         await stop.wait()
     return 0

@@ -17,6 +17,7 @@ from advisory.store.account import Account
 from advisory.store.council import CouncilRows
 from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
+from advisory.store.fleet import Fleet
 from advisory.store.listener import Listener
 from advisory.store.personas import Personas
 from advisory.store.recoveries import Recoveries
@@ -29,6 +30,7 @@ from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
 from advisory.worker.retries import listen
 from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
+from prodkit.core.check import Check
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Services:
     passwords: sessions.Passwords
     sessions: sessions.Sessions
     health: pk.Health
+    fleet: Fleet
     users: Users
     account: Account
     experts: Experts
@@ -86,13 +89,20 @@ class Services:
         )
         redis = RedisLink(settings.redis_url, runtime=runtime)
         breakers = make_breakers(settings, redis, runtime)
-        claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
+        claude = make_claude(settings, runtime, shared=breakers)
         listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
         answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
         events = RunEvents(db)
         mailer = mailer_of(settings, runtime, shared=breakers)
         mails = Mails(db, mailer, public_url=settings.public_url or "")
+        worker = make_worker(db, [council, *mails.all()], runtime)
+        mine: tuple[Check, ...] = (redis, claude, *(() if mailer is None else (mailer,)))
+        fleet = Fleet(
+            db,
+            "both" if settings.worker else "web",
+            pk.Health(db, optional=(*mine, worker) if settings.worker else mine, runtime=runtime),
+        )
         return cls(
             settings=settings,
             runtime=runtime,
@@ -114,9 +124,8 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(
-                db, optional=(redis, claude, jobs.Runs(db), *filter(None, [mailer])), runtime=runtime
-            ),
+            health=pk.Health(db, optional=(*mine, jobs.Runs(db), fleet), runtime=runtime),
+            fleet=fleet,
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
@@ -129,7 +138,7 @@ class Services:
             channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
             recoveries=Recoveries(db),
             mails=mails,
-            worker=make_worker(db, [council, *mails.all()], runtime),
+            worker=worker,
             pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
         )
@@ -146,7 +155,7 @@ def _mark(settings: Settings) -> str:
 
 
 def make_claude(
-    settings: Settings, runtime: pk.Runtime, *, open_for: float = 300.0, shared: SharedBreakers | None = None
+    settings: Settings, runtime: pk.Runtime, *, shared: SharedBreakers | None = None
 ) -> llm.Client:
     return llm.Client(
         settings.anthropic_api_key,
@@ -154,7 +163,7 @@ def make_claude(
         models=tuple(settings.models),
         attempts=3,
         timeout=60,
-        open_for=open_for,
+        open_for=settings.breaker_seconds,
         shared=shared,
         prices={
             name: llm.Price(*price)
