@@ -19,6 +19,9 @@ from advisory.pages.visitor import is_operator
 from advisory.routes import (
     account,
     accounts,
+    chat,
+    chat_stream,
+    clone,
     council,
     experts,
     faults,
@@ -27,11 +30,14 @@ from advisory.routes import (
     home,
     personas,
     recovery,
+    research,
     share,
     stream,
+    trial,
     version,
 )
 from advisory.services import Services
+from advisory.worker.warm import imported
 from prodkit import web
 from prodkit.sessions import CsrfTokens
 
@@ -84,10 +90,15 @@ def create_app(services: Services) -> FastAPI:
         accounts,
         recovery,
         home,
+        clone,
         experts,
         personas,
+        research,
+        trial,
         stream,
         council,
+        chat_stream,
+        chat,
         share,
         history,
     ):
@@ -103,6 +114,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: list[Any] = [
         services.redis,
         services.breakers,
+        services.sources,
         services.db,
         services.answers,
         claude,
@@ -114,7 +126,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts.append(services.demo.theatre)
     parts.append(services.fleet)  # reports once everything else is up
     async with pk.running(*parts):
-        warming = asyncio.create_task(services.avatars.start(), name="warm-up")
+        warm = [services.avatars.start()]
+        if services.settings.worker:
+            warm.append(imported("anthropic"))  # or the first answer would wait for it
+        warming = asyncio.gather(*warm)
         try:
             with services.drain.on_signals():
                 yield

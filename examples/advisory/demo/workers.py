@@ -58,7 +58,7 @@ class Workers:
         return chosen
 
     def stop(self) -> None:
-        """Ask them to hand over their jobs; who does not leave within two seconds is killed, for their jobs are safe."""
+        """Ask them to hand over their jobs, and kill those that do not leave within two seconds: jobs are safe."""
         self._stopping.set()
         for process in list(self._processes.values()):
             if process.stdin is not None:

@@ -24,6 +24,7 @@ from advisory.services import Services
 from advisory.settings import Settings
 from advisory.store.seeds import seed_experts
 from prodkit import env
+from prodkit.testing import sources
 from prodkit.testing.anthropic import Simulator
 
 pytest_plugins = [] if "prodkit.testing.plugin" in sys.modules else ["prodkit.testing.plugin"]
@@ -158,7 +159,16 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="session")
-def make_settings(postgres_server: Any, redis_server: Any, simulator: Simulator) -> Callable[..., Settings]:
+def outside() -> Iterator[sources.Simulator]:
+    """Perplexity, YouTube and Unsplash."""
+    with sources.Simulator() as outside:
+        yield outside
+
+
+@pytest.fixture(scope="session")
+def make_settings(
+    postgres_server: Any, redis_server: Any, simulator: Simulator, outside: sources.Simulator
+) -> Callable[..., Settings]:
     """Settings on a new database."""
 
     def make(**changes: Any) -> Settings:
@@ -168,6 +178,12 @@ def make_settings(postgres_server: Any, redis_server: Any, simulator: Simulator)
             "redis_url": env.RedisUrl(redis_server.url),
             "anthropic_api_key": env.Secret("test-key-5gT8wQ2z"),
             "anthropic_base_url": simulator.url,
+            "perplexity_api_key": env.Secret("pplx-test-key-2Xc5"),
+            "perplexity_base_url": outside.perplexity.url,
+            "youtube_api_key": env.Secret("youtube-test-key-8Lm1"),
+            "youtube_base_url": outside.youtube.url,
+            "unsplash_access_key": env.Secret("unsplash-test-key-6Qw0"),
+            "unsplash_base_url": outside.unsplash.url,
             "session_secret": env.Secret(secrets.token_urlsafe(48)),
         }
         return Settings(**{**values, **changes})
@@ -204,9 +220,10 @@ def app(make_settings: Callable[..., Settings]) -> Iterator[Running]:
 @pytest.fixture(autouse=True)
 def quiet_model(request: pytest.FixtureRequest) -> None:
     """Each test begins with a model that answers at once."""
-    if "app" in request.fixturenames:
+    if {"app", "outside"} & set(request.fixturenames):
         model: Simulator = request.getfixturevalue("simulator")
         model.reset()
+        request.getfixturevalue("outside").reset()
 
 
 @pytest.fixture
