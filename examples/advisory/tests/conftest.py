@@ -29,12 +29,14 @@ from advisory.serve import bound_socket, make_server
 from advisory.services import Services
 from advisory.settings import Settings
 from advisory.store.seeds import seed_experts
+from advisory.tests.browsing import chromium
 from prodkit import env
 from prodkit.testing import sources
 from prodkit.testing.anthropic import Simulator
 
 pytest_plugins = [] if "prodkit.testing.plugin" in sys.modules else ["prodkit.testing.plugin"]
 
+PATHS = os.pathsep.join(str(Path(each.__file__).parent.parent) for each in (advisory, prodkit))
 PASSWORD = "uma frase bem comprida"
 _numbers = itertools.count(1)
 
@@ -232,7 +234,7 @@ def _worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         "YOUTUBE_BASE_URL": settings.youtube_base_url,
         "UNSPLASH_BASE_URL": settings.unsplash_base_url,
         "ENVIRONMENT": "test",
-        "PYTHONPATH": os.pathsep.join(str(Path(each.__file__).parent.parent) for each in (advisory, prodkit)),
+        "PYTHONPATH": PATHS,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PATH": os.environ["PATH"],
         **{name: value.reveal() for name, value in secret.items() if value is not None},
@@ -253,8 +255,8 @@ def _worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(scope="session")
-def a_worker() -> Callable[..., Any]:
-    """For worker processes that take jobs: ``with a_worker(settings, log) as process``."""
+def worker() -> Callable[..., Any]:
+    """For worker processes: ``with worker(settings, log) as process``; it takes jobs when the block begins."""
     return _worker
 
 
@@ -263,6 +265,13 @@ def app(make_settings: Callable[..., Settings]) -> Iterator[Running]:
     running = Running(make_settings()).start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; see `browsing.tab`."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)

@@ -40,14 +40,14 @@ def in_flight(settings) -> int:
 
 @pytest.mark.timeout(300)
 def test_researches_survive_killed_workers_and_pay_each_step_once(
-    pages, a_worker, a_visitor, outside, simulator, tmp_path
+    pages, worker, a_visitor, outside, simulator, tmp_path
 ):
     outside.perplexity.always("slow-6")
     outside.youtube.always("slow-4")
     outside.unsplash.always("slow-0.7")
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(a_worker(pages.settings, tmp_path / f"{n}.log")) for n in range(KILLS + 1)
+            stack.enter_context(worker(pages.settings, tmp_path / f"{n}.log")) for n in range(KILLS + 1)
         ]
         found = []
         for v in range(VISITORS):
@@ -83,17 +83,17 @@ def test_researches_survive_killed_workers_and_pay_each_step_once(
 
 @pytest.mark.timeout(300)
 def test_another_worker_takes_over_within_seconds_and_repeats_only_what_was_in_flight(
-    pages, a_worker, a_visitor, outside, simulator, tmp_path
+    pages, worker, a_visitor, outside, simulator, tmp_path
 ):
     outside.youtube.always("slow-90")
     with ExitStack() as stack:
-        first = stack.enter_context(a_worker(pages.settings, tmp_path / "a.log"))
+        first = stack.enter_context(worker(pages.settings, tmp_path / "a.log"))
         who = stack.enter_context(a_visitor(pages.url))
         form = {"name": "Marta", "role": "compra pão na esquina mais longe"}
         path = who.post("/personas", form, page="/personas/nova").headers["location"]
         research = who.post(f"{path}/enriquecer", page=path).headers["location"]
         seen = who.events(research, until=lambda step: step["settled"] == 2)
-        stack.enter_context(a_worker(pages.settings, tmp_path / "b.log"))
+        stack.enter_context(worker(pages.settings, tmp_path / "b.log"))
         outside.youtube.always("ok")
         began = time.monotonic()
         first.send_signal(signal.SIGKILL)

@@ -21,16 +21,16 @@ def pages(make_settings, running):
     app.stop()
 
 
-def test_another_worker_goes_on_with_what_is_missing(pages, a_worker, a_visitor, simulator, tmp_path):
+def test_another_worker_goes_on_with_what_is_missing(pages, worker, a_visitor, simulator, tmp_path):
     with ExitStack() as stack:
-        workers = [stack.enter_context(a_worker(pages.settings, tmp_path / "0.log"))]
+        workers = [stack.enter_context(worker(pages.settings, tmp_path / "0.log"))]
         ana = stack.enter_context(a_visitor(pages.url))
         for farewell, limit in ((signal.SIGKILL, 10.0), (signal.SIGTERM, 8.0)):
             simulator.reset()
             simulator.script("ok", "ok", *["slow-90"] * 3)
             path = ana.ask(experts=5)
             seen = ana.events(path, until=lambda step: step.get("settled") == 2)
-            workers.append(stack.enter_context(a_worker(pages.settings, tmp_path / f"{len(workers)}.log")))
+            workers.append(stack.enter_context(worker(pages.settings, tmp_path / f"{len(workers)}.log")))
             simulator.always("ok")
             began = time.monotonic()
             workers[-2].send_signal(farewell)
@@ -52,12 +52,12 @@ def test_another_worker_goes_on_with_what_is_missing(pages, a_worker, a_visitor,
             assert simulator.counters.requests == 10
 
 
-def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, a_worker, a_visitor, simulator, tmp_path):
+def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, worker, a_visitor, simulator, tmp_path):
     simulator.reset()
     simulator.script("ok", {"kind": "ok", "delay": 0.03})
     simulator.always({"kind": "ok", "delay": 0.005})
     with ExitStack() as stack:
-        first = stack.enter_context(a_worker(pages.settings, tmp_path / "0.log"))
+        first = stack.enter_context(worker(pages.settings, tmp_path / "0.log"))
         ana = stack.enter_context(a_visitor(pages.url))
         path = ana.ask(experts=1)
         wrote = 0
@@ -69,7 +69,7 @@ def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, a_worker, a_visi
 
         seen = ana.events(path, until=enough)
         first.send_signal(signal.SIGKILL)
-        stack.enter_context(a_worker(pages.settings, tmp_path / "1.log"))
+        stack.enter_context(worker(pages.settings, tmp_path / "1.log"))
         steps = seen + ana.events(path, after=seen[-1]["seq"])
         assert [step["seq"] for step in steps] == list(range(1, len(steps) + 1))
         assert "A síntese continua de onde parou…" in [step["message"] for step in steps]
