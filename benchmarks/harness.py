@@ -175,7 +175,8 @@ class Table:
 def _figure(value: float | str, unit: str) -> str:
     if isinstance(value, str):
         return value
-    text = f"{value:.2f}" if abs(value) < 100 else f"{value:,.0f}"
+    whole = abs(value) >= 100 or (unit != "×" and float(value).is_integer())
+    text = f"{value:,.0f}" if whole else f"{value:.2f}"
     return f"×{text}" if unit == "×" else f"{text} {unit}".strip()
 
 
