@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from loguru import logger
 from starlette.staticfiles import StaticFiles
 
 import prodkit as pk
-from advisory.pages.body_limit import BodyLimit
 from advisory.pages.errors import handlers, problem_page
 from advisory.pages.kept import KeepQuestion
 from advisory.routes import (
@@ -26,6 +25,8 @@ from advisory.routes import (
     history,
     home,
     personas,
+    recovery,
+    share,
     stream,
     version,
 )
@@ -35,13 +36,14 @@ from prodkit.sessions import CsrfTokens
 
 __all__ = ["create_app"]
 
-_STATIC = Path(__file__).parent / "static"
+MAX_BODY: Final = 6 * 2**20
+"""No body larger than a photo and its form."""
+_STATIC: Final = Path(__file__).parent / "static"
 
 
 def create_app(services: Services) -> FastAPI:
     """The ASGI app around `services`, which it starts and closes."""
     app = FastAPI(title="O Conselho", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
-    app.add_middleware(BodyLimit)
     problems = web.Problems(html=problem_page, language="pt-BR", runtime=services.runtime)
     app.add_middleware(
         web.CsrfMiddleware,
@@ -52,6 +54,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(KeepQuestion)  # between the session and the CSRF check, so both are placed by hand
     web.install(
         app,
+        drain=services.drain,
+        max_body=MAX_BODY,
         sessions=services.sessions,
         csrf=False,
         skip=("/static/", "/healthz", "/api/health", "/version"),
@@ -63,18 +67,22 @@ def create_app(services: Services) -> FastAPI:
         app.add_exception_handler(kind, handler)
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
+    app.router.routes.extend(
+        web.health_routes(services.health, drain=services.drain, token=services.settings.operator_token)
+    )
     for subject in (
         faults,
         health,
         version,
         account,
         accounts,
+        recovery,
         home,
         experts,
         personas,
         stream,
         council,
+        share,
         history,
     ):
         app.include_router(subject.router)
@@ -90,7 +98,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.redis,
         services.breakers,
         services.db,
-        services.wakeups,
+        services.answers,
         claude,
         aclosing(services.avatars),
     ]

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
 import prodkit as pk
+from advisory.mail import mailer_of
 from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.store.account import Account
 from advisory.store.council import CouncilRows
-from advisory.store.events import Events
+from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
+from advisory.store.listener import Listener
 from advisory.store.personas import Personas
+from advisory.store.recoveries import Recoveries
 from advisory.store.runs import Runs
+from advisory.store.saved import Saved
+from advisory.store.share import Shares
 from advisory.store.users import Users
-from advisory.store.wakeups import Wakeups
 from advisory.worker.council import Council
+from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
-from prodkit import files, jobs, llm, postgres, ratelimit, sessions, web
+from advisory.worker.retries import listen
+from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -51,8 +58,14 @@ class Services:
     experts: Experts
     personas: Personas
     runs: Runs
-    events: Events
-    wakeups: Wakeups
+    answers: cache.Cache
+    saved: Saved
+    shares: Shares
+    events: RunEvents
+    channel: progress.Channel
+    """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
+    recoveries: Recoveries
+    mails: Mails
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -67,15 +80,19 @@ class Services:
         production = settings.environment in ("staging", "production")
         db = postgres.Pool(
             settings.database_url,
-            min_size=10 if production else 2,
-            max_size=50 if production else 20,
+            environment=settings.environment,
             application_name="advisory",
             runtime=runtime,
         )
         redis = RedisLink(settings.redis_url, runtime=runtime)
         breakers = make_breakers(settings, redis, runtime)
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
+        listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
+        answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
+        events = RunEvents(db)
+        mailer = mailer_of(settings, runtime, shared=breakers)
+        mails = Mails(db, mailer, public_url=settings.public_url or "")
         return cls(
             settings=settings,
             runtime=runtime,
@@ -97,24 +114,35 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(redis, claude, jobs.Runs(db)), runtime=runtime),
+            health=pk.Health(
+                db, optional=(redis, claude, jobs.Runs(db), *filter(None, [mailer])), runtime=runtime
+            ),
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
             personas=Personas(db),
             runs=Runs(db, council),
-            events=Events(db),
-            wakeups=Wakeups(settings.database_url),
-            worker=make_worker(db, council, runtime),
-            pages=Pages(demo=demo is not None),
+            answers=answers,
+            saved=Saved(db, answers),
+            shares=Shares(db),
+            events=events,
+            channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
+            recoveries=Recoveries(db),
+            mails=mails,
+            worker=make_worker(db, [council, *mails.all()], runtime),
+            pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
         )
 
 
 def make_breakers(settings: Settings, redis: RedisLink, runtime: pk.Runtime) -> SharedBreakers:
     """One set of breakers a database: two deployments on one Redis do not pause each other."""
-    mark = blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
-    return SharedBreakers(redis, namespace=f"advisory:{mark}:breaker", runtime=runtime)
+    return SharedBreakers(redis, namespace=f"advisory:{_mark(settings)}:breaker", runtime=runtime)
+
+
+def _mark(settings: Settings) -> str:
+    """Names what deployments on one Redis must not share."""
+    return blake2b(settings.database_url.reveal().encode(), digest_size=6).hexdigest()
 
 
 def make_claude(
@@ -128,14 +156,21 @@ def make_claude(
         timeout=60,
         open_for=open_for,
         shared=shared,
+        prices={
+            name: llm.Price(*price)
+            for name, price in settings.model_prices.items()
+            if name in settings.models
+        },
         runtime=runtime,
     )
 
 
-def make_worker(db: postgres.Pool, council: jobs.Job[..., None], runtime: pk.Runtime) -> jobs.Worker:
-    """The worker of councils and of scheduled work."""
+def make_worker(
+    db: postgres.Pool, of_visitors: Sequence[jobs.Job[..., Any]], runtime: pk.Runtime
+) -> jobs.Worker:
+    """The worker of what visitors asked for, and of scheduled work."""
     return jobs.Worker(
-        db, [council, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
+        db, [*of_visitors, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
     )
 
 

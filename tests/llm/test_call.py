@@ -1,6 +1,7 @@
 """When what is asked, on virtual time."""
 
 import asyncio
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -32,6 +33,40 @@ def test_four_attempts_wait_one_two_and_four_seconds(faked: Any) -> None:
     answer = virtual_time(client.create(**P))
     assert [at for at, _ in wire.sent] == [0, 1, 3, 7]
     assert answer.text == "sim"
+
+
+def test_each_wait_is_an_event_before_it_is_waited_in_the_context_of_the_caller(faked: Any) -> None:
+    client, _ = faked(529, 429, 529, 200)
+    asked: ContextVar[str] = ContextVar("asked", default="")
+    seen: list[tuple[float, str, str, int, int, float, str, str]] = []
+
+    def heard(event: llm.LlmScheduled) -> None:
+        at = asyncio.get_running_loop().time()
+        seen.append(
+            (
+                at,
+                asked.get(),
+                event.model,
+                event.attempt,
+                event.attempts,
+                event.wait,
+                event.reason,
+                event.after,
+            )
+        )
+
+    client.runtime.events.subscribe(heard, llm.LlmScheduled)
+
+    @virtual_time
+    async def run() -> None:
+        asked.set("seat 3")
+        await client.create(**P)
+
+    run()
+    assert seen == [
+        (0, "seat 3", SONNET, 2, 3, 1.0, "backoff", "overloaded"),
+        (1, "seat 3", SONNET, 3, 3, 2.0, "backoff", "rate_limited"),
+    ]
 
 
 def test_jitter_stays_below_the_schedule(faked: Any) -> None:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from advisory.council.model import Run
+from collections.abc import Sequence
+
+from advisory.council.agreement import kind_of
+from advisory.council.cross_review import standings
+from advisory.council.model import Run, Seat
 from advisory.council.texts import SEAT_LABELS, banner
 
-__all__ = ["as_markdown", "export_name"]
+__all__ = ["as_markdown", "export_name", "names"]
 
 
 def as_markdown(run: Run) -> str:
-    """Question, outcome, synthesis, opinions. A question's own Markdown is quoted, not obeyed."""
+    """Question, outcome, synthesis, table, ranking, opinions. A question's own Markdown is quoted, not obeyed."""
     parts = ["# O Conselho", *(f"> {line}" for line in run.question.splitlines()), banner(run)]
     if run.synthesis:
-        parts += ["## Síntese", run.synthesis]
+        parts += ["## Síntese" if run.synthesised else "## Síntese incompleta", run.synthesis]
+    if run.agreement:
+        rows = [
+            f"| {_cell(each.text)} | {names(each.agree, run.seats)} | {names(each.disagree, run.seats)} |"
+            f" {kind_of(each, run.seats)} |"
+            for each in run.agreement
+        ]
+        head = ["| Ponto | Concordam | Discordam | Situação |", "|---|---|---|---|"]
+        parts += ["## Onde concordam e onde divergem", "\n".join([*head, *rows])]
+    if ranked := standings(run.seats, run.reviews):
+        parts += [
+            "## Revisão cruzada",
+            "\n".join(f"{each.place}. {each.seat.name} (lugar médio {each.mean:.1f})" for each in ranked),
+        ]
     parts.append("## Pareceres")
     for seat in run.seats:
         parts += [
@@ -25,3 +42,12 @@ def as_markdown(run: Run) -> str:
 def export_name(run: Run) -> str:
     """A plain file name: nothing of what a user wrote reaches a header."""
     return f"conselho-{run.created_at:%Y-%m-%d}-{run.id.hex[:8]}.md"
+
+
+def names(positions: Sequence[int], seats: Sequence[Seat]) -> str:
+    """The names of the experts on these seats."""
+    return ", ".join(seat.name for seat in seats if seat.position in positions) or "ninguém"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -8,7 +8,18 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
-__all__ = ["FINISHED", "RUN_STATUSES", "Run", "RunStatus", "Seat", "SeatStatus", "Tally"]
+__all__ = [
+    "FINISHED",
+    "RUN_STATUSES",
+    "Point",
+    "Review",
+    "Run",
+    "RunStatus",
+    "Seat",
+    "SeatStatus",
+    "Spend",
+    "Tally",
+]
 
 SeatStatus: TypeAlias = Literal["waiting", "running", "done", "failed", "stopped"]
 RunStatus: TypeAlias = Literal[
@@ -38,6 +49,48 @@ class Seat:
     reason: str = ""
     model: str = ""
     seconds: float | None = None
+    attempt: int = 0
+    """The attempt that is waited for; 0 while none is."""
+    attempts: int = 0
+    retry_at: datetime | None = None
+    retry_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """One expert's ranking of the others' opinions."""
+
+    position: int
+    """The seat of the expert who ranks."""
+    seed: int
+    """Decides the order in which the opinions were shown, so that it can be repeated."""
+    status: SeatStatus = "waiting"
+    ranking: tuple[int, ...] = ()
+    """The seats that were ranked, the best one first."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One row of the table of agreement and dissent."""
+
+    text: str
+    agree: tuple[int, ...]
+    disagree: tuple[int, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """The cost of one step: ``seat:2``, ``review:2``, ``synthesis`` or ``agreement``."""
+
+    step: str
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    """US dollars; None where the price of a model is not known."""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +127,23 @@ class Run:
     synthesis_model: str = ""
     synthesis_reason: str = ""
     last_seq: int = 0
+    persona_id: int | None = None
     persona_name: str = ""
     seats: tuple[Seat, ...] = field(default=())
+    reviews: tuple[Review, ...] = field(default=())
+    agreement: tuple[Point, ...] = field(default=())
+    agreement_reason: str = ""
+    spends: tuple[Spend, ...] = field(default=())
 
     @property
     def finished(self) -> bool:
         """True when nothing more happens unless the user asks for it."""
         return self.status in FINISHED
+
+    @property
+    def synthesised(self) -> bool:
+        """True when the synthesis is whole, not only its beginning."""
+        return self.status in ("done", "partial")
 
     @property
     def tally(self) -> Tally:

@@ -16,7 +16,16 @@ from prodkit.errors import (
     RateLimitedError,
 )
 
-__all__ = ["RUN_LABELS", "SEAT_LABELS", "banner", "milestone", "reason_for", "standing"]
+__all__ = [
+    "RUN_LABELS",
+    "SEAT_LABELS",
+    "banner",
+    "is_outage",
+    "milestone",
+    "reason_for",
+    "standing",
+    "waiting_reason",
+]
 
 _BRASILIA = timezone(timedelta(hours=-3))
 SEAT_LABELS: Final[Mapping[SeatStatus, str]] = {
@@ -75,6 +84,24 @@ _LLM_REASONS: Final[Mapping[str, str]] = {
 }
 
 
+_OUTAGES: Final = frozenset(
+    {"overloaded", "server_error", "connection", "rate_limited", "timeout", "deadline"}
+)
+
+
+def is_outage(error: BaseException) -> bool:
+    """True when the service failed and not the question: an open breaker, an overloaded model, no connection."""
+    if isinstance(error, CircuitOpenError | RateLimitedError | BulkheadFullError | CallTimeoutError):
+        return True
+    return isinstance(error, LlmError) and error.code in _OUTAGES
+
+
+def waiting_reason(code: str) -> str:
+    """Why an attempt waits, for the card of a seat."""
+    reason = _LLM_REASONS.get(code, "o serviço de IA pediu para esperar")
+    return reason[0].upper() + reason[1:]
+
+
 def milestone(kind: str, data: Mapping[str, Any]) -> str:
     """The sentence for the status region: one per event that a person wants to hear about, else nothing."""
     name, settled, total = data.get("name", ""), data.get("settled", 0), data.get("total", 0)
@@ -89,8 +116,16 @@ def milestone(kind: str, data: Mapping[str, Any]) -> str:
             return f"Especialista {settled} de {total}: {name} respondeu."
         case "seat.failed":
             return f"Especialista {settled} de {total}: {name} não respondeu ({data.get('reason', '')})."
+        case "reviews.started":
+            return "Todos foram ouvidos. Agora cada um avalia os pareceres dos outros, sem saber de quem são…"
         case "chair.started":
+            if data.get("resumed"):
+                return "A síntese continua de onde parou…"
             return "Todos foram ouvidos. A síntese está sendo escrita…"
+        case "chair.done":
+            return (
+                "A síntese está escrita. Os pareceres estão sendo comparados…" if data.get("compared") else ""
+            )
         case "run.finished":
             return str(data.get("message", ""))
         case _:
@@ -127,7 +162,8 @@ def banner(run: Run) -> str:
             return f"Síntese pronta com {count} especialistas. {missing}"
         case "unsynthesised":
             tail = f" {missing}" if failed else ""
-            return f"Síntese pendente: {run.synthesis_reason}. Os pareceres ({count}) estão guardados.{tail}"
+            what = "Síntese incompleta" if run.synthesis else "Síntese pendente"
+            return f"{what}: {run.synthesis_reason}. Os pareceres ({count}) estão guardados.{tail}"
         case "no_quorum":
             return f"Quórum insuficiente: {count} especialistas responderam. {missing}"
         case "stopped":

@@ -25,7 +25,7 @@ class Embedded:
     def __init__(self, directory: Path) -> None:
         self.postgres = Postgres(directory / "postgres")
         self.redis = Redis(directory / "redis") if Redis.available() else None
-        self.simulator = Simulator(answers="council")
+        self.simulator = Simulator(answers="advisory.demo.answers:council")
 
     def start(self) -> None:
         """All at once; when one cannot start, none is left."""

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
-__all__ = ["clock", "hue", "initials", "moment", "seconds"]
+from advisory.council.export import names
+from advisory.council.model import Review, Seat
+
+__all__ = [
+    "clock",
+    "count",
+    "decimal",
+    "dollars",
+    "hue",
+    "initials",
+    "missing_reviews",
+    "moment",
+    "names",
+    "second",
+    "seconds",
+]
 
 _BRASILIA = timezone(timedelta(hours=-3))
 """Brazil has kept no summer time since 2019, so no time zone data is needed."""
@@ -27,6 +43,37 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s".replace(".", ",")
     whole = round(value)
     return f"{whole // 60} min {whole % 60:02d} s"
+
+
+def second(value: datetime) -> str:
+    """``20:15:30`` in Brasília."""
+    return value.astimezone(_BRASILIA).strftime("%H:%M:%S")
+
+
+def decimal(value: float) -> str:
+    """``1,5``, and ``2`` for a whole number."""
+    return f"{value:.1f}".removesuffix(".0").replace(".", ",")
+
+
+def count(value: int) -> str:
+    """``1.234``."""
+    return f"{value:,}".replace(",", ".")
+
+
+def dollars(value: float | None) -> str:
+    """``US$ 0,0123``: a council costs cents, so four places. None is a price that is not known."""
+    return "preço desconhecido" if value is None else f"US$ {value:.4f}".replace(".", ",")
+
+
+def missing_reviews(reviews: Sequence[Review], seats: Sequence[Seat]) -> list[tuple[str, str]]:
+    """Reasons and the names of those whose review is missing for it."""
+    found: dict[str, list[int]] = {}
+    for each in reviews:
+        if each.status == "failed":
+            found.setdefault(each.reason, []).append(each.position)
+        elif each.status == "stopped":
+            found.setdefault("o conselho foi interrompido", []).append(each.position)
+    return [(reason, names(positions, seats)) for reason, positions in found.items()]
 
 
 def initials(name: str) -> str:

@@ -17,9 +17,10 @@ from prodkit import ratelimit
 __all__ = [
     "AUTO_CLONE",
     "COUNCIL",
-    "COUNCIL_TTL",
     "ENRICHMENT",
     "PERSONA_TTL",
+    "RECOVERY",
+    "RECOVERY_IP",
     "PausedError",
     "TooManyError",
     "ready",
@@ -50,8 +51,16 @@ AUTO_CLONE: Final = ratelimit.Limit(
         "en": "You have reached the limit of automatic clones.",
     },
 )
-COUNCIL_TTL: Final = 3600.0
-"""Seconds for which the council's answer to the same question is reused."""
+RECOVERY: Final = ratelimit.Limit(
+    "3/hour",
+    name="recovery",
+    texts={
+        "pt-BR": "Você já pediu a recuperação desta senha algumas vezes.",
+        "en": "You have asked to recover this password a few times.",
+    },
+)
+"""Links to one address, whether it has an account or not."""
+RECOVERY_IP: Final = ratelimit.Limit("10/hour", name="recovery-ip")
 PERSONA_TTL: Final = 86400.0
 """Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 

@@ -6,7 +6,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-__all__ = ["render"]
+__all__ = ["Growth", "growing", "render"]
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable(["table", "strikethrough"])
 _TAGS = {
@@ -25,3 +25,38 @@ def render(text: str) -> Markup:
         link_rel="noopener noreferrer nofollow",
     )
     return Markup(html)  # noqa: S704 - cleaned in the line above
+
+
+def growing(text: str) -> tuple[Markup, str]:
+    """The finished paragraphs of a text that still grows, rendered, and the rest as it is."""
+    cut = _finished(text)
+    return render(text[:cut]), text[cut:]
+
+
+class Growth:
+    """A text that grows in one stream: its finished paragraphs are rendered and sent once, not at each step."""
+
+    def __init__(self) -> None:
+        self._cut = -1
+
+    def step(self, text: str) -> dict[str, str]:
+        """What the page needs to show `text`: ``rest``, and ``done`` when there is more of it than before."""
+        cut = _finished(text)
+        found = {"rest": text[cut:]}
+        if cut != self._cut:
+            self._cut = cut
+            found["done"] = render(text[:cut])
+        return found
+
+
+def _finished(text: str) -> int:
+    """The end of the last empty line that is not within a code block: what stands before it renders alike later."""
+    cut = at = 0
+    fenced = False
+    for line in text.splitlines(keepends=True):
+        at += len(line)
+        if line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        elif not line.strip() and not fenced:
+            cut = at
+    return cut

@@ -11,9 +11,13 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from advisory.council.agreement import kind_of
+from advisory.council.cross_review import standings
 from advisory.council.model import Run, Seat
-from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing
+from advisory.council.spending import spending, total
+from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing, waiting_reason
 from advisory.pages import filters, markdown
+from advisory.store.share import SHARE_DAYS
 from prodkit import web
 from prodkit.sessions import Session
 
@@ -23,7 +27,7 @@ __all__ = ["Pages"]
 class Pages:
     """The templates with their filters."""
 
-    def __init__(self, *, demo: bool) -> None:
+    def __init__(self, *, demo: bool, mail: bool = False) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
             autoescape=True,
@@ -33,12 +37,31 @@ class Pages:
         )
         self._environment.filters.update(
             markdown=markdown.render,
+            growing=markdown.growing,
             moment=filters.moment,
             seconds=filters.seconds,
             initials=filters.initials,
             hue=filters.hue,
+            second=filters.second,
+            decimal=filters.decimal,
+            count=filters.count,
+            dollars=filters.dollars,
+            names=filters.names,
+            missing_reviews=filters.missing_reviews,
+            kind=kind_of,
+            waiting_reason=waiting_reason,
         )
-        self._environment.globals.update(demo=demo, run_labels=RUN_LABELS, seat_labels=SEAT_LABELS)
+        self._environment.globals.update(
+            demo=demo,
+            mail=mail,
+            run_labels=RUN_LABELS,
+            seat_labels=SEAT_LABELS,
+            share_days=SHARE_DAYS,
+            standings=standings,
+            spending=spending,
+            total=total,
+            read_only=False,
+        )
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A whole page, never cached."""
@@ -48,10 +71,13 @@ class Pages:
         """The text of a page. It shows and forgets the notice that the last one left in the session."""
         session = request.scope.get("session")
         notice = session.pop("notice", None) if session else None
+        undo = session.pop("undo", None) if session else None
         return self._environment.get_template(name).render(
             user=getattr(request.state, "user", None) or _from_session(session),
+            known=session is not None,  # an error outside of sessions does not know the visitor
             here=request.url.path,
             notice=notice,
+            undo=undo,
             csrf=lambda: _field(request),
             **values,
         )
@@ -59,11 +85,12 @@ class Pages:
     def council(self, request: Request, run: Run) -> str:
         """The part of a council's page that changes at its end."""
         template = self._environment.get_template("_council.html")
-        return template.render(run=run, csrf=lambda: _field(request), banner=standing(run))
+        values: dict[str, Any] = {"link": "", "shares": [], "saved": False, "beside": False, "experts": ()}
+        return template.render(run=run, csrf=lambda: _field(request), banner=standing(run), **values)
 
     def seat(self, seat: Seat) -> str:
         """One expert's card."""
-        return self._environment.get_template("_seat.html").render(seat=seat, open=False)
+        return self._environment.get_template("_seat.html").render(seat=seat, open=False, retry=False)
 
 
 def _from_session(session: Session | None) -> SimpleNamespace | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from typing import Annotated
+from uuid import UUID, uuid4
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Request, Response
 
 from advisory.council.export import as_markdown, export_name
 from advisory.council.model import Run
@@ -15,8 +16,10 @@ from advisory.pages.limits import COUNCIL, ready, take
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.routes.home import ask_page
 from advisory.services import services
+from advisory.store.saved import saved_key
+from prodkit.ratelimit import Decision
 
-__all__ = ["router"]
+__all__ = ["council_page", "router"]
 
 router = APIRouter(prefix="/conselhos")
 
@@ -41,19 +44,44 @@ async def ask(request: Request) -> Response:
     form_key = form.key()
     if form_key is not None and (first := await app.runs.sent(user.id, form_key)) is not None:
         return redirect(f"/conselhos/{first}")
-    await ready(request)
-    decision = await take(request, (COUNCIL, str(user.id)))
+    reviewed = form.values.get("reviewed") == "1"
     persona = await app.personas.chosen(user.id, form.values.get("persona", ""))
-    run_id, made = await app.runs.ask(user.id, question, experts, form_key=form_key, persona=persona)
-    if not made:  # the same form, sent twice at once
+    about = persona and (persona.id, persona.version)
+    key = saved_key(user.id, question, experts, reviewed=reviewed, persona=about)
+    if form.values.get("fresh") != "1" and (saved := await app.saved.find(user.id, key)) is not None:
+        return redirect(f"/conselhos/{saved}?guardada=1")
+    await ready(request)
+    decision = await _spend(request, user.id)
+    run_id, made = await app.runs.ask(
+        user.id, question, experts, form_key=form_key, persona=persona, reviewed=reviewed
+    )
+    if not made and decision is not None:  # the same form, sent twice at once
         await app.limiter.refund(decision)
+    await app.saved.remember(key, run_id)
     return redirect(f"/conselhos/{run_id}")
 
 
 @router.get("/{run_id}")
 async def look(request: Request, run_id: UUID) -> Response:
-    run = await _own(request, run_id)
-    return services(request).pages.page(request, "council.html", run=run, banner=standing(run))
+    return await council_page(request, run_id)
+
+
+async def council_page(request: Request, run_id: UUID, *, link: str = "") -> Response:
+    """The page of one's own council; `link` is a share link that was made by this request."""
+    app, run = services(request), await _own(request, run_id)
+    user = await signed_in(request)
+    return app.pages.page(
+        request,
+        "council.html",
+        run=run,
+        banner=standing(run),
+        link=link,
+        shares=await app.shares.valid(user.id, run_id) if run.finished else [],
+        saved=request.query_params.get("guardada") == "1",
+        beside=request.query_params.get("vista") == "lado",
+        experts=await app.runs.experts_of(user.id, str(run_id)) or (),
+        form_key=uuid4(),
+    )
 
 
 @router.post("/{run_id}/parar")
@@ -72,8 +100,24 @@ async def resume(request: Request, run_id: UUID) -> Response:
     if run.status not in RESUMABLE:  # nothing to do again, so nothing is spent
         return redirect(f"/conselhos/{run_id}")
     await ready(request)
-    await take(request, (COUNCIL, str(user.id)))
-    await app.runs.resume(user.id, run_id)
+    await _spend(request, user.id)
+    keep = (await read_form(request)).values.get("continuar") == "1"
+    await app.runs.resume(user.id, run_id, keep_synthesis=keep)
+    return redirect(f"/conselhos/{run_id}")
+
+
+@router.post("/{run_id}/cadeiras/{position}/tentar")
+async def retry_seat(request: Request, run_id: UUID, position: Annotated[int, Path(ge=1, le=99)]) -> Response:
+    """Ask one expert who gave no opinion, and then the chairman; the other experts are left alone."""
+    app, user = services(request), await signed_in(request)
+    run = await _own(request, run_id)
+    seat = next((each for each in run.seats if each.position == position), None)
+    if seat is None:
+        raise HTTPException(404)
+    if run.status in RESUMABLE and seat.status in ("failed", "stopped"):
+        await ready(request)
+        await _spend(request, user.id)
+        await app.runs.resume(user.id, run_id, position=position)
     return redirect(f"/conselhos/{run_id}")
 
 
@@ -83,6 +127,7 @@ async def delete(request: Request, run_id: UUID) -> Response:
     if not await app.runs.delete(user.id, run_id):
         raise HTTPException(404)
     session_of(request)["notice"] = "Conselho apagado. Ele fica na lixeira por 90 dias."
+    session_of(request)["undo"] = f"/conselhos/{run_id}/restaurar"
     return redirect("/historico")
 
 
@@ -106,6 +151,13 @@ async def export(request: Request, run_id: UUID) -> Response:
             "Cache-Control": "no-store",
         },
     )
+
+
+async def _spend(request: Request, user_id: int) -> Decision | None:
+    """Count one council, unless an earlier one that the service failed has given its use back."""
+    if await services(request).runs.reuse_refund(user_id):
+        return None
+    return await take(request, (COUNCIL, str(user_id)))
 
 
 async def _own(request: Request, run_id: UUID) -> Run:

@@ -41,7 +41,10 @@ async def home(request: Request) -> Response:
     if not question and app.demo is not None and app.demo.is_demo_user(user):
         question = app.demo.prepared_question
     chosen = await app.runs.experts_of(user.id, request.query_params.get("conselho", ""))
-    return await ask_page(request, app, user, Form(values={"question": question}), chosen=chosen)
+    values = {"question": question}
+    if request.query_params.get("novo") == "1":
+        values["fresh"] = "1"
+    return await ask_page(request, app, user, Form(values=values), chosen=chosen)
 
 
 async def ask_page(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,18 +13,19 @@ from fastapi.responses import JSONResponse
 
 from advisory.council.model import Run
 from advisory.council.texts import milestone, standing
+from advisory.pages.markdown import Growth
 from advisory.pages.visitor import signed_in
 from advisory.services import Services, services
-from advisory.store.events import RunEvent
+from advisory.store.events import run_topic
 from prodkit import web
-from prodkit.progress import Progress
+from prodkit.progress import RESYNC, Progress
 
 __all__ = ["router"]
 
 router = APIRouter()
 
-_RECHECK = 2.0
-"""Seconds after which a stream looks by itself, should a notice have been lost."""
+_AT_ONCE = 500
+"""Steps in one answer to a page that asks every two seconds."""
 
 
 @router.get("/conselhos/{run_id}/eventos")
@@ -40,7 +41,7 @@ async def events(request: Request, run_id: UUID) -> Response:
     after = web.last_event_id(request, default=_number(request.query_params.get("depois")))
     if run.finished and after >= run.last_seq:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
-    return web.EventStream(_steps(request, app, user.id, run, after), retry=1.0, drain=app.drain)
+    return web.EventStream(_steps(request, app, user.id, run, after), retry=1.0)
 
 
 @router.get("/conselhos/{run_id}/passos")
@@ -48,51 +49,52 @@ async def steps(request: Request, run_id: UUID) -> Response:
     """The same steps at once, for pages that hold no stream: a browser has six connections to a host."""
     app, user = services(request), await signed_in(request)
     after = _number(request.query_params.get("depois"))
-    found = await app.events.after(run_id, after)
+    found = await app.events.read(run_topic(run_id), after, _AT_ONCE)
     run = await app.runs.get(user.id, run_id)
     if run is None:
         raise HTTPException(404)
+    growth = Growth()
     return JSONResponse(
-        [_step(request, app, run, event) for event in found], headers={"Cache-Control": "no-store"}
+        [_step(request, app, run, event, growth) for event in found.events],
+        headers={"Cache-Control": "no-store"},
     )
 
 
 async def _steps(
     request: Request, app: Services, owner_id: int, run: Run, after: int
 ) -> AsyncIterator[Progress]:
-    news = app.wakeups.subscribe(run.id)
-    try:
-        while True:
-            news.clear()
-            found = await app.events.after(run.id, after)
-            if found:
+    now: Run | None = run
+    growth = Growth()
+    async with aclosing(app.channel.subscribe(run_topic(run.id), after=after)) as events:
+        async for event in events:
+            if event.name == RESYNC:  # the page's number is ahead of ours: the next event will do
+                continue
+            if now is not None and event.name == "chair.text" and event.id == now.last_seq + 1:
+                now = replace(now, synthesis=now.synthesis + event.data["text"], last_seq=event.id)
+            elif now is None or event.id > now.last_seq:
                 now = await app.runs.get(owner_id, run.id)
-                if now is None:
-                    return
-                for event in found:
-                    yield Progress(event.seq, "passo", _step(request, app, now, event))
-                    after = event.seq
-                if now.finished and after >= now.last_seq:
-                    return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), _RECHECK)
-    finally:
-        app.wakeups.unsubscribe(run.id, news)
+            if now is None:
+                return
+            yield Progress(event.id, "passo", _step(request, app, now, event, growth))
+            if now.finished and event.id >= now.last_seq:
+                return
 
 
-def _step(request: Request, app: Services, run: Run, event: RunEvent) -> dict[str, Any]:
+def _step(request: Request, app: Services, run: Run, event: Progress, growth: Growth) -> dict[str, Any]:
     step: dict[str, Any] = {
-        "seq": event.seq,
-        "kind": event.kind,
-        "message": milestone(event.kind, event.data),
+        "seq": event.id,
+        "kind": event.name,
+        "message": milestone(event.name, event.data),
         **{name: event.data[name] for name in ("settled", "total") if name in event.data},
     }
     position = event.data.get("position")
     if position is not None:
         step["target"] = f"cadeira-{position}"
         step["html"] = app.pages.seat(run.seats[position - 1])
+    if event.name == "chair.text" and not run.finished:
+        step |= growth.step(run.synthesis)
     # An earlier end of a run that was resumed since is history, not the end of this stream.
-    if event.kind == "run.finished" and run.finished and event.seq == run.last_seq:
+    if event.name == "run.finished" and run.finished and event.id == run.last_seq:
         step |= {
             "final": True,
             "state": run.status,

@@ -26,3 +26,22 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => {
   for (const each of document.querySelectorAll("details[data-printed]")) { each.open = false; delete each.dataset.printed; }
 });
+// Copy buttons exist only where something can be copied; they are delegated, since a council's page changes while it runs.
+function copies(root) {
+  if (navigator.clipboard) for (const button of root.querySelectorAll("[data-copy][hidden]")) button.hidden = false;
+}
+copies(document);
+new MutationObserver((changes) => {
+  for (const change of changes) for (const node of change.addedNodes) if (node.querySelectorAll) copies(node.parentNode ?? node);
+}).observe(document.getElementById("conteudo"), { childList: true, subtree: true });
+addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  const text = button && document.querySelector(button.dataset.copy)?.innerText;
+  if (!text) return;
+  const before = button.innerHTML;
+  try {
+    await navigator.clipboard.writeText(text.trim());
+    button.textContent = "Copiado";
+  } catch { button.textContent = "Não foi possível copiar"; }
+  setTimeout(() => { button.innerHTML = before; }, 2000);
+});

@@ -1,100 +1,13 @@
-// Follows a council live. Without this file the page works too: it reloads itself while the council runs.
-const council = document.getElementById("conselho");
+// A council as it happens: cards change one by one, the synthesis grows, and at the end the whole page is there.
+import { follow, grow, replace, say } from "./live.js";
 
-function replace(id, html) {
-  const old = document.getElementById(id);
-  if (!old) return;
-  const box = document.createElement("template");
-  box.innerHTML = html; // rendered and sanitised by the server, and the page's policy runs no script from it
-  const hadFocus = old.contains(document.activeElement);
-  const open = new Set([...old.querySelectorAll("details[open]")].map((each) => each.id));
-  const fresh = box.content.firstElementChild;
-  old.replaceWith(fresh);
-  for (const each of fresh.querySelectorAll("details")) if (open.has(each.id)) each.open = true;
-  if (hadFocus) fresh.querySelector("[tabindex='-1']")?.focus();
-}
-
-function say(text, state) {
-  const status = document.getElementById("situacao");
-  if (state) status.className = `banner ${state}`;
-  if (text && status.textContent.trim() !== text) status.textContent = text;
-}
-
-// A browser opens six connections to a host. At most three pages hold a stream; the others ask every two seconds.
-const SLOTS = 3;
-let source = null;
-let release = null;
-let timer = 0;
-let seen = 0;
-let tries = 20;
-let ended = false;
-
-function show(step) {
-  seen = step.seq;
-  tries = 20;
+follow(document.getElementById("conselho"), (step) => {
   if (step.html) replace(step.target, step.html);
+  if (step.rest !== undefined) grow("sintese-viva", step);
   const progress = document.getElementById("progresso");
   if (progress && step.settled !== undefined) {
     progress.value = step.settled;
     progress.textContent = `${step.settled} de ${progress.max}`;
   }
   say(step.message, step.state);
-  if (step.final) { ended = true; leave(); }
-}
-
-function address(path) {
-  const url = new URL(path, location.href);
-  if (seen) url.searchParams.set("depois", seen);
-  return url;
-}
-
-function leave() {
-  source?.close();
-  source = null;
-  clearTimeout(timer);
-  release?.();
-  release = null;
-}
-
-async function slot() {
-  if (!navigator.locks) return true;
-  for (let n = 0; n < SLOTS; n++) {
-    const got = await new Promise((answer) => {
-      navigator.locks.request(`fluxo-${n}`, { ifAvailable: true }, (lock) => {
-        if (!lock) { answer(false); return undefined; }
-        return new Promise((free) => { release = free; answer(true); });
-      });
-    });
-    if (got) return true;
-  }
-  return false;
-}
-
-async function poll() {
-  try {
-    const answer = await fetch(address(council.dataset.steps), { headers: { accept: "application/json" } });
-    if (answer.ok) for (const step of await answer.json()) show(step);
-  } catch { /* the next round may do better */ }
-  if (!ended && !document.hidden) timer = setTimeout(follow, 2000);
-}
-
-// The browser reconnects by itself after a lost connection, but not after an answer such as 503: then we do.
-async function follow() {
-  if (ended || source || document.hidden) return;
-  if (!(await slot())) { poll(); return; }
-  if (document.hidden) { leave(); return; }
-  source = new EventSource(address(council.dataset.events));
-  source.addEventListener("passo", (event) => show(JSON.parse(event.data)));
-  source.addEventListener("error", () => {
-    if (source?.readyState !== EventSource.CLOSED) return;
-    leave();
-    if (tries-- > 0) timer = setTimeout(follow, 3000);
-  });
-}
-
-if (council?.dataset.events) {
-  follow();
-  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : follow()));
-  addEventListener("pagehide", leave);
-  addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
-}
+});

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from advisory.store.deleted import EXPERTS, Bin
 from prodkit import files, postgres
 
 if TYPE_CHECKING:
@@ -133,12 +134,7 @@ class Experts:
 
     async def remove(self, user_id: int, expert_id: int) -> bool:
         """Softly, and only one's own: past councils keep what the expert said."""
-        done = await self._db.execute(
-            "update experts set deleted_at = now() where id = $2 and owner_id = $1 and deleted_at is null",
-            user_id,
-            expert_id,
-        )
-        return done == "UPDATE 1"
+        return await Bin(self._db, EXPERTS).remove(user_id, expert_id)
 
     async def avatar(self, user_id: int, avatar_id: UUID) -> Avatar | None:
         """A picture of one's own, or of a seeded expert."""

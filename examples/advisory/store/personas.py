@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from advisory.store.deleted import PERSONAS, Bin
 from advisory.store.experts import add_avatar
 from prodkit import files, postgres
 
@@ -115,9 +116,4 @@ class Personas:
 
     async def remove(self, owner_id: int, persona_id: int) -> bool:
         """To the bin, where it is kept for 90 days; councils that asked about it stay."""
-        done = await self._db.execute(
-            "update personas set deleted_at = now() where id = $2 and owner_id = $1 and deleted_at is null",
-            owner_id,
-            persona_id,
-        )
-        return done == "UPDATE 1"
+        return await Bin(self._db, PERSONAS).remove(owner_id, persona_id)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from advisory.store.deleted import EXPERTS, KEPT_DAYS, PERSONAS, RUNS
 from prodkit import postgres
 from prodkit.sessions import PostgresStore
 
 __all__ = ["KEPT_DAYS", "purge"]
-
-KEPT_DAYS = 90
 
 
 async def purge(db: postgres.Pool) -> int:
@@ -15,14 +14,9 @@ async def purge(db: postgres.Pool) -> int:
 
     Several workers may do it at once: each row is removed once, and a row restored in between stays.
     """
-    gone = 0
+    report = await postgres.Purge(RUNS, EXPERTS, PERSONAS, days=KEPT_DAYS).run(db)
+    gone = sum(report.rows.values())
     async with db.transaction() as tx:
-        for table in ("runs", "experts", "personas"):
-            status = await tx.execute(
-                f"delete from {table} where deleted_at < now() - make_interval(days => $1)",  # noqa: S608 - ours
-                KEPT_DAYS,
-            )
-            gone += int(status.rpartition(" ")[2])
         status = await tx.execute(
             """delete from avatars where not exists (select 1 from experts where avatar_id = avatars.id)
                and not exists (select 1 from seats where seats.avatar_id = avatars.id)
@@ -31,4 +25,5 @@ async def purge(db: postgres.Pool) -> int:
                and created_at < now() - interval '1 day'"""
         )
         gone += int(status.rpartition(" ")[2])
+    await db.execute("delete from password_recoveries where expires_at < now()")
     return gone + await PostgresStore(db).delete_expired(limit=1000)

@@ -8,9 +8,13 @@ from uuid import UUID
 
 from advisory.council.model import Run, Seat
 from advisory.council.prompts import about_persona, expert_system
+from advisory.store.agreement import points_from
+from advisory.store.cross_review import REVIEW_COLUMNS, plan_reviews, review_from
+from advisory.store.deleted import RUNS, Bin
 from advisory.store.events import append
 from advisory.store.experts import Expert
 from advisory.store.personas import Persona
+from advisory.store.spending import SPEND_COLUMNS, spend_from
 from prodkit import jobs, postgres
 
 if TYPE_CHECKING:
@@ -19,18 +23,27 @@ if TYPE_CHECKING:
 __all__ = ["HISTORY_PAGE", "SEAT_COLUMNS", "Runs", "run_from", "seat_from"]
 
 HISTORY_PAGE = 50
+_STOPPED = "você interrompeu o conselho antes da resposta"
 _RUN = (
     "id, question, status, created_at, finished_at, deleted_at, synthesis, synthesis_model, synthesis_reason,"
-    " last_seq, persona_name"
+    " last_seq, agreement, agreement_reason, persona_id, persona_name"
 )
 SEAT_COLUMNS = (
     "position, name, role, system, avatar_id, status, text, reason, model,"
+    " attempt, attempts, retry_at, retry_reason,"
     " extract(epoch from finished_at - started_at)::float8 as seconds"
 )
 
 
-def run_from(row: Any, seats: Sequence[Any] = ()) -> Run:
-    return Run(**dict(row), seats=tuple(seat_from(seat) for seat in seats))
+def run_from(
+    row: Any, seats: Sequence[Any] = (), reviews: Sequence[Any] = (), spends: Sequence[Any] = ()
+) -> Run:
+    return Run(
+        **{**dict(row), "agreement": points_from(row["agreement"])},
+        seats=tuple(seat_from(seat) for seat in seats),
+        reviews=tuple(review_from(each) for each in reviews),
+        spends=tuple(spend_from(each) for each in spends),
+    )
 
 
 def seat_from(row: Any) -> Seat:
@@ -44,6 +57,7 @@ class Runs:
         self._db = db
         self._council = council
         self._jobs = jobs.Runs(db)
+        self._bin = Bin(db, RUNS)
 
     async def sent(self, owner_id: int, form_key: UUID) -> UUID | None:
         """The run that this very form made before, or None."""
@@ -60,6 +74,7 @@ class Runs:
         *,
         form_key: UUID | None = None,
         persona: Persona | None = None,
+        reviewed: bool = False,
     ) -> tuple[UUID, bool]:
         """The run, its seats and its job, in one transaction: a run without a job cannot exist.
 
@@ -89,6 +104,8 @@ class Runs:
                     for n, each in enumerate(experts, start=1)
                 ],
             )
+            if reviewed:
+                await plan_reviews(tx, run_id, range(1, len(experts) + 1))
             await append(tx, run_id, "run.queued", {"total": len(experts)})
             await self._enqueue(tx, run_id)
         return run_id, True
@@ -111,7 +128,12 @@ class Runs:
                 f"select {SEAT_COLUMNS} from seats where run_id = $1 order by position",  # noqa: S608
                 run_id,
             )
-        return run_from(row, seats)
+            reviews = await tx.fetch(
+                f"select {REVIEW_COLUMNS} from reviews where run_id = $1 order by position",  # noqa: S608
+                run_id,
+            )
+            spends = await tx.fetch(f"select {SPEND_COLUMNS} from spends where run_id = $1", run_id)  # noqa: S608
+        return run_from(row, seats, reviews, spends)
 
     async def history(
         self, owner_id: int, *, deleted: bool = False, limit: int = HISTORY_PAGE, words: str = ""
@@ -147,47 +169,90 @@ class Runs:
         return {row["expert_id"] for row in rows} or None
 
     async def stop(self, owner_id: int, run_id: UUID) -> bool:
-        """End a run at once and keep what is finished. Its job is cancelled: the worker can write no more."""
+        """End a run at once and keep what is finished. Its job is cancelled: the worker can write no more.
+
+        A run whose synthesis is whole (it is the table that is missing) has its outcome already.
+        """
         async with self._db.transaction() as tx:
             row = await tx.fetchrow(
-                """update runs set status = 'stopped', finished_at = now()
-                   where id = $1 and owner_id = $2 and status in ('queued', 'running') returning job""",
+                """update runs set finished_at = now(), status = case when synthesis_model = '' then 'stopped'
+                       when exists (select from seats where run_id = $1 and seats.status <> 'done') then 'partial'
+                       else 'done' end
+                   where id = $1 and owner_id = $2 and status in ('queued', 'running') returning job, status""",
                 run_id,
                 owner_id,
             )
             if row is None:
                 return False
-            await tx.execute(
-                """update seats set status = 'stopped', finished_at = null
-                   where run_id = $1 and status in ('waiting', 'running')""",
-                run_id,
-            )
-            await append(tx, run_id, "run.finished", {"status": "stopped"})
+            for table in ("seats", "reviews"):
+                await tx.execute(
+                    f"""update {table} set status = 'stopped'
+                        where run_id = $1 and status in ('waiting', 'running')""",  # noqa: S608 - ours
+                    run_id,
+                )
+            await append(tx, run_id, "run.finished", {"status": row["status"]})
             if row["job"] is not None:
                 await self._jobs.cancel(row["job"], connection=tx)
         return True
 
-    async def resume(self, owner_id: int, run_id: UUID) -> bool:
-        """Queue the missing experts and the chairman again; finished opinions stay."""
+    async def resume(
+        self, owner_id: int, run_id: UUID, *, keep_synthesis: bool = False, position: int | None = None
+    ) -> bool:
+        """Queue the missing experts (or the one at `position`) and the chairman again; finished opinions stay.
+
+        With `keep_synthesis` the chairman goes on behind the beginning that is stored, unless an expert is asked
+        again: then there is more to say, and reviews and the table are made again too.
+        """
         async with self._db.transaction() as tx:
             row = await tx.fetchrow(
-                """update runs set status = 'queued', finished_at = null, synthesis = '', synthesis_reason = ''
+                """update runs set status = 'queued', finished_at = null, synthesis_model = '',
+                       synthesis_reason = '', agreement = null, agreement_reason = '',
+                       synthesis = case when $3 and not exists (select from seats where run_id = runs.id
+                           and seats.status in ('failed', 'stopped')) then synthesis else '' end
                    where id = $1 and owner_id = $2 and deleted_at is null
-                     and status in ('partial', 'unsynthesised', 'no_quorum', 'stopped') returning id""",
+                     and status in ('partial', 'unsynthesised', 'no_quorum', 'stopped')
+                     and ($4::int is null or exists (select from seats where run_id = $1 and position = $4
+                          and seats.status in ('failed', 'stopped'))) returning id""",
                 run_id,
                 owner_id,
+                keep_synthesis,
+                position,
             )
             if row is None:
                 return False
-            await tx.execute(
-                """update seats set status = 'waiting', reason = '', started_at = null, finished_at = null
-                   where run_id = $1 and status in ('failed', 'stopped')""",
+            asked = await tx.fetch(
+                """update seats set status = 'waiting', reason = '', outage = false, attempt = 0, retry_at = null,
+                       started_at = null, finished_at = null
+                   where run_id = $1 and status in ('failed', 'stopped') and ($2::int is null or position = $2)
+                   returning position""",
                 run_id,
+                position,
             )
+            await tx.execute(
+                "update seats set status = 'failed', reason = $2 where run_id = $1 and status = 'stopped'",
+                run_id,
+                _STOPPED,
+            )
+            reviews = await tx.fetch("select position, status from reviews where run_id = $1", run_id)
+            again = [each["position"] for each in reviews if asked or each["status"] == "stopped"]
+            await plan_reviews(tx, run_id, again)
             total = await tx.fetchval("select count(*) from seats where run_id = $1", run_id)
             await append(tx, run_id, "run.queued", {"total": total})
             await self._enqueue(tx, run_id)
         return True
+
+    async def reuse_refund(self, owner_id: int) -> bool:
+        """Return True, once for each, when a council of the last hour gave its quota back: the next one is free.
+
+        Its use stays counted where it was, and pays for the new one.
+        """
+        found = await self._db.fetchval(
+            """update runs set refunded_at = null where id = (
+                   select id from runs where owner_id = $1 and refunded_at > now() - interval '1 hour'
+                   order by refunded_at limit 1 for update skip locked) returning true""",
+            owner_id,
+        )
+        return bool(found)
 
     async def _enqueue(self, tx: Connection, run_id: UUID) -> None:
         job = await self._council.enqueue(tx, run_id)
@@ -196,20 +261,10 @@ class Runs:
     async def delete(self, owner_id: int, run_id: UUID) -> bool:
         """To the bin, from which it can be taken for 90 days. One that still runs is stopped first."""
         await self.stop(owner_id, run_id)
-        done = await self._db.execute(
-            "update runs set deleted_at = now() where id = $1 and owner_id = $2 and deleted_at is null",
-            run_id,
-            owner_id,
-        )
-        return done == "UPDATE 1"
+        return await self._bin.remove(owner_id, run_id)
 
     async def restore(self, owner_id: int, run_id: UUID) -> bool:
-        done = await self._db.execute(
-            "update runs set deleted_at = null where id = $1 and owner_id = $2 and deleted_at is not null",
-            run_id,
-            owner_id,
-        )
-        return done == "UPDATE 1"
+        return await self._bin.restore(owner_id, run_id)
 
 
 def _like(word: str) -> str:

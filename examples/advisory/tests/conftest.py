@@ -112,10 +112,13 @@ class Visitor:
     def sign_in(self, email: str, password: str) -> httpx.Response:
         return self.post("/entrar", {"email": email, "password": password}, page="/entrar")
 
-    def ask(self, question: str = "Devo abrir uma segunda loja agora?", experts: int = 3) -> str:
-        """Puts a question and returns the path of the council's page."""
+    def ask(
+        self, question: str = "Devo abrir uma segunda loja agora?", experts: int = 3, **fields: Any
+    ) -> str:
+        """Puts a question, around the saved answers, and returns the path of the council's page."""
         chosen = re.findall(r'name="experts" value="(\d+)"', self.get("/").text)[:experts]
-        answer = self.post("/conselhos", {"question": question, "experts": chosen})
+        data = {"question": question, "experts": chosen, "fresh": "1", **fields}
+        answer = self.post("/conselhos", data)
         assert answer.status_code == 303, answer.text
         return answer.headers["location"]
 
@@ -150,7 +153,7 @@ class Visitor:
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    with Simulator(answers="council") as simulator:
+    with Simulator(answers="advisory.demo.answers:council") as simulator:
         yield simulator
 
 

@@ -18,7 +18,12 @@ def test_a_whole_council_live_then_in_the_history(ana, simulator):
     kinds = [step["kind"] for step in steps]
     assert kinds[:2] == ["run.queued", "run.started"]
     assert kinds.count("seat.started") == kinds.count("seat.done") == 3
-    assert kinds[-2:] == ["chair.started", "run.finished"]
+    assert [kind for kind in kinds if kind != "chair.text"][-4:] == [
+        "chair.started",
+        "chair.done",
+        "agreement.done",
+        "run.finished",
+    ]
     spoken = [step["message"] for step in steps if step["kind"] == "seat.done"]
     assert [text.split(":")[0] for text in spoken] == [f"Especialista {n} de 3" for n in (1, 2, 3)]
     assert len([step for step in steps if step["message"]]) <= 10
@@ -30,7 +35,7 @@ def test_a_whole_council_live_then_in_the_history(ana, simulator):
     history = ana.get("/historico").text
     assert path in history
     assert RUN_LABELS["done"] in history
-    assert simulator.counters.requests == 4
+    assert simulator.counters.requests == 5  # three experts, the chairman, the table
 
 
 def test_a_stream_goes_on_where_it_was_cut(ana, simulator):
@@ -44,6 +49,39 @@ def test_a_stream_goes_on_where_it_was_cut(ana, simulator):
     # Replay from anywhere, as often as one likes, also after the end.
     assert [step["seq"] for step in ana.events(path, after=3)] == everything[3:]
     assert ana.get(f"{path}/eventos", headers={"last-event-id": str(everything[-1])}).status_code == 204
+
+
+def test_the_synthesis_arrives_while_it_is_written(ana, simulator):
+    simulator.script("ok", "ok", "ok", {"kind": "ok", "delay": 0.01})
+    path = ana.ask()
+    seen = ana.events(
+        path, until=lambda step: step["kind"] == "chair.text" and "Onde divergem" in step.get("done", "")
+    )
+    page = ana.get(path).text  # another device, in mid-sentence
+    assert "Onde concordam" in page.partition('id="sintese-viva"')[2]
+    assert page.count("Ler o parecer") == 3
+    growing = [step["rest"] for step in seen if step["kind"] == "chair.text"]
+    assert len(growing) > 3
+    rest = ana.events(path, after=seen[-1]["seq"])
+    assert [step["seq"] for step in seen + rest] == list(range(1, rest[-1]["seq"] + 1))
+    assert "Onde concordam" in rest[-1]["html"]
+    assert simulator.counters.requests == 5
+
+
+def test_a_synthesis_that_breaks_off_is_called_incomplete_and_can_be_continued(ana, simulator):
+    simulator.script("ok", {"kind": "mid_reset", "after": 30}, *["400"] * 6)
+    path = ana.ask(experts=1)
+    page = ana.finished(path).text
+    assert "Síntese incompleta: " in page
+    assert "partiram de lugares diferentes" in page
+    assert "Continuar a síntese" in page
+    simulator.reset()
+    assert ana.post(f"{path}/retomar", {"continuar": "1"}, page=path).status_code == 303
+    page = ana.finished(path).text
+    assert "Síntese pronta, com um especialista." in page
+    assert "Síntese incompleta" not in page
+    assert page.count("partiram de lugares diferentes") == page.count("reveja em trinta dias") == 1
+    assert simulator.counters.requests == 1
 
 
 def test_a_page_opened_in_between_has_what_was_and_its_stream_what_comes(ana, simulator):
@@ -78,7 +116,7 @@ def test_who_was_missing_can_be_asked_again_and_nobody_else_is(ana, simulator):
     assert ana.post(f"{path}/retomar", page=path).status_code == 303
     page = ana.finished(path).text
     assert "Síntese pronta, com 3 especialistas." in page
-    assert simulator.counters.requests - before == 2  # the one who was missing, and the chairman
+    assert simulator.counters.requests - before == 3  # the one who was missing, chairman, table
 
 
 def test_without_a_quorum_there_is_no_synthesis_and_the_opinion_is_kept(ana, simulator):
@@ -104,7 +142,7 @@ def test_when_the_chairman_fails_the_opinions_stay_and_the_synthesis_can_be_had_
     before = simulator.counters.requests
     ana.post(f"{path}/retomar", page=path)
     assert "Síntese pronta, com 3 especialistas." in ana.finished(path).text
-    assert simulator.counters.requests - before == 1
+    assert simulator.counters.requests - before == 2  # the chairman and the table
 
 
 def test_stop_takes_effect_at_once_keeps_what_is_finished_and_calls_no_more(ana, simulator):
@@ -173,7 +211,9 @@ def test_a_deleted_council_can_be_restored(ana):
     path = ana.ask("Esta pergunta vai para a lixeira?", experts=1)
     ana.finished(path)
     assert ana.post(f"{path}/apagar", page=path).headers["location"] == "/historico"
-    assert path not in ana.get("/historico").text
+    assert f'action="{path}/restaurar"' in (page := ana.get("/historico").text)
+    assert "Desfazer" in page
+    assert path not in ana.get("/historico").text  # the offer is made once
     assert path in ana.get("/lixeira").text
     assert "Este conselho está na lixeira." in ana.get(path).text
     assert ana.post(f"{path}/restaurar", page=path).status_code == 303

@@ -1,12 +1,15 @@
 """Small things that a reviewer found: odd input is a clear answer, and what was promised happens."""
 
+from pathlib import Path
+
 import pytest
 
+import advisory
+from advisory.migrations.apply import migrate
 from advisory.pages.forms import _EMAIL
 from advisory.pages.visitor import safe_next
 from advisory.store.purge import KEPT_DAYS, purge
 from prodkit import postgres
-from prodkit.sessions import POSTGRES_SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -27,20 +30,22 @@ def test_an_address_with_control_characters_is_none() -> None:
 
 @pytest.mark.integration
 async def test_what_was_deleted_long_ago_is_removed_for_good(postgres_url: str) -> None:
+    await migrate(postgres_url)
     async with postgres.Pool(postgres_url, min_size=1, max_size=2) as db:
-        await db.execute(POSTGRES_SCHEMA)
         await db.execute(
-            """create table runs (id int, deleted_at timestamptz);
-               create table experts (id int, avatar_id int, deleted_at timestamptz);
-               create table seats (avatar_id int);
-               create table avatars (id int, created_at timestamptz default now() - interval '2 days')"""
+            """insert into users (email, name, password_hash) values ('a@b.example', 'Ana', 'x');
+               insert into runs (owner_id, question, deleted_at)
+                   values (1, 'a', null), (1, 'b', now()), (1, 'c', now() - interval '91 days');
+               insert into avatars (content, media_type, sha256, width, height, created_at)
+                   select '', 'image/png', n::text, 1, 1, now() - interval '2 days' from generate_series(1, 2) n;
+               insert into experts (owner_id, name, role, avatar_id, deleted_at)
+                   select 1, sha256, 'r', id, case sha256 when '2' then now() - interval '91 days' end from avatars"""
         )
-        await db.execute("insert into runs values (1, null), (2, now()), (3, now() - interval '91 days')")
-        await db.execute("insert into experts values (1, 1, null), (2, 2, now() - interval '91 days')")
-        await db.execute("insert into avatars (id) values (1), (2)")
         assert await purge(db) == 3
-        assert [row["id"] for row in await db.fetch("select id from runs order by id")] == [1, 2]
-        assert await db.fetchval("select array_agg(id) from experts") == [1]
-        assert await db.fetchval("select array_agg(id) from avatars") == [1]
+        assert await db.fetchval("select string_agg(question, '' order by question) from runs") == "ab"
+        assert await db.fetchval("select array_agg(name) from experts") == ["1"]
+        assert await db.fetchval("select array_agg(sha256) from avatars") == ["1"]
         assert await purge(db) == 0
     assert KEPT_DAYS == 90
+    page = Path(advisory.__file__).parent / "templates" / "history.html"
+    assert "por 90 dias" in page.read_text()

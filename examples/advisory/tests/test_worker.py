@@ -15,6 +15,7 @@ import pytest
 
 import advisory
 import prodkit
+from prodkit.testing.anthropic.answers import council
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PATHS = os.pathsep.join(str(Path(each.__file__).parent.parent) for each in (advisory, prodkit))
@@ -83,5 +84,35 @@ def test_another_worker_goes_on_with_what_is_missing(pages, a_visitor, simulator
             assert kinds.count("seat.done") == 5
             assert kinds.count("run.finished") == kinds.count("chair.started") == 1
             assert "Síntese pronta, com 5 especialistas." in rest[-1]["message"]
-            # Five at first, the three in flight once more, the chairman: no finished expert again.
-            assert simulator.counters.requests == 9
+            # Five at first, the three in flight once more, chairman and table: no finished expert again.
+            assert simulator.counters.requests == 10
+
+
+def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, a_visitor, simulator, tmp_path):
+    simulator.reset()
+    simulator.script("ok", {"kind": "ok", "delay": 0.03})
+    simulator.always({"kind": "ok", "delay": 0.005})
+    with ExitStack() as stack:
+        first = stack.enter_context(worker(pages.settings, tmp_path / "0.log"))
+        ana = stack.enter_context(a_visitor(pages.url))
+        path = ana.ask(experts=1)
+        wrote = 0
+
+        def enough(step) -> bool:
+            nonlocal wrote
+            wrote += step["kind"] == "chair.text"
+            return wrote == 8
+
+        seen = ana.events(path, until=enough)
+        first.send_signal(signal.SIGKILL)
+        stack.enter_context(worker(pages.settings, tmp_path / "1.log"))
+        steps = seen + ana.events(path, after=seen[-1]["seq"])
+        assert [step["seq"] for step in steps] == list(range(1, len(steps) + 1))
+        assert "A síntese continua de onde parou…" in [step["message"] for step in steps]
+        asked = [each for each in simulator.requests if "presi" in str(each.body["system"])]
+        assert len(asked) == 2
+        assert asked[1].body["messages"][-2]["role"] == "assistant"
+        written = (
+            ana.get(f"{path}/exportar").text.partition("## Síntese\n\n")[2].partition("\n\n## Pareceres")[0]
+        )
+        assert written == council(asked[0].body)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-from loguru import logger
 
 from advisory.council.model import Seat
 from advisory.council.plan import has_quorum, outcome, to_ask
 from advisory.council.prompts import chairman_messages, chairman_system, expert_messages
-from advisory.council.texts import reason_for
+from advisory.worker.agreement import compare_opinions
+from advisory.worker.answers import Answer, Answerer, Reply, ask
+from advisory.worker.cross_review import review_opinions
+from advisory.worker.draft import Draft
+from advisory.worker.retries import announced
 from advisory.worker.warm import imported
-from prodkit import Deadline, jobs
-from prodkit.errors import ProdkitError
+from prodkit import jobs
+from prodkit.llm import LlmScheduled
 from prodkit.policies import constant
 
 if TYPE_CHECKING:
     from advisory.store.council import CouncilRows
 
-__all__ = ["CHAIR_LIMIT", "EXPERT_LIMIT", "Answer", "Answerer", "Council"]
+__all__ = ["CHAIR_LIMIT", "EXPERT_LIMIT", "Council"]
 
 EXPERT_LIMIT = 90.0
 """Seconds for one expert, retries and the fallback model included."""
@@ -29,32 +31,13 @@ CHAIR_LIMIT = 120.0
 _GIVEN_UP = "o conselho foi interrompido vezes demais"
 
 
-class Reply(Protocol):
-    """The part of an answer that a council uses."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-
-
-class Answerer(Protocol):
-    """The model behind a council: ``llm.Client`` is one."""
-
-    async def create(self, *, max_tokens: int, system: str, messages: list[dict[str, Any]]) -> Reply: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A step's result: a text, or the reason why there is none."""
-
-    text: str = ""
-    model: str = ""
-    reason: str = ""
-
-
 class Council:
-    """Asks all experts at once, then the chairman."""
+    """Asks all experts at once, lets them review each other where that was asked for, then asks the chairman.
+
+    ::
+
+        seat:1 … seat:N ─▶ review:1 … review:N ─▶ synthesis ─▶ agreement ─▶ the outcome
+    """
 
     def __init__(self, rows: CouncilRows, claude: Answerer) -> None:
         self._rows = rows
@@ -74,7 +57,14 @@ class Council:
         question, seats = begun
         asked = await jobs.step("plan", lambda: [seat.position for seat in to_ask(seats)])
         await jobs.gather(*(self._seat(run_id, question, seat) for seat in seats if seat.position in asked))
-        await self._conclude(run_id, question)
+        async with jobs.transaction() as tx:
+            seats = await self._rows.seats(tx, run_id)
+        await review_opinions(self._rows.cross_review, self._claude, run_id, question, seats)
+        synthesised = has_quorum(seats) and await self._conclude(run_id, question, seats)
+        if synthesised:
+            await compare_opinions(self._rows.agreements, self._claude, run_id, question, seats)
+        async with jobs.transaction() as tx:
+            await self._rows.finish(tx, run_id, outcome(seats, synthesised=synthesised))
 
     async def give_up(self, run_id: UUID) -> None:
         """End a run whose job is a dead letter: each further try would pay the model again."""
@@ -84,72 +74,85 @@ class Council:
             for seat in to_ask(await self._rows.seats(tx, run_id)):
                 await self._rows.seat_failed(tx, run_id, seat, reason=_GIVEN_UP)
             seats = await self._rows.seats(tx, run_id)
-            await self._rows.finish(tx, run_id, outcome(seats, synthesised=False), reason=_GIVEN_UP)
+            synthesised = await self._rows.has_synthesis(tx, run_id)
+            reason = "" if synthesised else _GIVEN_UP
+            await self._rows.finish(tx, run_id, outcome(seats, synthesised=synthesised), reason=reason)
 
     async def _seat(self, run_id: UUID, question: str, seat: Seat) -> None:
-        async def save(tx: Any, answer: Answer) -> None:
-            if answer.reason:
-                await self._rows.seat_failed(tx, run_id, seat, reason=answer.reason)
-            else:
-                await self._rows.seat_done(tx, run_id, seat, text=answer.text, model=answer.model)
+        name = f"seat:{seat.position}"
 
-        async def ask() -> Answer:
+        async def save(tx: Any, answer: Answer) -> None:
+            spend = answer.spend(name)
+            if answer.reason:
+                await self._rows.seat_failed(
+                    tx, run_id, seat, reason=answer.reason, outage=answer.outage, spend=spend
+                )
+            else:
+                await self._rows.seat_done(
+                    tx, run_id, seat, text=answer.text, model=answer.model, spend=spend
+                )
+
+        async def waits(event: LlmScheduled) -> None:
+            async with jobs.transaction() as tx:
+                await self._rows.seat_waits(
+                    tx,
+                    run_id,
+                    seat,
+                    attempt=event.attempt,
+                    attempts=event.attempts,
+                    wait=timedelta(seconds=event.wait),
+                    reason=event.after or event.reason,
+                )
+
+        async def opinion() -> Answer:
             async with jobs.transaction() as tx:
                 await self._rows.seat_started(tx, run_id, seat)
-            return await self._answer(
-                seat.name,
-                EXPERT_LIMIT,
-                lambda: self._claude.create(
-                    max_tokens=1200, system=seat.system, messages=expert_messages(question)
-                ),
-            )
+            async with announced(waits):
+                return await ask(
+                    seat.name,
+                    EXPERT_LIMIT,
+                    lambda: self._claude.create(
+                        max_tokens=1200, system=seat.system, messages=expert_messages(question)
+                    ),
+                )
 
-        await jobs.step.using(version=1, write=save)(f"seat:{seat.position}", ask)
+        await jobs.step.using(version=1, write=save)(name, opinion)
 
-    async def _conclude(self, run_id: UUID, question: str) -> None:
-        async with jobs.transaction() as tx:
-            seats = await self._rows.seats(tx, run_id)
-            if not has_quorum(seats):
-                await self._rows.finish(tx, run_id, outcome(seats, synthesised=False))
-                return
+    async def _conclude(self, run_id: UUID, question: str, seats: tuple[Seat, ...]) -> bool:
+        """Ask the chairman; return True when there is a synthesis."""
 
         async def save(tx: Any, answer: Answer) -> None:
-            await self._rows.finish(
+            await self._rows.synthesised(
                 tx,
                 run_id,
-                outcome(seats, synthesised=not answer.reason),
-                synthesis=answer.text,
+                text=answer.text,
                 model=answer.model,
                 reason=answer.reason,
+                spend=answer.spend("synthesis"),
+                compared=sum(seat.status == "done" for seat in seats) > 1,
             )
 
-        async def ask() -> Answer:
+        async def store(text: str) -> None:
             async with jobs.transaction() as tx:
-                await self._rows.chair_started(tx, run_id)
-            return await self._answer(
-                "chairman",
-                CHAIR_LIMIT,
-                lambda: self._claude.create(
-                    max_tokens=2000, system=chairman_system(), messages=chairman_messages(question, seats)
-                ),
-            )
+                await self._rows.chair_wrote(tx, run_id, text)
 
-        await jobs.step.using(version=1, write=save)("synthesis", ask)
+        async def synthesis() -> Answer:
+            async with jobs.transaction() as tx:
+                draft = Draft(await self._rows.chair_started(tx, run_id), store)
 
-    async def _answer(self, who: str, limit: float, call: Callable[[], Awaitable[Reply]]) -> Answer:
-        """One expert's failure is not the council's: it becomes a reason."""
-        try:
-            with Deadline.after(limit):
-                reply = await call()
-        except ProdkitError as error:
-            logger.warning("{} gave no answer ({})", who, type(error).__name__)
-            return Answer(reason=reason_for(error))
-        except Exception as error:  # noqa: BLE001 - recorded as a reason, and logged
-            logger.exception("{} failed unexpectedly", who)
-            return Answer(reason=reason_for(error))
-        return Answer(text=_storable(reply.text), model=reply.model)
+            async def write() -> Reply:
+                async with self._claude.stream(
+                    resume=draft.text or None,
+                    max_tokens=2000,
+                    system=chairman_system(),
+                    messages=chairman_messages(question, seats),
+                ) as stream:
+                    await draft.write(stream.text)
+                    reply: Reply = stream.answer
+                return reply
 
+            answer = await ask("chairman", CHAIR_LIMIT, write)
+            return replace(answer, text=draft.text) if answer.reason else answer
 
-def _storable(text: str) -> str:
-    """The text without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+        answer = await jobs.step.using(version=1, write=save)("synthesis", synthesis)
+        return not answer.reason

@@ -36,7 +36,11 @@ if TYPE_CHECKING:
         LlmRateLimitedError as LlmRateLimitedError,
         LlmTimeoutError as LlmTimeoutError,
     )
-    from prodkit.llm.events import LlmAttempt as LlmAttempt, LlmFinished as LlmFinished
+    from prodkit.llm.events import (
+        LlmAttempt as LlmAttempt,
+        LlmFinished as LlmFinished,
+        LlmScheduled as LlmScheduled,
+    )
     from prodkit.llm.ledger import Ledger as Ledger, LedgerRow as LedgerRow
     from prodkit.llm.middleware import ResilienceMiddleware as ResilienceMiddleware
     from prodkit.llm.options import Model as Model
@@ -92,7 +96,7 @@ else:
                 "LlmRateLimitedError",
                 "LlmTimeoutError",
             ),
-            "events": ("LlmAttempt", "LlmFinished"),
+            "events": ("LlmAttempt", "LlmFinished", "LlmScheduled"),
             "context_window": ("Fitted", "fit"),
             "ledger": ("Ledger", "LedgerRow"),
             "middleware": ("ResilienceMiddleware",),

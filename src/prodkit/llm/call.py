@@ -129,6 +129,14 @@ class Call:
         queued, slot, attempt = max(step.wait, reservation.wait), False, None
         try:
             if queued > 0:
+                self.report.scheduled(
+                    state.label,
+                    attempt=self.chain.tries + 1,
+                    attempts=self.options.attempts,
+                    wait=queued,
+                    reason=reason or "rate",
+                    after="" if self._last is None else self._last.code,
+                )
                 await engine.sleep(queued)
             if not (slot := engine.slots.enter()):
                 reason = reason or "queue"

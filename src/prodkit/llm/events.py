@@ -1,4 +1,6 @@
-"""Events of the client: one ``llm.attempt`` for each HTTP request, one ``llm.finished`` for each call."""
+"""Events of the client: ``llm.scheduled`` before a wait, ``llm.attempt`` after each HTTP request, and one
+``llm.finished`` for each call.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,37 @@ from typing import Any, ClassVar
 from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.llm.results import Attempt, Usage
 
-__all__ = ["LlmAttempt", "LlmFinished"]
+__all__ = ["LlmAttempt", "LlmFinished", "LlmScheduled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmScheduled(Event):
+    """An attempt is to be sent after a wait. It is emitted in the caller's task, so context variables are the caller's.
+
+    Args:
+        call_id: the id that all events of one call share.
+        model: the label of the model that will be asked.
+        attempt: the number of the attempt for this model, counted from 1.
+        attempts: the most attempts for this model.
+        wait: seconds until it is sent; a full queue can make it longer.
+        reason: "backoff", "retry_after" or "rate".
+        after: the code of the failure before it, "" when nothing has failed yet.
+        caller: the name given as ``caller=``.
+    """
+
+    name: ClassVar[str] = "llm.scheduled"
+    level: ClassVar[Level] = "DEBUG"
+    metric: ClassVar[Metrics] = Metric(
+        "llm_waits", labels=("model", "reason"), help="Attempts that were scheduled after a wait."
+    )
+    call_id: str
+    model: str
+    attempt: int
+    attempts: int
+    wait: float
+    reason: str
+    after: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

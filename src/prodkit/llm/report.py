@@ -15,7 +15,7 @@ from prodkit.llm.errors import (
     LlmRateLimitedError,
     LlmTimeoutError,
 )
-from prodkit.llm.events import LlmAttempt, LlmFinished
+from prodkit.llm.events import LlmAttempt, LlmFinished, LlmScheduled
 from prodkit.llm.failures import Failure
 from prodkit.llm.fallback_chain import GiveUp
 from prodkit.llm.redaction import clean
@@ -62,6 +62,33 @@ class Report:
                     duration=attempt.duration,
                     fallback_from=self.requested if attempt.model != self.requested else "",
                     alert=failure is not None and attempt.outcome != "cancelled" and failure.verdict.alert,
+                )
+            )
+
+    def scheduled(
+        self, model: str, *, attempt: int, attempts: int, wait: float, reason: str, after: str
+    ) -> None:
+        """Emit that an attempt waits.
+
+        Args:
+            model: the label of the model that will be asked.
+            attempt: its number for this model.
+            attempts: the most for this model.
+            wait: seconds.
+            reason: why it waits.
+            after: the code of the failure before it.
+        """
+        if (events := self._engine.runtime.events).listened(LlmScheduled):
+            events.emit(
+                LlmScheduled(
+                    call_id=self.id,
+                    model=model,
+                    attempt=attempt,
+                    attempts=attempts,
+                    wait=wait,
+                    reason=reason,
+                    after=after,
+                    caller=self.caller,
                 )
             )
 

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
-    from prodkit.progress.channel import Channel as Channel
+    from prodkit.progress.channel import Channel as Channel, Pushing as Pushing
     from prodkit.progress.memory_log import (
+        RESYNC as RESYNC,
         Log as Log,
         MemoryLog as MemoryLog,
         Page as Page,
         Progress as Progress,
+        Source as Source,
     )
     from prodkit.progress.redis_log import RedisLog as RedisLog
     from prodkit.progress.sse import (
@@ -37,8 +39,8 @@ else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
-            "channel": ("Channel",),
-            "memory_log": ("Log", "MemoryLog", "Page", "Progress"),
+            "channel": ("Channel", "Pushing"),
+            "memory_log": ("RESYNC", "Log", "MemoryLog", "Page", "Progress", "Source"),
             "redis_log": ("RedisLog",),
             "sse": ("comment", "encode", "parse_last_event_id"),
         },

@@ -1,0 +1,57 @@
+"""The simulated model of the demo: opinions and syntheses in Portuguese, and JSON where a schema is asked for."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from prodkit.testing.anthropic.answers import answer_function, last_user_text
+
+__all__ = ["council"]
+
+_PROSE: Final = answer_function("council")
+_POINTS: Final = (
+    ("Convém testar em pequeno antes de decidir tudo.", "Todos pedem um passo que se possa desfazer."),
+    ("O momento certo é agora.", "Uns temem perder a ocasião; outros, o caixa no pior mês."),
+    (
+        "O maior risco está nas pessoas, não no dinheiro.",
+        "Depende de quem vai carregar a decisão no dia a dia.",
+    ),
+    ("É preciso um critério de parada escrito.", "Sem data e número, a dúvida volta todo mês."),
+)
+
+
+def council(body: Mapping[str, Any]) -> str:
+    """The reply to one request of the app."""
+    config = body.get("output_config") or {}
+    schema = (config.get("format") or {}).get("schema")
+    if not schema:
+        found = _PROSE(body)
+        assert isinstance(found, str)
+        return found
+    text = last_user_text(body)
+    chance = random.Random(text + json.dumps(body.get("system", ""), ensure_ascii=False))
+    wanted = schema.get("properties", {})
+    if "ranking" in wanted:
+        labels = re.findall(r'"rotulo": "([A-Z]+)"', text)
+        chance.shuffle(labels)
+        return json.dumps({"ranking": labels})
+    if "pontos" in wanted:
+        numbers = [int(each) for each in re.findall(r'"numero": (\d+)', text)]
+        return json.dumps({"pontos": _points(numbers, chance)}, ensure_ascii=False)
+    found = _PROSE(body)
+    assert isinstance(found, str)
+    return found
+
+
+def _points(numbers: list[int], chance: random.Random) -> list[dict[str, Any]]:
+    made = []
+    for n, (text, note) in enumerate(_POINTS):
+        shuffled = chance.sample(numbers, len(numbers))
+        agree = numbers if n == 0 else sorted(shuffled[: (len(numbers) + 1) // 2])
+        disagree = [each for each in sorted(numbers) if each not in agree]
+        made.append({"ponto": text, "concordam": list(agree), "discordam": disagree, "nota": note})
+    return made
