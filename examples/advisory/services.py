@@ -132,6 +132,7 @@ class Services:
             worker=make_worker(db, [council, *mails.all()], runtime),
             pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
+            drain=web.Drain(delay=settings.drain_seconds, runtime=runtime),
         )
 
 
