@@ -18,6 +18,9 @@ from advisory.pages.kept import KeepQuestion
 from advisory.routes import (
     account,
     accounts,
+    chat,
+    chat_stream,
+    clone,
     council,
     experts,
     faults,
@@ -26,11 +29,14 @@ from advisory.routes import (
     home,
     personas,
     recovery,
+    research,
     share,
     stream,
+    trial,
     version,
 )
 from advisory.services import Services
+from advisory.worker.warm import imported
 from prodkit import web
 from prodkit.sessions import CsrfTokens
 
@@ -78,10 +84,15 @@ def create_app(services: Services) -> FastAPI:
         accounts,
         recovery,
         home,
+        clone,
         experts,
         personas,
+        research,
+        trial,
         stream,
         council,
+        chat_stream,
+        chat,
         share,
         history,
     ):
@@ -97,6 +108,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: list[Any] = [
         services.redis,
         services.breakers,
+        services.sources,
         services.db,
         services.answers,
         claude,
@@ -105,7 +117,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if services.settings.worker:
         parts.append(services.worker)
     async with pk.running(*parts):
-        warming = asyncio.create_task(services.avatars.start(), name="warm-up")
+        warm = [services.avatars.start()]
+        if services.settings.worker:
+            warm.append(imported("anthropic"))  # or the first answer would wait for it
+        warming = asyncio.gather(*warm)
         try:
             with services.drain.on_signals():
                 yield

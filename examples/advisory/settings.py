@@ -33,6 +33,35 @@ class Settings(env.Settings):
         min_length=1,
         description="first choice, then fallbacks",
     )
+    perplexity_api_key: env.Secret | None = Field(
+        default=None,
+        description="web search of personas and clones; without it that source is not configured",
+    )
+    perplexity_base_url: str = Field(
+        default="https://api.perplexity.ai",
+        pattern=r"^https?://",
+        description="another address of Perplexity",
+    )
+    youtube_api_key: env.Secret | None = Field(
+        default=None, description="videos of personas and clones; without it that source is not configured"
+    )
+    youtube_base_url: str = Field(
+        default="https://www.googleapis.com",
+        pattern=r"^https?://",
+        description="another address of YouTube's API",
+    )
+    unsplash_access_key: env.Secret | None = Field(
+        default=None, description="photos of personas and clones; without it that source is not configured"
+    )
+    unsplash_base_url: str = Field(
+        default="https://api.unsplash.com",
+        pattern=r"^https?://",
+        description="another address of Unsplash",
+    )
+    chat_context_tokens: Annotated[int, Field(ge=2_000, le=900_000)] = Field(
+        default=60_000,
+        description="input tokens of one answer in a conversation; older messages beyond them are left out",
+    )
     model_prices: dict[str, tuple[float, float]] = Field(
         default={"claude-sonnet-5-5": (3.0, 15.0), "claude-haiku-5-5": (1.0, 5.0)},
         description="US dollars a million tokens read and written, by model; a council shows its cost by them",

@@ -10,6 +10,7 @@ from typing import Any
 
 from advisory.settings import Settings
 from prodkit import env
+from prodkit.testing import sources
 from prodkit.testing.anthropic import Simulator
 from prodkit.testing.servers import Postgres, Redis
 
@@ -25,14 +26,16 @@ class Embedded:
     def __init__(self, directory: Path) -> None:
         self.postgres = Postgres(directory / "postgres")
         self.redis = Redis(directory / "redis") if Redis.available() else None
+        self.sources = sources.Simulator()
         self.simulator = Simulator(answers="advisory.demo.answers:council")
 
     def start(self) -> None:
         """All at once; when one cannot start, none is left."""
-        with ThreadPoolExecutor(3, thread_name_prefix="demo-servers") as threads:
+        with ThreadPoolExecutor(4, thread_name_prefix="demo-servers") as threads:
             starting: list[Future[Any]] = [
                 threads.submit(self.postgres.start),
                 threads.submit(self._simulator),
+                threads.submit(self._sources),
             ]
             if self.redis is not None:
                 starting.append(threads.submit(self.redis.start))
@@ -49,8 +52,15 @@ class Embedded:
         self.simulator.script(*_PACE * 100)
         self.simulator.always("slow-2.5")
 
+    def _sources(self) -> None:
+        self.sources.start()
+        self.sources.perplexity.always("slow-4")
+        self.sources.youtube.always("slow-2")
+        self.sources.unsplash.always("slow-1")
+
     def stop(self) -> None:
         self.simulator.stop()
+        self.sources.stop()
         if self.redis is not None:
             self.redis.stop()
         self.postgres.stop()
@@ -63,6 +73,12 @@ class Embedded:
             redis_url=None if self.redis is None else env.RedisUrl(self.redis.url),
             anthropic_api_key=env.Secret("demo-simulator-key-7Qv2mX9"),
             anthropic_base_url=self.simulator.url,
+            perplexity_api_key=env.Secret("demo-perplexity-key-4Hn8"),
+            perplexity_base_url=self.sources.perplexity.url,
+            youtube_api_key=env.Secret("demo-youtube-key-9Kd2"),
+            youtube_base_url=self.sources.youtube.url,
+            unsplash_access_key=env.Secret("demo-unsplash-key-3Zp7"),
+            unsplash_base_url=self.sources.unsplash.url,
             session_secret=env.Secret(secrets.token_urlsafe(48)),
             host=host,
             port=port,
