@@ -13,7 +13,7 @@ A benchmark is a module with ``main``::
     if __name__ == "__main__":
         run(main)
 
-``python3 noxfile.py bench cache`` runs it, prints the table, writes ``benchmarks/results/cache.md`` and its picture with
+``python3 noxfile.py bench cache`` runs it, prints the table, writes ``benchmarks/results/cache.md`` and a picture with
 ``--write``, and fails when a published ratio no longer holds by more than :data:`MARGIN`. Machines differ and are
 shared: baseline and candidates take turns in short rounds, and the median of the ratios counts.
 """
