@@ -101,6 +101,9 @@ class Settings(env.Settings):
         default="127.0.0.1",
         description="networks of the proxies whose X-Forwarded-For is believed; needed behind a proxy",
     )
+    breaker_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=300.0, description="seconds for which a model that keeps failing is left alone"
+    )
     graceful_seconds: Annotated[int, Field(ge=1, le=60)] = Field(
         default=4, description="wait for requests at shutdown"
     )
