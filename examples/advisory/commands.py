@@ -16,9 +16,9 @@ from prodkit.errors import ProdkitError
 __all__ = ["run"]
 
 
-def run(command: str, settings: Settings) -> int:
+def run(command: str, settings: Settings, *, runtime: Runtime | None = None) -> int:
     """Run one command; report what the operator can fix in one line."""
-    runtime = Runtime()
+    runtime = runtime or Runtime()
     chosen: dict[str, Callable[[Settings, Runtime], Coroutine[Any, Any, int]]] = {
         "serve": _serve,
         "worker": _worker,
@@ -91,6 +91,7 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
         make_worker,
     )
     from advisory.store.council import CouncilRows
+    from advisory.store.fleet import Fleet
     from advisory.store.research_work import ResearchRows
     from advisory.worker.council import Council
     from advisory.worker.mail import Mails
@@ -98,7 +99,7 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     from advisory.worker.retries import listen
     from advisory.worker.trial import trial_job
     from advisory.worker.warm import imported
-    from prodkit import postgres, running
+    from prodkit import Health, postgres, running
     from prodkit.jobs import Job
     from prodkit.redis import RedisLink
 
@@ -121,11 +122,14 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     mails = Mails(db, mailer_of(settings, runtime, shared=breakers), public_url=settings.public_url or "")
     worker = make_worker(db, [*work, make_answer(settings, claude), *mails.all()], runtime)
     listen(runtime.events)
+    fleet = Fleet(
+        db, "worker", Health(db, optional=(redis, claude, *sources.breakers, worker), runtime=runtime)
+    )
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     await imported("anthropic")  # before the first job: a take-over must not wait for an import
-    async with running(redis, breakers, sources, db, aclosing(claude), aclosing(pictures), worker):
+    async with running(redis, breakers, sources, db, aclosing(claude), aclosing(pictures), worker, fleet):
         logger.info("the worker takes jobs")
         await stop.wait()
     return 0

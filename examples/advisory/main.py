@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 import prodkit as pk
 from advisory.pages.errors import handlers, problem_page
 from advisory.pages.kept import KeepQuestion
+from advisory.pages.visitor import is_operator
 from advisory.routes import (
     account,
     accounts,
@@ -76,6 +77,11 @@ def create_app(services: Services) -> FastAPI:
     app.router.routes.extend(
         web.health_routes(services.health, drain=services.drain, token=services.settings.operator_token)
     )
+    if services.demo is not None and services.demo.theatre is not None:
+        services.demo.theatre.console = console = web.Console(
+            services.runtime, services.health, allow=is_operator, embed=True
+        )
+        app.router.routes.extend(console.routes())
     for subject in (
         faults,
         health,
@@ -116,6 +122,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     ]
     if services.settings.worker:
         parts.append(services.worker)
+    if services.demo is not None and services.demo.theatre is not None:
+        parts.append(services.demo.theatre)
+    parts.append(services.fleet)  # reports once everything else is up
     async with pk.running(*parts):
         warm = [services.avatars.start()]
         if services.settings.worker:

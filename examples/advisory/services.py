@@ -21,6 +21,7 @@ from advisory.store.chat_turns import TurnEvents, TurnRows
 from advisory.store.council import CouncilRows
 from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
+from advisory.store.fleet import Fleet
 from advisory.store.listener import Listener
 from advisory.store.personas import Personas
 from advisory.store.recoveries import Recoveries
@@ -40,6 +41,7 @@ from advisory.worker.research import ResearchWork
 from advisory.worker.retries import listen
 from advisory.worker.trial import trial_job
 from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
+from prodkit.core.check import Check
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Services:
     passwords: sessions.Passwords
     sessions: sessions.Sessions
     health: pk.Health
+    fleet: Fleet
     users: Users
     account: Account
     experts: Experts
@@ -104,13 +107,13 @@ class Services:
         )
         redis = RedisLink(settings.redis_url, runtime=runtime)
         breakers = make_breakers(settings, redis, runtime)
-        claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
+        claude = make_claude(settings, runtime, shared=breakers)
         listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
         events, turns = RunEvents(db), TurnEvents(db)
         answer = make_answer(settings, claude)
         avatars = make_avatars(runtime)
-        sources = make_sources(settings, redis, runtime, breakers, open_for=300.0 if demo is None else 20.0)
+        sources = make_sources(settings, redis, runtime, breakers)
         research = ResearchWork(ResearchRows(), sources, claude, avatars).job()
         research_events = ResearchEvents(db)
         trial = trial_job(claude)
@@ -118,6 +121,13 @@ class Services:
         answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
         mailer = mailer_of(settings, runtime, shared=breakers)
         mails = Mails(db, mailer, public_url=settings.public_url or "")
+        worker = make_worker(db, [council, answer, research, trial, *mails.all()], runtime)
+        mine: tuple[Check, ...] = (redis, claude, *sources.breakers, *(() if mailer is None else (mailer,)))
+        fleet = Fleet(
+            db,
+            "both" if settings.worker else "web",
+            pk.Health(db, optional=(*mine, worker) if settings.worker else mine, runtime=runtime),
+        )
         return cls(
             settings=settings,
             runtime=runtime,
@@ -136,11 +146,8 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(
-                db,
-                optional=(redis, claude, job_runs, *sources.breakers, *filter(None, [mailer])),
-                runtime=runtime,
-            ),
+            health=pk.Health(db, optional=(*mine, job_runs, fleet), runtime=runtime),
+            fleet=fleet,
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
@@ -163,9 +170,10 @@ class Services:
             ),
             recoveries=Recoveries(db),
             mails=mails,
-            worker=make_worker(db, [council, answer, research, trial, *mails.all()], runtime),
+            worker=worker,
             pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
+            drain=web.Drain(delay=settings.drain_seconds, runtime=runtime),
         )
 
 
@@ -180,7 +188,7 @@ def _mark(settings: Settings) -> str:
 
 
 def make_claude(
-    settings: Settings, runtime: pk.Runtime, *, open_for: float = 300.0, shared: SharedBreakers | None = None
+    settings: Settings, runtime: pk.Runtime, *, shared: SharedBreakers | None = None
 ) -> llm.Client:
     return llm.Client(
         settings.anthropic_api_key,
@@ -188,7 +196,7 @@ def make_claude(
         models=tuple(settings.models),
         attempts=3,
         timeout=60,
-        open_for=open_for,
+        open_for=settings.breaker_seconds,
         shared=shared,
         prices={
             name: llm.Price(*price)
@@ -210,14 +218,9 @@ def make_avatars(runtime: pk.Runtime) -> files.Validator:
 
 
 def make_sources(
-    settings: Settings,
-    redis: RedisLink,
-    runtime: pk.Runtime,
-    shared: SharedBreakers | None,
-    *,
-    open_for: float = 300.0,
+    settings: Settings, redis: RedisLink, runtime: pk.Runtime, shared: SharedBreakers | None
 ) -> Sources:
-    return Sources(settings, redis, shared=shared, open_for=open_for, runtime=runtime)
+    return Sources(settings, redis, shared=shared, open_for=settings.breaker_seconds, runtime=runtime)
 
 
 def make_answer(settings: Settings, claude: llm.Client) -> jobs.Job[[UUID], None]:

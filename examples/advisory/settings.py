@@ -101,8 +101,15 @@ class Settings(env.Settings):
         default="127.0.0.1",
         description="networks of the proxies whose X-Forwarded-For is believed; needed behind a proxy",
     )
+    breaker_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=300.0, description="seconds for which a model that keeps failing is left alone"
+    )
     graceful_seconds: Annotated[int, Field(ge=1, le=60)] = Field(
         default=4, description="wait for requests at shutdown"
+    )
+
+    drain_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=0.0, description="go on serving after SIGTERM until the balancer has seen readiness 503"
     )
 
     @field_validator("mail_url")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,6 +26,17 @@ from prodkit import web
 from prodkit.sessions import Session
 
 __all__ = ["Pages"]
+
+PART_LABELS: Final = {
+    "postgres": "banco de dados",
+    "redis": "Redis (limites e cache compartilhados)",
+    "llm": "modelos de IA",
+    "jobs": "fila de trabalho",
+    "workers": "processos de trabalho",
+    "mail": "e-mail",
+    "backup": "cópia de segurança",
+}
+"""The parts of the health report, for people."""
 
 
 class Pages:
@@ -62,6 +73,7 @@ class Pages:
             demo=demo,
             mail=mail,
             run_labels=RUN_LABELS,
+            part_labels=PART_LABELS,
             seat_labels=SEAT_LABELS,
             research_labels=RESEARCH_LABELS,
             source_labels=SOURCE_LABELS,

@@ -5,30 +5,38 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import re
 import secrets
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 
+import advisory
+import prodkit
 from advisory.main import create_app
 from advisory.migrations.apply import migrate
 from advisory.serve import bound_socket, make_server
 from advisory.services import Services
 from advisory.settings import Settings
 from advisory.store.seeds import seed_experts
+from advisory.tests.browsing import chromium
 from prodkit import env
 from prodkit.testing import sources
 from prodkit.testing.anthropic import Simulator
 
 pytest_plugins = [] if "prodkit.testing.plugin" in sys.modules else ["prodkit.testing.plugin"]
 
+PATHS = os.pathsep.join(str(Path(each.__file__).parent.parent) for each in (advisory, prodkit))
 PASSWORD = "uma frase bem comprida"
 _numbers = itertools.count(1)
 
@@ -210,11 +218,60 @@ def a_visitor() -> Callable[[str], Any]:
     return visiting
 
 
+@contextmanager
+def _worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    secret = {
+        "ANTHROPIC_API_KEY": settings.anthropic_api_key,
+        "PERPLEXITY_API_KEY": settings.perplexity_api_key,
+        "YOUTUBE_API_KEY": settings.youtube_api_key,
+        "UNSPLASH_ACCESS_KEY": settings.unsplash_access_key,
+        "SESSION_SECRET": settings.session_secret,
+    }
+    variables = {
+        "DATABASE_URL": settings.database_url.reveal(),
+        "ANTHROPIC_BASE_URL": settings.anthropic_base_url or "",
+        "PERPLEXITY_BASE_URL": settings.perplexity_base_url,
+        "YOUTUBE_BASE_URL": settings.youtube_base_url,
+        "UNSPLASH_BASE_URL": settings.unsplash_base_url,
+        "ENVIRONMENT": "test",
+        "PYTHONPATH": PATHS,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": os.environ["PATH"],
+        **{name: value.reveal() for name, value in secret.items() if value is not None},
+    }
+    with log.open("wb") as stderr:
+        process = subprocess.Popen([sys.executable, "-m", "advisory", "worker"], env=variables, stderr=stderr)
+    try:
+        deadline = time.monotonic() + 40
+        while b"takes jobs" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "the worker did not start"
+            time.sleep(0.05)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def worker() -> Callable[..., Any]:
+    """For worker processes: ``with worker(settings, log) as process``; it takes jobs when the block begins."""
+    return _worker
+
+
 @pytest.fixture(scope="session")
 def app(make_settings: Callable[..., Settings]) -> Iterator[Running]:
     running = Running(make_settings()).start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; see `browsing.tab`."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
