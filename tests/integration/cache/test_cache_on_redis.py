@@ -464,7 +464,9 @@ async def test_tags_of_many_values_are_compared_together(link: RedisLink) -> Non
 
 
 @pytest.mark.parametrize("tags", [("b", "a"), ("key:1", "key"), ("z", "a", "m", "a")])
-async def test_a_load_is_stored_whatever_the_order_of_its_tags(link: RedisLink, tags: tuple[str, ...]) -> None:
+async def test_a_load_is_stored_whatever_the_order_of_its_tags(
+    link: RedisLink, tags: tuple[str, ...]
+) -> None:
     cache, source = Cache(link, namespace="t", max_staleness=0, coherence=False), Source()
     for _ in range(2):
         assert await cache.get_or_set("k", source.load, ttl=60, tags=tags) == 1
