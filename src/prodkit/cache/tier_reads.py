@@ -108,6 +108,13 @@ class TierReads:
         """True while every change by another process is heard."""
         return self.session > 0
 
+    def _begin_session(self) -> None:
+        self._sessions += 1
+        self.session = self._sessions
+
+    def _end_session(self) -> None:
+        self.session = -1
+
     @property
     def linked(self) -> bool:
         """True while there is a Redis to ask."""

@@ -141,8 +141,7 @@ class Tiers(TierReads):
 
     def on_ready(self) -> None:
         """Begin a tracking session: changes of values read from here on are heard; older ones are asked about."""
-        self._sessions += 1
-        self.session = self._sessions
+        self._begin_session()
 
     def on_lost(self) -> None:
         """End the tracking session: entries that relied on it are asked about before their next use."""
@@ -150,7 +149,7 @@ class Tiers(TierReads):
             for _, entry in self.memory:
                 if entry.session == self.session:
                     entry.distrust()
-        self.session = -1
+        self._end_session()
 
     def on_flush(self) -> None:
         """Forget everything."""
