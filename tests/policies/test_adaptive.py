@@ -5,6 +5,7 @@ import random
 import pytest
 
 from prodkit import BulkheadFullError, Deadline, DeadlineExceededError, Runtime
+from prodkit.core.outcome import Outcome
 from prodkit.policies.adaptive import AdaptiveLimit, Gradient
 from prodkit.policies.events import LimitChanged
 from prodkit.testing import virtual_time
@@ -273,6 +274,19 @@ async def test_you_say_what_overload_is() -> None:
     with pytest.raises(KeyError):
         await limit.run(fails, KeyError())
     assert limit.limit == 7
+
+
+@virtual_time
+async def test_the_classifier_decides_by_default() -> None:
+    limit = AdaptiveLimit(initial=10, classify=lambda error: Outcome.NEUTRAL if error.args == (1,) else None)
+
+    async def fails(error: Exception) -> None:
+        raise error
+
+    for error, expected in ((TimeoutError(1), 10), (ConnectionError(), 10), (TimeoutError(2), 7)):
+        with pytest.raises(type(error)):
+            await limit.run(fails, error)
+        assert limit.limit == expected
 
 
 @pytest.mark.parametrize(
