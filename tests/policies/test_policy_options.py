@@ -81,6 +81,12 @@ def test_an_option_after_the_policy_was_removed_brings_it_back() -> None:
     assert found == {"shop": {"breaker": {"failures": 2}}}
 
 
+def test_what_stands_below_an_option_belongs_to_it() -> None:
+    found = {"shop": {"bulkhead": {"limit": {"a": 1}, "open.for": 2}}}
+    assert parsed(found) == (found, [])
+    assert parsed({"shop.bulkhead": {"open.for": 2}}) == ({"shop": {"bulkhead": {"open.for": 2}}}, [])
+
+
 def test_names_are_found_in_any_case_and_with_dashes() -> None:
     known = {"my-Shop": [pk.Timeout(1)]}
     assert parsed({"MY_SHOP__TIMEOUT": "2"}, known) == ({"my-Shop": {"timeout": {"seconds": 2}}}, [])
@@ -130,6 +136,10 @@ def test_a_budget_of_its_own_and_a_name_of_its_own() -> None:
     (retry,), _ = built({"retry": {"attempts": 4, "budget": True}})
     assert isinstance(retry.budget, RetryBudget)
     assert built({"retry": {"budget": None}})[0][0].budget is None
+    data = {"retry": {"attempts": 4, "budget": True}}
+    build("shop", data, RUNTIME, [])
+    apply("shop", [pk.Retry(2)], data, RUNTIME, [], keep_state=True)
+    assert data == {"retry": {"attempts": 4, "budget": True}}
     (breaker,), _ = built({"breaker": {"name": "mine"}})
     assert breaker.name == "mine"
 
@@ -152,6 +162,7 @@ def test_of_two_timeouts_the_outer_one_is_the_total() -> None:
     assert kinds_of([outer, retry]) == {"total_timeout": outer, "retry": retry}
     assert kinds_of([retry, inner]) == {"retry": retry, "timeout": inner}
     assert kinds_of([inner]) == {"timeout": inner}
+    assert kinds_of([outer, inner]) == {"total_timeout": outer, "timeout": inner}
 
 
 def test_an_added_policy_takes_its_place() -> None:

@@ -123,6 +123,34 @@ def test_an_open_circuit_has_the_fault_that_opened_it() -> None:
     assert [(phase.name, phase.seconds) for phase in phases][1:-1] == [("slow 1", 21)]
 
 
+OPENED = [record(20, error="ReadTimeout"), record(21, "breaker.opened", breaker="b")]
+CLOSED = record(40, "breaker.closed", breaker="b")
+END = record(40.5, "cache.hit")
+
+
+@pytest.mark.parametrize("last", [CLOSED, END])
+def test_an_open_circuit_is_one_vote_in_each_of_its_seconds(last: Recorded) -> None:
+    def faults(*more: Recorded) -> list[str]:
+        found = trace_from(in_order([started(), *OPENED, *more, last]))
+        return [phase.fault for phase in found if phase.fault != "none"]
+
+    one, slow = record(30, error="KeyError"), record(30.5, error="ReadTimeout")
+    assert faults() == ["slow"]
+    assert faults(one) == [
+        "slow",
+        "failing",
+        "slow",
+    ]  # a draw goes to the event, which is the more certain one
+    assert faults(one, slow) == ["slow"]
+    assert faults(
+        one, record(21, "breaker.opened", breaker="c"), record(40, "breaker.closed", breaker="c")
+    ) == ["slow"]
+
+
+def test_only_a_gate_names_its_seconds() -> None:
+    assert shapes(started(), record(30, error="KeyError", seconds=9))[1] == ("failing 1", 1)
+
+
 def test_a_circuit_that_closes_without_having_opened_was_ill_for_that_second() -> None:
     assert shapes(started(), record(30, "breaker.closed", breaker="b")) == [
         ("normal", 10),
@@ -175,6 +203,11 @@ def test_the_load_of_a_phase_is_in_proportion_to_the_mean(event: str) -> None:
     assert [(phase.name, phase.load) for phase in trace_from(records)] == [
         ("normal", 0.62), ("failing 1", 2.5), ("after", 0.62),
     ]  # fmt: skip
+
+
+def test_the_load_begins_with_the_first_call_and_looks_twenty_seconds_ahead() -> None:
+    records = in_order([started(), *calls(20, 60, 10), *calls(60, 80, 70), record(39)])
+    assert [phase.load for phase in trace_from(records)] == [0.33, 0.33, 0.33]
 
 
 def test_the_event_that_ends_a_call_can_be_named() -> None:

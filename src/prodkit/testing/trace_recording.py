@@ -63,10 +63,10 @@ def trace_from(records: Iterable[Recorded], *, name: str = "", calls: str = "") 
         raise ValueError("the recording holds no fault: no failed attempt, no opened breaker, no closed gate")
     volume = _Volume(every, about[0].at, calls)
     phases: list[Phase] = []
-    at = max(0, min(faults) - _EDGE)
+    at = 0
     runs: Counter[str] = Counter()
     for healthy, (start, end, fault) in enumerate(_stretches(faults)):
-        quiet = min(_LONGEST, max(_EDGE if not phases else 1, start - at))
+        quiet = min(_LONGEST, max(1, start - at)) if phases else _EDGE
         title = "normal" if not phases else f"healthy {healthy}"
         phases.append(Phase(title, quiet, load=volume.load(start - quiet, start)))
         runs[fault] += 1
@@ -80,24 +80,22 @@ class _Volume:
     """The calls of each second, counted by the event that ends one."""
 
     def __init__(self, records: list[Recorded], first: float, calls: str) -> None:
-        ends = [each for each in records if each.event == calls] if calls else []
+        ends = [each for each in records if each.event == calls]
         if calls and not ends:
             raise ValueError(f"the recording holds no event {calls!r}")
         for known in _CALLS:
             ends = ends or [each for each in records if each.event == known]
         self._seconds = Counter(int(each.at - first) for each in ends)
-        span = max(self._seconds, default=0) - min(self._seconds, default=0) + 1
-        self._usual = sum(self._seconds.values()) / span
+        self._first, self._end = (min(self._seconds), max(self._seconds) + 1) if ends else (0, 0)
 
     def load(self, start: int, end: int) -> float:
         """Return the calls from `start` to `end` in proportion to the mean; 1 where nothing is known."""
-        if not self._seconds:
-            return 1.0
-        start, end = max(start, min(self._seconds)), min(end, max(self._seconds) + 1)
+        start, end = max(start, self._first), min(end, self._end)
         if end <= start:
             return 1.0  # outside of the recording
         count = sum(self._seconds[second] for second in range(start, end))
-        return round(min(_MOST, count / (end - start) / self._usual), 2)
+        usual = sum(self._seconds.values()) / (self._end - self._first)
+        return round(min(_MOST, count / (end - start) / usual), 2)
 
 
 def _about(record: Recorded, name: str) -> bool:
@@ -106,7 +104,9 @@ def _about(record: Recorded, name: str) -> bool:
 
 def _faults(records: list[Recorded]) -> dict[int, Fault]:
     """Return the fault of each second, since the first record."""
-    first = records[0].at if records else 0.0
+    if not records:
+        return {}
+    first = records[0].at
     votes: dict[int, Counter[Fault]] = {}
     opened: dict[str, tuple[float, Fault]] = {}
     latest: Fault = "failing"
@@ -127,7 +127,7 @@ def _faults(records: list[Recorded]) -> dict[int, Fault]:
         length = int(seconds) if isinstance(seconds, int | float) else 0
         for second in range(int(at), int(at) + min(length, 3600) + 1):
             votes.setdefault(second, Counter())[found] += 1
-    end = records[-1].at - first if records else 0.0
+    end = records[-1].at - first
     for began, fault in opened.values():  # still open at the end of the recording
         for second in range(int(began), int(end) + 1):
             votes.setdefault(second, Counter())[fault] += 1
