@@ -8,14 +8,17 @@ from datetime import datetime, timedelta, timezone
 
 from advisory.council.export import names
 from advisory.council.model import Review, Seat
+from advisory.council.texts import clock
 
 __all__ = [
+    "capitalize_first",
     "clock",
     "count",
     "decimal",
     "dollars",
     "hue",
     "initials",
+    "is_web",
     "missing_reviews",
     "moment",
     "names",
@@ -30,11 +33,6 @@ _BRASILIA = timezone(timedelta(hours=-3))
 def moment(value: datetime) -> str:
     """``23/11/2026 às 20:15 (Brasília)``."""
     return value.astimezone(_BRASILIA).strftime("%d/%m/%Y às %H:%M (Brasília)")
-
-
-def clock(wait: float) -> str:
-    """``20:15:30`` in Brasília, `wait` seconds from now."""
-    return (datetime.now(_BRASILIA) + timedelta(seconds=wait)).strftime("%H:%M:%S")
 
 
 def seconds(value: float) -> str:
@@ -86,3 +84,13 @@ def initials(name: str) -> str:
 def hue(name: str) -> int:
     """One of six colours, the same for the same name."""
     return zlib.crc32(name.encode()) % 6
+
+
+def is_web(address: str) -> bool:
+    """True for an address that a link may have: what a source names is not trusted."""
+    return address.startswith(("https://", "http://"))
+
+
+def capitalize_first(text: str) -> str:
+    """The text as a sentence begins: the rest stays as it is."""
+    return text[:1].upper() + text[1:]

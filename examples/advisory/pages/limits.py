@@ -16,11 +16,13 @@ from prodkit import ratelimit
 
 __all__ = [
     "AUTO_CLONE",
+    "CHAT",
     "COUNCIL",
     "ENRICHMENT",
-    "PERSONA_TTL",
     "RECOVERY",
     "RECOVERY_IP",
+    "SOURCE_AGAIN",
+    "TRIAL",
     "PausedError",
     "TooManyError",
     "ready",
@@ -51,6 +53,30 @@ AUTO_CLONE: Final = ratelimit.Limit(
         "en": "You have reached the limit of automatic clones.",
     },
 )
+SOURCE_AGAIN: Final = ratelimit.Limit(
+    "10/hour",
+    name="source-again",
+    texts={
+        "pt-BR": "Você atingiu o limite de novas tentativas de fontes.",
+        "en": "You have reached the limit of repeated sources.",
+    },
+)
+TRIAL: Final = ratelimit.Limit(
+    "20/hour",
+    name="trial",
+    texts={
+        "pt-BR": "Você atingiu o limite de experimentos com especialistas.",
+        "en": "You have reached the limit of trials.",
+    },
+)
+CHAT: Final = ratelimit.Limit(
+    "60/hour",
+    name="chat",
+    texts={
+        "pt-BR": "Você atingiu o limite de perguntas em conversas.",
+        "en": "You have reached the limit of questions in conversations.",
+    },
+)
 RECOVERY: Final = ratelimit.Limit(
     "3/hour",
     name="recovery",
@@ -61,8 +87,6 @@ RECOVERY: Final = ratelimit.Limit(
 )
 """Links to one address, whether it has an account or not."""
 RECOVERY_IP: Final = ratelimit.Limit("10/hour", name="recovery-ip")
-PERSONA_TTL: Final = 86400.0
-"""Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 
 
 class TooManyError(Exception):
