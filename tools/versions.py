@@ -21,6 +21,7 @@ SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 TOOLS = (
     "aiosmtpd",
     "croniter",
+    "detect-secrets",
     "hatchling",
     "jsonschema",
     "moto",
