@@ -92,7 +92,7 @@ class Services:
             redis=redis,
             breakers=breakers,
             claude=claude,
-            limiter=ratelimit.RateLimiter(redis, runtime=runtime),
+            limiter=ratelimit.RateLimiter(redis, namespace=f"advisory-{_mark(settings)}-rl", runtime=runtime),
             avatars=files.Validator(
                 files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
                 on_damage="rewrite",
