@@ -277,9 +277,9 @@ def lowest(rest: list[str]) -> None:
         if not python.exists():
             run_set_up([uv, "venv", "--python", sys.executable, str(venv)], log)
         direct = [uv, "pip", "install", "--python", str(python), "--resolution", "lowest-direct"]
-        run_set_up([*direct, "-e", f"{ROOT}[all,testing]"], log)
-        tools = [uv, "pip", "install", "--python", str(python), "pytest-timeout"]
-        run_set_up(tools, log)
+        tools = ["pytest-timeout>=2.3", "pyyaml>=6.0.2", "ruff>=0.9", "uvicorn>=0.30"]
+        tools += ["fastapi>=0.115.7", "litestar>=2.12"]
+        run_set_up([*direct, "-e", f"{ROOT}[all,testing]", *tools], log)
     paths = rest or [str(path) for path in unit_tests()]
     # Old releases use what their own dependencies have since deprecated; that is not a fault of ours.
     command = [str(python), "-m", "pytest", "-q", "-W", "ignore::DeprecationWarning", *paths]

@@ -81,20 +81,29 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     """Work until SIGTERM or Ctrl-C, then hand over the jobs in flight."""
     from loguru import logger
 
-    from advisory.services import make_breakers, make_claude, make_worker
+    from advisory.mail import mailer_of
+    from advisory.services import make_answer, make_breakers, make_claude, make_worker
     from advisory.store.council import CouncilRows
     from advisory.worker.council import Council
+    from advisory.worker.mail import Mails
     from advisory.worker.retries import listen
     from advisory.worker.warm import imported
     from prodkit import postgres, running
     from prodkit.redis import RedisLink
 
-    db = postgres.Pool(settings.database_url, application_name="advisory-worker", runtime=runtime)
+    db = postgres.Pool(
+        settings.database_url,
+        environment=settings.environment,
+        application_name="advisory-worker",
+        runtime=runtime,
+    )
     redis = RedisLink(settings.redis_url, runtime=runtime)
     breakers = make_breakers(settings, redis, runtime)
     claude = make_claude(settings, runtime, shared=breakers)
+    mails = Mails(db, mailer_of(settings, runtime, shared=breakers), public_url=settings.public_url or "")
+    asked = [Council(CouncilRows(), claude).job(), make_answer(settings, claude), *mails.all()]
+    worker = make_worker(db, asked, runtime)
     listen(runtime.events)
-    worker = make_worker(db, Council(CouncilRows(), claude).job(), runtime)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)

@@ -18,6 +18,8 @@ from advisory.pages.kept import KeepQuestion
 from advisory.routes import (
     account,
     accounts,
+    chat,
+    chat_stream,
     council,
     experts,
     faults,
@@ -25,11 +27,13 @@ from advisory.routes import (
     history,
     home,
     personas,
+    recovery,
     share,
     stream,
     version,
 )
 from advisory.services import Services
+from advisory.worker.warm import imported
 from prodkit import web
 from prodkit.sessions import CsrfTokens
 
@@ -66,18 +70,23 @@ def create_app(services: Services) -> FastAPI:
         app.add_exception_handler(kind, handler)
     app.state.services = services
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    app.router.routes.extend(web.health_routes(services.health, drain=services.drain))
+    app.router.routes.extend(
+        web.health_routes(services.health, drain=services.drain, token=services.settings.operator_token)
+    )
     for subject in (
         faults,
         health,
         version,
         account,
         accounts,
+        recovery,
         home,
         experts,
         personas,
         stream,
         council,
+        chat_stream,
+        chat,
         share,
         history,
     ):
@@ -101,7 +110,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if services.settings.worker:
         parts.append(services.worker)
     async with pk.running(*parts):
-        warming = asyncio.create_task(services.avatars.start(), name="warm-up")
+        warm = [services.avatars.start()]
+        if services.settings.worker:
+            warm.append(imported("anthropic"))  # or the first answer would wait for it
+        warming = asyncio.gather(*warm)
         try:
             with services.drain.on_signals():
                 yield

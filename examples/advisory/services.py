@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from starlette.requests import Request
 
 import prodkit as pk
+from advisory.mail import mailer_of
 from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.store.account import Account
+from advisory.store.chat import Chats
+from advisory.store.chat_turns import TurnEvents, TurnRows
 from advisory.store.council import CouncilRows
 from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
 from advisory.store.listener import Listener
 from advisory.store.personas import Personas
+from advisory.store.recoveries import Recoveries
 from advisory.store.runs import Runs
 from advisory.store.saved import Saved
 from advisory.store.share import Shares
 from advisory.store.users import Users
+from advisory.worker.chat import Answering
 from advisory.worker.council import Council
+from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
 from advisory.worker.retries import listen
 from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
@@ -58,8 +66,12 @@ class Services:
     saved: Saved
     shares: Shares
     events: RunEvents
+    chats: Chats
+    turns: TurnEvents
     channel: progress.Channel
     """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
+    recoveries: Recoveries
+    mails: Mails
     worker: jobs.Worker
     pages: Pages
     demo: DemoMode | None = None
@@ -83,8 +95,11 @@ class Services:
         claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
         listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
+        events, turns = RunEvents(db), TurnEvents(db)
+        answer = make_answer(settings, claude)
         answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
-        events = RunEvents(db)
+        mailer = mailer_of(settings, runtime, shared=breakers)
+        mails = Mails(db, mailer, public_url=settings.public_url or "")
         return cls(
             settings=settings,
             runtime=runtime,
@@ -106,7 +121,9 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(redis, claude, jobs.Runs(db)), runtime=runtime),
+            health=pk.Health(
+                db, optional=(redis, claude, jobs.Runs(db), *filter(None, [mailer])), runtime=runtime
+            ),
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
@@ -116,9 +133,15 @@ class Services:
             saved=Saved(db, answers),
             shares=Shares(db),
             events=events,
-            channel=progress.Channel(log=Topics(Listener(db), {"run": events}), runtime=runtime),
-            worker=make_worker(db, council, runtime),
-            pages=Pages(demo=demo is not None),
+            chats=Chats(db, answer),
+            turns=turns,
+            channel=progress.Channel(
+                log=Topics(Listener(db), {"run": events, "turn": turns}), runtime=runtime
+            ),
+            recoveries=Recoveries(db),
+            mails=mails,
+            worker=make_worker(db, [council, answer, *mails.all()], runtime),
+            pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
         )
 
@@ -153,10 +176,17 @@ def make_claude(
     )
 
 
-def make_worker(db: postgres.Pool, council: jobs.Job[..., None], runtime: pk.Runtime) -> jobs.Worker:
-    """The worker of councils and of scheduled work."""
+def make_answer(settings: Settings, claude: llm.Client) -> jobs.Job[[UUID], None]:
+    """The job that answers a question of a conversation."""
+    return Answering(TurnRows(), claude, context=settings.chat_context_tokens).job()
+
+
+def make_worker(
+    db: postgres.Pool, of_visitors: Sequence[jobs.Job[..., Any]], runtime: pk.Runtime
+) -> jobs.Worker:
+    """The worker of what visitors asked for, and of scheduled work."""
     return jobs.Worker(
-        db, [council, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
+        db, [*of_visitors, purge_job(db)], concurrency=20, grace=3.0, name="worker", runtime=runtime
     )
 
 

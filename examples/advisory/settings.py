@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from prodkit import env
+from prodkit.core.secrets import RuleError
 
 __all__ = ["Settings"]
 
@@ -31,11 +33,36 @@ class Settings(env.Settings):
         min_length=1,
         description="first choice, then fallbacks",
     )
+    chat_context_tokens: Annotated[int, Field(ge=2_000, le=900_000)] = Field(
+        default=60_000,
+        description="input tokens of one answer in a conversation; older messages beyond them are left out",
+    )
     model_prices: dict[str, tuple[float, float]] = Field(
         default={"claude-sonnet-5-5": (3.0, 15.0), "claude-haiku-5-5": (1.0, 5.0)},
         description="US dollars a million tokens read and written, by model; a council shows its cost by them",
     )
     session_secret: env.Secret = env.secret(min_length=32, description="signs session cookies")
+    mail_url: env.Secret | None = Field(
+        default=None,
+        description="smtps://user:password@host:465, smtp://…:587 (STARTTLS) or file:///directory; needs PUBLIC_URL. "
+        "Without it there is no password recovery",
+    )
+    public_url: str | None = Field(
+        default=None,
+        validate_default=True,
+        pattern=r"^https?://[^/\s]+$",
+        description="address of the app, for the links in mails",
+    )
+    mail_from: str = Field(
+        default="O Conselho <nao-responda@localhost>",
+        pattern=r"^[^\r\n]*[^@\s]+@[^@\s]+$",
+        description="sender of mails",
+    )
+    operator_token: env.Secret | None = env.secret(
+        min_length=24,
+        default=None,
+        description="Bearer token of /api/health for pools, breakers and reasons",
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8000, description="port to listen on")
     worker: bool = Field(
@@ -52,6 +79,27 @@ class Settings(env.Settings):
     graceful_seconds: Annotated[int, Field(ge=1, le=60)] = Field(
         default=4, description="wait for requests at shutdown"
     )
+
+    @field_validator("mail_url")
+    @classmethod
+    def _mail(cls, value: env.Secret | None) -> env.Secret | None:
+        if value is not None:
+            try:
+                parts = urlsplit(value.reveal())
+                usable = bool(parts.path if parts.scheme == "file" else parts.hostname) and parts.port != 0
+            except ValueError:
+                raise RuleError("url_malformed") from None
+            if not usable or parts.scheme not in ("smtp", "smtps", "file"):
+                raise RuleError("url_scheme", schemes="smtps://, smtp://, file://")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """A link in a mail must not be made from a request's Host, which the visitor chooses."""
+        if value is None and info.data.get("mail_url") is not None:
+            raise ValueError("falta: com MAIL_URL, os links dos e-mails precisam do endereço do app")
+        return value
 
     @field_validator("forwarded_allow_ips")
     @classmethod

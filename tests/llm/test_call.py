@@ -43,7 +43,16 @@ def test_each_wait_is_an_event_before_it_is_waited_in_the_context_of_the_caller(
     def heard(event: llm.LlmScheduled) -> None:
         at = asyncio.get_running_loop().time()
         seen.append(
-            (at, asked.get(), event.model, event.attempt, event.attempts, event.wait, event.reason, event.after)
+            (
+                at,
+                asked.get(),
+                event.model,
+                event.attempt,
+                event.attempts,
+                event.wait,
+                event.reason,
+                event.after,
+            )
         )
 
     client.runtime.events.subscribe(heard, llm.LlmScheduled)

@@ -108,8 +108,10 @@ def test_lines_are_flushed_at_exit_at_sigterm_and_in_a_fork() -> None:
     assert run("term") == (-signal.SIGTERM, wanted)
     code, found = run("fork")
     assert code == 0
-    assert found[:200] == wanted
-    assert sorted(found[200:]) == ["after the fork False", "after the fork True"]
+    # The child's line may come before the parent's queue is empty.
+    assert [line for line in found if line.startswith("line ")] == wanted
+    assert sorted(set(found) - set(wanted)) == ["after the fork False", "after the fork True"]
+    assert len(found) == 202
 
 
 def test_an_object_that_logs_loses_and_leaks_nothing(capsys: Any) -> None:

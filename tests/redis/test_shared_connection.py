@@ -77,3 +77,13 @@ class TestSharedConnection:
             assert shared.opened == 2
         finally:
             await shared.aclose()
+
+
+async def test_a_connection_that_cannot_be_made_fails_its_commands_at_once() -> None:
+    def broken() -> Any:
+        raise TypeError("an option that this redis-py does not know")
+
+    shared = SharedConnection(broken)
+    with pytest.raises(TypeError, match="does not know"):
+        await asyncio.wait_for(shared.execute([("PING",)], None), 5)
+    await shared.aclose()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from advisory.council.agreement import kind_of
+from advisory.council.chat import TURN_LABELS, Chat
 from advisory.council.cross_review import standings
 from advisory.council.model import Run, Seat
 from advisory.council.texts import SEAT_LABELS, banner
 
-__all__ = ["as_markdown", "export_name", "names"]
+__all__ = ["as_markdown", "chat_as_markdown", "chat_export_name", "export_name", "names"]
 
 
 def as_markdown(run: Run) -> str:
@@ -42,6 +43,29 @@ def as_markdown(run: Run) -> str:
 def export_name(run: Run) -> str:
     """A plain file name: nothing of what a user wrote reaches a header."""
     return f"conselho-{run.created_at:%Y-%m-%d}-{run.id.hex[:8]}.md"
+
+
+def chat_as_markdown(chat: Chat) -> str:
+    """The conversation, question by question."""
+    parts = [f"# Conversa com {chat.name}", f"_{chat.role}_"]
+    if chat.about:
+        parts += ["A partir do conselho sobre:", _quoted(chat.about)]
+    for turn in chat.turns:
+        parts += [f"## Pergunta {turn.position}", _quoted(turn.question), f"### {chat.name}"]
+        if turn.answer:
+            parts.append(turn.answer)
+        if turn.status != "done":
+            parts.append(f"_{TURN_LABELS[turn.status]}{f': {turn.reason}' if turn.reason else ''}_")
+    return "\n\n".join(parts) + "\n"
+
+
+def chat_export_name(chat: Chat) -> str:
+    """A plain file name."""
+    return f"conversa-{chat.created_at:%Y-%m-%d}-{chat.id.hex[:8]}.md"
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines())
 
 
 def names(positions: Sequence[int], seats: Sequence[Seat]) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "RUN_LABELS",
     "SEAT_LABELS",
     "banner",
+    "clock",
     "is_outage",
     "milestone",
     "reason_for",
@@ -71,6 +72,7 @@ _LLM_REASONS: Final[Mapping[str, str]] = {
     "server_error": "o serviço de IA falhou",
     "connection": "não foi possível falar com o serviço de IA",
     "truncated": "a resposta veio incompleta",
+    "no_overlap": "a continuação não combinou com o que já tinha chegado",
     "bad_response": "a resposta veio em um formato inesperado",
     "rate_limited": "o serviço de IA atingiu o limite de uso",
     "spend_limit": "o limite de gasto do serviço de IA foi alcançado",
@@ -94,6 +96,11 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, CircuitOpenError | RateLimitedError | BulkheadFullError | CallTimeoutError):
         return True
     return isinstance(error, LlmError) and error.code in _OUTAGES
+
+
+def clock(wait: float) -> str:
+    """``20:15:30`` in Brasília, `wait` seconds from now."""
+    return (datetime.now(_BRASILIA) + timedelta(seconds=wait)).strftime("%H:%M:%S")
 
 
 def waiting_reason(code: str) -> str:

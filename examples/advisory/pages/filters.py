@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 from advisory.council.export import names
 from advisory.council.model import Review, Seat
+from advisory.council.texts import clock
 
 __all__ = [
     "clock",
@@ -30,11 +31,6 @@ _BRASILIA = timezone(timedelta(hours=-3))
 def moment(value: datetime) -> str:
     """``23/11/2026 às 20:15 (Brasília)``."""
     return value.astimezone(_BRASILIA).strftime("%d/%m/%Y às %H:%M (Brasília)")
-
-
-def clock(wait: float) -> str:
-    """``20:15:30`` in Brasília, `wait` seconds from now."""
-    return (datetime.now(_BRASILIA) + timedelta(seconds=wait)).strftime("%H:%M:%S")
 
 
 def seconds(value: float) -> str:

@@ -16,9 +16,12 @@ from prodkit import ratelimit
 
 __all__ = [
     "AUTO_CLONE",
+    "CHAT",
     "COUNCIL",
     "ENRICHMENT",
     "PERSONA_TTL",
+    "RECOVERY",
+    "RECOVERY_IP",
     "PausedError",
     "TooManyError",
     "ready",
@@ -49,6 +52,24 @@ AUTO_CLONE: Final = ratelimit.Limit(
         "en": "You have reached the limit of automatic clones.",
     },
 )
+CHAT: Final = ratelimit.Limit(
+    "60/hour",
+    name="chat",
+    texts={
+        "pt-BR": "Você atingiu o limite de perguntas em conversas.",
+        "en": "You have reached the limit of questions in conversations.",
+    },
+)
+RECOVERY: Final = ratelimit.Limit(
+    "3/hour",
+    name="recovery",
+    texts={
+        "pt-BR": "Você já pediu a recuperação desta senha algumas vezes.",
+        "en": "You have asked to recover this password a few times.",
+    },
+)
+"""Links to one address, whether it has an account or not."""
+RECOVERY_IP: Final = ratelimit.Limit("10/hour", name="recovery-ip")
 PERSONA_TTL: Final = 86400.0
 """Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from advisory.council.agreement import kind_of
+from advisory.council.chat import TURN_LABELS, Chat, Turn
 from advisory.council.cross_review import standings
 from advisory.council.model import Run, Seat
 from advisory.council.spending import spending, total
@@ -27,7 +29,7 @@ __all__ = ["Pages"]
 class Pages:
     """The templates with their filters."""
 
-    def __init__(self, *, demo: bool) -> None:
+    def __init__(self, *, demo: bool, mail: bool = False) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
             autoescape=True,
@@ -53,6 +55,7 @@ class Pages:
         )
         self._environment.globals.update(
             demo=demo,
+            mail=mail,
             run_labels=RUN_LABELS,
             seat_labels=SEAT_LABELS,
             share_days=SHARE_DAYS,
@@ -60,6 +63,7 @@ class Pages:
             spending=spending,
             total=total,
             read_only=False,
+            turn_labels=TURN_LABELS,
         )
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -86,6 +90,14 @@ class Pages:
         template = self._environment.get_template("_council.html")
         values: dict[str, Any] = {"link": "", "shares": [], "saved": False, "beside": False, "experts": ()}
         return template.render(run=run, csrf=lambda: _field(request), banner=standing(run), **values)
+
+    def turn(self, request: Request, chat: Chat, turn: Turn) -> str:
+        """One question with its answer."""
+        template = self._environment.get_template("_turn.html")
+        last = bool(chat.turns) and chat.turns[-1].id == turn.id
+        return template.render(
+            chat=chat, turn=turn, last_turn=last, csrf=lambda: _field(request), new_key=uuid4
+        )
 
     def seat(self, seat: Seat) -> str:
         """One expert's card."""

@@ -47,6 +47,7 @@ async def change_password(request: Request) -> Response:
         if right:
             await app.limiter.refund(attempt)
             await app.users.set_hash(user.id, await app.passwords.hash(fresh))
+            await app.recoveries.forget(user.id)
             session = session_of(request)
             ended = await app.sessions.end_all(str(user.id), keep=session)
             session.rotate()

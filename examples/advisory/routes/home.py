@@ -7,6 +7,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 
 from advisory.council.plan import MAX_QUESTION
+from advisory.pages.chat import DRAFT
 from advisory.pages.forms import Form
 from advisory.pages.kept import KEPT
 from advisory.pages.visitor import current_user, redirect, session_of
@@ -35,6 +36,9 @@ async def home(request: Request) -> Response:
         return app.pages.page(request, "welcome.html")
     if (kept := session_of(request).pop(KEPT, None)) is not None:
         session_of(request)["notice"] = "Aqui está a sua pergunta. Confira e envie."
+        if "back" in kept:  # it belongs to a conversation
+            session_of(request)[DRAFT] = kept["question"]
+            return redirect(kept["back"])
         form = Form(values={"question": kept["question"]})
         return await ask_page(request, app, user, form, chosen={int(each) for each in kept["experts"]})
     question = request.query_params.get("pergunta", "")[:MAX_QUESTION]

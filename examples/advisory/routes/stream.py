@@ -20,7 +20,7 @@ from advisory.store.events import run_topic
 from prodkit import web
 from prodkit.progress import RESYNC, Progress
 
-__all__ = ["router"]
+__all__ = ["number", "router"]
 
 router = APIRouter()
 
@@ -38,7 +38,7 @@ async def events(request: Request, run_id: UUID) -> Response:
     run = await app.runs.get(user.id, run_id)
     if run is None:
         raise HTTPException(404)
-    after = web.last_event_id(request, default=_number(request.query_params.get("depois")))
+    after = web.last_event_id(request, default=number(request.query_params.get("depois")))
     if run.finished and after >= run.last_seq:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
     return web.EventStream(_steps(request, app, user.id, run, after), retry=1.0)
@@ -48,7 +48,7 @@ async def events(request: Request, run_id: UUID) -> Response:
 async def steps(request: Request, run_id: UUID) -> Response:
     """The same steps at once, for pages that hold no stream: a browser has six connections to a host."""
     app, user = services(request), await signed_in(request)
-    after = _number(request.query_params.get("depois"))
+    after = number(request.query_params.get("depois"))
     found = await app.events.read(run_topic(run_id), after, _AT_ONCE)
     run = await app.runs.get(user.id, run_id)
     if run is None:
@@ -105,5 +105,6 @@ def _step(request: Request, app: Services, run: Run, event: Progress, growth: Gr
     return step
 
 
-def _number(text: str | None) -> int:
+def number(text: str | None) -> int:
+    """The number in a query; 0 for what is none."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0

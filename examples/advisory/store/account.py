@@ -19,7 +19,12 @@ select json_build_object(
         'criado_em', created_at, 'apagado_em', deleted_at, 'sintese', synthesis,
         'pareceres', (select json_agg(json_build_object('nome', name, 'papel', role, 'situacao', status,
             'texto', text, 'motivo', reason, 'modelo', model) order by position) from seats where run_id = runs.id))
-        order by created_at), '[]') from runs where owner_id = $1)
+        order by created_at), '[]') from runs where owner_id = $1),
+    'conversas', (select coalesce(json_agg(json_build_object('com', name, 'papel', role, 'sobre', about,
+        'criada_em', created_at, 'apagada_em', deleted_at,
+        'perguntas', (select json_agg(json_build_object('pergunta', question, 'resposta', answer, 'situacao', status,
+            'motivo', reason, 'modelo', model, 'substituida_em', replaced_at) order by position, created_at)
+            from chat_turns where chat_id = chats.id)) order by created_at), '[]') from chats where owner_id = $1)
 )::text"""
 
 
@@ -40,7 +45,8 @@ class Account:
             await tx.execute(
                 """update prodkit_jobs set status = 'cancelled', fence = fence + 1, finished_at = now()
                    where status in ('queued', 'running', 'waiting')
-                     and id in (select job from runs where owner_id = $1)""",
+                     and id in (select job from runs where owner_id = $1 union
+                         select job from chat_turns join chats on chats.id = chat_id where owner_id = $1)""",
                 user_id,
             )
             return bool(await tx.fetchval("delete from users where id = $1 returning true", user_id))

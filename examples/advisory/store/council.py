@@ -131,10 +131,16 @@ class CouncilRows:
         await append(tx, run_id, "chair.started", {"resumed": bool(begun)})
         return begun
 
-    async def chair_wrote(self, tx: Connection, run_id: UUID, text: str) -> None:
-        """The synthesis goes on with `text`."""
-        await tx.execute("update runs set synthesis = synthesis || $2 where id = $1", run_id, text)
-        await append(tx, run_id, "chair.text", {"text": text})
+    async def chair_wrote(self, tx: Connection, run_id: UUID, text: str, *, at: int) -> None:
+        """The synthesis goes on with `text` behind its first `at` characters; nothing when it does so already."""
+        if await tx.fetchval(
+            """update runs set synthesis = synthesis || $2
+               where id = $1 and char_length(synthesis) = $3 returning true""",
+            run_id,
+            text,
+            at,
+        ):
+            await append(tx, run_id, "chair.text", {"text": text})
 
     async def synthesised(
         self,

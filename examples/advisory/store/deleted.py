@@ -8,7 +8,7 @@ from uuid import UUID
 from prodkit import postgres
 from prodkit.postgres.softdelete import KEEP_DAYS
 
-__all__ = ["EXPERTS", "KEPT_DAYS", "PERSONAS", "RUNS", "Bin", "Table"]
+__all__ = ["CHATS", "EXPERTS", "KEPT_DAYS", "PERSONAS", "RUNS", "Bin", "Table"]
 
 KEPT_DAYS: Final = KEEP_DAYS
 """Ninety days, which the pages promise."""
@@ -17,6 +17,7 @@ Table = postgres.SoftDelete
 RUNS: Final = Table("runs")
 EXPERTS: Final = Table("experts")
 PERSONAS: Final = Table("personas")
+CHATS: Final = Table("chats")
 
 
 class Bin:

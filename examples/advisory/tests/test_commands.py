@@ -18,6 +18,8 @@ import pytest
 
 import advisory
 import prodkit
+from advisory.settings import Settings
+from prodkit import env
 
 pytestmark = pytest.mark.integration
 PATHS = os.pathsep.join(str(Path(each.__file__).parent.parent) for each in (advisory, prodkit))
@@ -195,3 +197,33 @@ def demo(place: Path, farewell: signal.Signals) -> Iterator[str]:
         while any(Path(f"/proc/{pid}").exists() for pid in family) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({"MAIL_URL": "smtps://app:s3nha-9Kq@mail.example:465"}, "PUBLIC_URL falta: com MAIL_URL"),
+        ({"MAIL_URL": "ftp://mail.example", "PUBLIC_URL": "https://a.example"}, "smtps://"),
+        ({"MAIL_URL": "smtps://:465", "PUBLIC_URL": "https://a.example"}, "smtps://"),
+        ({"OPERATOR_TOKEN": "curto-s3nha"}, "24"),
+    ],
+)
+def test_mail_and_operator_settings_are_checked_and_never_shown(variables, text):
+    done = advisory_command(
+        "migrate",
+        ENVIRONMENT="development",
+        DATABASE_URL="postgresql://u@127.0.0.1:1/x",
+        ANTHROPIC_API_KEY="k3y-7Qv2mX9",
+        SESSION_SECRET="9f86d081884c7d659a2feaa0c55ad015",
+        **variables,
+    )
+    assert done.returncode == 78, done.stderr
+    assert text in done.stderr
+    assert "s3nha" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("name", ["ENV_VARIABLES.md", ".env.example"])
+def test_the_documents_of_the_environment_are_those_of_the_settings(name):
+    """`prodkit env docs|example advisory.settings:Settings --output …` writes them."""
+    made = env.markdown(Settings) if name.endswith(".md") else env.env_example(Settings)
+    assert (Path(advisory.__file__).parent / name).read_text() == made

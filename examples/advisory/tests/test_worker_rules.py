@@ -44,7 +44,8 @@ class Rows:
     async def chair_started(self, tx: Any, run_id: UUID) -> str:
         return self.written
 
-    async def chair_wrote(self, tx: Any, run_id: UUID, text: str) -> None:
+    async def chair_wrote(self, tx: Any, run_id: UUID, text: str, *, at: int) -> None:
+        assert at == len(self.written)
         self.written += text
 
     async def reviews(self, tx: Any, run_id: UUID) -> tuple[()]:

@@ -132,9 +132,9 @@ class Council:
                 compared=sum(seat.status == "done" for seat in seats) > 1,
             )
 
-        async def store(text: str) -> None:
+        async def store(text: str, at: int) -> None:
             async with jobs.transaction() as tx:
-                await self._rows.chair_wrote(tx, run_id, text)
+                await self._rows.chair_wrote(tx, run_id, text, at=at)
 
         async def synthesis() -> Answer:
             async with jobs.transaction() as tx:

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from prodkit.redis.address import Address
-from prodkit.redis.redis_internals import is_closing
+from prodkit.redis.redis_internals import is_closing, takes_maintenance_options
 
 __all__ = ["connection_options", "open_client"]
 
@@ -51,7 +51,7 @@ def connection_options(address: Address) -> dict[str, Any]:
     Args:
         address: where to connect.
     """
-    return address.options | {
+    options = address.options | {
         "socket_timeout": None,
         "socket_connect_timeout": None,
         "retry": Retry(NoBackoff(), 0),
@@ -59,8 +59,10 @@ def connection_options(address: Address) -> dict[str, Any]:
         "decode_responses": False,
         "health_check_interval": 0,
         "driver_info": None,
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
+    if takes_maintenance_options():
+        options["maint_notifications_config"] = MaintNotificationsConfig(enabled=False)
+    return options
 
 
 def open_client(address: Address, max_connections: int, *, sentinel_timeout: float = 0.5) -> Redis:

@@ -6,10 +6,20 @@ Read from redis-py 8.1.0. ``tests/redis/test_redis_internals.py`` fails when a v
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-__all__ = ["buffered", "close_now", "is_closing", "nothing", "on_invalidation", "packer", "writer_of"]
+__all__ = [
+    "buffered",
+    "close_now",
+    "is_closing",
+    "nothing",
+    "on_invalidation",
+    "packer",
+    "takes_maintenance_options",
+    "writer_of",
+]
 
 
 def close_now(connection: Any) -> None:
@@ -78,6 +88,13 @@ def nothing() -> object:
 
     found: object = NOT_ENOUGH_DATA
     return found
+
+
+def takes_maintenance_options() -> bool:
+    """Return True when an asyncio connection asks for maintenance messages (redis 8.1) and can be kept from it."""
+    from redis.asyncio.connection import AbstractConnection
+
+    return "maint_notifications_config" in inspect.signature(AbstractConnection.__init__).parameters
 
 
 def is_closing(connection: Any) -> bool:

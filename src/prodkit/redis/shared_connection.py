@@ -141,8 +141,8 @@ class SharedConnection:
             writer.writelines(packed)
 
     async def _open(self) -> None:
-        connection = self._make()
         try:
+            connection = self._make()
             await connection.connect()
         except BaseException as error:
             self._opening = None

@@ -66,6 +66,11 @@ def test_a_text_that_repeats_itself_is_whole_or_refused(
     assert _joined(had, anchor_of(had) + rest, sizes) in (whole, None)
 
 
+def test_a_few_letters_far_apart_that_repeat_are_not_cut_short() -> None:
+    had, rest = " a   " * 8 + " a", "   " + " a   " * 8 + "fim"
+    assert _joined(had, rest, [1]) in (had + rest, None)
+
+
 TEXTS = {
     "numbers": lambda n: numbered(120, f"seed {n}"),
     "council": lambda n: council(

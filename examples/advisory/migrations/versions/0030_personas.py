@@ -5,7 +5,7 @@ from alembic import op
 from advisory.migrations.script import statements
 
 revision = "0030"
-down_revision = "0004"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

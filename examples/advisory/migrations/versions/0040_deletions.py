@@ -10,7 +10,7 @@ down_revision = "0030"
 branch_labels = None
 depends_on = None
 
-TABLES = ("runs", "experts", "personas")
+TABLES = ("runs", "experts", "personas", "chats")
 UP = """
 alter table {0} add column deletion_id uuid;
 update {0} set deletion_id = gen_random_uuid() where deleted_at is not null;

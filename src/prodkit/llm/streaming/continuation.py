@@ -198,7 +198,7 @@ class Overlap:
         if not final and (len(held) < _DECIDE or self._may_be_preamble(held)):
             return ""
         short = self._short_overlap(bare)
-        if not self._tail and len(had) >= _TAIL // 2 and short:
+        if short and not self._tail and (len(had) >= _TAIL // 2 or self._ambiguous(short)):
             return self._release(0, "rest", 0.3)  # the end repeats itself: any of several cuts would fit
         if short >= 8 or (short and not self._held.raw[:1].isspace()):
             return self._cut(len(held) - len(bare) + short, "overlap", 0.6 + min(0.3, short / 40))
@@ -240,6 +240,14 @@ class Overlap:
             if long_enough and bare.startswith(had[-length:]) and self._word_aligned(length):
                 return length
         return 0
+
+    def _ambiguous(self, overlap: int) -> bool:
+        """Return True for a few letters that repeat themselves: what follows may be more of them, or the same again.
+
+        Where they are all that the model was asked to repeat, and it repeats all of them, they are the same again.
+        """
+        whole = overlap == len(self._had) and len(self._raw) <= _ANCHOR
+        return _periodic(self._had) and not whole
 
     def _word_aligned(self, length: int) -> bool:
         """Return True when the last `length` squeezed characters of the delivered text begin a word."""
