@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from advisory.council.agreement import MAX_POINTS, AgreementReply, PointReply, kind_of, points_of
 from advisory.council.model import Point, Run, Seat, Spend
@@ -43,8 +45,12 @@ def test_a_row_names_only_experts_who_answered_each_on_one_side():
     assert [(each.agree, each.disagree) for each in found] == [((1, 2, 4), ()), ((1,), (4,)), ((1,), ())]
     assert found[0].note == "um motivo"
     assert len(found[2].text) == 300
+    assert points_of(reply(("y" * 300, [1], [])), SEATS)[0].text == "y" * 300
     assert found[2].text.endswith("…")
-    assert len(points_of(reply(*[("p", [1], [])] * 20), SEATS)) == MAX_POINTS
+    assert len(points_of(reply(*[("p", [1], [])] * 20), SEATS)) == MAX_POINTS == 8
+    for wrong in ({"pontos": [], "mais": 1}, {"pontos": [{"ponto": "p", "mais": 1}]}):
+        with pytest.raises(ValidationError, match="Extra inputs"):
+            AgreementReply.model_validate(wrong)
 
 
 def test_a_row_holds_nothing_that_postgresql_cannot_hold():
@@ -81,6 +87,9 @@ def test_costs_add_up_and_an_unknown_price_is_said():
     assert [title for title, _ in spending(run)] == [
         "Helena", "Davi", "Revisão de Davi", "Tabela de concordância", "Síntese",
     ]  # fmt: skip
+    odd = dataclasses.replace(run, spends=(Spend(step="outro"), *reversed(spends)))
+    assert [title for title, _ in spending(odd)][-1] == "outro"
+    assert [title for title, _ in spending(odd)][:2] == ["Helena", "Davi"]
     whole = total(spends)
     assert (whole.input_tokens, whole.output_tokens, whole.cost, whole.seconds) == (111, 27, 1.0, 3.5)
     assert total((*spends, Spend(step="seat:4"))).cost is None

@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from advisory.council.cross_review import (
+    LEAST_OPINIONS,
     anonymous,
     label,
     presented,
@@ -54,6 +55,8 @@ def test_an_opinion_is_shown_without_names():
         Seat(position=3, name="", role="papel"),
     )
     text = "Eu, HELENA  PRADO, digo: Helena concorda com Zé Reis; Helenas e o Prado ficam, e Zé também."
+    assert LEAST_OPINIONS == 3
+    assert anonymous("A e Zé", (Seat(position=1, name="A B", role="r"), seats[1])) == "A e [especialista]"
     assert anonymous(text, seats) == (
         "Eu, [especialista], digo: [especialista] concorda com [especialista]; Helenas e o Prado ficam, "
         "e [especialista] também."

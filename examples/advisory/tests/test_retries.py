@@ -9,8 +9,6 @@ import pytest
 from advisory.council.texts import is_outage, waiting_reason
 from prodkit.errors import BulkheadFullError, CallTimeoutError, CircuitOpenError, LlmError, RateLimitedError
 
-pytestmark = pytest.mark.integration
-
 
 def test_an_outage_is_the_services_fault_and_not_the_questions():
     for error in (
@@ -27,6 +25,7 @@ def test_an_outage_is_the_services_fault_and_not_the_questions():
     assert waiting_reason("backoff") == "O serviço de IA pediu para esperar"
 
 
+@pytest.mark.integration
 def test_a_card_says_that_an_attempt_waits_and_when_it_is_sent(ana, simulator):
     simulator.script("overloaded", "slow-0.5")
     path = ana.ask(experts=1)
@@ -42,6 +41,7 @@ def test_a_card_says_that_an_attempt_waits_and_when_it_is_sent(ana, simulator):
     assert [step["seq"] for step in steps] == list(range(1, len(steps) + 1))
 
 
+@pytest.mark.integration
 def test_a_page_that_is_opened_meanwhile_says_it_too(ana, simulator):
     simulator.script("ra-3", "ok")
     path = ana.ask(experts=1)
@@ -50,6 +50,7 @@ def test_a_page_that_is_opened_meanwhile_says_it_too(ana, simulator):
     ana.finished(path)
 
 
+@pytest.mark.integration
 def test_one_expert_is_tried_again_and_the_others_are_not(ana, bruno, simulator):
     simulator.script("status-400", "status-400", "ok", "ok")
     path = ana.ask(experts=4)
@@ -72,6 +73,7 @@ def test_one_expert_is_tried_again_and_the_others_are_not(ana, bruno, simulator)
     )
 
 
+@pytest.mark.integration
 def test_after_a_stop_one_expert_can_be_asked_alone(ana, simulator):
     simulator.script("ok", "slow-30", "slow-30")
     path = ana.ask()
@@ -87,6 +89,7 @@ def test_after_a_stop_one_expert_can_be_asked_alone(ana, simulator):
     assert "você interrompeu o conselho antes da resposta" in page
 
 
+@pytest.mark.integration
 def test_a_council_that_an_outage_took_gives_its_use_back(make_settings, running, a_visitor, simulator):
     app = running(make_settings(models=["claude-sonnet-5-5"])).start()
     try:
@@ -109,6 +112,7 @@ def test_a_council_that_an_outage_took_gives_its_use_back(make_settings, running
         simulator.reset()
 
 
+@pytest.mark.integration
 def test_a_council_whose_question_was_refused_gives_nothing_back(ana, simulator):
     for _ in range(9):
         ana.finished(ana.ask(experts=1))
