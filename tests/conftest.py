@@ -5,6 +5,11 @@ import sys
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples are counted, not timed: a machine that is busy must not fail a test.
+settings.register_profile("prodkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("prodkit")
 
 # Where prodkit is installed, its entry point has loaded the plugin already; a second registration would be
 # refused.

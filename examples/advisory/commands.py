@@ -16,9 +16,9 @@ from prodkit.errors import ProdkitError
 __all__ = ["run"]
 
 
-def run(command: str, settings: Settings) -> int:
+def run(command: str, settings: Settings, *, runtime: Runtime | None = None) -> int:
     """Run one command; report what the operator can fix in one line."""
-    runtime = Runtime()
+    runtime = runtime or Runtime()
     chosen: dict[str, Callable[[Settings, Runtime], Coroutine[Any, Any, int]]] = {
         "serve": _serve,
         "worker": _worker,
@@ -82,13 +82,25 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     from loguru import logger
 
     from advisory.mail import mailer_of
-    from advisory.services import make_answer, make_breakers, make_claude, make_worker
+    from advisory.services import (
+        make_answer,
+        make_avatars,
+        make_breakers,
+        make_claude,
+        make_sources,
+        make_worker,
+    )
     from advisory.store.council import CouncilRows
+    from advisory.store.fleet import Fleet
+    from advisory.store.research_work import ResearchRows
     from advisory.worker.council import Council
     from advisory.worker.mail import Mails
+    from advisory.worker.research import ResearchWork
     from advisory.worker.retries import listen
+    from advisory.worker.trial import trial_job
     from advisory.worker.warm import imported
-    from prodkit import postgres, running
+    from prodkit import Health, postgres, running
+    from prodkit.jobs import Job
     from prodkit.redis import RedisLink
 
     db = postgres.Pool(
@@ -100,15 +112,24 @@ async def _worker(settings: Settings, runtime: Runtime) -> int:
     redis = RedisLink(settings.redis_url, runtime=runtime)
     breakers = make_breakers(settings, redis, runtime)
     claude = make_claude(settings, runtime, shared=breakers)
+    sources = make_sources(settings, redis, runtime, breakers)
+    pictures = make_avatars(runtime)
+    work: list[Job[..., Any]] = [
+        Council(CouncilRows(), claude).job(),
+        ResearchWork(ResearchRows(), sources, claude, pictures).job(),
+        trial_job(claude),
+    ]
     mails = Mails(db, mailer_of(settings, runtime, shared=breakers), public_url=settings.public_url or "")
-    asked = [Council(CouncilRows(), claude).job(), make_answer(settings, claude), *mails.all()]
-    worker = make_worker(db, asked, runtime)
+    worker = make_worker(db, [*work, make_answer(settings, claude), *mails.all()], runtime)
     listen(runtime.events)
+    fleet = Fleet(
+        db, "worker", Health(db, optional=(redis, claude, *sources.breakers, worker), runtime=runtime)
+    )
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     await imported("anthropic")  # before the first job: a take-over must not wait for an import
-    async with running(redis, breakers, db, aclosing(claude), worker):
+    async with running(redis, breakers, sources, db, aclosing(claude), aclosing(pictures), worker, fleet):
         logger.info("the worker takes jobs")
         await stop.wait()
     return 0

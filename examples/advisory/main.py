@@ -15,11 +15,13 @@ from starlette.staticfiles import StaticFiles
 import prodkit as pk
 from advisory.pages.errors import handlers, problem_page
 from advisory.pages.kept import KeepQuestion
+from advisory.pages.visitor import is_operator
 from advisory.routes import (
     account,
     accounts,
     chat,
     chat_stream,
+    clone,
     council,
     experts,
     faults,
@@ -28,8 +30,10 @@ from advisory.routes import (
     home,
     personas,
     recovery,
+    research,
     share,
     stream,
+    trial,
     version,
 )
 from advisory.services import Services
@@ -73,6 +77,11 @@ def create_app(services: Services) -> FastAPI:
     app.router.routes.extend(
         web.health_routes(services.health, drain=services.drain, token=services.settings.operator_token)
     )
+    if services.demo is not None and services.demo.theatre is not None:
+        services.demo.theatre.console = console = web.Console(
+            services.runtime, services.health, allow=is_operator, embed=True
+        )
+        app.router.routes.extend(console.routes())
     for subject in (
         faults,
         health,
@@ -81,8 +90,11 @@ def create_app(services: Services) -> FastAPI:
         accounts,
         recovery,
         home,
+        clone,
         experts,
         personas,
+        research,
+        trial,
         stream,
         council,
         chat_stream,
@@ -102,6 +114,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: list[Any] = [
         services.redis,
         services.breakers,
+        services.sources,
         services.db,
         services.answers,
         claude,
@@ -109,6 +122,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     ]
     if services.settings.worker:
         parts.append(services.worker)
+    if services.demo is not None and services.demo.theatre is not None:
+        parts.append(services.demo.theatre)
+    parts.append(services.fleet)  # reports once everything else is up
     async with pk.running(*parts):
         warm = [services.avatars.start()]
         if services.settings.worker:

@@ -14,25 +14,34 @@ import prodkit as pk
 from advisory.mail import mailer_of
 from advisory.pages.render import Pages
 from advisory.settings import Settings
+from advisory.sources.sources import Sources
 from advisory.store.account import Account
 from advisory.store.chat import Chats
 from advisory.store.chat_turns import TurnEvents, TurnRows
 from advisory.store.council import CouncilRows
 from advisory.store.events import RunEvents, Topics
 from advisory.store.experts import Experts
+from advisory.store.fleet import Fleet
 from advisory.store.listener import Listener
 from advisory.store.personas import Personas
 from advisory.store.recoveries import Recoveries
+from advisory.store.research import Researches
+from advisory.store.research_events import ResearchEvents
+from advisory.store.research_work import ResearchRows
 from advisory.store.runs import Runs
 from advisory.store.saved import Saved
 from advisory.store.share import Shares
 from advisory.store.users import Users
+from advisory.worker.answers import Answer
 from advisory.worker.chat import Answering
 from advisory.worker.council import Council
 from advisory.worker.mail import Mails
 from advisory.worker.purge import purge_job
+from advisory.worker.research import ResearchWork
 from advisory.worker.retries import listen
+from advisory.worker.trial import trial_job
 from prodkit import cache, files, jobs, llm, postgres, progress, ratelimit, sessions, web
+from prodkit.core.check import Check
 from prodkit.redis import RedisLink, SharedBreakers
 
 if TYPE_CHECKING:
@@ -57,11 +66,17 @@ class Services:
     passwords: sessions.Passwords
     sessions: sessions.Sessions
     health: pk.Health
+    fleet: Fleet
     users: Users
     account: Account
     experts: Experts
     personas: Personas
     runs: Runs
+    sources: Sources
+    researches: Researches
+    research_events: ResearchEvents
+    trial: jobs.Job[[str, str], Answer]
+    job_runs: jobs.Runs
     answers: cache.Cache
     saved: Saved
     shares: Shares
@@ -92,14 +107,27 @@ class Services:
         )
         redis = RedisLink(settings.redis_url, runtime=runtime)
         breakers = make_breakers(settings, redis, runtime)
-        claude = make_claude(settings, runtime, open_for=300.0 if demo is None else 20.0, shared=breakers)
+        claude = make_claude(settings, runtime, shared=breakers)
         listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
         events, turns = RunEvents(db), TurnEvents(db)
         answer = make_answer(settings, claude)
+        avatars = make_avatars(runtime)
+        sources = make_sources(settings, redis, runtime, breakers)
+        research = ResearchWork(ResearchRows(), sources, claude, avatars).job()
+        research_events = ResearchEvents(db)
+        trial = trial_job(claude)
+        job_runs = jobs.Runs(db)
         answers = cache.Cache(redis, namespace=f"advisory-{_mark(settings)}", runtime=runtime)
         mailer = mailer_of(settings, runtime, shared=breakers)
         mails = Mails(db, mailer, public_url=settings.public_url or "")
+        worker = make_worker(db, [council, answer, research, trial, *mails.all()], runtime)
+        mine: tuple[Check, ...] = (redis, claude, *sources.breakers, *(() if mailer is None else (mailer,)))
+        fleet = Fleet(
+            db,
+            "both" if settings.worker else "web",
+            pk.Health(db, optional=(*mine, worker) if settings.worker else mine, runtime=runtime),
+        )
         return cls(
             settings=settings,
             runtime=runtime,
@@ -107,13 +135,10 @@ class Services:
             redis=redis,
             breakers=breakers,
             claude=claude,
-            limiter=ratelimit.RateLimiter(redis, namespace=f"advisory-{_mark(settings)}-rl", runtime=runtime),
-            avatars=files.Validator(
-                files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
-                on_damage="rewrite",
-                language="pt-BR",
-                runtime=runtime,
+            limiter=ratelimit.RateLimiter(
+                redis, namespace=f"advisory:{_mark(settings)}:limit", runtime=runtime
             ),
+            avatars=avatars,
             passwords=sessions.Passwords(),
             sessions=sessions.Sessions(
                 sessions.PostgresStore(db),
@@ -121,14 +146,18 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(
-                db, optional=(redis, claude, jobs.Runs(db), *filter(None, [mailer])), runtime=runtime
-            ),
+            health=pk.Health(db, optional=(*mine, job_runs, fleet), runtime=runtime),
+            fleet=fleet,
             users=Users(db),
             account=Account(db),
             experts=Experts(db),
             personas=Personas(db),
             runs=Runs(db, council),
+            sources=sources,
+            researches=Researches(db, research),
+            research_events=research_events,
+            trial=trial,
+            job_runs=job_runs,
             answers=answers,
             saved=Saved(db, answers),
             shares=Shares(db),
@@ -136,13 +165,15 @@ class Services:
             chats=Chats(db, answer),
             turns=turns,
             channel=progress.Channel(
-                log=Topics(Listener(db), {"run": events, "turn": turns}), runtime=runtime
+                log=Topics(Listener(db), {"run": events, "turn": turns, "research": research_events}),
+                runtime=runtime,
             ),
             recoveries=Recoveries(db),
             mails=mails,
-            worker=make_worker(db, [council, answer, *mails.all()], runtime),
+            worker=worker,
             pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
+            drain=web.Drain(delay=settings.drain_seconds, runtime=runtime),
         )
 
 
@@ -157,7 +188,7 @@ def _mark(settings: Settings) -> str:
 
 
 def make_claude(
-    settings: Settings, runtime: pk.Runtime, *, open_for: float = 300.0, shared: SharedBreakers | None = None
+    settings: Settings, runtime: pk.Runtime, *, shared: SharedBreakers | None = None
 ) -> llm.Client:
     return llm.Client(
         settings.anthropic_api_key,
@@ -165,7 +196,7 @@ def make_claude(
         models=tuple(settings.models),
         attempts=3,
         timeout=60,
-        open_for=open_for,
+        open_for=settings.breaker_seconds,
         shared=shared,
         prices={
             name: llm.Price(*price)
@@ -174,6 +205,22 @@ def make_claude(
         },
         runtime=runtime,
     )
+
+
+def make_avatars(runtime: pk.Runtime) -> files.Validator:
+    """The check of every picture, sent by a visitor or found by a source."""
+    return files.Validator(
+        files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
+        on_damage="rewrite",
+        language="pt-BR",
+        runtime=runtime,
+    )
+
+
+def make_sources(
+    settings: Settings, redis: RedisLink, runtime: pk.Runtime, shared: SharedBreakers | None
+) -> Sources:
+    return Sources(settings, redis, shared=shared, open_for=settings.breaker_seconds, runtime=runtime)
 
 
 def make_answer(settings: Settings, claude: llm.Client) -> jobs.Job[[UUID], None]:

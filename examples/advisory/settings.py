@@ -33,6 +33,31 @@ class Settings(env.Settings):
         min_length=1,
         description="first choice, then fallbacks",
     )
+    perplexity_api_key: env.Secret | None = Field(
+        default=None,
+        description="web search of personas and clones; without it that source is not configured",
+    )
+    perplexity_base_url: str = Field(
+        default="https://api.perplexity.ai",
+        pattern=r"^https?://",
+        description="another address of Perplexity",
+    )
+    youtube_api_key: env.Secret | None = Field(
+        default=None, description="videos of personas and clones; without it that source is not configured"
+    )
+    youtube_base_url: str = Field(
+        default="https://www.googleapis.com",
+        pattern=r"^https?://",
+        description="another address of YouTube's API",
+    )
+    unsplash_access_key: env.Secret | None = Field(
+        default=None, description="photos of personas and clones; without it that source is not configured"
+    )
+    unsplash_base_url: str = Field(
+        default="https://api.unsplash.com",
+        pattern=r"^https?://",
+        description="another address of Unsplash",
+    )
     chat_context_tokens: Annotated[int, Field(ge=2_000, le=900_000)] = Field(
         default=60_000,
         description="input tokens of one answer in a conversation; older messages beyond them are left out",
@@ -76,8 +101,15 @@ class Settings(env.Settings):
         default="127.0.0.1",
         description="networks of the proxies whose X-Forwarded-For is believed; needed behind a proxy",
     )
+    breaker_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=300.0, description="seconds for which a model that keeps failing is left alone"
+    )
     graceful_seconds: Annotated[int, Field(ge=1, le=60)] = Field(
         default=4, description="wait for requests at shutdown"
+    )
+
+    drain_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=0.0, description="go on serving after SIGTERM until the balancer has seen readiness 503"
     )
 
     @field_validator("mail_url")

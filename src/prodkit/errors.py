@@ -113,7 +113,11 @@ class RateLimitedError(RejectedError):
 
 
 class BudgetExceededError(RejectedError):
-    """A spending limit would be passed by this call."""
+    """A spending limit would be passed by this call; `partial` is what had been reached before, to resume from."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, partial: Any = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.partial = partial
 
 
 class PoolExhaustedError(RejectedError):

@@ -54,6 +54,14 @@ WEAK = [
     "31415926535897932384626433832795",
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1",
     "your-256-bit-secret-your-256-bit-secret",
+    "Iwasbornin1990inSaoPauloBrasilOK!",
+    "FlamengoCampeao1981LibertadoresMundial",
+    "correcthorsebatterystaple2026!!!",
+    "segredo-super-secreto-da-empresa-2026",
+    "companyname-prod-db-password-2024",
+    "thequickbrownfoxjumpsoverthelazydog1",
+    "EuAmoMinhaFamilia2020ParaSempre!!",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9",
 ]
 
 

@@ -14,6 +14,7 @@ PAGES = sorted((ROOT / "docs" / "reference").glob("*.md"))
 PACKAGES = {
     "limits": ("policies",),
     "testing-anthropic": ("testing.anthropic",),
+    "testing-sources": ("testing.sources",),
     "policies": ("policies", "compat"),
 }
 UNITS = {

@@ -53,7 +53,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Runtime:
     return Runtime()
 
 
-@pytest.mark.parametrize(("operation", "functions", "switches"), [("create", 52, 39), ("stream", 83, 58)])
+@pytest.mark.parametrize(("operation", "functions", "switches"), [("create", 44, 30), ("stream", 71, 40)])
 async def test_a_call_takes_the_path_that_is_drawn(
     operation: str, functions: int, switches: int, quiet: Runtime
 ) -> None:

@@ -86,8 +86,8 @@ async def attempt(at: int, *, half_open: bool) -> tuple[str, int]:
     await whole.run(healthy)
     if half_open:
         breaker.isolate()
-        breaker._circuit.reset()
-        breaker._circuit.hold_open(asyncio.get_running_loop().time(), 0.0, "test")
+        breaker.circuit.reset()
+        breaker.circuit.hold_open(asyncio.get_running_loop().time(), 0.0, "test")
         assert breaker.state == "half_open"
     service = Service()
     before, tokens = context(), budget.balance
@@ -105,7 +105,7 @@ async def attempt(at: int, *, half_open: bool) -> tuple[str, int]:
     assert task.cancelling() == 0
     begun = 4 - len(service.script)
     assert service.cleaned == begun or ended == "cancelled"
-    assert breaker._circuit._probes == {}
+    assert breaker.circuit._probes == {}
     assert context() == before
     assert live_timers() == []
     paid = {0: 0, 1: 0, 2: 1, 3: 1, 4: 6}  # a throttled attempt is free, one after a timeout costs five

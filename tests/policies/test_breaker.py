@@ -209,7 +209,7 @@ async def test_a_stream_is_judged_by_its_first_item_and_its_end(up) -> None:
     def half_open() -> pk.CircuitBreaker:
         breaker = made(failures=1)
         breaker.acquire().fail()
-        breaker._circuit.until = 0.0
+        breaker.circuit.until = 0.0
         return breaker
 
     breaker = half_open()
@@ -231,10 +231,10 @@ async def test_a_stream_is_judged_by_its_first_item_and_its_end(up) -> None:
     breaker = half_open()
     task = asyncio.ensure_future(anext(aiter(breaker.stream(items, None, hang=True))))
     await asyncio.sleep(1)
-    assert breaker._circuit._probes != {}
+    assert breaker.circuit._probes != {}
     task.cancel()
     await asyncio.wait((task,))
-    assert breaker._circuit._probes == {}
+    assert breaker.circuit._probes == {}
     assert breaker.state == "half_open"
 
 
@@ -352,7 +352,7 @@ async def test_a_cancelled_claim_gives_the_probe_back(up) -> None:
     await asyncio.sleep(0.005)
     task.cancel()
     await asyncio.wait((task,))
-    assert breaker._circuit._probes == {}
+    assert breaker.circuit._probes == {}
     assert await breaker.run(up) == "answer"
 
 

@@ -32,6 +32,15 @@ class Kept(Transport):
         return [event for envelope in self.envelopes if (event := envelope.get_event()) is not None]
 
 
+def off() -> None:
+    """Leave no client: a second `init` without an address would keep the integrations on.
+
+    Starlette's then reads each form and leaves its files open.
+    """
+    sentry_sdk.get_client().close()
+    sentry_sdk.get_global_scope().set_client(None)
+
+
 @pytest.fixture
 def sent() -> Iterator[Kept]:
     transport = Kept()
@@ -40,8 +49,7 @@ def sent() -> Iterator[Kept]:
         enable_logs=True,
     )  # fmt: skip
     yield transport
-    sentry_sdk.get_client().close()
-    sentry_sdk.init()
+    off()
 
 
 def leaks() -> None:
@@ -90,7 +98,8 @@ def test_one_report_for_one_error(sent: Kept) -> None:
         assert len(sent.errors()) == 3
 
 
-def test_hooks_of_the_service_run_first() -> None:
+def test_hooks_of_the_service_run_first(request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(off)
     transport = Kept()
     seen: list[str] = []
 
@@ -103,4 +112,3 @@ def test_hooks_of_the_service_run_first() -> None:
     sentry_sdk.capture_message(f"keep {CANARY}")
     assert seen == ["drop", f"keep {CANARY}"]
     assert [event["message"] for event in transport.errors()] == ["keep ***"]
-    sentry_sdk.init()

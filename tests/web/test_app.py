@@ -29,8 +29,8 @@ async def form(request: Request) -> Response:
 
 
 async def login(request: Request) -> Response:
-    fields = await request.form()
-    web.session_of(request).login(str(fields["user"]))
+    async with request.form() as fields:
+        web.session_of(request).login(str(fields["user"]))
     return Response("in")
 
 

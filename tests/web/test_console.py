@@ -410,3 +410,16 @@ async def test_a_real_breaker_is_followed() -> None:
     with pytest.raises(ConnectionError):
         await breaker.run(fail)
     assert row(await console._fragment(), "payments")[1] == "open"
+
+
+@pytest.mark.parametrize(
+    ("embed", "ancestors", "frames"), [(False, "'none'", None), (True, "'self'", "SAMEORIGIN")]
+)
+def test_only_an_embedded_console_may_stand_in_a_frame_of_its_own_origin(embed, ancestors, frames):
+    console = Console(Runtime(), allow=operator, embed=embed)
+    app = client(Starlette(routes=console.routes()))
+    for path in ("/console", "/console/fragment", "/console/console.css"):
+        headers = app.get(path).headers
+        assert f"frame-ancestors {ancestors}" in headers["content-security-policy"]
+        assert headers.get("x-frame-options") == frames
+    console.close()

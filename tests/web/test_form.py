@@ -3,7 +3,7 @@
 import pytest
 from starlette.types import Message
 
-from prodkit.web.form import field_of
+from prodkit.web.form import ReadBody, field_of
 
 PART = b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
 
@@ -31,6 +31,8 @@ async def find(body: Body, kind: str, limit: int = 1000) -> tuple[str | None, by
     passed = b""
     while (message := await again())["type"] == "http.request":
         passed += message["body"]
+    if isinstance(again, ReadBody):
+        again.close()
     return found, passed
 
 

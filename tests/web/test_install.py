@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
@@ -159,6 +160,27 @@ def test_a_token_after_a_large_file_and_in_json() -> None:
     assert client.post("/echo", content=raw + b"wrong\r\n--b--\r\n", headers=headers).status_code == 403
     assert client.post("/echo", json={"csrf_token": token, "a": 1}).status_code == 200
     assert client.post("/echo", json={"csrf_token": "wrong"}).status_code == 403
+
+
+@pytest.mark.parametrize("token", ["right", "wrong"])
+def test_the_file_of_a_large_body_is_closed_with_the_request(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    def opening() -> Any:
+        opened.append(TemporaryFile())  # noqa: SIM115 - the test looks whether it is closed
+        return opened[-1]
+
+    monkeypatch.setattr("prodkit.web.form.tempfile.TemporaryFile", opening)
+    client = TestClient(make(), base_url=BASE)
+    boundary = b"--b\r\nContent-Disposition: form-data; name="
+    raw = boundary + b'"f"; filename="f"\r\n\r\n' + b"x" * 2_000_000 + b"\r\n" + boundary
+    value = token_of(client).encode() if token == "right" else b"wrong"
+    body = raw + b'"csrf_token"\r\n\r\n' + value + b"\r\n--b--\r\n"
+    answer = client.post("/echo", content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+    assert answer.status_code == (200 if token == "right" else 403)
+    assert [each.closed for each in opened] == [True]
 
 
 def test_a_bearer_call_without_our_cookies_needs_no_token() -> None:

@@ -28,10 +28,14 @@ def enclosed(tag: str, data: Any) -> str:
     return f"<{tag}>\n{written}\n</{tag}>"
 
 
-def expert_system(*, name: str, role: str, goals: str, style: str) -> str:
+def expert_system(*, name: str, role: str, goals: str, style: str, simulated: bool = False) -> str:
     """The system prompt of an expert; kept with each run, so that an edit does not change the past."""
     lines = [
         f"Você é {name}, {role}.",
+        "Você é uma simulação feita a partir de fontes públicas: não diga que é a pessoa real, nem fale da vida privada"
+        " dela."
+        if simulated
+        else "",
         f"O que você busca em cada conselho: {goals}" if goals else "",
         f"Como você fala: {style}" if style else "",
         "Responda em português do Brasil, em Markdown, em até 300 palavras, na primeira pessoa.",

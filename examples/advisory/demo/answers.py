@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from advisory.research.prompts import DRAFT_MARK
 from prodkit.testing.anthropic.answers import answer_function, last_user_text
 
 __all__ = ["council"]
@@ -29,6 +30,8 @@ def council(body: Mapping[str, Any]) -> str:
     config = body.get("output_config") or {}
     schema = (config.get("format") or {}).get("schema")
     if not schema:
+        if DRAFT_MARK in str(body.get("system", "")):
+            return _draft(last_user_text(body))
         found = _PROSE(body)
         assert isinstance(found, str)
         return found
@@ -45,6 +48,18 @@ def council(body: Mapping[str, Any]) -> str:
     found = _PROSE(body)
     assert isinstance(found, str)
     return found
+
+
+def _draft(text: str) -> str:
+    """The draft of an expert, in a code fence as models like to send it."""
+    name = json.loads(text[text.index("{") : text.index("}") + 1]).get("nome", "esta pessoa")
+    draft = {
+        "papel": "escreve e fala sobre como pessoas decidem",
+        "objetivos": "Mostrar o que muda quando se testa pequeno, e tirar a decisão do campo da fé.",
+        "estilo": "Direta, com exemplos do dia a dia e uma pergunta no fim.",
+        "resumo": f"As fontes falam do trabalho de {name} e pouco dizem sobre como trata casos particulares.",
+    }
+    return f"```json\n{json.dumps(draft, ensure_ascii=False)}\n```"
 
 
 def _points(numbers: list[int], chance: random.Random) -> list[dict[str, Any]]:

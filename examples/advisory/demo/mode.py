@@ -10,15 +10,18 @@ stays signed out, to see registration and sign-in, until the browser is closed.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from advisory.demo.data import PREPARED_QUESTION
-from advisory.demo.faults import Fault
 from advisory.pages.visitor import log_in
 from advisory.store.users import User
+
+if TYPE_CHECKING:
+    from advisory.demo.theatre import Theatre
+    from advisory.mail import Outbox
 
 __all__ = ["DemoMode"]
 
@@ -30,19 +33,22 @@ class DemoMode:
 
     prepared_question = PREPARED_QUESTION
 
-    def __init__(self, faults: Mapping[str, Fault] | None = None) -> None:
+    def __init__(self, theatre: Theatre | None = None, outbox: Outbox | None = None) -> None:
         self.user: User | None = None
-        self.faults = faults or {}
+        self.theatre = theatre
+        self.outbox = outbox
 
     def is_demo_user(self, user: User) -> bool:
         return self.user is not None and user.id == self.user.id
 
     def may_sign_in(self, request: Request) -> bool:
         """Return True when an unknown visitor becomes the demo's user."""
+        return self.user is not None and _LEFT not in request.cookies and self.may_look(request)
+
+    def may_look(self, request: Request) -> bool:
+        """Return True for a request from this very machine, by its own name, and not sent by another site."""
         return (
-            self.user is not None
-            and _LEFT not in request.cookies
-            and request.client is not None
+            request.client is not None
             and _loopback(request.client.host)
             and _loopback(request.url.hostname or "")
             and request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from advisory.demo.embedded import Embedded
 from advisory.serve import bound_socket
 from prodkit import Runtime, logs
 from prodkit.errors import ProdkitError
+
+if TYPE_CHECKING:
+    from advisory.demo.workers import Workers
+    from advisory.services import Services
 
 __all__ = ["run"]
 
@@ -48,6 +54,9 @@ async def _serve(embedded: Embedded, port: int, listener: socket.socket, runtime
     from advisory.demo.faults import faults_of
     from advisory.demo.mode import DemoMode
     from advisory.demo.seed import seed
+    from advisory.demo.theatre import Theatre
+    from advisory.demo.workers import Workers
+    from advisory.mail import Outbox
     from advisory.main import create_app
     from advisory.migrations.apply import migrate
     from advisory.serve import make_server
@@ -55,19 +64,41 @@ async def _serve(embedded: Embedded, port: int, listener: socket.socket, runtime
 
     settings = embedded.settings(host="127.0.0.1", port=port)
     await migrate(settings.database_url)
-    demo = DemoMode(faults_of(embedded, settings.models))
+    workers = Workers(embedded.directory / "workers")
+    demo = DemoMode(outbox=Outbox(embedded.outbox, sender=settings.mail_from))
     services = Services.of(settings, runtime=runtime, demo=demo)
+    demo.theatre = Theatre(
+        faults_of(embedded, settings.models, kill_worker=_killer(services, workers)),
+        answered=lambda: embedded.simulator.counters.by_status.get("200", 0),
+        workers=workers,
+    )
     async with services.db:
         demo.user = await seed(services)
+    workers.start(settings)
     server = make_server(create_app(services), settings)
     telling = asyncio.create_task(_tell(port))
     try:
         await server.serve(sockets=[listener])
     finally:
+        await asyncio.to_thread(workers.stop)
         telling.cancel()
         with suppress(asyncio.CancelledError):
             await telling
     return 0
+
+
+def _killer(services: Services, workers: Workers) -> Callable[[], object]:
+    """Kills the busiest worker; called in a thread while the loop runs."""
+    loop = asyncio.get_running_loop()
+
+    def kill() -> object:
+        busiest = None
+        with suppress(ProdkitError, TimeoutError):
+            found = asyncio.run_coroutine_threadsafe(services.fleet.processes(), loop).result(3.0)
+            busiest = max(found, key=lambda each: each.in_flight, default=None)
+        return workers.kill(None if busiest is None else busiest.pid)
+
+    return kill
 
 
 async def _tell(port: int) -> None:

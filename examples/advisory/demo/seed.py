@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from advisory.demo.data import DEMO_EMAIL, DEMO_NAME
+from advisory.demo.data import DEMO_EMAIL, DEMO_NAME, EXAMPLE_PERSONA
 from advisory.services import Services
 from advisory.store.seeds import seed_experts
 from advisory.store.users import User
@@ -13,10 +13,12 @@ __all__ = ["seed"]
 
 
 async def seed(services: Services) -> User:
-    """Add experts and the demo account, whose password is random: the demo signs in without one."""
+    """Add experts, the demo account and its persona. The password is random: the demo signs in without one."""
     await seed_experts(services.experts)
     found = await services.users.with_hash(DEMO_EMAIL)
     if found is not None:
         return found[0]
     password_hash = await services.passwords.hash(secrets.token_urlsafe(24))
-    return await services.users.add(email=DEMO_EMAIL, name=DEMO_NAME, password_hash=password_hash)
+    user = await services.users.add(email=DEMO_EMAIL, name=DEMO_NAME, password_hash=password_hash)
+    await services.personas.add(owner_id=user.id, **EXAMPLE_PERSONA)
+    return user

@@ -25,7 +25,15 @@ NAME: Final = "conselho"
 DOCKERFILE: Final = "examples/advisory/deploy/Dockerfile"
 PORT: Final = 8000
 STOP_GRACE: Final = 20  # seconds; longer than the app's own drain
-SECRET_NAMES: Final = ("DATABASE_URL", "REDIS_URL", "ANTHROPIC_API_KEY", "SESSION_SECRET")
+SECRET_NAMES: Final = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "ANTHROPIC_API_KEY",
+    "PERPLEXITY_API_KEY",
+    "YOUTUBE_API_KEY",
+    "UNSPLASH_ACCESS_KEY",
+    "SESSION_SECRET",
+)
 
 HEALTH: Final[dict[str, Any]] = {
     "Test": ["CMD", "python", "-m", "advisory.deploy.healthcheck"],
@@ -123,6 +131,7 @@ def environment_of(path: Path) -> str:
     if missing or empty:
         raise ValueError(f"{path}: set {', '.join([*missing, *empty])}")
     defaults = {"ENVIRONMENT": "production", "MIGRATE": "true", "FORWARDED_ALLOW_IPS": "10.0.0.0/8"}
+    defaults["DRAIN_SECONDS"] = "3"  # until Swarm sends new connections elsewhere
     return "\n".join([*kept, *(f"{name}={value}" for name, value in defaults.items() if name not in names)])
 
 

@@ -55,8 +55,14 @@ def _expert(expert: Expert) -> Speaker:
     return Speaker(
         value=str(expert.id),
         name=expert.name,
-        role=expert.role,
-        system=expert_system(name=expert.name, role=expert.role, goals=expert.goals, style=expert.style),
+        role=expert.title,
+        system=expert_system(
+            name=expert.name,
+            role=expert.role,
+            goals=expert.goals,
+            style=expert.style,
+            simulated=expert.simulated,
+        ),
         avatar_id=expert.avatar_id,
         expert_id=expert.id,
     )
@@ -148,6 +154,8 @@ def step_of(
         "message": milestone(event.name, event.data, chat.name),
     }
     if event.name == "turn.text" and not turn.finished:
+        if growth.new:
+            step["message"] = standing(turn, chat.name)
         step |= growth.step(turn.answer)
     if event.name == "turn.finished" and turn.finished and event.id == turn.last_seq:
         step |= {

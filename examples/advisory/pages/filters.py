@@ -11,12 +11,14 @@ from advisory.council.model import Review, Seat
 from advisory.council.texts import clock
 
 __all__ = [
+    "capitalize_first",
     "clock",
     "count",
     "decimal",
     "dollars",
     "hue",
     "initials",
+    "is_web",
     "missing_reviews",
     "moment",
     "names",
@@ -82,3 +84,13 @@ def initials(name: str) -> str:
 def hue(name: str) -> int:
     """One of six colours, the same for the same name."""
     return zlib.crc32(name.encode()) % 6
+
+
+def is_web(address: str) -> bool:
+    """True for an address that a link may have: what a source names is not trusted."""
+    return address.startswith(("https://", "http://"))
+
+
+def capitalize_first(text: str) -> str:
+    """The text as a sentence begins: the rest stays as it is."""
+    return text[:1].upper() + text[1:]

@@ -19,9 +19,10 @@ __all__ = [
     "CHAT",
     "COUNCIL",
     "ENRICHMENT",
-    "PERSONA_TTL",
     "RECOVERY",
     "RECOVERY_IP",
+    "SOURCE_AGAIN",
+    "TRIAL",
     "PausedError",
     "TooManyError",
     "ready",
@@ -52,6 +53,22 @@ AUTO_CLONE: Final = ratelimit.Limit(
         "en": "You have reached the limit of automatic clones.",
     },
 )
+SOURCE_AGAIN: Final = ratelimit.Limit(
+    "10/hour",
+    name="source-again",
+    texts={
+        "pt-BR": "Você atingiu o limite de novas tentativas de fontes.",
+        "en": "You have reached the limit of repeated sources.",
+    },
+)
+TRIAL: Final = ratelimit.Limit(
+    "20/hour",
+    name="trial",
+    texts={
+        "pt-BR": "Você atingiu o limite de experimentos com especialistas.",
+        "en": "You have reached the limit of trials.",
+    },
+)
 CHAT: Final = ratelimit.Limit(
     "60/hour",
     name="chat",
@@ -70,8 +87,6 @@ RECOVERY: Final = ratelimit.Limit(
 )
 """Links to one address, whether it has an account or not."""
 RECOVERY_IP: Final = ratelimit.Limit("10/hour", name="recovery-ip")
-PERSONA_TTL: Final = 86400.0
-"""Seconds for which an enriched persona is reused: its sources change from day to day, not from hour to hour."""
 
 
 class TooManyError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,11 +19,24 @@ from advisory.council.model import Run, Seat
 from advisory.council.spending import spending, total
 from advisory.council.texts import RUN_LABELS, SEAT_LABELS, standing, waiting_reason
 from advisory.pages import filters, markdown
+from advisory.research.model import Research, Step
+from advisory.research.texts import RESEARCH_LABELS, SOURCE_LABELS, STEP_LABELS, day
 from advisory.store.share import SHARE_DAYS
 from prodkit import web
 from prodkit.sessions import Session
 
 __all__ = ["Pages"]
+
+PART_LABELS: Final = {
+    "postgres": "banco de dados",
+    "redis": "Redis (limites e cache compartilhados)",
+    "llm": "modelos de IA",
+    "jobs": "fila de trabalho",
+    "workers": "processos de trabalho",
+    "mail": "e-mail",
+    "backup": "cópia de segurança",
+}
+"""The parts of the health report, for people."""
 
 
 class Pages:
@@ -44,6 +57,9 @@ class Pages:
             seconds=filters.seconds,
             initials=filters.initials,
             hue=filters.hue,
+            is_web=filters.is_web,
+            capitalize_first=filters.capitalize_first,
+            day=day,
             second=filters.second,
             decimal=filters.decimal,
             count=filters.count,
@@ -57,7 +73,11 @@ class Pages:
             demo=demo,
             mail=mail,
             run_labels=RUN_LABELS,
+            part_labels=PART_LABELS,
             seat_labels=SEAT_LABELS,
+            research_labels=RESEARCH_LABELS,
+            source_labels=SOURCE_LABELS,
+            step_labels=STEP_LABELS,
             share_days=SHARE_DAYS,
             standings=standings,
             spending=spending,
@@ -90,6 +110,16 @@ class Pages:
         template = self._environment.get_template("_council.html")
         values: dict[str, Any] = {"link": "", "shares": [], "saved": False, "beside": False, "experts": ()}
         return template.render(run=run, csrf=lambda: _field(request), banner=standing(run), **values)
+
+    def research(self, request: Request, research: Research) -> str:
+        """The part of a research's page that changes at its end."""
+        template = self._environment.get_template("_research.html")
+        return template.render(research=research, csrf=lambda: _field(request))
+
+    def source(self, request: Request, research: Research, step: Step) -> str:
+        """One source's card."""
+        template = self._environment.get_template("_source.html")
+        return template.render(research=research, step=step, csrf=lambda: _field(request))
 
     def turn(self, request: Request, chat: Chat, turn: Turn) -> str:
         """One question with its answer."""

@@ -18,6 +18,7 @@ __all__ = [
     "client_address",
     "current_user",
     "handle_of",
+    "is_operator",
     "log_in",
     "redirect",
     "safe_next",
@@ -64,6 +65,12 @@ async def signed_in(request: Request) -> User:
     if user is None:
         raise SignInNeeded
     return user
+
+
+async def is_operator(request: Request) -> bool:
+    """Return True for the demo's own user, who may see the console. A deployment's operators use its token."""
+    app, user = services(request), await current_user(request)
+    return app.demo is not None and user is not None and app.demo.is_demo_user(user)
 
 
 def redirect(path: str) -> RedirectResponse:

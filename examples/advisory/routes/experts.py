@@ -36,7 +36,12 @@ async def _checked(request: Request, form: Form, user: User) -> tuple[dict[str, 
 @router.get("/especialistas")
 async def listing(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
-    return app.pages.page(request, "experts.html", experts=await app.experts.visible_to(user.id))
+    return app.pages.page(
+        request,
+        "experts.html",
+        experts=await app.experts.visible_to(user.id),
+        drafts=await app.researches.drafts(user.id),
+    )
 
 
 @router.get("/especialistas/novo")

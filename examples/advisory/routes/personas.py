@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Final, TypeAlias
+from uuid import uuid4
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
@@ -54,7 +55,13 @@ async def look(request: Request, persona_id: PersonaId) -> Response:
     found = await app.personas.get(user.id, persona_id)
     if found is None:
         raise HTTPException(404)
-    return app.pages.page(request, "persona.html", persona=found)
+    return app.pages.page(
+        request,
+        "persona.html",
+        persona=found,
+        research=await app.researches.latest(user.id, found.id),
+        form_key=uuid4(),
+    )
 
 
 @router.get("/{persona_id}/editar")

@@ -15,6 +15,14 @@ select json_build_object(
     'especialistas', (select coalesce(json_agg(json_build_object('nome', name, 'papel', role, 'objetivos', goals,
         'estilo', style, 'criado_em', created_at, 'removido_em', deleted_at) order by id), '[]')
         from experts where owner_id = $1),
+    'personas', (select coalesce(json_agg(json_build_object('nome', name, 'quem_e', role, 'objetivos', goals,
+        'estilo', style, 'perfil', profile, 'criada_em', created_at, 'removida_em', deleted_at) order by id), '[]')
+        from personas where owner_id = $1),
+    'pesquisas', (select coalesce(json_agg(json_build_object('tipo', kind, 'sobre', subject, 'descricao', context,
+        'situacao', status, 'criada_em', created_at, 'fontes', (select json_agg(json_build_object('fonte', name,
+            'situacao', status, 'texto', text, 'citacoes', items, 'motivo', reason) order by position)
+            from research_sources where research_id = researches.id)) order by created_at), '[]')
+        from researches where owner_id = $1),
     'conselhos', (select coalesce(json_agg(json_build_object('pergunta', question, 'situacao', status,
         'criado_em', created_at, 'apagado_em', deleted_at, 'sintese', synthesis, 'concordancia', agreement,
         'revisoes', (select json_agg(json_build_object('especialista', position, 'ordem', ranking, 'motivo', reason)
@@ -49,8 +57,9 @@ class Account:
             await tx.execute(
                 """update prodkit_jobs set status = 'cancelled', fence = fence + 1, finished_at = now()
                    where status in ('queued', 'running', 'waiting')
-                     and id in (select job from runs where owner_id = $1 union
-                         select job from chat_turns join chats on chats.id = chat_id where owner_id = $1)""",
+                     and id in (select job from runs where owner_id = $1
+                         union select job from researches where owner_id = $1
+                         union select job from chat_turns join chats on chats.id = chat_id where owner_id = $1)""",
                 user_id,
             )
             return bool(await tx.fetchval("delete from users where id = $1 returning true", user_id))

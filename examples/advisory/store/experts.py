@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from advisory.store.deleted import EXPERTS, Bin
@@ -13,7 +13,10 @@ from prodkit import files, postgres
 if TYPE_CHECKING:
     from prodkit.postgres.checkout import Connection
 
-__all__ = ["Avatar", "Expert", "Experts", "add_avatar"]
+__all__ = ["SIMULATED", "Avatar", "Expert", "Experts", "add_avatar"]
+
+
+SIMULATED: Final = "simulação baseada em fontes públicas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,13 @@ class Expert:
     goals: str
     style: str
     avatar_id: UUID | None
+    simulated: bool = False
+    """Made from public sources about a real person."""
+
+    @property
+    def title(self) -> str:
+        """The role, with the label that a simulation carries wherever it speaks."""
+        return f"{self.role} ({SIMULATED})" if self.simulated else self.role
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Avatar:
     sha256: str
 
 
-_COLUMNS = "id, owner_id, name, role, goals, style, avatar_id"
+_COLUMNS = "id, owner_id, name, role, goals, style, avatar_id, simulated"
 _VISIBLE = "deleted_at is null and (owner_id is null or owner_id = $1)"
 
 

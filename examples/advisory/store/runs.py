@@ -100,7 +100,7 @@ class Runs:
                 """insert into seats (run_id, position, expert_id, name, role, system, avatar_id)
                    values ($1, $2, $3, $4, $5, $6, $7)""",
                 [
-                    (run_id, n, each.id, each.name, each.role, _system(each, persona), each.avatar_id)
+                    (run_id, n, each.id, each.name, each.title, _system(each, persona), each.avatar_id)
                     for n, each in enumerate(experts, start=1)
                 ],
             )
@@ -273,7 +273,13 @@ def _like(word: str) -> str:
 
 
 def _system(expert: Expert, persona: Persona | None) -> str:
-    system = expert_system(name=expert.name, role=expert.role, goals=expert.goals, style=expert.style)
+    system = expert_system(
+        name=expert.name,
+        role=expert.role,
+        goals=expert.goals,
+        style=expert.style,
+        simulated=expert.simulated,
+    )
     if persona is None:
         return system
     return "\n\n".join(

@@ -5,29 +5,38 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import re
 import secrets
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 
+import advisory
+import prodkit
 from advisory.main import create_app
 from advisory.migrations.apply import migrate
 from advisory.serve import bound_socket, make_server
 from advisory.services import Services
 from advisory.settings import Settings
 from advisory.store.seeds import seed_experts
+from advisory.tests.browsing import chromium
 from prodkit import env
+from prodkit.testing import sources
 from prodkit.testing.anthropic import Simulator
 
 pytest_plugins = [] if "prodkit.testing.plugin" in sys.modules else ["prodkit.testing.plugin"]
 
+PATHS = os.pathsep.join(str(Path(each.__file__).parent.parent) for each in (advisory, prodkit))
 PASSWORD = "uma frase bem comprida"
 _numbers = itertools.count(1)
 
@@ -162,7 +171,16 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="session")
-def make_settings(postgres_server: Any, redis_server: Any, simulator: Simulator) -> Callable[..., Settings]:
+def outside() -> Iterator[sources.Simulator]:
+    """Perplexity, YouTube and Unsplash."""
+    with sources.Simulator() as outside:
+        yield outside
+
+
+@pytest.fixture(scope="session")
+def make_settings(
+    postgres_server: Any, redis_server: Any, simulator: Simulator, outside: sources.Simulator
+) -> Callable[..., Settings]:
     """Settings on a new database."""
 
     def make(**changes: Any) -> Settings:
@@ -172,6 +190,12 @@ def make_settings(postgres_server: Any, redis_server: Any, simulator: Simulator)
             "redis_url": env.RedisUrl(redis_server.url),
             "anthropic_api_key": env.Secret("test-key-5gT8wQ2z"),
             "anthropic_base_url": simulator.url,
+            "perplexity_api_key": env.Secret("pplx-test-key-2Xc5"),
+            "perplexity_base_url": outside.perplexity.url,
+            "youtube_api_key": env.Secret("youtube-test-key-8Lm1"),
+            "youtube_base_url": outside.youtube.url,
+            "unsplash_access_key": env.Secret("unsplash-test-key-6Qw0"),
+            "unsplash_base_url": outside.unsplash.url,
             "session_secret": env.Secret(secrets.token_urlsafe(48)),
         }
         return Settings(**{**values, **changes})
@@ -198,6 +222,48 @@ def a_visitor() -> Callable[[str], Any]:
     return visiting
 
 
+@contextmanager
+def _worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    secret = {
+        "ANTHROPIC_API_KEY": settings.anthropic_api_key,
+        "PERPLEXITY_API_KEY": settings.perplexity_api_key,
+        "YOUTUBE_API_KEY": settings.youtube_api_key,
+        "UNSPLASH_ACCESS_KEY": settings.unsplash_access_key,
+        "SESSION_SECRET": settings.session_secret,
+    }
+    variables = {
+        "DATABASE_URL": settings.database_url.reveal(),
+        "ANTHROPIC_BASE_URL": settings.anthropic_base_url or "",
+        "PERPLEXITY_BASE_URL": settings.perplexity_base_url,
+        "YOUTUBE_BASE_URL": settings.youtube_base_url,
+        "UNSPLASH_BASE_URL": settings.unsplash_base_url,
+        "ENVIRONMENT": "test",
+        "PYTHONPATH": PATHS,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": os.environ["PATH"],
+        **{name: value.reveal() for name, value in secret.items() if value is not None},
+    }
+    with log.open("wb") as stderr:
+        process = subprocess.Popen([sys.executable, "-m", "advisory", "worker"], env=variables, stderr=stderr)
+    try:
+        deadline = time.monotonic() + 40
+        while b"takes jobs" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "the worker did not start"
+            time.sleep(0.05)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def worker() -> Callable[..., Any]:
+    """For worker processes: ``with worker(settings, log) as process``; it takes jobs when the block begins."""
+    return _worker
+
+
 @pytest.fixture(scope="session")
 def app(make_settings: Callable[..., Settings]) -> Iterator[Running]:
     running = Running(make_settings()).start()
@@ -205,12 +271,20 @@ def app(make_settings: Callable[..., Settings]) -> Iterator[Running]:
     running.stop()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; see `browsing.tab`."""
+    with chromium() as found:
+        yield found
+
+
 @pytest.fixture(autouse=True)
 def quiet_model(request: pytest.FixtureRequest) -> None:
     """Each test begins with a model that answers at once."""
-    if "app" in request.fixturenames:
+    if {"app", "outside"} & set(request.fixturenames):
         model: Simulator = request.getfixturevalue("simulator")
         model.reset()
+        request.getfixturevalue("outside").reset()
 
 
 @pytest.fixture

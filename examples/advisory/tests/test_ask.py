@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from uuid import uuid4
 
 import pytest
-
-from advisory.demo.faults import STORM_SECONDS, faults_of
 
 pytestmark = pytest.mark.integration
 
@@ -83,34 +80,6 @@ def test_while_the_models_are_paused_nothing_is_asked_or_counted(
     finally:
         app.stop()
         simulator.reset()
-
-
-def test_a_storm_of_the_panel_ends_by_itself(simulator):
-    class Embedded:
-        postgres = redis = None
-
-    Embedded.simulator = simulator
-    Embedded.postgres = type("Postgres", (), {"restart": staticmethod(lambda: None)})
-    faults = faults_of(Embedded, ["claude-sonnet-5-5"])
-    import httpx
-
-    def status() -> int:
-        body = {
-            "model": "claude-sonnet-5-5",
-            "max_tokens": 10,
-            "messages": [{"role": "user", "content": "oi"}],
-        }
-        headers = {"x-api-key": "k", "anthropic-version": "2023-06-01"}
-        return httpx.post(f"{simulator.url}/v1/messages", json=body, headers=headers).status_code
-
-    simulator.script(*["ok"] * 50)
-    assert status() == 200
-    faults["storm"].run()
-    assert [status() for _ in range(15)] == [529] * 15
-    simulator.storm("overloaded", 0.2, model="claude-sonnet-5-5")
-    time.sleep(0.3)
-    assert status() == 200
-    assert 10 <= STORM_SECONDS <= 60
 
 
 def test_an_expired_session_keeps_the_question(app, ana):

@@ -161,11 +161,11 @@ def test_the_demo_opens_signed_in_and_leaves_nothing_behind(tmp_path):
         assert "Visitante" in page.text
         assert page.text.count('name="experts"') >= 3
         assert "Tenho uma padaria de bairro" in page.text
-        panel = client.get(url + "demo/falhas").text
+        panel = client.get(url + "demo/falhas").text  # the old address
         assert "Reiniciar o PostgreSQL" in panel
         token = re.search(r'name="csrf_token" value="([^"]+)"', panel.split("</header>")[1])
         assert token
-        done = client.post(url + "demo/falhas", data={"csrf_token": token[1], "fault": "postgres"})
+        done = client.post(url + "falhas", data={"csrf_token": token[1], "fault": "postgres"})
         assert "Feito: Reiniciar o PostgreSQL." in done.text
         # Only this machine, only under its own names, and not for a page elsewhere.
         for headers in ({"host": "mau.exemplo"}, {"sec-fetch-site": "cross-site"}):

@@ -15,8 +15,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from advisory.tests.test_worker import worker
-
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 COUNCILS = int(os.environ.get("ADVISORY_COUNCILS", "6"))
 EXPERTS = 5
@@ -49,7 +47,7 @@ def query(settings: Any, text: str) -> list[Any]:
 
 @pytest.mark.timeout(400)
 def test_workers_that_are_killed_lose_nothing_and_repeat_only_what_was_in_flight(
-    make_settings, running, a_visitor, simulator, tmp_path
+    make_settings, running, worker, a_visitor, simulator, tmp_path
 ):
     app = running(make_settings(worker=False)).start()
     simulator.reset()

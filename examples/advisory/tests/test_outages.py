@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import httpx
 import pytest
 
+from advisory.demo.answers import council
 from prodkit import env
 from prodkit.testing.servers import Postgres, Redis
 
@@ -65,6 +67,30 @@ def test_a_restart_of_postgres_loses_no_answer_and_calls_nobody_twice(fragile, s
         assert "Síntese pronta, com 3 especialistas." in steps[-1]["message"]
         assert simulator.counters.requests == 4
         assert ana.get(path).status_code == 200
+
+
+def test_an_answer_that_streams_outlives_a_restart_of_postgres(fragile, servers, a_visitor, simulator):
+    """The model goes on meanwhile; after an outage longer than the lease the rest is asked for, and no more."""
+    postgres, _ = servers
+    simulator.reset()
+    simulator.always({"kind": "ok", "delay": 0.06})
+    with a_visitor(fragile.url) as ana:
+        page = ana.get("/conversas/nova").text
+        speaker = re.search(r'name="speaker" value="([^"]+)"', page)[1]
+        asked = {"question": "E se o banco de dados reiniciar agora?", "speaker": speaker}
+        path = ana.post("/conversas", asked, page="/conversas/nova").headers["location"]
+        answer = re.search(r'data-events="([^"?]+)/eventos', ana.get(path).text)[1]
+        seen = ana.events(answer, until=lambda step: step["kind"] == "turn.text" and step["seq"] >= 8)
+        postgres.restart()
+        steps = follow(ana, answer)
+        assert [step["seq"] for step in steps] == list(range(1, len(steps) + 1))
+        assert len(steps) > len(seen)
+        assert steps[-1]["message"] == "Resposta completa."
+        stored = ana.get(f"{path}/exportar").text
+        requests = simulator.requests
+        assert stored.rstrip().endswith(council(requests[0].body))
+        assert len(requests) <= 2
+        assert all(each.body["messages"][-2]["role"] == "assistant" for each in requests[1:])
 
 
 def test_without_redis_everything_goes_on_and_limits_hold(fragile, servers, a_visitor, simulator):

@@ -11,6 +11,7 @@ import pytest
 import advisory
 
 pytestmark = pytest.mark.integration
+SOURCES = {"perplexity", "youtube", "unsplash"}
 STATIC = Path(advisory.__file__).parent / "static"
 
 
@@ -87,7 +88,7 @@ def test_pages_of_an_account_send_a_visitor_to_the_door(visitor):
 def test_health_tells_statuses_and_no_more(visitor):
     report = visitor.get("/api/health").json()
     assert report["status"] == "up"
-    assert set(report["checks"]) == {"postgres", "redis", "llm", "jobs"}
+    assert set(report["checks"]) == SOURCES | {"postgres", "redis", "llm", "jobs", "workers"}
     assert all(set(each) == {"status"} for each in report["checks"].values())
     assert visitor.get("/healthz").text == "ok"
     assert "Tudo funciona." in visitor.get("/saude").text

@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
-import advisory
-import prodkit
-from prodkit.testing.anthropic.answers import council
+from advisory.demo.answers import council
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-PATHS = os.pathsep.join(str(Path(each.__file__).parent.parent) for each in (advisory, prodkit))
-
-
-@contextmanager
-def worker(settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process that takes jobs."""
-    variables = {
-        "DATABASE_URL": settings.database_url.reveal(),
-        "ANTHROPIC_API_KEY": settings.anthropic_api_key.reveal(),
-        "ANTHROPIC_BASE_URL": settings.anthropic_base_url,
-        "SESSION_SECRET": settings.session_secret.reveal(),
-        "ENVIRONMENT": "test",
-        "PYTHONPATH": PATHS,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PATH": os.environ["PATH"],
-    }
-    with log.open("wb") as stderr:
-        process = subprocess.Popen([sys.executable, "-m", "advisory", "worker"], env=variables, stderr=stderr)
-    try:
-        deadline = time.monotonic() + 40
-        while b"takes jobs" not in log.read_bytes():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "the worker did not start"
-            time.sleep(0.05)
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +22,7 @@ def pages(make_settings, running):
     app.stop()
 
 
-def test_another_worker_goes_on_with_what_is_missing(pages, a_visitor, simulator, tmp_path):
+def test_another_worker_goes_on_with_what_is_missing(pages, worker, a_visitor, simulator, tmp_path):
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(pages.settings, tmp_path / "0.log"))]
         ana = stack.enter_context(a_visitor(pages.url))
@@ -88,7 +53,7 @@ def test_another_worker_goes_on_with_what_is_missing(pages, a_visitor, simulator
             assert simulator.counters.requests == 10
 
 
-def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, a_visitor, simulator, tmp_path):
+def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, worker, a_visitor, simulator, tmp_path):
     simulator.reset()
     simulator.script("ok", {"kind": "ok", "delay": 0.03})
     simulator.always({"kind": "ok", "delay": 0.005})
@@ -116,3 +81,28 @@ def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, a_visitor, simul
             ana.get(f"{path}/exportar").text.partition("## Síntese\n\n")[2].partition("\n\n## Pareceres")[0]
         )
         assert written == council(asked[0].body)
+
+
+def test_an_answer_is_handed_over_at_a_deploy(pages, worker, a_visitor, simulator, tmp_path):
+    simulator.reset()
+    simulator.script({"kind": "ok", "delay": 0.2})
+    with ExitStack() as stack:
+        leaving = stack.enter_context(worker(pages.settings, tmp_path / "0.log"))
+        ana = stack.enter_context(a_visitor(pages.url))
+        speaker = re.search(r'name="speaker" value="([^"]+)"', ana.get("/conversas/nova").text)[1]
+        asked = {"question": "O que acontece quando sai uma versão nova?", "speaker": speaker}
+        path = ana.post("/conversas", asked, page="/conversas/nova").headers["location"]
+        answer = re.search(r'data-events="([^"?]+)/eventos', ana.get(path).text)[1]
+        seen = ana.events(answer, until=lambda step: step["kind"] == "turn.text" and step["seq"] >= 6)
+        began = time.monotonic()
+        leaving.send_signal(signal.SIGTERM)
+        assert leaving.wait(20) == 0
+        assert time.monotonic() - began < 8
+        stack.enter_context(worker(pages.settings, tmp_path / "1.log"))
+        steps = seen + ana.events(answer, after=seen[-1]["seq"])
+        assert [step["seq"] for step in steps] == list(range(1, len(steps) + 1))
+        assert "Retomando de onde parou…" in [step["message"] for step in steps]
+        assert steps[-1]["message"] == "Resposta completa."
+        first, second = simulator.requests
+        assert ana.get(f"{path}/exportar").text.rstrip().endswith(council(first.body))
+        assert second.body["messages"][-2]["role"] == "assistant"

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlunsplit
 
 from prodkit.core.secrets import Revealable, reveal
+from prodkit.core.urls import split_address
 from prodkit.errors import BackupError
 
 __all__ = ["Address"]
@@ -59,7 +60,7 @@ class Address:
         """
         text = reveal(url)
         try:
-            parts = urlsplit(text)
+            parts = split_address(text)
             query = dict(parse_qsl(parts.query, keep_blank_values=True))
         except ValueError:
             raise BackupError("the address of the database cannot be read") from None
@@ -90,7 +91,7 @@ class Address:
         Args:
             database: its name.
         """
-        parts = urlsplit(self.url)
+        parts = split_address(self.url)
         url = urlunsplit(parts._replace(path=f"/{quote(database, safe='')}"))
         return Address(url, database, self.password, self.variables | {"PGDATABASE": database})
 

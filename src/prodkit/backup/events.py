@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from prodkit.core.events import Event, Level, Metric, Metrics
 
-__all__ = ["BackupFailed", "BackupMade", "BackupPruned", "BackupRestored", "BackupVerified"]
+__all__ = ["BackupFailed", "BackupMade", "BackupPruned", "BackupRestored", "BackupUploaded", "BackupVerified"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +128,30 @@ class BackupPruned(Event):
     metric: ClassVar[Metrics] = Metric("backups_pruned", help="Old backups removed.")
     file: str
     age: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupUploaded(Event):
+    """A backup lies in a bucket, and was read back from it.
+
+    Args:
+        database: the database's name.
+        file: the file's name.
+        size: bytes.
+        took: seconds.
+    """
+
+    name = "backup.uploaded"
+    level: ClassVar[Level] = "INFO"
+    metric: ClassVar[Metrics] = Metric(
+        "backup_upload_seconds",
+        "histogram",
+        ("database",),
+        value="took",
+        unit="seconds",
+        help="Time to store a backup in a bucket.",
+    )
+    database: str
+    file: str
+    size: int
+    took: float

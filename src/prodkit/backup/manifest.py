@@ -12,7 +12,7 @@ from typing import Any, Final
 from prodkit.backup.census import Census
 from prodkit.errors import BackupError
 
-__all__ = ["SUFFIX", "Backup", "list_backups", "manifest_of", "read", "write"]
+__all__ = ["SUFFIX", "Backup", "list_backups", "manifest_of", "parse", "read", "text_of", "write"]
 
 SUFFIX: Final = ".json"
 _VERSION: Final = 1
@@ -84,14 +84,22 @@ def write(backup: Backup) -> None:
     """
     target = manifest_of(backup.path)
     temporary = target.with_name(target.name + ".partial")
-    facts = backup.as_dict() | {"version": _VERSION, "path": backup.path.name}
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump(facts, file, indent=1)
+        file.write(text_of(backup))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(target)
     sync_directory(target.parent)
+
+
+def text_of(backup: Backup) -> str:
+    """Return the record as it is written.
+
+    Args:
+        backup: the backup.
+    """
+    return json.dumps(backup.as_dict() | {"version": _VERSION, "path": backup.path.name}, indent=1)
 
 
 def sync_directory(directory: Path) -> None:
@@ -122,6 +130,19 @@ def read(path: Path) -> Backup | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise BackupError(f"the record of {path.name} cannot be read: {error}") from error
+    return parse(text, path)
+
+
+def parse(text: str | bytes, path: Path) -> Backup:
+    """Return the backup that a record describes.
+
+    Args:
+        text: from :func:`text_of`.
+        path: of the backup.
+
+    Raises:
+        BackupError: the record is damaged.
+    """
     try:
         facts = json.loads(text)
         census = Census(**facts["census"])

@@ -6,10 +6,12 @@ import asyncio
 import os
 from pathlib import Path
 
+from prodkit.backup.bucket import Bucket
 from prodkit.backup.manifest import list_backups
 from prodkit.core.check import CheckResult
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
+from prodkit.errors import BackupError
 
 __all__ = ["Status"]
 
@@ -22,7 +24,7 @@ class Status:
         health = pk.Health(db, backup.Status("/backups"))
 
     Args:
-        directory: where the backups are.
+        directory: where the backups are: a directory or a :class:`Bucket`.
         max_age: seconds; 26 hours by default, a day and some time for the backup itself.
         database: only backups of this database; None: of any.
         name: the name in health.
@@ -31,7 +33,7 @@ class Status:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: str | os.PathLike[str] | Bucket,
         *,
         max_age: float = 26 * 3600.0,
         database: str | None = None,
@@ -41,7 +43,7 @@ class Status:
         check = Arguments("Status")
         check.seconds("max_age", max_age)
         check.done()
-        self._directory = Path(directory)
+        self._place = directory if isinstance(directory, Bucket) else Path(directory)
         self._max_age = max_age
         self._database = database
         self._name = name
@@ -54,11 +56,14 @@ class Status:
 
     async def check(self) -> CheckResult:
         """Look at the directory; ``details`` holds the ages in seconds."""
-        backups = [
-            backup
-            for backup in await asyncio.to_thread(list_backups, self._directory)
-            if self._database in (None, backup.database)
-        ]
+        place = self._place
+        try:
+            found = await (
+                place.list_backups() if isinstance(place, Bucket) else asyncio.to_thread(list_backups, place)
+            )
+        except BackupError as error:
+            return CheckResult("degraded", f"the backups cannot be listed: {error}", {})
+        backups = [backup for backup in found if self._database in (None, backup.database)]
         now = self._runtime.clock.now()
         details: dict[str, object] = {"backups": len(backups)}
         if not backups:

@@ -29,6 +29,7 @@ from prodkit.core.check import CheckResult
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
+from prodkit.policies.fast_clock import fast_clock_of
 from prodkit.redis.link import RedisLink
 
 __all__ = ["Cache"]
@@ -55,9 +56,10 @@ class Cache(Managed):
         redis: the link, or None for a cache of this process alone.
         namespace: a plain word; caches of one namespace share their values.
         runtime: clock, randomness and events; the default is the system's.
-        coherence: hear from Redis about changes by other processes (one connection more), once the cache is started.
+        coherence: hear from Redis about changes by other processes, once the cache is started: one connection more,
+            on a cluster one to each primary.
         max_staleness: seconds for which memory may serve a value that another process has changed, where changes are
-            not heard: without `coherence`, before :meth:`start`, on a cluster. 0 asks Redis every time.
+            not heard: without `coherence`, before :meth:`start`. 0 asks Redis every time.
         l1_entries: the most entries in memory.
         l1_bytes: the most bytes in memory, decoded values included.
         codec: ``"json"``, ``"msgpack"`` or a :class:`Codec` of your own.
@@ -94,9 +96,12 @@ class Cache(Managed):
         self.name: str = f"cache.{namespace}"
         self._runtime = runtime
         self._now = runtime.clock.monotonic
+        self._clock = fast_clock_of(runtime.clock)
+        self._listened = runtime.events.listened
         self._codec: Codec = codec_named(codec) if isinstance(codec, str) else codec
         self._memory = MemoryTier(l1_entries, l1_bytes)
         self._lookup: Callable[[str], Entry | None] = self._memory.get
+        self._touch = self._memory.touch
         self._log = OutageLog(outage_log)
         self._flights: Flights[Entry] = Flights()
         self._tiers = Tiers(
@@ -110,7 +115,7 @@ class Cache(Managed):
         self._use_link()
         self._listener: InvalidationListener | None = None
         link = self._tiers.link
-        if coherence and link is not None and not link.cluster:
+        if coherence and link is not None:
             self._listener = InvalidationListener(link, namespace, runtime.clock, self._tiers)
 
     # --- one value --------------------------------------------------------------------------------------------------
@@ -122,15 +127,26 @@ class Cache(Managed):
             key: the key.
             default: returned for a miss; without one that is :data:`MISSING`.
         """
-        value = self.peek(key)
-        if value is not MISSING:
-            return value
-        entry = self._tiers.local(key)
-        tier: Literal["memory", "redis"] = "memory"
+        entry = self._memory.get(key)
         if entry is None:
-            entry = await self._tiers.fetch(key)
-            tier = "redis" if self._tiers.linked else "memory"
-        return self._fresh(entry, tier, default)
+            return self._fresh(await self._tiers.fetch(key), self._tier, default)
+        now = self._clock()()
+        if now >= entry.expires_at:
+            self._memory.remove(key)
+            return self._fresh(await self._tiers.fetch(key), self._tier, default)
+        tiers = self._tiers
+        if now >= entry.revalidate_at and entry.session != tiers.session and tiers.linked:
+            return self._fresh(await tiers.fetch(key), self._tier, default)
+        self._touch(key)
+        if (
+            now < entry.fresh_until
+            and entry.value is not MISSING
+            and tiers.shares_values
+            and not self._listened(CacheHit)
+        ):
+            self.stats.memory_hits += 1
+            return entry.value
+        return self._fresh(entry, "memory", default)
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the fresh values of `keys`, in one round trip; keys without one are left out.
@@ -147,7 +163,7 @@ class Cache(Managed):
                 unknown.append(key)
             else:
                 found[key] = self._fresh(entry, "memory", MISSING)
-        tier: Literal["memory", "redis"] = "redis" if self._tiers.linked else "memory"
+        tier = self._tier
         for key, entry in zip(unknown, await self._tiers.fetch_many(unknown), strict=True):
             found[key] = self._fresh(entry, tier, MISSING)
         return {key: found[key] for key in wanted if found[key] is not MISSING}
@@ -161,14 +177,14 @@ class Cache(Managed):
             key: the key.
         """
         entry = self._lookup(key)
-        if entry is None or entry.value is MISSING or self._runtime.events.listened(CacheHit):
+        if entry is None or entry.value is MISSING or self._listened(CacheHit):
             return MISSING
-        now = self._now()
+        now = self._clock()()
         if now >= entry.fresh_until:
             return MISSING
         if now >= entry.revalidate_at and entry.session != self._tiers.session and self._tiers.linked:
             return MISSING
-        self._memory.touch(key)
+        self._touch(key)
         self.stats.memory_hits += 1
         return entry.value
 
@@ -713,18 +729,24 @@ class Cache(Managed):
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    @property
+    def _tier(self) -> Literal["memory", "redis"]:
+        return "redis" if self._tiers.linked else "memory"
+
     def _fresh(self, entry: Entry | None, tier: Literal["memory", "redis"], default: D) -> Any | D:
-        if entry is None or entry.failure is not None or self._now() >= entry.fresh_until:
+        if entry is None or entry.failure is not None or self._clock()() >= entry.fresh_until:
             self._loader.missed()
             return default
-        self._count(entry, tier)
+        self.stats.memory_hits += tier == "memory"
+        if self._listened(CacheHit):
+            self._runtime.events.emit(CacheHit(cache=self.namespace, tier=tier, stale=False))
         return self._tiers.value(entry)
 
     def _count(self, entry: Entry, tier: Literal["memory", "redis"]) -> None:
         stale = self._now() >= entry.fresh_until
         self.stats.stale_hits += stale
         self.stats.memory_hits += tier == "memory"
-        if self._runtime.events.listened(CacheHit):
+        if self._listened(CacheHit):
             self._runtime.events.emit(CacheHit(cache=self.namespace, tier=tier, stale=stale))
 
     def _supersede(self, key: str) -> None:

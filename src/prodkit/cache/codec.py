@@ -263,7 +263,7 @@ def fastest_loads() -> Callable[[bytes], Any]:
 
     def loads(text: bytes) -> Any:
         # orjson reads integers beyond 64 bits as floats, so texts with that many digits in a row go to json.
-        return json.loads(text) if _MANY_DIGITS.search(text) else orjson.loads(text)
+        return json.loads(text) if len(text) > 18 and _MANY_DIGITS.search(text) else orjson.loads(text)
 
     return loads
 

@@ -51,7 +51,9 @@ class MemoryTier:
             key: the key.
             entry: its payload is dropped where the decoded value is kept: once is enough.
         """
-        self.remove(key)
+        before = self._entries.pop(key, None)
+        if before is not None:
+            self.bytes -= before.size
         entry.size = size = _OVERHEAD + sys.getsizeof(key) + _size(entry)
         if size > self._max_bytes:
             self.evictions += 1

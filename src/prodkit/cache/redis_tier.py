@@ -17,8 +17,7 @@ NS is the namespace; on a cluster the keys of a namespace are spread over 16 par
 versions of its own in one slot, and an invalidation of tags, patterns or everything goes to all parts.
 
 A read is a plain MGET of the value, the generation and the guard, with the PTTL; the versions of its tags are compared
-afterwards, which is sound: a version never comes back, so one that is equal later was equal then. Reads of one tick
-are one script.
+afterwards, which is sound: a version never comes back, so one that is equal later was equal then.
 """
 
 from __future__ import annotations
@@ -29,22 +28,19 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
-from prodkit.cache.codec import fastest_loads
 from prodkit.cache.patterns import Patterns
 from prodkit.cache.redis_scripts import CAPTURE, DELETE, GUARD, MOVE, READ_MANY, RELEASE_GUARD, WRITE
-from prodkit.core.deadline import Deadline
+from prodkit.cache.stored_value import Found, Tagged, ValueReader
 from prodkit.redis.link import RedisLink
 
-__all__ = ["Guard", "RedisTier", "Snapshot", "StoredValue"]
+__all__ = ["RedisTier", "Snapshot"]
 
 _BARRIER: Final = 600_000  # milliseconds: the longest load that a delete in another process is sure to stop
 _GUARD_LIFE: Final = 600_000
 _PARTS: Final = 16
 _BATCH: Final = 500
-_HEAD: Final = b"pk2"
-_loads: Final = fastest_loads()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +48,6 @@ class Snapshot:
     """The versions before a load began: write id, generation, barrier, key barrier, versions of the tags."""
 
     versions: tuple[bytes, ...]
-
-
-class StoredValue(NamedTuple):
-    """A value that holds. `left` is its remaining life in seconds, ``math.inf`` for one without end."""
-
-    payload: bytes
-    left: float
-    stale: float
-    cost: float
-    tags: tuple[str, ...]
-
-
-class Guard(NamedTuple):
-    """Patterns of an outage that are still being removed: values from before `barrier` that match are gone."""
-
-    token: str
-    barrier: str
-    patterns: Patterns
-
-
-class _Raw(NamedTuple):
-    """The reply for one key: value, milliseconds left, generation and guards of its part."""
-
-    value: bytes | None
-    left: int
-    generation: bytes | None
-    guards: bytes | None
 
 
 class _Part:
@@ -114,10 +83,7 @@ class RedisTier:
             if link.cluster
             else [_Part(namespace)]
         )
-        self._busy = False
-        self._waiting: list[tuple[str, asyncio.Future[_Raw]]] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._guards: tuple[bytes, tuple[Guard, ...]] = (b"", ())
+        self._reader = ValueReader(self._codec)
 
     def _part(self, key: str) -> _Part:
         parts = self._parts
@@ -129,50 +95,12 @@ class RedisTier:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    async def read(self, key: str) -> tuple[StoredValue | None, bool]:
+    async def read(self, key: str) -> Found:
         """Return the value of `key`, and whether something unreadable lies there.
 
         Args:
             key: the key.
         """
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._busy, self._waiting = loop, False, []
-        if self._busy:
-            future: asyncio.Future[_Raw] = loop.create_future()
-            if not self._waiting:
-                loop.call_soon(self._flush)
-            self._waiting.append((key, future))
-            raw = await future
-        else:
-            self._busy = True  # until the end of this tick: others of the tick are read together
-            loop.call_soon(self._idle)
-            raw = await self._read_one(key)
-        first, second = self._judge(key, raw)
-        if isinstance(first, list):
-            return await self._with_tags(key, first, cast("bytes", second), raw.left)
-        return first, cast("bool", second)
-
-    async def read_many(self, keys: Sequence[str]) -> list[tuple[StoredValue | None, bool]]:
-        """Return for each key what :meth:`read` returns, in as few round trips.
-
-        Args:
-            keys: the keys.
-        """
-        raws = await self._read_together(keys)
-        found: list[tuple[StoredValue | None, bool]] = []
-        for key, raw in zip(keys, raws, strict=True):
-            first, second = self._judge(key, raw)
-            if isinstance(first, list):
-                found.append(await self._with_tags(key, first, cast("bytes", second), raw.left))
-            else:
-                found.append((first, cast("bool", second)))
-        return found
-
-    def _idle(self) -> None:
-        self._busy = False
-
-    async def _read_one(self, key: str) -> _Raw:
         part = self._part(key)
         name = part.values + key
         found, left = await self.link.execute_many(
@@ -180,30 +108,19 @@ class RedisTier:
         )
         if isinstance(found, Exception):
             raise found
-        return _Raw(found[0], left, found[1], found[2])
+        judged = self._reader.judge(key, found[0], left, found[1], found[2])
+        return (
+            (await self._resolved([judged], (part,)))[0] if type(judged) is Tagged else cast("Found", judged)
+        )
 
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        with Deadline.detached():
-            task = asyncio.ensure_future(self._answer(waiting))
-        task.add_done_callback(_consumed)
+    async def read_many(self, keys: Sequence[str]) -> list[Found]:
+        """Return for each key what :meth:`read` returns: one script for each part, and one MGET where there are tags.
 
-    async def _answer(self, waiting: list[tuple[str, asyncio.Future[_Raw]]]) -> None:
-        try:
-            raws = await self._read_together([key for key, _ in waiting])
-        except BaseException as error:
-            for _, future in waiting:
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()  # a reader that was cancelled does not look at it
-            raise
-        for (_, future), raw in zip(waiting, raws, strict=True):
-            if not future.done():
-                future.set_result(raw)
-
-    async def _read_together(self, keys: Sequence[str]) -> list[_Raw]:
+        Args:
+            keys: the keys.
+        """
         if len(keys) == 1:
-            return [await self._read_one(keys[0])]
+            return [await self.read(keys[0])]
         groups: dict[_Part, list[int]] = {}
         for at, key in enumerate(keys):
             groups.setdefault(self._part(key), []).append(at)
@@ -223,63 +140,42 @@ class RedisTier:
             if len(chunks) == 1
             else await asyncio.gather(*(ask(part, places) for part, places in chunks))
         )
-        raws: list[Any] = [None] * len(keys)
+        judge = self._reader.judge
+        found: list[Any] = [None] * len(keys)
         for (_, places), reply in zip(chunks, replies, strict=True):
             generation, guards = reply[0], reply[1]
-            for nth, at in enumerate(places):
-                raws[at] = _Raw(reply[2 + 2 * nth], reply[3 + 2 * nth], generation, guards)
-        return raws
+            for at, value, left in zip(places, reply[2::2], reply[3::2], strict=True):
+                found[at] = judge(keys[at], value, left, generation, guards)
+        if any(type(each) is Tagged for each in found):
+            return await self._resolved(found, [self._part(key) for key in keys])
+        return found
 
-    def _judge(self, key: str, raw: _Raw) -> tuple[StoredValue | None, bool] | tuple[list[str], bytes]:
-        """Return the value when its versions hold, and whether it was unreadable; head and body if it has tags."""
-        value, left, generation, guards = raw
-        if value is None or left == -2:
-            return _ABSENT
-        head, body = _split(value)
-        if head is None:
-            return _UNREADABLE
-        if generation is None or head[1] != generation.decode():
-            return _ABSENT
-        if guards is not None and self._guarded(key, head[2], guards):
-            return _ABSENT
-        if len(head) > 3:
-            return head, body
-        found = self._parse(body, left, [])
-        return (found, False) if found is not None else _UNREADABLE
+    async def _resolved(self, found: Sequence[Found | Tagged], parts: Sequence[_Part]) -> list[Found]:
+        """Compare the versions of tags with those of now, one MGET for each part."""
+        wanted: dict[_Part, dict[str, None]] = {}
+        for each, part in zip(found, parts, strict=True):
+            if isinstance(each, Tagged):
+                wanted.setdefault(part, {}).update(dict.fromkeys(each.value.tags))
 
-    async def _with_tags(
-        self, key: str, head: list[str], body: bytes, left: int
-    ) -> tuple[StoredValue | None, bool]:
-        """Return the value when the versions of its tags hold, and whether it was unreadable."""
-        part = self._part(key)
-        names = [part.tags + tag for tag in head[3::2]]
-        current: list[bytes | None] = await self.link.execute("MGET", *names, key=names[0])
-        if any(now is None or now.decode() != then for now, then in zip(current, head[4::2], strict=True)):
-            return None, False
-        found = self._parse(body, left, head[3::2])
-        return found, found is None
+        async def versions(part: _Part, tags: list[str]) -> dict[tuple[_Part, str], str | None]:
+            names = [part.tags + tag for tag in tags]
+            now: list[bytes | None] = await self.link.execute("MGET", *names, key=names[0])
+            return {
+                (part, tag): None if each is None else each.decode()
+                for tag, each in zip(tags, now, strict=True)
+            }
 
-    def _guarded(self, key: str, barrier: str, text: bytes) -> bool:
-        if text != self._guards[0]:
-            try:
-                guards = tuple(Guard(token, at, Patterns(each)) for token, at, each in json.loads(text))
-            except ValueError:
-                return True  # unreadable: what it protects is unknown, so everything
-            self._guards = (text, guards)
-        return any(
-            int(barrier) < int(guard.barrier) and guard.patterns.match(key) for guard in self._guards[1]
-        )
-
-    def _parse(self, body: bytes, left: int, tags: list[str]) -> StoredValue | None:
-        try:
-            codec, life, stale, cost, payload = body.split(b";", 4)
-            if codec != self._codec:
-                return None
-            # PTTL is read beside the value, not with it: a newer value in between may have the longer life.
-            span = math.inf if left < 0 else min(left, int(life) or left) / 1000
-            return StoredValue(payload, span, int(stale) / 1000, int(cost) / 1_000_000, tuple(tags))
-        except ValueError:
-            return None
+        current: dict[tuple[_Part, str], str | None] = {}
+        for some in await asyncio.gather(*(versions(part, list(tags)) for part, tags in wanted.items())):
+            current |= some
+        resolved: list[Found] = []
+        for each, part in zip(found, parts, strict=True):
+            if not isinstance(each, Tagged):
+                resolved.append(each)
+                continue
+            now = tuple(current[part, tag] for tag in each.value.tags)
+            resolved.append((each.value if now == each.versions else None, False))
+        return resolved
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -396,6 +292,13 @@ class RedisTier:
         for part in self._parts:
             await MOVE(self.link, keys=[part.generation, part.barrier])
 
+    async def prepare(self) -> None:
+        """Make the generation and the barrier of every part that has none yet."""
+        for part in self._parts:
+            await CAPTURE(
+                self.link, keys=[part.values, part.generation, part.barrier, part.fences]
+            )  # of the key "", which is no one's
+
     async def barriers(self) -> dict[str, str]:
         """Return the barriers of now, by the prefix of the part."""
         found: dict[str, str] = {}
@@ -472,33 +375,3 @@ class RedisTier:
             key: the key.
         """
         return self._part(key).leases + key
-
-
-_ABSENT: Final[tuple[None, bool]] = (None, False)
-_UNREADABLE: Final[tuple[None, bool]] = (None, True)
-
-
-def _split(value: bytes) -> tuple[list[str] | None, bytes]:
-    """Return the head (write id, generation, barrier, tag, version, …) and the body of a stored value."""
-    if value[:3] != _HEAD or len(value) < 7:
-        return None, b""
-    end = 7 + int.from_bytes(value[3:7], "big")
-    try:
-        head = _loads(value[7:end])
-        if (
-            type(head) is list
-            and len(head) % 2 == 1
-            and len(head) >= 3
-            and "".join(head)
-            and head[2].isdigit()
-        ):
-            return head, value[end:]
-    except (ValueError, TypeError, AttributeError):
-        pass
-    return None, b""
-
-
-def _consumed(task: asyncio.Task[None]) -> None:
-    """Take note of the error: every reader has received it."""
-    if not task.cancelled():
-        task.exception()

@@ -6,6 +6,7 @@ replies may be older than the change, so they are returned and not kept.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import math
 import secrets
@@ -20,9 +21,12 @@ from prodkit.cache.entry import MISSING, Entry
 from prodkit.cache.failures import decode_failure
 from prodkit.cache.memory_tier import MemoryTier
 from prodkit.cache.outage_log import OutageLog
-from prodkit.cache.redis_tier import RedisTier, Snapshot, StoredValue
+from prodkit.cache.reads import Reads
+from prodkit.cache.redis_tier import RedisTier, Snapshot
+from prodkit.cache.stored_value import StoredValue
 from prodkit.core.clock import Clock
-from prodkit.errors import PoolExhaustedError, RedisError
+from prodkit.core.deadline import Deadline
+from prodkit.errors import DeadlineExceededError, PoolExhaustedError, RedisError
 from prodkit.redis.link import RedisLink
 
 __all__ = ["Copy", "Stats", "Tiers"]
@@ -49,16 +53,6 @@ class Stats:
     superseded: int = 0
     refresh_failures: int = 0
     corrupt: int = 0
-
-
-class _Reading:
-    """The reads of one key that are in flight."""
-
-    __slots__ = ("count", "superseded")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.superseded = False
 
 
 class Tiers:
@@ -94,6 +88,7 @@ class Tiers:
         self._codec = codec
         self._decode = codec.decode
         self._copies: Copy = copies
+        self.shares_values: bool = copies != "shallow"  # a value may be returned to every reader as it is
         self._max_staleness = max_staleness
         self.redis: RedisTier | None = (
             None if self.link is None else RedisTier(self.link, namespace, codec.name)
@@ -101,7 +96,10 @@ class Tiers:
         self.catch_up: CatchUp | None = (
             None if self.link is None or self.redis is None else CatchUp(self.link, self.redis, log, clock)
         )
-        self._reading: dict[str, _Reading] = {}
+        self._reads = Reads()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._busy = False
+        self._waiting: list[tuple[str, asyncio.Future[Entry | None]]] = []
         self._sessions = 0
         self.session: int = -1
 
@@ -118,7 +116,14 @@ class Tiers:
     # --- entries ----------------------------------------------------------------------------------------------------
 
     def entry(
-        self, payload: bytes, fresh: float, whole: float, *, cost: float = 0.0, tags: Sequence[str] = ()
+        self,
+        payload: bytes,
+        fresh: float,
+        whole: float,
+        *,
+        cost: float = 0.0,
+        tags: Sequence[str] = (),
+        now: float | None = None,
     ) -> Entry:
         """Return an entry that begins now. The payload is decoded, so the first reader sees what later ones see.
 
@@ -128,8 +133,10 @@ class Tiers:
             whole: seconds until it is gone.
             cost: seconds that the load took.
             tags: its tags.
+            now: the instant at which it begins; None for that of the clock.
         """
-        now = self._now()
+        if now is None:
+            now = self._now()
         failure = decode_failure(payload) if payload[:1] == b"\x00" else None
         value = MISSING if failure is not None else self._decode(payload)
         kept = self._copies != "deep" or type(value) in IMMUTABLE
@@ -157,11 +164,6 @@ class Tiers:
         if self._copies == "shallow":
             return copy.copy(entry.value)
         return entry.value
-
-    @property
-    def shares_values(self) -> bool:
-        """True when a value may be returned to every reader as it is."""
-        return self._copies != "shallow"
 
     def keep(self, key: str, entry: Entry) -> None:
         """Put `entry` into memory.
@@ -194,26 +196,48 @@ class Tiers:
         self.memory.touch(key)
         return entry
 
-    async def fetch(self, key: str) -> Entry | None:
-        """Return the entry of Redis; that of memory, if Redis cannot be asked.
+    def fetch(self, key: str) -> Awaitable[Entry | None]:
+        """Return the entry of Redis; that of memory, if Redis cannot be asked. It is awaited at once.
+
+        The first read of a tick is sent at once; those that follow in the same tick are sent together.
 
         Args:
             key: the key.
         """
+        if self.redis is None or not self.linked:
+            return self._local_later(key)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._busy, self._waiting = loop, False, []
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._idle)
+            return self._fetch_one(key)
+        future: asyncio.Future[Entry | None] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._flush)
+        self._waiting.append((key, future))
+        return future if Deadline.instant() == math.inf else _until_deadline(future)
+
+    def _idle(self) -> None:
+        self._busy = False
+
+    async def _local_later(self, key: str) -> Entry | None:
+        return self.local(key)
+
+    async def _fetch_one(self, key: str) -> Entry | None:
         redis = self.redis
-        if redis is None or not self.linked:
-            return self.local(key)
-        reading, session = self._begin(key), self.session
+        assert redis is not None
+        began, session = self._reads.begin(), self.session
         try:
             if len(self.log) or (self.catch_up is not None and self.catch_up.replaying):
                 await self._replay()
             found, corrupt = await redis.read(key)
+            return self._received(key, began, session, self._now(), found, corrupt)
         except (RedisError, PoolExhaustedError):
-            kept = self.memory.get(key)
-            return kept if kept is not None and self._now() < kept.expires_at else None
+            return self._kept(key)
         finally:
-            self._end(key, reading)
-        return self._received(key, reading, session, found, corrupt)
+            self._reads.end()
 
     async def fetch_many(self, keys: Sequence[str]) -> list[Entry | None]:
         """Return for each key what :meth:`fetch` returns, in one round trip.
@@ -224,22 +248,40 @@ class Tiers:
         redis = self.redis
         if redis is None or not self.linked or not keys:
             return [self.local(key) for key in keys]
-        readings, session = [self._begin(key) for key in keys], self.session
+        began, session = self._reads.begin(), self.session
         try:
             await self._replay()
             found = await redis.read_many(keys)
+            now, received = self._now(), self._received
+            return [received(key, began, session, now, *each) for key, each in zip(keys, found, strict=True)]
         except (RedisError, PoolExhaustedError):
-            return [
-                kept if (kept := self.memory.get(key)) is not None and self._now() < kept.expires_at else None
-                for key in keys
-            ]
+            return [self._kept(key) for key in keys]
         finally:
-            for key, reading in zip(keys, readings, strict=True):
-                self._end(key, reading)
-        return [
-            self._received(key, reading, session, *each)
-            for key, reading, each in zip(keys, readings, found, strict=True)
-        ]
+            self._reads.end()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        with Deadline.detached():
+            task = asyncio.ensure_future(self._answer(waiting))
+        task.add_done_callback(_consumed)
+
+    async def _answer(self, waiting: list[tuple[str, asyncio.Future[Entry | None]]]) -> None:
+        """Read for all that wait. One that was cancelled does not look at its future."""
+        try:
+            entries = await self.fetch_many([key for key, _ in waiting])
+        except BaseException as error:
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()
+            raise
+        for (_, future), entry in zip(waiting, entries, strict=True):
+            if not future.done():
+                future.set_result(entry)
+
+    def _kept(self, key: str) -> Entry | None:
+        kept = self.memory.get(key)
+        return kept if kept is not None and self._now() < kept.expires_at else None
 
     async def capture(self, key: str, tags: Sequence[str]) -> Snapshot | None:
         """Return the versions before a load; None if Redis cannot be asked.
@@ -255,32 +297,21 @@ class Tiers:
         except (RedisError, PoolExhaustedError):
             return None
 
-    def _begin(self, key: str) -> _Reading:
-        reading = self._reading.get(key)
-        if reading is None:
-            reading = self._reading[key] = _Reading()
-        reading.count += 1
-        return reading
-
-    def _end(self, key: str, reading: _Reading) -> None:
-        reading.count -= 1
-        if not reading.count and self._reading.get(key) is reading:
-            del self._reading[key]
-
     def _received(
-        self, key: str, reading: _Reading, session: int, found: StoredValue | None, corrupt: bool
+        self, key: str, began: int, session: int, now: float, found: StoredValue | None, corrupt: bool
     ) -> Entry | None:
         entry = None
         if found is not None:
             try:
-                fresh = found.left - found.stale
-                entry = self.entry(found.payload, fresh, found.left, cost=found.cost, tags=found.tags)
+                payload, left, stale, cost, tags = found
+                entry = self.entry(payload, left - stale, left, cost=cost, tags=tags, now=now)
                 entry.session = max(session, 0)
+                self.stats.redis_hits += 1
             except Exception:  # noqa: BLE001 - whatever a foreign payload makes a codec raise, it is a miss
                 corrupt = True
-        self.stats.corrupt += corrupt
-        self.stats.redis_hits += entry is not None
-        if not reading.superseded:
+        if corrupt:
+            self.stats.corrupt += 1
+        if self._reads.current(key, began):
             if entry is None:
                 self.memory.remove(key)
             else:
@@ -295,14 +326,11 @@ class Tiers:
         Args:
             key: the key that changes.
         """
-        reading = self._reading.pop(key, None)
-        if reading is not None:
-            reading.superseded = True
+        self._reads.change(key)
 
     def supersede_all(self) -> None:
         """Keep all reads that are in flight out of memory."""
-        for key in tuple(self._reading):
-            self.supersede(key)
+        self._reads.change_all()
 
     def write_arguments(self, entry: Entry) -> dict[str, Any] | None:
         """Return the arguments of :meth:`RedisTier.write` beside the payload; None for an entry that is over.
@@ -407,7 +435,7 @@ class Tiers:
     async def prepare(self) -> None:
         """Make the versions of the namespace: their making afterwards would be heard as :meth:`Cache.clear`."""
         assert self.redis is not None
-        await self.redis.capture("", ())
+        await self.redis.prepare()
 
     def on_ready(self) -> None:
         """Begin a tracking session: changes of values read from here on are heard; older ones are asked about."""
@@ -462,3 +490,18 @@ class Tiers:
         assert self.catch_up is not None
         await self.catch_up.recover()
         self.distrust_all()  # other processes may have changed it
+
+
+async def _until_deadline(future: asyncio.Future[Entry | None]) -> Entry | None:
+    limit = Deadline.sooner(None)
+    await asyncio.wait((future,), timeout=limit)
+    if not future.done():
+        future.cancel()
+        raise DeadlineExceededError("the deadline passed while waiting for Redis", timeout=limit)
+    return future.result()
+
+
+def _consumed(task: asyncio.Task[None]) -> None:
+    """Take note of the error: every reader has received it."""
+    if not task.cancelled():
+        task.exception()

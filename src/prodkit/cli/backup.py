@@ -1,7 +1,9 @@
 """``prodkit backup``: make, verify, restore, prune and list backups of a PostgreSQL database.
 
 The address comes from ``--url`` or, better, from the environment (``DATABASE_URL``): arguments of a process can be read
-by everybody on the machine. The directory comes from the argument or from ``BACKUP_DIR``.
+by everybody on the machine. The directory comes from the argument or from ``BACKUP_DIR``. A bucket comes from
+``BACKUP_BUCKET`` (``s3://bucket/folder``) and the usual variables of AWS: ``AWS_ACCESS_KEY_ID``,
+``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``, ``AWS_ENDPOINT_URL``.
 """
 
 from __future__ import annotations
@@ -42,6 +44,12 @@ Where = Annotated[
 Identity = Annotated[
     Path | None, typer.Option("--identity", help="A file with the private age key, for encrypted backups.")
 ]
+InBucket = Annotated[
+    str | None,
+    typer.Option(
+        "--bucket", envvar="BACKUP_BUCKET", show_envvar=True, help="s3://bucket or s3://bucket/folder."
+    ),
+]
 
 
 @app.command()
@@ -59,9 +67,10 @@ def run(
     ] = None,
     identity: Identity = None,
     prune: Annotated[bool, typer.Option("--prune", help="Then remove old backups.")] = False,
+    bucket: InBucket = None,
     as_json: AsJson = False,
 ) -> None:
-    """Back up the database, verify the backup, and print where it is."""
+    """Back up the database, verify the backup, store it in the bucket if there is one, and print where it is."""
     place, address = (
         _required(directory, "a directory (or BACKUP_DIR)"),
         _required(url, "--url (or DATABASE_URL)"),
@@ -74,8 +83,15 @@ def run(
             with _progress("verify"):
                 made = await backup.verify(made.path, url=verify_url, identity=_key(identity))
         facts = made.as_dict()
+        remote = None if bucket is None else backup.Bucket(bucket)
+        if remote is not None:
+            with _progress("upload"):
+                await remote.upload(made)
+            facts["bucket"] = f"{remote.url}/{made.path.name}"
         if prune:
             facts["pruned"] = [str(path) for path in (await backup.prune(place)).removed]
+            if remote is not None:
+                facts["pruned"] += [f"{remote.url}/{path}" for path in (await remote.prune()).removed]
         return facts
 
     facts = _do(work())
@@ -83,7 +99,8 @@ def run(
         facts,
         as_json,
         f"{facts['path']}\n{_size(facts['size'])}, {len(facts['census']['tables'])} tables, "
-        f"{'verified' if facts['verified_at'] else 'NOT verified'}",
+        f"{'verified' if facts['verified_at'] else 'NOT verified'}"
+        + (f"\n{facts['bucket']}" if "bucket" in facts else ""),
     )
 
 
@@ -135,11 +152,15 @@ def prune(
     days: Annotated[float, typer.Option(help="Remove what is older.")] = 30,
     keep: Annotated[int, typer.Option(help="Verified backups that always stay.")] = 3,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    bucket: Annotated[str | None, typer.Option("--bucket", help="Prune this bucket instead.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old backups, never the last verified ones."""
-    place = _required(directory, "a directory (or BACKUP_DIR)")
-    done = _do(backup.prune(place, days=days, keep=keep, dry_run=dry_run))
+    """Remove old backups of a directory or a bucket, never the last verified ones."""
+    if bucket is not None:
+        done = _do(_bucket(bucket).prune(days=days, keep=keep, dry_run=dry_run))
+    else:
+        place = _required(directory, "a directory (or BACKUP_DIR)")
+        done = _do(backup.prune(place, days=days, keep=keep, dry_run=dry_run))
     lines = [f"{'would remove' if dry_run else 'removed'} {path.name}" for path in done.removed]
     lines += [f"DAMAGED {path.name}" for path in done.damaged]
     facts = {
@@ -153,13 +174,35 @@ def prune(
         raise typer.Exit(1)
 
 
-@app.command("list")
-def list_(directory: Where = None, as_json: AsJson = False) -> None:
-    """List the backups of a directory, the newest first."""
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="The file's name, from `list --bucket`.")],
+    directory: Where = None,
+    bucket: InBucket = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a backup from the bucket into the directory."""
     place = _required(directory, "a directory (or BACKUP_DIR)")
-    if not place.is_dir():
-        _fail(f"there is no directory {place}")
-    found = backup.list_backups(place)
+    remote = _bucket(_required(bucket, "--bucket (or BACKUP_BUCKET)"))
+    with _progress("download"):
+        done = _do(remote.download(name, place))
+    _say(done.as_dict(), as_json, str(done.path))
+
+
+@app.command("list")
+def list_(
+    directory: Where = None,
+    bucket: Annotated[str | None, typer.Option("--bucket", help="List this bucket instead.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the backups of a directory or a bucket, the newest first."""
+    if bucket is not None:
+        found = _do(_bucket(bucket).list_backups())
+    else:
+        place = _required(directory, "a directory (or BACKUP_DIR)")
+        if not place.is_dir():
+            _fail(f"there is no directory {place}")
+        found = backup.list_backups(place)
     now = datetime.now(UTC)
     lines = [
         f"{(now - each.created_at).total_seconds() / 86400:6.1f} d  {_size(each.size):>10}  "
@@ -175,6 +218,14 @@ def _do(work: Coroutine[Any, Any, T]) -> T:
     except (BackupError, MissingExtraError) as error:
         _fail(str(error))
     except (ValueError, TypeError) as error:
+        print(f"prodkit backup: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _bucket(url: str) -> backup.Bucket:
+    try:
+        return backup.Bucket(url)
+    except ValueError as error:
         print(f"prodkit backup: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
 

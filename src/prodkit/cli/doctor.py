@@ -22,12 +22,12 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, files, requires, version
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import typer
 
 import prodkit
 from prodkit.core.secrets import reveal
+from prodkit.core.urls import split_address
 from prodkit.errors import DISTRIBUTION, NAMESAKE, EnvError, namesake
 
 __all__ = ["Finding", "app", "diagnose"]
@@ -244,7 +244,7 @@ def _services(settings: str, environ: Mapping[str, str]) -> tuple[dict[str, str]
     for field in getattr(kind, "model_fields", ()):
         value = getattr(values, field)
         text = reveal(value) if hasattr(value, "reveal") else ""
-        scheme = urlsplit(text).scheme
+        scheme = split_address(text).scheme
         if scheme in ("postgresql", "postgres"):
             urls.setdefault("postgres", text)
         elif scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
@@ -291,7 +291,7 @@ async def _reach(urls: Mapping[str, str]) -> list[Finding]:
 
 
 def _place(url: str) -> str:
-    parts = urlsplit(url)
+    parts = split_address(url)
     return f"{parts.hostname or 'the socket'}:{parts.port or ''}".rstrip(":")
 
 

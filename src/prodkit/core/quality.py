@@ -16,7 +16,8 @@ __all__ = ["is_placeholder", "weakness"]
 
 _PLACEHOLDERS = re.compile(
     r"\A(?:change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|it|this)?|to[-_ ]?do|fix[-_ ]?me|x{3,}|\*{3,}|\.{3,}"
-    r"|<.{0,200}>|\$?\{.{0,200}\}|\[.{0,200}\]|(?:your|my|insert|enter|put|add|seu|sua)[-_ ][a-z_ -]{0,80}"
+    r"|<[\w .,:/'-]{0,200}>|\$?\{[\w .,:/|(){}'\"-]{0,200}\}|\[[\w .,:/'-]{0,200}\]"
+    r"|(?:your|my|insert|enter|put|add|seu|sua)[-_ ][a-z_ -]{0,80}"
     r"|.{0,60}[-_ ](?:here|aqui|placeholder)|place[-_ ]?holder|none|null|undefined|secret|password|senha"
     r"|troque[-_ ]?(?:me|isto|isso)?|mude[-_ ]?(?:me|isto|isso)?|dummy|sample|example|exemplo|foo|bar|foobar"
     r"|tbd|n/?a)\W{0,4}\Z",
@@ -104,18 +105,30 @@ def _predictable(text: str) -> bool:
         return True
     if sum(map(str.isalpha, text.split())) >= 3:
         return True
-    letters = sum(map(str.isalnum, text))
-    if _spoken(text) * 100 >= letters * 90:
+    runs = [run for run in _RUNS.findall(text) if _sayable(run)]
+    spoken = sum(map(len, runs))
+    if spoken * 100 >= sum(map(str.isalnum, text)) * 90:
         return True  # a phrase: correct-horse-battery-staple
+    if (
+        len(runs) >= 3
+        and not text.islower()
+        and not text.isupper()
+        and len(_NUMBERS.findall(text)) <= 2
+        and spoken * 100 >= sum(map(str.isalpha, text)) * 80
+        and spoken >= 5 * len(runs)
+    ):
+        return True  # a phrase with a year: Iwasbornin1990inSaoPaulo
+    if _listed(text):
+        return True
     classes = sum(any(map(test, text)) for test in (str.isdigit, str.islower, str.isupper))
     if classes < 2:
         return True  # only small letters, or only digits: no generator in use prints that
     steps = sum(abs(ord(b) - ord(a)) <= 1 or a + b in _NEIGHBOURS for a, b in pairwise(folded))
     if steps * 5 >= 3 * len(text):
         return True  # abcdef…, 123456…, qwerty…
-    if sum(a + b in _AROUND for a, b in pairwise(folded)) * 4 >= 3 * len(text):
+    if sum(a + b in _AROUND for a, b in pairwise(folded)) * 10 >= 7 * (len(text) - 1):
         return True  # 1q2w3e…
-    left = re.sub(r"[\W_]", "", _WORDS.sub("", folded))
+    left = re.sub(r"[-_.:/\s]", "", _WORDS.sub("", folded))
     return _bits(left) < _MIN_BITS * 0.6
 
 
@@ -129,14 +142,28 @@ def _nearly_periodic(text: str) -> bool:
 
 
 _RUNS = re.compile(r"[A-Z][a-z]{2,}|[a-z]{4,}|[A-Z]{5,}")
+_CLUSTER = re.compile(r"[^aeiouy]{4}|[aeiouy]{4}", re.IGNORECASE)
+_NUMBERS = re.compile(r"\d+")
 _VOWELS = frozenset("aeiouyAEIOUY")
 
 
-def _spoken(text: str) -> int:
-    """Characters in runs of letters of one case with a vowel: nearly all of a phrase, few of a random value."""
-    return sum(
-        len(run) for run in _RUNS.findall(text) if sum(char in _VOWELS for char in run) * 5 >= len(run)
-    )
+def _listed(text: str) -> bool:
+    """Return True for words in a row: ``name-prod-db-password-2024``, ``correcthorsebatterystaple2026!!!``."""
+    parts = [part for part in re.split(r"[-_. ]+", text.lower()) if part]
+    if len(parts) >= 4 and all(
+        (part.isdigit() and len(part) <= 4) or (part.isalpha() and (len(part) <= 3 or _sayable(part)))
+        for part in parts
+    ):
+        return True
+    core = re.sub(r"\A[\W\d_]+|[\W\d_]+\Z", "", text)
+    return len(core) >= 16 and core.isalpha() and core.islower() and _sayable(core)
+
+
+def _sayable(run: str) -> bool:
+    """A fifth of the letters or more are vowels, and four consonants or vowels stand together only in long runs."""
+    if sum(char in _VOWELS for char in run) * 5 < len(run):
+        return False
+    return len(_CLUSTER.findall(run)) <= len(run) // 12
 
 
 def _bits(text: str) -> float:

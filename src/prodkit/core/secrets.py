@@ -165,6 +165,7 @@ _STOP_WORDS: Final = frozenset(_STOP_WORDS_TEXT.split())
 _SHORTEST: Final = 6  # characters; a shorter value would be found inside ordinary words
 _GRAM: Final = 6  # see SecretRegistry.replace
 _LONG: Final = 14
+_SOLID: Final = bytes(32 if chr(code).isspace() else 97 for code in range(256))
 
 
 class SecretRegistry:
@@ -238,17 +239,20 @@ class SecretRegistry:
     def replace(self, text: str) -> str:
         """Return `text` with every spelling of a registered value replaced by ``***``.
 
-        Searching for each of a hundred spellings costs a scan each. Instead, all pieces of 6 characters of the
-        spellings of 14 or more are kept in one set, and every 9th piece of the text is looked up in it::
+        Searching for each of a hundred spellings costs a scan each. The long ones are searched for only where a run
+        without blanks is as long as the shortest of them. Then all their pieces of 6 characters are in one set, and
+        the pieces of the text are looked up in it, as far apart as the shortest spelling allows::
 
-            text      ······|······|······|      pieces begin at 0, 9, 18, …
-            spelling     abcdefghijklmn          14 characters hold at least one whole piece, wherever they begin
+            text      ······|······|······|      pieces begin at 0, 9, 18, … for a shortest spelling of 14
+            spelling     abcdefghijklmn          it holds at least one whole piece, wherever it begins
 
         Only a hit, or a spelling that is shorter, is searched for.
         """
         index = self._index  # one read: another thread may put a new one in its place
-        if index.grams and not index.grams.isdisjoint(
-            [text[at : at + _GRAM] for at in range(0, len(text), _LONG - _GRAM + 1)]
+        if (
+            len(text) >= index.shortest
+            and (index.run is None or index.run in text.encode("latin-1", "replace").translate(_SOLID))
+            and not index.grams.isdisjoint([text[at : at + _GRAM] for at in range(0, len(text), index.step)])
         ):
             for needle in index.long:
                 if needle in text:
@@ -276,7 +280,12 @@ class SecretRegistry:
         ordered = sorted(needles, key=lambda text: (-len(text), text))
         long = tuple(text for text in ordered if len(text) >= _LONG)
         self._longest = max((len(text) for text in (*ordered[:1], *words)), default=0)
+        shortest = min(map(len, long), default=1 << 62)
+        solid = not any(char.isspace() for text in long for char in text)
         self._index = _Index(
+            step=shortest - _GRAM + 1,
+            shortest=shortest,
+            run=b"a" * shortest if solid and long else None,
             grams=frozenset(text[at : at + _GRAM] for text in long for at in range(len(text) - _GRAM + 1)),
             long=long,
             short=tuple(text for text in ordered if len(text) < _LONG),
@@ -290,6 +299,11 @@ class SecretRegistry:
 class _Index(NamedTuple):
     """The spellings of all registered values, prepared for the search."""
 
+    shortest: int  # of the long spellings; more than any text has without one
+    step: int  # between two pieces of the text that are looked up
+    run: (
+        bytes | None
+    )  # what a text needs to hold a long spelling, as `_SOLID` shows it; None when one has blanks
     grams: frozenset[str]
     long: tuple[str, ...]
     short: tuple[str, ...]

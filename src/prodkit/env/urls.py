@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from typing import ClassVar, Self
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 from prodkit.core.secrets import MASK, Hidden, RuleError
+from prodkit.core.urls import split_address
 from prodkit.errors import InvalidError
 
 __all__ = ["PostgresUrl", "RedisUrl"]
@@ -68,7 +69,7 @@ class _Url(Hidden):
         if rule is not None:
             return rule
         try:
-            parts = urlsplit(value)
+            parts = split_address(value)
             query = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query), keep_blank_values=True))
         except ValueError:
             return "url_malformed"

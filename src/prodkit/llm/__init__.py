@@ -14,8 +14,8 @@ order in which its parts are entered (``tests/llm/test_path.py`` traces it)::
         SdkProvider.send                         StreamAttempt.open
         OpenAttempt.settle                         SdkProvider.send
           Report.record                          Assembler.feed     text, without repeated words
-      answer_of                                  OpenAttempt.settle
-                                               answer_of
+      Report.answer                              OpenAttempt.settle
+                                               Report.answer
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from prodkit.core.lazy import attach
 
 if TYPE_CHECKING:
     from prodkit.errors import LlmError as LlmError
+    from prodkit.llm.batches import Batch as Batch, Batches as Batches, BatchResult as BatchResult
     from prodkit.llm.cached import AnswerCache as AnswerCache
     from prodkit.llm.client import Client as Client
     from prodkit.llm.context_window import Fitted as Fitted, fit as fit
@@ -39,10 +40,13 @@ if TYPE_CHECKING:
     from prodkit.llm.events import (
         LlmAttempt as LlmAttempt,
         LlmFinished as LlmFinished,
+        LlmLedgerDelayed as LlmLedgerDelayed,
         LlmScheduled as LlmScheduled,
     )
+    from prodkit.llm.files import Files as Files, StoredFile as StoredFile
     from prodkit.llm.ledger import Ledger as Ledger, LedgerRow as LedgerRow
     from prodkit.llm.middleware import ResilienceMiddleware as ResilienceMiddleware
+    from prodkit.llm.models import ModelInfo as ModelInfo, Models as Models
     from prodkit.llm.options import Model as Model
     from prodkit.llm.pricing import Budget as Budget, Price as Price
     from prodkit.llm.provider import Provider as Provider, Reply as Reply
@@ -52,15 +56,6 @@ if TYPE_CHECKING:
         Foundry as Foundry,
         Gateway as Gateway,
         Vertex as Vertex,
-    )
-    from prodkit.llm.resources import (
-        Batch as Batch,
-        Batches as Batches,
-        BatchResult as BatchResult,
-        Files as Files,
-        ModelInfo as ModelInfo,
-        Models as Models,
-        StoredFile as StoredFile,
     )
     from prodkit.llm.results import (
         Answer as Answer,
@@ -87,6 +82,7 @@ else:
         __name__,
         {
             ".errors": ("LlmError",),
+            "batches": ("Batch", "BatchResult", "Batches"),
             "cached": ("AnswerCache",),
             "client": ("Client",),
             "errors": (
@@ -96,15 +92,16 @@ else:
                 "LlmRateLimitedError",
                 "LlmTimeoutError",
             ),
-            "events": ("LlmAttempt", "LlmFinished", "LlmScheduled"),
+            "events": ("LlmAttempt", "LlmFinished", "LlmLedgerDelayed", "LlmScheduled"),
             "context_window": ("Fitted", "fit"),
+            "files": ("Files", "StoredFile"),
             "ledger": ("Ledger", "LedgerRow"),
             "middleware": ("ResilienceMiddleware",),
+            "models": ("ModelInfo", "Models"),
             "options": ("Model",),
             "pricing": ("Budget", "Price"),
             "provider": ("Provider", "Reply"),
             "providers": ("Anthropic", "Bedrock", "Foundry", "Gateway", "Vertex"),
-            "resources": ("Batch", "BatchResult", "Batches", "Files", "ModelInfo", "Models", "StoredFile"),
             "results": ("Answer", "Attempt", "Continuation", "Usage"),
             "streaming.stream": ("Stream",),
             "streaming.typed": (

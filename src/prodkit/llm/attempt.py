@@ -8,7 +8,6 @@ from typing import Any
 from prodkit.llm.engine import Engine
 from prodkit.llm.failures import Failure
 from prodkit.llm.model_state import ModelState
-from prodkit.llm.provider import Send
 from prodkit.llm.rate_limits import Reservation
 from prodkit.llm.report import Report
 from prodkit.llm.results import Attempt, Usage
@@ -48,7 +47,7 @@ class OpenAttempt:
         self.label: str = state.label
         self.params: dict[str, Any] = params
         self.reservation: Reservation | None = reservation
-        self.breaker: str = state.breaker.state
+        self.breaker: str = state.breaker.state if state.breaker.circuit.guarding else "closed"
         self.started: float = engine.now()
         self.waited: float = self.started - asked
         self.wait_reason: str = wait_reason if self.waited > 0 else ""
@@ -59,13 +58,6 @@ class OpenAttempt:
         self.account: Any = None
         self.resumed: bool = False
         self.hedge: bool = False
-
-    @property
-    def send(self) -> Send:
-        """The function that sends for this attempt's model."""
-        provider = self.state.provider
-        assert provider is not None, "a client sets the provider of each model"
-        return provider.send
 
     def responded(self, status: int, headers: Mapping[str, str]) -> None:
         """Take in the headers of the response at once: their rates grow stale while a stream is read."""

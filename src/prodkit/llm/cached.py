@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from prodkit.llm.call import Call
-from prodkit.llm.completion import answer_of, message_of
-from prodkit.llm.results import Answer
+from prodkit.llm.results import Answer, message_of
 
 __all__ = ["AnswerCache", "kept_answer", "key_of", "store"]
 
@@ -44,7 +43,7 @@ async def kept_answer(cache: AnswerCache, key: str, call: Call) -> Answer | None
     if not isinstance(kept, dict) or (message := message_of(kept.get("message") or {})) is None:
         return None
     call.report.finished("ok", model=kept["model"], stop_reason=message.get("stop_reason"), cached=True)
-    return replace(answer_of(call, message, kept["model"]), cost=0.0, cached=True)
+    return replace(call.report.answer(message, kept["model"]), cost=0.0, cached=True)
 
 
 async def store(cache: AnswerCache, key: str, answer: Answer, ttl: float) -> None:

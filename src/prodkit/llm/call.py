@@ -17,7 +17,7 @@ from prodkit.errors import (
 )
 from prodkit.llm.attempt import OpenAttempt
 from prodkit.llm.engine import Engine
-from prodkit.llm.failures import Failure
+from prodkit.llm.failures import Failure, FaultError
 from prodkit.llm.fallback_chain import FallbackChain, GiveUp, Go, Hold
 from prodkit.llm.options import Options
 from prodkit.llm.pricing import estimate_input, worst_case
@@ -74,13 +74,11 @@ class Call:
         self.now: Callable[[], float] = engine.now
         self.began: float = self.now()
         self._until = _NEVER if timeout is None else self.began + timeout
-        self.chain: FallbackChain = FallbackChain(
-            engine.max_waits, attempts=self.options.attempts, start=start
-        )
+        self.chain: FallbackChain = FallbackChain(engine.max_waits, self.options.attempts, start)
         self._need = (1.0, float(estimate_input(params)), float(params.get("max_tokens", 0)))
-        self.report: Report = Report(
-            engine, params, operation, engine.states[start].label, caller, self.began
-        )
+        call_id = f"{engine.runtime.rng.getrandbits(64):016x}"
+        requested = engine.states[start].label
+        self.report: Report = Report(engine, params, operation, requested, caller, self.began, call_id)
         self._last: Failure | None = None
         self._stale = 0
 
@@ -153,13 +151,12 @@ class Call:
             except CircuitOpenError as error:
                 self.chain.refused(Hold(math.inf if error.retry_after is None else error.retry_after, "open"))
                 return None
-            adapted = state.model.adapted(params)
+            model = state.model
+            adapted = {**params, "model": model.name} if model.plain else model.adapted(params)
             made = OpenAttempt(
                 engine, self.report, state, permit, adapted, reservation, asked=asked, wait_reason=reason
             )
-            if state.model.price is not None and (
-                self.options.budget is not None or engine.ledger is not None
-            ):
+            if model.price is not None and (self.options.budget is not None or engine.ledger is not None):
                 await self._reserve(made)
             attempt = made
         finally:
@@ -206,11 +203,14 @@ class Call:
             raise
 
     def hedge(self, first: OpenAttempt) -> OpenAttempt | None:
-        """Return the permit for a second request beside `first`, if none objects; it waits for nothing."""
+        """Return the permit for a second request beside `first`, if none objects; it waits for nothing.
+
+        With a ledger, :meth:`account` is to be awaited before it is sent.
+        """
         engine, state = self.engine, first.state
         if state.breaker.state != "closed" or state.hold(self._need, self.now()).seconds > 0:
             return None
-        if engine.ledger is not None or not engine.hedges.take() or not engine.slots.enter():
+        if not engine.hedges.take() or not engine.slots.enter():
             return None
         permit: Permit = state.breaker.acquire()
         now = self.now()
@@ -230,6 +230,23 @@ class Call:
             attempt.reserved = first.reserved
         state.limits.sent(reservation, now)
         return attempt
+
+    async def account(self, hedge: OpenAttempt) -> None:
+        """Reserve the worst case of a second request in the ledger.
+
+        Raises:
+            FaultError: the caller's budget of the day does not allow it; the permit was given back.
+        """
+        ledger, price = self.engine.ledger, hedge.state.model.price
+        if ledger is None or price is None:
+            return
+        try:
+            hedge.account = await ledger.reserve(self.report.caller, worst_case(hedge.params, price))
+        except BaseException as error:
+            hedge.settle(None, Usage(), cancelled=True, recorded=False)
+            if isinstance(error, BudgetExceededError):
+                raise FaultError(Failure("local", error_type="budget")) from None
+            raise
 
     # ---------------------------------------------------------------- outcomes
     def failed_attempt(self, attempt: OpenAttempt, failure: Failure, usage: Usage) -> None:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from prodkit.core.check import CheckResult
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable, reveal
-from prodkit.errors import InvalidError
 from prodkit.llm.cached import AnswerCache, kept_answer, key_of, store
 from prodkit.llm.call import Call
-from prodkit.llm.completion import answer_of, count_of, message_of, run_whole
-from prodkit.llm.context_window import Fitted, fit_counted
+from prodkit.llm.completion import count_of, run_whole
 from prodkit.llm.engine import Accounts, Engine
-from prodkit.llm.options import DEFAULT_MODELS, Model, Options, chain
+from prodkit.llm.operations import Operations
+from prodkit.llm.options import DEFAULT_MODELS, Model, Options, chain, positive
 from prodkit.llm.pricing import Budget, Price
 from prodkit.llm.provider import Provider
-from prodkit.llm.resources import Batches, Files, Models, Service
-from prodkit.llm.results import Answer
+from prodkit.llm.results import Answer, message_of, stored_text
 from prodkit.llm.streaming.stream import Stream
-from prodkit.llm.structured import Parsed, Shape, parsed_answer
-from prodkit.llm.tools import Tool, ToolRun, run_tools
 from prodkit.llm.transport import SdkProvider, build_sdk, check_sdk
 from prodkit.policies.breaker import CircuitBreaker
 from prodkit.policies.shared_state import SharedState
@@ -34,10 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-T = TypeVar("T")
 
-
-class Client(Managed):
+class Client(Operations, Managed):
     """Calls the Messages API through a chain of models.
 
     ::
@@ -157,7 +150,6 @@ class Client(Managed):
         )
         self._engine.connect(self._provider)
         self._view = False
-        self._services: Service | None = None
 
     # ---------------------------------------------------------------- lifetime
     async def start(self) -> None:
@@ -199,6 +191,8 @@ class Client(Managed):
         other._engine = self._engine.with_options(**changes)
         other.options = other._engine.options
         other._view = True
+        if self._services is not None:
+            other._services = self._services.with_options(**changes)
         return other
 
     # ------------------------------------------------------------------- calls
@@ -241,7 +235,7 @@ class Client(Managed):
             BulkheadFullError: too many calls are in flight, and none ended in time; it was not sent.
             InvalidError: the parameters cannot be sent.
         """
-        limit = self.options.timeout if timeout is None else _limit(timeout)
+        limit = self.options.timeout if timeout is None else positive(timeout)
         call = self._call(params, "create", limit, betas, caller)
         key = None
         if self._cache is not None and (key := key_of(call)) is not None:
@@ -249,7 +243,7 @@ class Client(Managed):
             if kept is not None:
                 return kept
         message, attempt, _ = await run_whole(call, message_of)
-        answer = answer_of(call, message, attempt.label)
+        answer = call.report.answer(message, attempt.label)
         if self._cache is not None and key is not None:
             await store(self._cache, key, answer, self._cache_ttl)
         return answer
@@ -272,93 +266,7 @@ class Client(Managed):
             **params: the parameters of the Messages API as they are; with `resume` those of the first part.
         """
         call = self._call(params, "stream", None, betas, caller)
-        return Stream(call, resume="" if resume is None else _text_of(resume))
-
-    async def parse(
-        self,
-        *,
-        model: type[T],
-        use_model: str | None = None,
-        timeout: float | None = None,
-        betas: Sequence[str] = (),
-        caller: str = "",
-        **params: Any,
-    ) -> Parsed[T]:
-        """Return an answer whose text is validated as `model`; a reply that does not match is corrected once.
-
-        Args:
-            model: the type of the reply: a pydantic model, a dataclass, or any type that pydantic knows.
-            use_model: the language model of the chain to begin with.
-            timeout: seconds for everything, the correction included; None is the client's own.
-            betas: names of the API's beta features.
-            caller: the name to account the cost to in the ledger.
-            **params: the parameters of the Messages API; the output format is set here.
-
-        Raises:
-            LlmError: no model gave a whole answer, or the corrected reply does not match either (code "invalid_reply",
-                ``partial`` holds it).
-        """
-        request = params if use_model is None else {**params, "model": use_model}
-        limit = self.options.timeout if timeout is None else _limit(timeout)
-        create = functools.partial(self.create, betas=betas, caller=caller)
-        return await parsed_answer(create, Shape(model), request, limit, self._engine.now)
-
-    async def run_tools(
-        self,
-        *,
-        tools: Sequence[Tool | Callable[..., Any]],
-        resume: Mapping[str, Any] | None = None,
-        max_steps: int = 20,
-        timeout: float | None = None,
-        on_step: Callable[[ToolRun], Any] | None = None,
-        **params: Any,
-    ) -> ToolRun:
-        """Call the model and execute its tool calls until it answers.
-
-        Each step has the retries and fallbacks of :meth:`create`; the budget and the ledger count all steps. A tool
-        that raises is reported to the model. Calls of one answer are executed at once.
-
-        Args:
-            tools: :class:`Tool` objects, or functions with annotated parameters and a docstring.
-            resume: the state of a run that was cut (``LlmError.partial`` or ``ToolRun.state()``, stored by `on_step`):
-                tool calls that had finished are not executed again.
-            max_steps: requests for an answer, after which LlmError "max_steps" is raised.
-            timeout: seconds for the whole loop, tools included; None has no limit but the caller's Deadline.
-            on_step: called after every answer and every finished tool call, to store ``run.state()``; it may be
-                asynchronous.
-            **params: the parameters of :meth:`create`, with `messages` unless `resume` is given.
-
-        Raises:
-            LlmError: a step failed; ``partial`` is the state to resume from.
-            DeadlineExceededError: the time for the whole loop passed.
-        """
-        return await run_tools(
-            self.create, tools, params, resume=resume, max_steps=max_steps, timeout=timeout, on_step=on_step
-        )
-
-    async def fit(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        limit: int,
-        *,
-        keep_first: int = 0,
-        keep_last: int = 1,
-        **params: Any,
-    ) -> Fitted:
-        """Return the newest messages that fit into a context window, counted by the API; see :func:`llm.fit`.
-
-        Args:
-            messages: the conversation in the API's spelling.
-            limit: input tokens, ``max_tokens`` not included.
-            keep_first: messages at the beginning that stay.
-            keep_last: messages at the end that stay.
-            **params: other parts of the request that count: `system`, `tools`, `model`.
-        """
-
-        async def count(kept: Sequence[Mapping[str, Any]]) -> int:
-            return await self.count_tokens(messages=kept, **params)
-
-        return await fit_counted(messages, limit, count, keep_first=keep_first, keep_last=keep_last)
+        return Stream(call, resume="" if resume is None else stored_text(resume))
 
     async def count_tokens(
         self, *, timeout: float | None = None, betas: Sequence[str] = (), **params: Any
@@ -371,34 +279,11 @@ class Client(Managed):
             **params: the parameters of the Messages API.
         """
         call = self._call(
-            params, "count_tokens", self.options.timeout if timeout is None else _limit(timeout), betas
+            params, "count_tokens", self.options.timeout if timeout is None else positive(timeout), betas
         )
         count, attempt, _ = await run_whole(call, count_of, method="count")
         call.report.finished("ok", model=attempt.label)
         return count
-
-    # --------------------------------------------------------------- resources
-    @property
-    def batches(self) -> Batches:
-        """Batches of requests at half the price, processed within a day: submit, wait, results."""
-        return Batches(self._service())
-
-    @property
-    def files(self) -> Files:
-        """Files that the API keeps and requests name by their id."""
-        return Files(self._service())
-
-    @property
-    def models(self) -> Models:
-        """The models that the API knows, with their line and lifecycle."""
-        return Models(self._service())
-
-    def _service(self) -> Service:
-        if not isinstance(self._provider, SdkProvider):
-            raise TypeError("batches, files and models need Anthropic's own API")
-        if self._services is None:
-            self._services = Service(self._engine, self._provider)
-        return self._services
 
     # ------------------------------------------------------------------ health
     @property
@@ -425,23 +310,3 @@ _PER_CALL = frozenset(
 
 def _budget(budget: Budget | float | None) -> Budget | None:
     return budget if budget is None or isinstance(budget, Budget) else Budget(budget)
-
-
-def _limit(timeout: float) -> float:
-    if not timeout > 0:
-        raise InvalidError(f"timeout must be a positive number of seconds, got {timeout!r}")
-    return timeout
-
-
-def _text_of(resume: Answer | Mapping[str, Any] | str) -> str:
-    """Return the text of a stored partial answer, without white space at its end."""
-    if isinstance(resume, str):
-        return resume.rstrip()
-    if isinstance(resume, Answer):
-        return resume.text.rstrip()
-    content = resume.get("content")
-    if isinstance(content, str):
-        return content.rstrip()
-    if not isinstance(content, list):
-        raise InvalidError("resume must be a text, an Answer or an assistant message with content")
-    return "".join(block.get("text") or "" for block in content if block.get("type") == "text").rstrip()

@@ -11,9 +11,9 @@ from prodkit.llm.attempt import OpenAttempt
 from prodkit.llm.call import Call
 from prodkit.llm.failures import Failure, FaultError, of_error_object, of_exception, of_response
 from prodkit.llm.provider import Reply, Send
-from prodkit.llm.results import Answer, Continuation, Usage
+from prodkit.llm.results import Usage
 
-__all__ = ["answer_of", "count_of", "message_of", "run_whole"]
+__all__ = ["count_of", "run_whole"]
 
 T = TypeVar("T")
 
@@ -103,43 +103,7 @@ async def _exchange(call: Call, attempt: OpenAttempt, send: Send) -> tuple[Reply
     return reply, body
 
 
-def message_of(body: dict[str, Any]) -> dict[str, Any] | None:
-    """Return `body` when it is a message: it has a list of blocks."""
-    content = body.get("content")
-    if not isinstance(content, list):
-        return None
-    for block in content:
-        if not isinstance(block, dict) or "type" not in block:
-            return None
-    return body
-
-
 def count_of(body: dict[str, Any]) -> int | None:
     """Return the number in the response of count_tokens."""
     count = body.get("input_tokens")
     return count if isinstance(count, int) else None
-
-
-def answer_of(
-    call: Call, message: dict[str, Any], model: str, continuations: tuple[Continuation, ...] = ()
-) -> Answer:
-    """Return the answer that ends a call."""
-    report = call.report
-    usage, cost = report.totals()
-    text = ""
-    for block in message["content"]:
-        if block["type"] == "text":
-            text += block.get("text") or ""
-    answer = Answer(
-        text=text,
-        model=model,
-        requested_model=report.requested,
-        usage=usage,
-        attempts=tuple(report.attempts),
-        stop_reason=message.get("stop_reason"),
-        cost=cost,
-        message=message,
-        continuations=continuations,
-    )
-    report.finished("ok", model=model, stop_reason=answer.stop_reason)
-    return answer

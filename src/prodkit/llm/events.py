@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.llm.results import Attempt, Usage
 
-__all__ = ["LlmAttempt", "LlmFinished", "LlmScheduled"]
+__all__ = ["LlmAttempt", "LlmFinished", "LlmLedgerDelayed", "LlmScheduled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +153,22 @@ class LlmFinished(Event):
         if self.stop_reason:
             found["gen_ai.response.finish_reasons"] = self.stop_reason
         return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmLedgerDelayed(Event):
+    """Costs cannot be written to the ledger's database; they are kept and written when it is back.
+
+    Args:
+        rows: the number that waits.
+        error_type: the class of the database's error.
+    """
+
+    name: ClassVar[str] = "llm.ledger_delayed"
+    level: ClassVar[Level] = "WARNING"
+    metric: ClassVar[Metrics] = Metric("llm_ledger_delays", help="Outages of the ledger's database.")
+    rows: int
+    error_type: str
 
 
 def _attributes(model: str, usage: Usage, failed: str) -> dict[str, str | int | float | bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from prodkit.llm.failures import Failure
@@ -48,28 +48,33 @@ class Holding(Protocol):
         ...
 
 
+@dataclass(slots=True)
 class FallbackChain:
     """The position of one call in the chain; it moves forward only.
 
     A model is left when it has been asked `attempts` times, when its failure says so, when its breaker is open, or
     when the wait for it is longer than its `max_waits` while another model is left, or than the time that remains.
+
+    Args:
+        max_waits: the longest wait for each model, in seconds.
+        attempts: requests to each model.
+        index: the present model.
+        tries: requests sent to it; the caller counts them.
+        backoff: seconds to wait before the next one.
+        held: the refusals of the models that were left.
     """
 
-    __slots__ = ("_attempts", "_max_waits", "_size", "backoff", "held", "index", "tries")
-
-    def __init__(self, max_waits: Sequence[float], *, attempts: int, start: int = 0) -> None:
-        self._size = len(max_waits)
-        self._attempts = attempts
-        self._max_waits = max_waits
-        self.backoff: float = 0.0
-        self.index: int = start
-        self.tries: int = 0  # requests sent to the present model; the caller counts them
-        self.held: list[Hold] = []
+    max_waits: Sequence[float]
+    attempts: int
+    index: int = 0
+    tries: int = 0
+    backoff: float = 0.0
+    held: list[Hold] = field(default_factory=list[Hold])
 
     def failed(self, failure: Failure, backoff: float) -> None:
         """Take in a failed request; `backoff` is the wait of the schedule after this many attempts."""
         verdict = failure.verdict
-        if not verdict.retry or self.tries >= self._attempts:
+        if not verdict.retry or self.tries >= self.attempts:
             self.leave() if verdict.fall_back else self.end()
         else:
             self.backoff = backoff
@@ -91,7 +96,7 @@ class FallbackChain:
 
     def end(self) -> None:
         """Leave all models."""
-        self.index = self._size
+        self.index = len(self.max_waits)
 
     def step(
         self, states: Sequence[Holding], need: tuple[float, float, float], now: float, remaining: float
@@ -105,11 +110,11 @@ class FallbackChain:
             remaining: the seconds that are left for the call.
         """
         late = False
-        while self.index < self._size:
+        while self.index < len(self.max_waits):
             hold = states[self.index].hold(need, now)
             wait = max(self.backoff, hold.seconds)
-            last = self.index == self._size - 1
-            if hold.reason != "open" and (last or wait <= self._max_waits[self.index]):
+            last = self.index == len(self.max_waits) - 1
+            if hold.reason != "open" and (last or wait <= self.max_waits[self.index]):
                 if wait < remaining:
                     reason = "" if wait <= 0 else hold.reason if hold.seconds >= self.backoff else "backoff"
                     return Go(self.index, wait, reason)

@@ -8,69 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol
 
+from prodkit.core.check import CheckResult
+from prodkit.core.deadline import Deadline
+from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.errors import BudgetExceededError
+from prodkit.llm.events import LlmLedgerDelayed
+from prodkit.llm.ledger_tables import HOLD, LOCK, RELEASE, REPORT, SCHEMA, SETTLE, USED
 from prodkit.llm.results import Attempt, Usage
 
 __all__ = ["SCHEMA", "Database", "Ledger", "LedgerRow"]
 
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS llm_ledger (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at timestamptz NOT NULL DEFAULT now(),
-    day date NOT NULL,
-    caller text NOT NULL,
-    model text NOT NULL,
-    provider text NOT NULL,
-    outcome text NOT NULL,
-    input_tokens bigint NOT NULL,
-    output_tokens bigint NOT NULL,
-    cache_creation_input_tokens bigint NOT NULL,
-    cache_read_input_tokens bigint NOT NULL,
-    cost double precision
-);
-CREATE INDEX IF NOT EXISTS llm_ledger_caller_day ON llm_ledger (caller, day);
-CREATE TABLE IF NOT EXISTS llm_ledger_reserved (
-    id uuid PRIMARY KEY,
-    caller text NOT NULL,
-    day date NOT NULL,
-    amount double precision NOT NULL,
-    expires_at timestamptz NOT NULL
-);
-CREATE INDEX IF NOT EXISTS llm_ledger_reserved_caller_day ON llm_ledger_reserved (caller, day);
-"""
-"""The tables of a ledger in PostgreSQL; ``Ledger.create_tables`` makes them."""
-
-_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('llm_ledger ' || $1, 0))"
-_USED: Final = """
-SELECT coalesce((SELECT sum(cost) FROM llm_ledger WHERE caller = $1 AND day = $2), 0)
-     + coalesce((SELECT sum(amount) FROM llm_ledger_reserved
-                 WHERE caller = $1 AND day = $2 AND expires_at > now()), 0)
-"""
-_HOLD: Final = """
-INSERT INTO llm_ledger_reserved (id, caller, day, amount, expires_at)
-VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))
-"""
-_SETTLE: Final = """
-WITH gone AS (DELETE FROM llm_ledger_reserved WHERE id = $1)
-INSERT INTO llm_ledger (day, caller, model, provider, outcome, input_tokens, output_tokens,
-                        cache_creation_input_tokens, cache_read_input_tokens, cost)
-VALUES ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-"""
-_RELEASE: Final = "DELETE FROM llm_ledger_reserved WHERE id = $1"
-_REPORT: Final = """
-SELECT day, caller, model, count(*) AS requests, sum(input_tokens)::bigint, sum(output_tokens)::bigint,
-       sum(cache_creation_input_tokens)::bigint, sum(cache_read_input_tokens)::bigint, coalesce(sum(cost), 0)
-FROM llm_ledger WHERE day >= $1 GROUP BY day, caller, model
-"""
-_EXPIRY: Final = 3600.0  # seconds after which the reservation of a killed process counts no more
+_MAX_UNWRITTEN: Final = 10_000
+_BEHIND: Final = 100  # rows; a writer that keeps up has fewer
+_FIRST_WAIT: Final = 0.5
+_LAST_WAIT: Final = 30.0
 
 
 class Database(Protocol):
@@ -117,7 +77,7 @@ class _Reservation:
     amount: float
 
 
-class Ledger:
+class Ledger(Managed):
     """Accounts the cost of every request to a caller, and refuses what exceeds a caller's budget of the day.
 
     ::
@@ -129,7 +89,9 @@ class Ledger:
             print(row.day, row.caller, row.model, row.cost)
 
     Without a database it counts in this process. With one, all processes share the sums, exactly: a reservation is
-    made under a lock of its caller. A day is a day in UTC.
+    made under a lock of its caller. A day is a day in UTC. Costs are written in the background; while the database is
+    away they wait here, up to 10,000 of them, and are written when it is back. ``pk.running(db, ledger, claude)``
+    writes what is left when the service stops.
 
     Args:
         database: a ``postgres.Pool``, or anything with its ``execute``, ``fetch`` and ``transaction``.
@@ -144,7 +106,7 @@ class Ledger:
         database: Database | None = None,
         *,
         daily: Mapping[str, float] | None = None,
-        expiry: float = _EXPIRY,
+        expiry: float = 3600.0,
         runtime: Runtime = SYSTEM,
     ) -> None:
         check = Arguments("Ledger")
@@ -158,7 +120,10 @@ class Ledger:
         self._runtime = runtime
         self._rows: dict[tuple[date, str, str], LedgerRow] = {}
         self._reserved: dict[uuid.UUID, tuple[str, _Reservation]] = {}
-        self._writing: set[asyncio.Task[None]] = set()
+        self._unwritten: deque[tuple[str, tuple[Any, ...]]] = deque()  # statements, the oldest first
+        self._writer: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self.lost: int = 0
 
     @property
     def limited(self) -> bool:
@@ -192,15 +157,14 @@ class Ledger:
             self._reserved[made.id] = (caller, made)
             return made
         if limit is None:
-            await self._database.execute(_HOLD, made.id, caller, made.day, amount, self._expiry)
-            return made
+            return made  # nothing to keep, so nothing to ask the database for
         async with self._database.transaction() as connection:
             # The lock first, in a statement of its own: the next one then sees all that was committed before.
-            await connection.execute(_LOCK, caller)
-            used = float(await connection.fetchval(_USED, caller, made.day))
+            await connection.execute(LOCK, caller)
+            used = float(await connection.fetchval(USED, caller, made.day))
             if used + amount > limit:
                 raise _exceeded(caller, amount, limit, used)
-            await connection.execute(_HOLD, made.id, caller, made.day, amount, self._expiry)
+            await connection.execute(HOLD, made.id, caller, made.day, amount, self._expiry)
         return made
 
     def settle(self, reservation: _Reservation | None, caller: str, attempt: Attempt) -> None:
@@ -210,10 +174,9 @@ class Ledger:
         """
         day = reservation.day if reservation is not None else self._today()
         if self._database is not None:
-            key = reservation.id if reservation is not None else uuid.uuid4()
-            task = asyncio.get_running_loop().create_task(self._write(key, day, caller, attempt))
-            self._writing.add(task)
-            task.add_done_callback(self._written)
+            self._write_later(
+                reservation.id if reservation is not None else uuid.uuid4(), day, caller, attempt
+            )
             return
         if reservation is not None:
             self._reserved.pop(reservation.id, None)
@@ -223,26 +186,73 @@ class Ledger:
         row = LedgerRow(caller, attempt.model, day, 1, attempt.usage, attempt.cost or 0.0)
         self._rows[day, caller, attempt.model] = row if old is None else _sum(old, row)
 
-    async def _write(self, key: uuid.UUID, day: date, caller: str, attempt: Attempt) -> None:
-        assert self._database is not None
+    # ------------------------------------------------------------------- writing
+    def _write_later(self, key: uuid.UUID, day: date, caller: str, attempt: Attempt) -> None:
         if attempt.outcome == "unsent":
-            await self._database.execute(_RELEASE, key)
-            return
-        usage = attempt.usage
-        await self._database.execute(
-            _SETTLE, key, day, caller, attempt.model, attempt.provider, attempt.outcome, usage.input_tokens,
-            usage.output_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens, attempt.cost,
-        )  # fmt: skip
+            self._unwritten.append((RELEASE, (key,)))
+        else:
+            usage = attempt.usage
+            row = (
+                key, day, caller, attempt.model, attempt.provider, attempt.outcome, usage.input_tokens,
+                usage.output_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens, attempt.cost,
+            )  # fmt: skip
+            self._unwritten.append((SETTLE, row))
+        if len(self._unwritten) > _MAX_UNWRITTEN:
+            self._unwritten.popleft()  # its reservation counts until it expires
+            self.lost += 1
+        if self._writer is None or self._writer.done():
+            with Deadline.detached():  # the request may be over; its cost is not
+                self._writer = asyncio.get_running_loop().create_task(self._write())
 
-    def _written(self, task: asyncio.Task[None]) -> None:
-        self._writing.discard(task)
-        if not task.cancelled():
-            task.exception()  # a database that is away loses the row; the reservation holds its place until it expires
+    async def _write(self) -> None:
+        """Write until nothing is left; a database that is away is asked again, at longer and longer distances."""
+        wait, error = _FIRST_WAIT, None
+        while self._unwritten:
+            try:
+                await self.flush()
+            except Exception as failed:  # noqa: BLE001 - whatever it was, the rows are kept
+                if error is None:
+                    error = failed
+                    if (events := self._runtime.events).listened(LlmLedgerDelayed):
+                        events.emit(
+                            LlmLedgerDelayed(rows=len(self._unwritten), error_type=type(failed).__name__)
+                        )
+                await self._runtime.clock.sleep(wait)
+                wait = min(2 * wait, _LAST_WAIT)
 
     async def flush(self) -> None:
-        """Wait until every ended request has been written."""
-        while self._writing:
-            await asyncio.wait(tuple(self._writing))
+        """Write the cost of every request that has ended.
+
+        Raises:
+            Exception: the database is away, in its own words; the rows are kept.
+        """
+        database, unwritten = self._database, self._unwritten
+        if database is None:
+            return
+        async with self._turn:
+            while unwritten:
+                first = unwritten[0]
+                await database.execute(first[0], *first[1])
+                if unwritten and unwritten[0] is first:
+                    unwritten.popleft()
+
+    async def start(self) -> None:
+        """Do nothing: a ledger is ready when it is made."""
+
+    async def aclose(self) -> None:
+        """Write what is left, once; may be called more than once."""
+        writer, self._writer = self._writer, None
+        if writer is not None and not writer.done():
+            writer.cancel()
+            await asyncio.wait((writer,))
+        await self.flush()
+
+    async def check(self) -> CheckResult:
+        """Report degraded while rows wait for the database, or when some were lost."""
+        details: dict[str, object] = {"unwritten": len(self._unwritten), "lost": self.lost}
+        if self.lost or len(self._unwritten) > _BEHIND:
+            return CheckResult("degraded", "costs cannot be written to the database", details)
+        return CheckResult("up", details=details)
 
     # ------------------------------------------------------------------- reports
     async def report(
@@ -266,7 +276,7 @@ class Ledger:
             await self.flush()
             rows = [
                 LedgerRow(caller, model, day, requests, Usage(*tokens), float(cost))
-                for day, caller, model, requests, *tokens, cost in await self._database.fetch(_REPORT, since)
+                for day, caller, model, requests, *tokens, cost in await self._database.fetch(REPORT, since)
             ]
         summed: dict[tuple[Any, ...], LedgerRow] = {}
         for row in rows:
@@ -287,7 +297,7 @@ class Ledger:
         if self._database is None:
             return self._used(caller, self._today())
         await self.flush()
-        rows = await self._database.fetch(_USED, caller, self._today())
+        rows = await self._database.fetch(USED, caller, self._today())
         return float(rows[0][0])
 
     def _used(self, caller: str, day: date) -> float:

@@ -11,11 +11,12 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import LlmError, MissingExtraError
 from prodkit.llm.anthropic_internals import client_behind, hold_back_prompts, observe, response_parts
 from prodkit.llm.call import Call
-from prodkit.llm.completion import message_of, run_whole
+from prodkit.llm.completion import run_whole
 from prodkit.llm.engine import Accounts, Engine
 from prodkit.llm.options import DEFAULT_MODELS, Model, Options, chain
 from prodkit.llm.pricing import Budget, Price
 from prodkit.llm.provider import Reply, Send
+from prodkit.llm.results import message_of
 from prodkit.llm.streaming.encoder import Encoder
 from prodkit.llm.streaming.stream import Stream
 from prodkit.llm.sync_sender import Background, SyncSender, encoded_headers, with_body

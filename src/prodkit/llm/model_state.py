@@ -46,7 +46,8 @@ class ModelState:
 
     def hold(self, need: Need, now: float) -> Hold:
         """Return how long this model must not be asked, and why."""
-        if self.breaker.state in ("open", "isolated"):
+        breaker = self.breaker
+        if breaker.circuit.guarding and breaker.state in ("open", "isolated"):
             return self.refusal()
         cool = self.cool_until - now
         rate = self.limits.wait(need, now) if self.limits.known else 0.0

@@ -8,11 +8,12 @@ from random import Random
 from typing import Any, Final, cast
 
 from prodkit.core.validate import Arguments
+from prodkit.errors import InvalidError
 from prodkit.llm.pricing import Budget, Price
 from prodkit.llm.provider import Provider
 from prodkit.policies.backoff import Backoff, exponential, full_jitter
 
-__all__ = ["DEFAULT_MODELS", "Model", "Options", "chain"]
+__all__ = ["DEFAULT_MODELS", "Model", "Options", "chain", "positive"]
 
 DEFAULT_MODELS: Final = ("claude-sonnet-5-5", "claude-haiku-5-5")
 """The better model answers, the quicker one steps in."""
@@ -31,6 +32,8 @@ class Model:
         provider: sends its requests, such as ``llm.Bedrock(region="us-east-1")``; None is the client's own API.
         label: the name in records, events and ``Client.breakers``; by default the name, with the provider's in front
             of it where a provider is given.
+
+    `plain` is True where requests need no adaption but the name.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Model:
     price: Price | None = None
     provider: Provider | None = None
     label: str = ""
+    plain: bool = field(init=False, repr=False, compare=False, default=True)
 
     def __post_init__(self) -> None:
         check = Arguments("Model")
@@ -59,9 +63,10 @@ class Model:
         if not self.label:
             label = self.name if self.provider is None else f"{self.provider.name}/{self.name}"
             object.__setattr__(self, "label", label)
+        object.__setattr__(self, "plain", not (self.omit or self.override or self.max_tokens is not None))
 
     def adapted(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `params` as this model takes them."""
+        """Return `params` as this model takes them; where it is :attr:`plain`, only its name is added."""
         body = dict(params)
         for name in self.omit:
             body.pop(name, None)
@@ -163,3 +168,10 @@ def _model(given: Any, prices: Mapping[str, Price], *, strict: bool) -> Model:
             "give a gateway's own names with base_url=, or as Model(…)"
         )
     return Model(given, price=prices.get(given) if isinstance(given, str) else None)
+
+
+def positive(timeout: float) -> float:
+    """Return `timeout`, a number of seconds; raise InvalidError when it is not positive."""
+    if not timeout > 0:
+        raise InvalidError(f"timeout must be a positive number of seconds, got {timeout!r}")
+    return timeout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prodkit.errors import LlmError
@@ -19,7 +20,7 @@ from prodkit.llm.events import LlmAttempt, LlmFinished, LlmScheduled
 from prodkit.llm.failures import Failure
 from prodkit.llm.fallback_chain import GiveUp
 from prodkit.llm.redaction import clean
-from prodkit.llm.results import Attempt, Usage
+from prodkit.llm.results import Answer, Attempt, Continuation, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,32 +28,36 @@ if TYPE_CHECKING:
 __all__ = ["Report"]
 
 
+@dataclass(slots=True)
 class Report:
-    """Collects the records of one call and emits its events."""
+    """Collects the records of one call, emits its events, and makes the answer or the error that ends it.
 
-    def __init__(
-        self,
-        engine: Engine,
-        params: Mapping[str, Any],
-        operation: str,
-        requested: str,
-        caller: str,
-        began: float,
-    ) -> None:
-        self.id: str = f"{engine.runtime.rng.getrandbits(64):016x}"
-        self.attempts: list[Attempt] = []
-        self.requested = requested
-        self.caller = caller
-        self._engine = engine
-        self._params = params
-        self._operation = operation
-        self._began = began
-        self._finished = False
+    Args:
+        engine: the state of the client.
+        params: the body of the request; nothing of it gets into an error.
+        operation: named in the events.
+        requested: the label of the model that was asked for.
+        caller: the name given as ``caller=``.
+        began: the instant at which the call began.
+        id: the id that all events of the call share.
+        attempts: the records of the requests that have ended.
+        ended: the end of the call was emitted.
+    """
+
+    engine: Engine
+    params: Mapping[str, Any]
+    operation: str
+    requested: str
+    caller: str
+    began: float
+    id: str
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    ended: bool = False
 
     def record(self, attempt: Attempt, failure: Failure | None) -> None:
         """Keep the record of an HTTP request that has ended, and emit it."""
         self.attempts.append(attempt)
-        if (events := self._engine.runtime.events).listened(LlmAttempt):
+        if (events := self.engine.runtime.events).listened(LlmAttempt):
             events.emit(
                 LlmAttempt(
                     call_id=self.id,
@@ -78,7 +83,7 @@ class Report:
             reason: why it waits.
             after: the code of the failure before it.
         """
-        if (events := self._engine.runtime.events).listened(LlmScheduled):
+        if (events := self.engine.runtime.events).listened(LlmScheduled):
             events.emit(
                 LlmScheduled(
                     call_id=self.id,
@@ -111,32 +116,61 @@ class Report:
         self, outcome: str, *, model: str = "", stop_reason: str | None = None, cached: bool = False
     ) -> None:
         """Emit the end of the call, once."""
-        if self._finished:
+        if self.ended:
             return
-        self._finished = True
-        if (events := self._engine.runtime.events).listened(LlmFinished):
+        self.ended = True
+        if (events := self.engine.runtime.events).listened(LlmFinished):
             usage, cost = self.totals()
             first = next((a.first_content for a in self.attempts if a.first_content is not None), None)
             events.emit(
                 LlmFinished(
                     call_id=self.id,
-                    operation=self._operation,
+                    operation=self.operation,
                     outcome=outcome,
                     model=model or (self.attempts[-1].model if self.attempts else self.requested),
                     requested_model=self.requested,
                     attempts=len(self.attempts),
-                    duration=self._engine.now() - self._began,
+                    duration=self.engine.now() - self.began,
                     first_content=first,
                     usage=usage,
                     cost=cost,
                     stop_reason=stop_reason,
-                    streamed=self._operation == "stream",
+                    streamed=self.operation == "stream",
                     cached=cached,
                     caller=self.caller,
                 )
             )
 
-    # -------------------------------------------------------------------- error
+    # ------------------------------------------------------------------ results
+    def answer(
+        self, message: dict[str, Any], model: str, continuations: tuple[Continuation, ...] = ()
+    ) -> Answer:
+        """Return the answer that ends the call, and emit the end.
+
+        Args:
+            message: the whole message.
+            model: the label of the model that gave it.
+            continuations: the joints of a resumed answer.
+        """
+        usage, cost = self.totals()
+        text = ""
+        for block in message["content"]:
+            if block["type"] == "text":
+                text += block.get("text") or ""
+        answer = Answer(
+            text=text,
+            model=model,
+            requested_model=self.requested,
+            usage=usage,
+            attempts=tuple(self.attempts),
+            stop_reason=message.get("stop_reason"),
+            cost=cost,
+            message=message,
+            continuations=continuations,
+        )
+        self.finished("ok", model=model, stop_reason=answer.stop_reason)
+        return answer
+
     def error(
         self, failure: Failure | None, end: GiveUp | None = None, partial: Mapping[str, Any] | None = None
     ) -> LlmError:
@@ -154,7 +188,7 @@ class Report:
         if retry_after == math.inf:
             retry_after = None
         self.finished(code)
-        detail = "" if failure is None else clean(failure.detail, self._params, self._engine.key)
+        detail = "" if failure is None else clean(failure.detail, self.params, self.engine.key)
         error = kind(
             self._sentence(failure, code, retry_after, detail),
             retry_after=retry_after,
@@ -168,10 +202,10 @@ class Report:
 
     def _sentence(self, failure: Failure | None, code: str, retry_after: float | None, detail: str) -> str:
         if failure is None and not self.attempts:
-            names = ", ".join(state.model.label for state in self._engine.states)
+            names = ", ".join(state.model.label for state in self.engine.states)
             sentence = f"no model of {names} can be asked now ({code})"
             return sentence if retry_after is None else f"{sentence}; try again in {retry_after:.0f} s"
-        took = self._engine.now() - self._began
+        took = self.engine.now() - self.began
         sentence = f"no whole answer ({code}) after {len(self.attempts)} request(s) in {took:.1f} s"
         sentence += f" [{tried}]" if (tried := _tried(self.attempts)) else ""
         return f"{sentence}: {detail}" if detail else sentence

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from prodkit.errors import InvalidError
+
 if TYPE_CHECKING:
     from anthropic.types import Message
 
-__all__ = ["Answer", "Attempt", "Continuation", "Usage"]
+__all__ = ["Answer", "Attempt", "Continuation", "Usage", "message_of", "stored_text"]
 
 CUT_SHORT: Final = ("max_tokens", "model_context_window_exceeded")
 """Stop reasons of a model that ran out of room."""
@@ -202,3 +204,28 @@ class Answer:
             f"Answer(model={self.model!r}, characters={len(self.text)}, stop_reason={self.stop_reason!r}, "
             f"attempts={len(self.attempts)}, usage={self.usage!r})"
         )
+
+
+def stored_text(resume: Answer | Mapping[str, Any] | str) -> str:
+    """Return the text of a stored partial answer, `resume`, without white space at its end."""
+    if isinstance(resume, str):
+        return resume.rstrip()
+    if isinstance(resume, Answer):
+        return resume.text.rstrip()
+    content = resume.get("content")
+    if isinstance(content, str):
+        return content.rstrip()
+    if not isinstance(content, list):
+        raise InvalidError("resume must be a text, an Answer or an assistant message with content")
+    return "".join(block.get("text") or "" for block in content if block.get("type") == "text").rstrip()
+
+
+def message_of(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return `body` when it is a message: it has a list of blocks."""
+    content = body.get("content")
+    if not isinstance(content, list):
+        return None
+    for block in content:
+        if not isinstance(block, dict) or "type" not in block:
+            return None
+    return body

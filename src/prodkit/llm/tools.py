@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from prodkit.core.deadline import Deadline
 from prodkit.core.validate import Arguments
-from prodkit.errors import InvalidError, LlmError
+from prodkit.errors import BudgetExceededError, InvalidError, LlmError
 from prodkit.llm.errors import LlmDeadlineError
 from prodkit.llm.results import Answer, Attempt, Usage
 
@@ -164,6 +164,9 @@ async def _step(run: ToolRun, create: Callable[..., Awaitable[Answer]], params: 
         answer = await create(messages=run.messages, **params)
     except LlmError as error:
         error.attempts = (*run.attempts, *error.attempts)
+        error.partial = run.state()
+        raise
+    except BudgetExceededError as error:
         error.partial = run.state()
         raise
     run.steps += 1

@@ -148,6 +148,14 @@ class SdkProvider:
             return SdkReply(error.response)  # type: ignore[attr-defined]
         return SdkReply(response.http_response)
 
+    async def streamed(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Reply:
+        """Call a ``with_streaming_response`` method of the SDK; the reply's :meth:`Reply.aclose` ends it."""
+        try:
+            response = await method(*args, **kwargs).__aenter__()
+        except self._raised as error:
+            return SdkReply(error.response)  # type: ignore[attr-defined]
+        return SdkReply(response.http_response)
+
     async def aclose(self) -> None:
         """Close the SDK client, unless it is the caller's own."""
         sdk, self._sdk = self._sdk, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["LAYOUTS", "Layout", "Parts", "arrange"]
+__all__ = ["LAYOUTS", "OWN", "Layout", "Parts", "arrange"]
 
 Layout: TypeAlias = Literal["json", "ecs", "gcp", "otel", "text"]
 Parts: TypeAlias = dict[str, Any]
@@ -16,7 +16,7 @@ _OTEL: Final = {
     "TRACE": 1, "DEBUG": 5, "INFO": 9, "SUCCESS": 9, "WARNING": 13, "ERROR": 17, "CRITICAL": 21,
 }  # fmt: skip
 _GCP: Final = {"TRACE": "DEBUG", "SUCCESS": "NOTICE"}
-_OWN: Final = frozenset(
+OWN: Final = frozenset(
     [
         "time",
         "level",
@@ -34,6 +34,7 @@ _OWN: Final = frozenset(
         "error.stack",
     ]
 )
+"""Keys of our own layout; a field of that name gets a ``_``."""
 
 
 def arrange(layout: Layout, parts: Parts) -> dict[Any, Any]:
@@ -45,7 +46,7 @@ def _json(parts: Parts) -> dict[Any, Any]:
     line: dict[Any, Any] = {name: parts[name] for name in ("time", "level", "logger", "message", "where")}
     _optional(line, parts, service="service", version="version", trace_id="trace_id", span_id="span_id")
     for key, value in parts["fields"].items():
-        line[f"{key}_" if key in _OWN else key] = value
+        line[f"{key}_" if key in OWN else key] = value
     if "error_type" in parts:
         line["error"] = line["error.type"] = parts["error_type"]
         line["error.message"] = parts["error_message"]

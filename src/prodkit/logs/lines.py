@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from prodkit.core.redaction.redactor import redact, redact_text, show
-from prodkit.logs.layouts import Layout, arrange
+from prodkit.logs.layouts import OWN, Layout, arrange
 
 __all__ = ["Entry", "json_line", "text_line", "traceback_text"]
 
@@ -24,7 +24,7 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
 _NOTHING: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One event before redaction."""
 
@@ -59,6 +59,8 @@ def json_line(entry: Entry, layout: Layout = "json", about: Mapping[str, str] = 
         layout: the names of the keys: ``json``, ``ecs``, ``gcp`` or ``otel``.
         about: ``service`` and ``version`` of the process.
     """
+    if layout == "json" and entry.error is None:
+        return _plain_line(entry, about)
     parts: dict[str, Any] = {
         "time": _stamp(entry.time),
         "level": entry.level,
@@ -74,6 +76,27 @@ def json_line(entry: Entry, layout: Layout = "json", about: Mapping[str, str] = 
         parts["error_message"] = redact_text(show(entry.error))
         parts["error_stack"] = traceback_text(entry.error)
     return _dumps(arrange(layout, parts))
+
+
+def _plain_line(entry: Entry, about: Mapping[str, str]) -> bytes:
+    """The usual line, made without the steps that other layouts and errors need."""
+    line: dict[Any, Any] = {
+        "time": _stamp(entry.time),
+        "level": entry.level,
+        "logger": entry.logger,
+        "message": redact_text(entry.message),
+        "where": entry.where,
+        **about,
+    }
+    if "opentelemetry.trace" in sys.modules:
+        line.update(_trace())
+    if entry.fields:
+        fields = redact(entry.fields)
+        if OWN.isdisjoint(fields):
+            line.update(fields)
+        else:
+            line.update((f"{key}_" if key in OWN else key, value) for key, value in fields.items())
+    return _dumps(line)
 
 
 def _stamp(time: datetime) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 __all__ = ["StreamQueue"]
 
 _AT_ONCE: Final = 256  # lines joined for one write
+_FORK_WAITS: Final = 1.0  # seconds; a stream that is stuck must not keep the service from forking
 
 
 class StreamQueue:
@@ -33,7 +34,7 @@ class StreamQueue:
         self._lines: deque[bytes] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._busy = self._closed = False
+        self._busy = self._closed = self._held = False
         self._known: Any = None
         self._prompt = True
         self._unreported = 0
@@ -41,7 +42,10 @@ class StreamQueue:
         """Lines that were dropped because the queue was full."""
         self.failures: int = 0
         """Writes that the stream refused."""
-        os.register_at_fork(after_in_child=self._after_fork)
+        self._writing = threading.Lock()
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._after_fork_here, after_in_child=self._after_fork
+        )
         atexit.register(self.close)
 
     def put(self, line: bytes) -> None:
@@ -103,6 +107,10 @@ class StreamQueue:
         stream = self._stream()
         if stream is None:
             return
+        with self._writing:
+            self._write_to(stream, data)
+
+    def _write_to(self, stream: Any, data: bytes) -> None:
         try:
             raw = getattr(stream, "buffer", None)
             if raw is not None:
@@ -113,8 +121,17 @@ class StreamQueue:
         except (OSError, ValueError):  # a pipe whose reader has gone, a stream that is closed
             self.failures += 1
 
+    def _before_fork(self) -> None:
+        # A fork between `write` and `flush` would copy the stream's buffer, and both processes would write it.
+        self._held = self._writing.acquire(timeout=_FORK_WAITS)
+
+    def _after_fork_here(self) -> None:
+        if self._held:
+            self._writing.release()
+
     def _after_fork(self) -> None:
         """The child has no thread and shares no lock; the parent writes what waited."""
+        self._writing = threading.Lock()
         self._wake = threading.Condition()
         self._lines.clear()
         self._thread = None

@@ -1,52 +1,28 @@
-"""CircuitBreaker: the async, sync, stream and block shells around :mod:`prodkit.policies.circuit`.
+"""CircuitBreaker: its options, its state, and what an operator may do with it.
 
-::
-
-    run -> wrap -> guarded      closed: one comparison and `ok += 1`
-             |                  not closed: _admit -> Circuit.admit -> Lease, or CircuitOpenError
-             `- error: _raised -> _outcome (classify, on, ignore) -> Circuit.fail | forget -> Change -> event
+The state machine is ``circuit.py``, admission and outcomes are in ``permit.py``, the guarded forms of functions in
+``breaker_shells.py``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, closing
-from types import CoroutineType
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from prodkit.core.check import CheckResult
 from prodkit.core.outcome import Classifier, Outcome
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
-from prodkit.errors import CircuitOpenError, DeadlineExceededError, RejectedError
-from prodkit.policies.base import AsyncFn, MisuseError, Policy, StreamFn, SyncFn
-from prodkit.policies.block import Scope
-from prodkit.policies.circuit import Change, Circuit, Lease, Rules, State
-from prodkit.policies.classify import outcome_of
-from prodkit.policies.deadline_guard import bounded, deadline_for, stream_until_deadline, within_deadline
-from prodkit.policies.events import BreakerChanged, BreakerRejected, change_event
+from prodkit.policies.breaker_shells import BreakerShells
+from prodkit.policies.circuit import Circuit, Rules, State
 from prodkit.policies.fast_clock import fast_clock_of, thread_clock_of
 from prodkit.policies.matching import Errors, matcher
-from prodkit.policies.permit import Permit
 from prodkit.policies.shared_state import SharedState
-from prodkit.policies.switch import OFF, is_off
 
 __all__ = ["BreakerStatistics", "CircuitBreaker"]
-
-_NEVER: Final = math.inf
-_ONE_AT_A_TIME: Final = getattr(sys, "_is_gil_enabled", lambda: True)()
-"""With the GIL no other thread can come between ``era == era`` and ``ok += 1``; without it a lock must."""
-_new_error: Final = CircuitOpenError.__new__
-_PROBED_ELSEWHERE: Final = "another process probes"
-
-
-def _no_time() -> float:
-    """Return 0.0: the clock of a breaker that measures nothing."""
-    return 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,7 +46,7 @@ class BreakerStatistics:
     openings: int
 
 
-class CircuitBreaker(Policy):
+class CircuitBreaker(BreakerShells):
     """Stop calling a failing dependency, and probe it until it recovers.
 
     ::
@@ -127,6 +103,8 @@ class CircuitBreaker(Policy):
     mode: str
     runtime: Runtime
     rules: Rules
+    circuit: Circuit
+    """The state machine."""
 
     def __init__(
         self,
@@ -214,29 +192,29 @@ class CircuitBreaker(Policy):
         self._clock = fast_clock_of(runtime.clock)
         self._thread_clock = thread_clock_of(runtime.clock)
         self._lock = threading.Lock()  # held for a few lines, never while a call runs
-        self._circuit = Circuit(self.rules, runtime.rng)
+        self.circuit = Circuit(self.rules, runtime.rng)
         self._shared = shared
         self._rejected = self._openings = 0
         if mode == "disabled":
-            self._circuit.disable()
+            self.circuit.disable()
         if shared is not None:
             shared.listen(name, self._opened_elsewhere, self._closed_elsewhere)
 
     @property
     def state(self) -> State:
         """The state that a call meets now: "closed", "open", "half_open", "isolated" or "disabled"."""
-        return self._circuit.state(self._now())
+        return self.circuit.state(self._now())
 
     @property
     def retry_after(self) -> float | None:
         """The seconds until a refused call may be admitted; None while none is refused, or only a person decides."""
-        return self._circuit.retry_after(self._now())
+        return self.circuit.retry_after(self._now())
 
     @property
     def statistics(self) -> BreakerStatistics:
         """The counts of the window and since the breaker was made."""
         with self._lock:
-            calls, failures, slow = self._circuit.totals()
+            calls, failures, slow = self.circuit.totals()
         return BreakerStatistics(self.state, calls, failures, slow, self._rejected, self._openings)
 
     def configure(self, **rules: Any) -> None:
@@ -256,12 +234,12 @@ class CircuitBreaker(Policy):
             )
         with self._lock:
             self.rules = changed
-            self._circuit.configure(changed)
+            self.circuit.configure(changed)
 
     def isolate(self) -> None:
         """Refuse every call until :meth:`reset`."""
         with self._lock:
-            change = self._circuit.isolate()
+            change = self.circuit.isolate()
         self._announce(change)
 
     def trip(self, seconds: float | None = None) -> None:
@@ -272,392 +250,37 @@ class CircuitBreaker(Policy):
         """
         with self._lock:
             held = self.rules.open_for if seconds is None else seconds
-            change = self._circuit.hold_open(self._now(), held, "opened by hand")
+            change = self.circuit.hold_open(self._now(), held, "opened by hand")
         self._announce(change)
 
     def reset(self) -> None:
         """Close the circuit and forget all counts; calls in flight count no more."""
         with self._lock:
-            change = self._circuit.reset()
+            change = self.circuit.reset()
             if self.mode == "disabled":
-                self._circuit.disable()
+                self.circuit.disable()
         self._announce(change)
 
     async def check(self) -> CheckResult:
         """Return ``degraded`` while calls are refused."""
         now = self._now()
-        state = self._circuit.state(now)
-        details = {"state": state, "retry_after": self._circuit.retry_after(now)}
+        state = self.circuit.state(now)
+        details = {"state": state, "retry_after": self.circuit.retry_after(now)}
         if state == "closed" or state == "disabled":
             return CheckResult("up", details=details)
-        return CheckResult("degraded", f"circuit {state.replace('_', ' ')}: {self._circuit.reason}", details)
-
-    def acquire(self) -> Permit:
-        """Return a permit for one call, or raise :class:`CircuitOpenError`: for shells; prefer ``run`` or ``with``."""
-        return Permit(self, self._admit())
-
-    async def admit(self) -> Permit:
-        """Return a permit like :meth:`acquire`, after asking the other processes for the right to probe."""
-        lease = self._admit()
-        if self._shared is not None and self._circuit.state(lease.since) == "half_open":
-            await self._claim(self._shared, lease)
-        return Permit(self, lease)
-
-    def scope(self) -> Scope:
-        """Return a guard for one block."""
-        return _BreakerScope(self)
-
-    def wrap(self, fn: AsyncFn) -> AsyncFn:
-        """Return the guarded form of the async function `fn`."""
-        return bounded(self._wrap_timed(fn) if self._timed or not self._simple else self._wrap_short(fn))
-
-    def _wrap_short(self, fn: AsyncFn) -> AsyncFn:
-        circuit, deadline = self._circuit, deadline_for(fn)
-
-        async def guarded(*args: Any, **kwargs: Any) -> Any:
-            if circuit.guarding:
-                return await self._long_way(self._admit(), fn, args, kwargs)
-            era = circuit.era
-            try:
-                if deadline() == _NEVER:
-                    result = await fn(*args, **kwargs)
-                else:
-                    result = await within_deadline(fn, args, kwargs)
-            except BaseException as error:
-                self._raised(Lease(era, 0.0), error)
-                raise
-            if circuit.era == era:
-                circuit.ok += 1
-            return result
-
-        return guarded
-
-    def _wrap_timed(self, fn: AsyncFn) -> AsyncFn:
-        circuit, clock, deadline, simple = self._circuit, self._clock, deadline_for(fn), self._simple
-
-        async def guarded(*args: Any, **kwargs: Any) -> Any:
-            if circuit.guarding:
-                return await self._long_way(self._admit(), fn, args, kwargs)
-            era = circuit.era
-            now = clock()
-            start = now()
-            try:
-                if deadline() == _NEVER:
-                    result = await fn(*args, **kwargs)
-                else:
-                    result = await within_deadline(fn, args, kwargs)
-            except BaseException as error:
-                self._raised(Lease(era, start), error)
-                raise
-            if simple and circuit.era == era:
-                end = now()
-                if end < circuit.boundary and end - start < circuit.slow_after:
-                    circuit.ok += 1
-                    return result
-            self._judged(Lease(era, start), result)
-            return result
-
-        return guarded
-
-    async def _long_way(
-        self, lease: Lease, fn: AsyncFn, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Run a call of a circuit that is not simply closed: a probe, or one admitted without counting."""
-        if self._shared is not None and self._circuit.state(lease.since) == "half_open":
-            await self._claim(self._shared, lease)
-        try:
-            result = await within_deadline(fn, args, kwargs)
-        except BaseException as error:
-            self._raised(lease, error)
-            raise
-        self._judged(lease, result)
-        return result
-
-    def wrap_sync(self, fn: SyncFn) -> SyncFn:
-        """Return the guarded form of the plain function `fn`."""
-        circuit, clock = self._circuit, self._thread_clock
-        timed, simple = self._timed, self._simple and _ONE_AT_A_TIME
-
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            if circuit.guarding:
-                return self._long_way_sync(self._admit(), fn, args, kwargs)
-            era = circuit.era
-            now = clock() if timed else _no_time
-            start = now()
-            try:
-                result = fn(*args, **kwargs)
-            except BaseException as error:
-                self._raised(Lease(era, start), error)
-                raise
-            if type(result) is CoroutineType:
-                return self.resume(fn, result, args, kwargs)
-            if simple and circuit.era == era:
-                if not timed:
-                    circuit.ok += 1
-                    return result
-                end = now()
-                if end < circuit.boundary and end - start < circuit.slow_after:
-                    circuit.ok += 1
-                    return result
-            self._judged(Lease(era, start), result)
-            return result
-
-        return guarded
-
-    def _long_way_sync(self, lease: Lease, fn: SyncFn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
-            result = fn(*args, **kwargs)
-        except BaseException as error:
-            self._raised(lease, error)
-            raise
-        if type(result) is CoroutineType:
-            self._forgotten(lease)  # the end of the coroutine counts
-            return self.resume(fn, result, args, kwargs)
-        self._judged(lease, result)
-        return result
-
-    def wrap_stream(self, fn: StreamFn) -> StreamFn:
-        """Return the guarded form of the async generator function `fn`."""
-        fn = stream_until_deadline(fn)
-
-        async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            permit = await self.admit()
-            watch = _StreamWatch(self, permit)
-            try:
-                async with aclosing(fn(*args, **kwargs)) as items:  # type: ignore[type-var]
-                    async for item in items:
-                        watch.arrived()
-                        yield item
-                        watch.asked()
-                permit.succeed()
-            except GeneratorExit:
-                if watch.begun:
-                    permit.succeed()  # it answered; the reader had enough
-                raise
-            except BaseException as error:
-                permit.fail(error)
-                raise
-            finally:
-                permit.cancel()
-
-        return bounded(guarded)
-
-    def wrap_generator(self, fn: SyncFn) -> SyncFn:
-        """Return the guarded form of the generator function `fn`."""
-
-        def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            permit = self.acquire()
-            watch = _StreamWatch(self, permit)
-            try:
-                with closing(fn(*args, **kwargs)) as items:
-                    for item in items:
-                        watch.arrived()
-                        yield item
-                        watch.asked()
-                permit.succeed()
-            except GeneratorExit:
-                if watch.begun:
-                    permit.succeed()
-                raise
-            except BaseException as error:
-                permit.fail(error)
-                raise
-            finally:
-                permit.cancel()
-
-        return guarded
-
-    def _admit(self) -> Lease:
-        now = self._clock()()
-        circuit = self._circuit
-        if (wait := circuit.until - now) > 0 and not self._shadow and not OFF[0]:
-            raise self._refusal(now, wait)
-        with self._lock:
-            lease, change = circuit.admit(now)
-        if change is not None:
-            self._announce(change)
-        if lease is not None:
-            return lease
-        if is_off():
-            return Lease(-1, now)
-        refusal = self._refusal(now, circuit.retry_after(now))
-        if self._shadow:
-            return Lease(-1, now)  # of no era: its outcome counts nowhere
-        raise refusal
-
-    def _refusal(self, now: float, wait: float | None) -> CircuitOpenError:
-        self._rejected += 1
-        if (events := self._events).listened(BreakerRejected):
-            state = self._circuit.state(now)
-            events.emit(BreakerRejected(breaker=self.name, state=state, shadow=self._shadow))
-        # CircuitOpenError(...) without its three calls: a refusal has to cost less than the call it replaces
-        error = _new_error(CircuitOpenError, self._refused)
-        error.retry_after = None if wait == _NEVER else wait
-        error.breaker = self.name
-        return error
-
-    def _judged(self, lease: Lease, result: Any) -> None:
-        try:
-            failed = self._failed_result is not None and self._failed_result(result)
-        except BaseException:
-            self._forgotten(lease)
-            raise
-        if failed:
-            self._failed(lease)
-        else:
-            self._succeeded(lease)
-
-    def _succeeded(self, lease: Lease) -> None:
-        now = self._now()
-        with self._lock:
-            change = self._circuit.succeed(lease, now)
-        if self._on_outcome is not None:
-            self._on_outcome(Outcome.OK, None)
-        if change is not None:
-            self._announce(change)
-
-    def _failed(self, lease: Lease, error: BaseException | None = None) -> None:
-        if is_off():
-            self._forgotten(lease)
-            return
-        now = self._now()
-        with self._lock:
-            change = self._circuit.fail(lease, now)
-        if self._on_outcome is not None:
-            self._on_outcome(Outcome.FAILED, error)
-        if change is not None:
-            self._announce(change)
-
-    def _forgotten(self, lease: Lease) -> None:
-        with self._lock:
-            self._circuit.forget(lease)
-
-    def _raised(self, lease: Lease, error: BaseException) -> None:
-        outcome = self._outcome(error)
-        if outcome is Outcome.FAILED:
-            self._failed(lease, error)
-        elif outcome is Outcome.OK:
-            self._succeeded(lease)
-        else:
-            self._forgotten(lease)
-            if self._on_outcome is not None:
-                self._on_outcome(outcome, error)
-
-    def _outcome(self, error: BaseException) -> Outcome:
-        """Return the outcome of a call that raised `error`, by this breaker's arguments and the defaults."""
-        if not isinstance(error, Exception):
-            return outcome_of(error)
-        if isinstance(error, (RejectedError, MisuseError)):
-            return Outcome.NEUTRAL
-        if self._classify is not None and (own := self._classify(error)) is not None:
-            return Outcome(own)
-        if (
-            isinstance(error, DeadlineExceededError)
-            and error.timeout is not None
-            and error.timeout < self._min_caller_timeout
-        ) or self._ignored(error):
-            return Outcome.NEUTRAL
-        if self._counts is None:
-            return outcome_of(error)
-        if not self._counts(error):
-            return Outcome.NEUTRAL
-        return Outcome.THROTTLED if outcome_of(error) is Outcome.THROTTLED else Outcome.FAILED
-
-    async def _claim(self, shared: SharedState, lease: Lease) -> None:
-        """Ask the other processes for the right to probe; raise the refusal if another one probes."""
-        circuit = self._circuit
-        try:
-            wait = await shared.claim(self.name, self.rules.probe_limit)
-        except BaseException:
-            self._forgotten(lease)
-            raise
-        if wait is not None:
-            now = self._now()
-            with self._lock:
-                change = circuit.hold_open(now, wait, _PROBED_ELSEWHERE)
-            self._announce(change)
-            refusal = self._refusal(now, wait)
-            if not self._shadow:
-                raise refusal
+        return CheckResult("degraded", f"circuit {state.replace('_', ' ')}: {self.circuit.reason}", details)
 
     def _opened_elsewhere(self, seconds: float) -> None:
         with self._lock:
-            change = self._circuit.hold_open(self._now(), seconds, "opened by another process")
+            change = self.circuit.hold_open(self._now(), seconds, "opened by another process")
         self._announce(change, ours=False)
 
     def _closed_elsewhere(self) -> None:
         with self._lock:
             change = (
-                self._circuit.reset() if self._circuit.state(self._now()) in ("open", "half_open") else None
+                self.circuit.reset() if self.circuit.state(self._now()) in ("open", "half_open") else None
             )
         self._announce(change, ours=False)
 
-    def _announce(self, change: Change | None, *, ours: bool = True) -> None:
-        """Emit `change`, and share it with the other processes if it happened here."""
-        if change is None:
-            return
-        self._openings += change.after == "open"
-        why = "its probes are in flight" if change.after == "half_open" else change.reason
-        self._refused = f"circuit {self.name!r} is {change.after.replace('_', ' ')}: {why}"
-        if ours and self._shared is not None:
-            if change.after == "open" and change.hold is not None and change.reason != _PROBED_ELSEWHERE:
-                self._shared.opened(self.name, change.hold)
-            elif change.after == "closed":
-                self._shared.closed(self.name)
-        if (events := self._events).listened(BreakerChanged):
-            events.emit(change_event(self.name, change))
-
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.name!r}, state={self.state!r}, mode={self.mode!r})"
-
-
-class _StreamWatch:
-    """Measures a stream: the wait for its first item, and for each later one where a gap may be slow."""
-
-    __slots__ = ("_breaker", "_lease", "_now", "_since", "begun")
-
-    def __init__(self, breaker: CircuitBreaker, permit: Permit) -> None:
-        self._breaker = breaker
-        self._lease = permit.lease
-        self._now = breaker._thread_clock()
-        self._since = self._now()
-        self.begun: bool = False
-
-    def arrived(self) -> None:
-        """Record an item."""
-        if self.begun and self._breaker._slow_gap == math.inf:
-            return
-        waited = self._now() - self._since
-        lease = self._lease
-        if not self.begun:
-            self.begun = True
-            if lease is not None:
-                lease.took = waited
-        elif lease is not None and waited >= self._breaker._slow_gap:
-            lease.took = math.inf
-
-    def asked(self) -> None:
-        """Record that the reader wants the next item: its pause is over."""
-        if self._breaker._slow_gap != math.inf:
-            self._since = self._now()
-
-
-class _BreakerScope(Scope):
-    __slots__ = ("_breaker", "_permit")
-
-    _permit: Permit
-
-    def __init__(self, breaker: CircuitBreaker) -> None:
-        self._breaker = breaker
-
-    async def enter(self) -> None:
-        self._permit = await self._breaker.admit()
-
-    def enter_sync(self) -> None:
-        self._permit = self._breaker.acquire()
-
-    def leave(self, error: BaseException | None) -> None:
-        if error is None:
-            self._permit.succeed()
-        else:
-            self._permit.fail(error)

@@ -97,18 +97,16 @@ class Rules:
         return self.open_for if self.probe_timeout is None else self.probe_timeout
 
 
+@dataclass(slots=True, eq=False)
 class Lease:
     """One admitted call: its era, the instant of its admission, and `took`, its latency if that is not its length.
 
     A stream is judged by the wait for its first item, not by its length, which includes the pauses of its reader.
     """
 
-    __slots__ = ("era", "since", "took")
-
-    def __init__(self, era: int, since: float) -> None:
-        self.era: int = era
-        self.since: float = since
-        self.took: float | None = None
+    era: int
+    since: float
+    took: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ __all__ = ["RETRYING", "RetryState", "drive"]
 T = TypeVar("T")
 
 RETRYING: set[CodeType] = set()
-"""Code objects of the shells in ``retry.py``: a retry that failed looks for them to find out that it is nested."""
+"""Code objects of the shells in ``retry_shells.py``: a retry that failed looks for them to see if it is nested."""
 
 _outer: ContextVar[RetryState | None] = ContextVar("prodkit_retry", default=None)
 """The retry that repeats the surrounding call, for tasks that the call starts and for block forms."""

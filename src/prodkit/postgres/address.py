@@ -6,9 +6,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlunsplit
 
-__all__ = ["Address", "Host", "parse"]
+from prodkit.core.urls import split_address
+
+__all__ = ["Address", "Host", "parse", "without_hosts"]
 
 _SCHEMES: Final = ("postgresql", "postgres")
 _MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -50,7 +52,7 @@ def parse(dsn: str) -> Address:
     if problem := _unescaped(rest):
         return Address(problem=problem)
     try:
-        query = {name: values[-1] for name, values in parse_qs(urlsplit(dsn).query).items()}
+        query = {name: values[-1] for name, values in parse_qs(split_address(dsn).query).items()}
     except ValueError:
         return Address(problem="its host is not written as a URL has it")
     target = query.get("target_session_attrs", "")
@@ -61,6 +63,13 @@ def parse(dsn: str) -> Address:
     except ValueError as error:
         return Address(problem=str(error))
     return Address(hosts, target, _tls(query))
+
+
+def without_hosts(dsn: str) -> str:
+    """Return `dsn` without its hosts, for a connect to one of them: some Pythons cannot read a list with IPv6 in it."""
+    parts = split_address(dsn)
+    login, at, hosts = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{login}{at}")) if "," in hosts else dsn
 
 
 def _unescaped(rest: str) -> str:

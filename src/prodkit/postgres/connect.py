@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from prodkit.core.runtime import Runtime
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import DatabaseError
-from prodkit.postgres.address import Address, Host, parse
+from prodkit.postgres.address import Address, Host, parse, without_hosts
 from prodkit.postgres.events import ConnectFailed, ConnectionOpened
 
 if TYPE_CHECKING:
@@ -245,6 +245,7 @@ class Connector:
         options: dict[str, Any] = {}
         if host is not None:
             options |= {"host": host.name, "port": host.port or 5432}
+            dsn = without_hosts(dsn)
         if target:
             options["target_session_attrs"] = target
         if self.options.ssl is not None:

@@ -4,7 +4,7 @@
 
     limiter.check((limit, key), …, cost=1)
       ├─ a recent refusal of the same asks: repeated from memory
-      ├─ Redis up: merging.prepare (what Redis does not know of these callers) ─▶ redis_store.take, one script
+      ├─ Redis up: merging.prepare (what Redis does not know of these callers) ─▶ redis_store: one script a tick
       ├─ Redis away: on_outage: deny, allow, or memory_store.take with the share of this process
       └─ Decision ─▶ headers, message, problem, raise_if_denied
 """

@@ -14,13 +14,14 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.core.validate import Arguments
 from prodkit.errors import RedisError
-from prodkit.ratelimit import redis_store
 from prodkit.ratelimit.algorithms import Outlook
 from prodkit.ratelimit.decision import Decision, Grant
 from prodkit.ratelimit.events import RateLimitDenied, RateLimitUnchecked
 from prodkit.ratelimit.limit import Key, Limit
 from prodkit.ratelimit.memory_store import Ask, MemoryStore
 from prodkit.ratelimit.merging import Merging
+from prodkit.ratelimit.redis_store import Checks
+from prodkit.ratelimit.sealer import Sealer, shorten
 from prodkit.redis.link import RedisLink
 
 __all__ = ["RateLimiter"]
@@ -86,13 +87,16 @@ class RateLimiter:
         self._runtime = runtime
         self._memory = MemoryStore(runtime.clock, max_keys)
         self._take_one = self._memory.take_one
+        self._listened = runtime.events.listened
         key = b"" if secret is None else reveal(secret).encode()
-        self._sealer = redis_store.Sealer(namespace, key if len(key) <= 64 else redis_store.shorten(key))
+        self._sealer = Sealer(namespace, key if len(key) <= 64 else shorten(key))
         self._denial_us = int(denial_cache * 1_000_000)
         self._denials: OrderedDict[tuple[object, ...], _Denial] = OrderedDict()
         self._sweeping = False
         self._merging: Merging | None = None
+        self._checks: Checks | None = None
         if self._link is not None:
+            self._checks = Checks(self._link, self._sealer.mark)
             self._merging = Merging(self._link, self._memory, self._sealer, runtime)
             self._link.on_up(self._merging.recovered)
 
@@ -115,14 +119,16 @@ class RateLimiter:
                 limit, key = ask
                 if limit.__class__ is Limit and limit.plain and key.__class__ in _KEYS:
                     decision = self._take_one(limit, key)
-                    return decision if decision.allowed else self._report(decision)
+                    if decision.allowed or not self._listened(RateLimitDenied):
+                        return decision
+                    return self._report(decision)
         _validate(asks, cost)
-        if self._merging is None:
+        if self._merging is None or self._checks is None:
             outlooks, grants = self._memory.take(asks, cost)
             return self._report(Decision([ask[0] for ask in asks], outlooks, "memory", cost, grants))
         if self._link is not None and self._link.up:
             try:
-                return self._report(await self._with_redis(self._link, self._merging, asks, cost))
+                return self._report(await self._with_redis(self._checks, self._merging, asks, cost))
             except RedisError:
                 pass
         return self._report(self._without_redis(asks, cost))
@@ -172,9 +178,7 @@ class RateLimiter:
 
     # --- counting ---------------------------------------------------------------------------------------------------
 
-    async def _with_redis(
-        self, link: RedisLink, merging: Merging, asks: Sequence[Ask], cost: int
-    ) -> Decision:
+    async def _with_redis(self, checks: Checks, merging: Merging, asks: Sequence[Ask], cost: int) -> Decision:
         limits = [limit for limit, _ in asks]
         name: tuple[object, ...] = ()
         if self._denial_us and cost:
@@ -182,12 +186,11 @@ class RateLimiter:
             if name in self._denials and (found := self._repeat(name)) is not None:
                 return Decision(limits, found, "redis", cost, [])
         names = [self._sealer.name(limit, key) for limit, key in asks]
-        names.append(self._sealer.mark)
-        mark = await merging.prepare(asks)
-        taken = await redis_store.take(link, names, limits, cost, mark)
+        mark = merging.ready or await merging.prepare(asks)
+        taken = await checks.take(names, limits, cost, mark)
         if taken is None:  # Redis has lost its memory: merge these callers, then ask again
             await merging.find_mark()
-            taken = await redis_store.take(link, names, limits, cost, await merging.prepare(asks))
+            taken = await checks.take(names, limits, cost, await merging.prepare(asks))
             if taken is None:
                 raise RedisError("Redis lost its counters twice in a moment")
         now = self._memory.now()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias, cast
 
 from prodkit.core.clock import Clock
+from prodkit.policies.fast_clock import fast_clock_of
 from prodkit.ratelimit.algorithms import AT, COUNT, STAMP, Entry, Log, Outlook, admit, look, prune, trim
 from prodkit.ratelimit.decision import Decision, Grant
 from prodkit.ratelimit.limit import Key, Limit
@@ -34,6 +35,7 @@ class MemoryStore:
 
     def __init__(self, clock: Clock, max_keys: int) -> None:
         self._monotonic = clock.monotonic
+        self._clock = fast_clock_of(clock)
         self._max_keys = max_keys
         self._tables: dict[str, OrderedDict[object, Log]] = {}
         self._limits: dict[str, Limit] = {}
@@ -53,15 +55,15 @@ class MemoryStore:
             limit: neither shadow nor count_denied.
             key: the caller.
         """
-        now = int(self._monotonic() * 1_000_000 + 0.01)
+        now = int(self._clock()() * 1_000_000 + 0.01)
         window, share = limit.window_us, limit.share
         table = self._tables.get(limit.series)
         log = table.get(key) if table is not None else None
         if log is None:
             log = self._log(limit, key, now)
             table = None  # moved to its end already
-        entries = log.entries
-        while entries and entries[0][0] + window <= now:
+        entries, left, first = log.entries, window - now, 0
+        while entries and (first := entries[0][0] + left) <= 0:
             log.used -= entries.popleft()[1]
         decision = _NEW(Decision)
         decision._limits = (limit,)
@@ -75,8 +77,8 @@ class MemoryStore:
             if used > share:
                 decision._outlooks = (look(log, now, share, window, 1),)
             else:
-                first = entries[0][0] + window - now  # the first entry gives back 1 at least, which is enough
-                decision._outlooks = ((0, first, first, entries[-1][0] + window - now),)
+                # The first entry gives back 1 at least, which is enough.
+                decision._outlooks = ((0, first, first, entries[-1][0] + left),)
             return decision
         if limit.quantum_us == 1:
             entry = [now, 1, 0]
@@ -86,7 +88,6 @@ class MemoryStore:
             entry = admit(log, now, limit.quantum_us, 1)
         if table is not None:
             table.move_to_end(key)
-        left = window - now
         decision.allowed = True
         decision.grants = [(limit, key, log, entry, 1)]
         decision._outlooks = ((share - used - 1, 0, entries[0][0] + left, entry[0] + left),)

@@ -25,6 +25,8 @@ from prodkit.ratelimit.decision import Grant
 from prodkit.ratelimit.events import RateLimitCaughtUp
 from prodkit.ratelimit.limit import Key, Limit
 from prodkit.ratelimit.memory_store import Ask, MemoryStore
+from prodkit.ratelimit.redis_scripts import MERGE, REFUND
+from prodkit.ratelimit.sealer import Sealer
 from prodkit.redis.link import RedisLink
 
 __all__ = ["Merging"]
@@ -54,9 +56,7 @@ class Merging:
         runtime: clock and events.
     """
 
-    def __init__(
-        self, link: RedisLink, memory: MemoryStore, sealer: redis_store.Sealer, runtime: Runtime
-    ) -> None:
+    def __init__(self, link: RedisLink, memory: MemoryStore, sealer: Sealer, runtime: Runtime) -> None:
         self._link = link
         self._memory = memory
         self._sealer = sealer
@@ -125,6 +125,13 @@ class Merging:
                     del self._pending[name]
             self._purge_at = 2 * len(self._pending) + _PURGE
         self.work()
+
+    @property
+    def ready(self) -> bytes | None:
+        """The mark of Redis if nothing is to be merged before a check, as is the rule; else None."""
+        if self._pending or self._refunds or self._locks or self._link.connections != self._connections:
+            return None
+        return self.mark
 
     # --- merging ----------------------------------------------------------------------------------------------------
 
@@ -249,7 +256,7 @@ class Merging:
             sent = [(max(0, entry[STAMP]), now - entry[AT], entry[COUNT]) for entry in entries]
             name = self._sealer.name(limit, key)
             arguments = redis_store.merge_arguments(limit, reset, sent)
-            commands.append(("EVALSHA", redis_store.MERGE.digest, 1, name, *arguments))
+            commands.append(("EVALSHA", MERGE.digest, 1, name, *arguments))
             logs.append((name, entries, sent))
         if not commands:
             return
@@ -274,7 +281,7 @@ class Merging:
         key = self._sealer.mark
         replies = await self._link.execute_many(commands, key=key)
         if isinstance(replies[0], Exception) and type(replies[0]).__name__ == "NoScriptError":
-            await self._link.execute("SCRIPT", "LOAD", redis_store.MERGE.source, key=key)
+            await self._link.execute("SCRIPT", "LOAD", MERGE.source, key=key)
             replies = await self._link.execute_many(commands, key=key)
         for reply in replies:
             if isinstance(reply, Exception):
@@ -285,7 +292,7 @@ class Merging:
         while self._refunds:
             name, stamp, cost = self._refunds.pop()
             try:
-                await redis_store.REFUND(self._link, keys=[name], args=[stamp, cost])
+                await REFUND(self._link, keys=[name], args=[stamp, cost])
             except BaseException:
                 self._refunds.append((name, stamp, cost))
                 raise

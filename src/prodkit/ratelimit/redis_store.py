@@ -1,243 +1,24 @@
-"""Logs in Redis: one script per step, on the clock of Redis.
-
-A log is one string of entries, each seven bytes of microseconds and three of count, big-endian and in order. Stamps in
-a log are unique, so that a refund removes exactly the entry of its check.
-
-A mark, random and as long-lived as the logs, stands beside them. A script that finds another mark than the one this
-process knows, or none, counts nothing: Redis has lost its memory, and the process first merges what it knows.
-"""
+"""Logs in Redis: the checks of one tick are one script call."""
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
+import math
 import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
-from uuid import UUID
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from prodkit.core.deadline import Deadline
+from prodkit.errors import DeadlineExceededError
 from prodkit.ratelimit.algorithms import Outlook
-from prodkit.ratelimit.limit import Key, Limit
+from prodkit.ratelimit.limit import Limit
+from prodkit.ratelimit.redis_scripts import MARK, TAKE
 from prodkit.redis.link import RedisLink
-from prodkit.redis.scripts import Script
 
-__all__ = ["MERGE", "REFUND", "Sealer", "Taken", "mark", "merge_arguments", "shorten", "take"]
+__all__ = ["Checks", "Taken", "mark", "merge_arguments"]
 
-# KEYS: logs, mark. ARGV: cost, mark, then amount, window, slot and mode of each limit; mode 1: count what is refused,
-# mode 2: shadow, mode 3: both. Returns -1 and the mark when it is another one.
-_TAKE: Final = Script("""
-local count_of = #KEYS - 1
-local found = redis.call('GET', KEYS[#KEYS])
-if found ~= ARGV[2] then return {-1, found} end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local cost = tonumber(ARGV[1])
-local logs, firsts, reply, fits, counts_denied = {}, {}, {1}, true, false
-for i = 1, count_of do
-  local amount, window, mode = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 2])
-  local log = redis.call('GET', KEYS[i]) or ''
-  local first, used, last = 1, 0, 0
-  for at = 1, #log, 10 do
-    local stamp, count = struct.unpack('>I7I3', log, at)
-    if stamp + window <= now then first = at + 10 else used = used + count end
-    last = stamp
-  end
-  local missing, wait = used + cost - amount, 0
-  if missing > 0 then
-    wait = window
-    if mode < 2 then fits = false end
-    for at = first, #log, 10 do
-      local stamp, count = struct.unpack('>I7I3', log, at)
-      missing = missing - count
-      if missing <= 0 then wait = stamp + window - now break end
-    end
-  end
-  local more, full = 0, 0
-  if used > 0 then
-    more, full = struct.unpack('>I7', log, first) + window - now, last + window - now
-  end
-  logs[i], firsts[i] = log, first
-  if mode % 2 == 1 then counts_denied = true end
-  reply[#reply + 1] = math.max(0, amount - used)
-  reply[#reply + 1] = wait
-  reply[#reply + 1] = more
-  reply[#reply + 1] = full
-  reply[#reply + 1] = 0
-end
-if not fits then reply[1] = 0 end
-if cost == 0 or (not fits and not counts_denied) then return reply end
-for i = 1, count_of do
-  local amount, window = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
-  local slot, mode = tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2])
-  local base = 5 * i - 3
-  local admitted = fits and reply[base + 1] == 0
-  if admitted or mode % 2 == 1 then
-    local log = string.sub(logs[i], firsts[i])
-    local at, count, size = math.ceil(now / slot) * slot, cost, #log
-    if size > 0 then
-      local stamp, before = struct.unpack('>I7I3', log, size - 9)
-      if stamp >= at and slot > 1 then
-        at, count, log = stamp, before + cost, string.sub(log, 1, size - 10)
-      elseif stamp >= at then
-        at = stamp + 1
-      end
-    end
-    log = log .. struct.pack('>I7I3', at, math.min(count, 16777215))
-    if not admitted then
-      -- refusals count: the newest entries that fill the amount decide alone, the others are dropped
-      local used, first = 0, 1
-      for pos = #log - 9, 1, -10 do
-        local _, each = struct.unpack('>I7I3', log, pos)
-        used = used + each
-        if used >= amount then first = pos break end
-      end
-      log = string.sub(log, first)
-      if reply[base + 1] > 0 then
-        local missing = used + cost - amount
-        for pos = 1, #log, 10 do
-          local stamp, each = struct.unpack('>I7I3', log, pos)
-          missing = missing - each
-          if missing <= 0 then reply[base + 1] = stamp + window - now break end
-        end
-      end
-    end
-    redis.call('SET', KEYS[i], log, 'PX', math.ceil((at - now + window) / 1000) + 1)
-    reply[base] = math.max(0, reply[base] - cost)
-    if reply[base + 2] == 0 then reply[base + 2] = at + window - now end
-    reply[base + 3] = at + window - now
-    if admitted then reply[base + 4] = at end
-  end
-end
-return reply
-""")
-
-# KEYS[1]; ARGV: pairs of stamp and count to take out again.
-REFUND: Final = Script("""
-local log = redis.call('GET', KEYS[1])
-if not log then return 0 end
-local back = {}
-for i = 1, #ARGV, 2 do back[tonumber(ARGV[i])] = tonumber(ARGV[i + 1]) end
-local kept, done = {}, 0
-for at = 1, #log, 10 do
-  local stamp, count = struct.unpack('>I7I3', log, at)
-  local less = back[stamp]
-  if less then done = done + 1 end
-  if not less then kept[#kept + 1] = string.sub(log, at, at + 9)
-  elseif count > less then kept[#kept + 1] = struct.pack('>I7I3', stamp, count - less) end
-end
-if done == 0 then return 0 end
-if #kept == 0 then
-  redis.call('DEL', KEYS[1])
-else
-  redis.call('SET', KEYS[1], table.concat(kept), 'KEEPTTL')
-end
-return done
-""")
-
-# KEYS[1]; ARGV: window, whether to begin from nothing, then stamp (0: none yet), age and count of each entry, oldest
-# first. An entry whose stamp is in the log is known already. A stamp that does not fit the age by a second is from
-# another clock, and the age is believed. Returns stamps.
-MERGE: Final = Script("""
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local window = tonumber(ARGV[1])
-local entries, taken, stamps = {}, {}, {}
-if ARGV[2] == '1' then
-  redis.call('DEL', KEYS[1])
-else
-  local log = redis.call('GET', KEYS[1]) or ''
-  for at = 1, #log, 10 do
-    local stamp, count = struct.unpack('>I7I3', log, at)
-    if stamp + window > now then
-      entries[#entries + 1] = {stamp, count}
-      taken[stamp] = true
-    end
-  end
-end
-for i = 3, #ARGV, 3 do
-  local stamp, age, count = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-  if stamp > 0 and taken[stamp] then
-    stamps[#stamps + 1] = stamp
-  else
-    if stamp == 0 or math.abs(now - stamp - age) > 1000000 then stamp = now - age end
-    while taken[stamp] do stamp = stamp + 1 end
-    taken[stamp] = true
-    entries[#entries + 1] = {stamp, count}
-    stamps[#stamps + 1] = stamp
-  end
-end
-if #entries == 0 then return stamps end
-table.sort(entries, function(a, b) return a[1] < b[1] end)
-local packed = {}
-for i, entry in ipairs(entries) do packed[i] = struct.pack('>I7I3', entry[1], entry[2]) end
-local ends = math.ceil((entries[#entries][1] - now + window) / 1000) + 1
-if ends > 0 then redis.call('SET', KEYS[1], table.concat(packed), 'PX', ends) end
-return stamps
-""")
-
-# KEYS[1]; ARGV: a new mark, its life in milliseconds. The mark lives as long as the longest window.
-_MARK: Final = Script("""
-local found = redis.call('GET', KEYS[1])
-if not found then
-  found = ARGV[1]
-  redis.call('SET', KEYS[1], found)
-end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return found
-""")
 _YEAR: Final = 366 * 86_400_000
-
-
-class Sealer:
-    """Names of logs in Redis that do not reveal the caller.
-
-    The key is a keyed digest when a `secret` is given. Without one, a reader of Redis could still test guesses. All
-    names carry one hash tag, so that several limits fit in one script on a cluster as well.
-
-    Args:
-        namespace: the hash tag.
-        secret: up to 64 bytes.
-    """
-
-    def __init__(self, namespace: str, secret: bytes) -> None:
-        self._prefix = f"{{{namespace}}}:"
-        self._secret = secret
-        self.mark: str = f"{{{namespace}}}:mark"
-
-    def name(self, limit: Limit, key: Key) -> str:
-        """Return the name of the log.
-
-        Args:
-            limit: the limit.
-            key: the caller.
-        """
-        digest = hashlib.blake2b(
-            _typed(key), digest_size=12, key=self._secret, person=b"prodkit-limit"
-        ).digest()
-        return f"{self._prefix}{limit.series}:{urlsafe_b64encode(digest).decode()}"
-
-
-def shorten(secret: bytes) -> bytes:
-    """Return a secret that is longer than what BLAKE2 takes as a key, made to fit.
-
-    Args:
-        secret: any bytes.
-    """
-    return hashlib.blake2b(secret).digest()
-
-
-def _typed(key: Key) -> bytes:
-    match key:
-        case str():
-            return b"s" + key.encode("utf-8", "surrogatepass")
-        case bytes():
-            return b"b" + key
-        case int():
-            return b"i%d" % key
-        case UUID():
-            return b"u" + key.bytes
-        case _:
-            return b"n"
+_BATCH: Final = 100  # checks of one script call: about two milliseconds of Redis' time
 
 
 class Taken(NamedTuple):
@@ -248,26 +29,108 @@ class Taken(NamedTuple):
     stamps: list[int]
 
 
-async def take(
-    link: RedisLink, names: Sequence[str], limits: Sequence[Limit], cost: int, mark: bytes
-) -> Taken | None:
-    """Check all limits in one round trip; None when Redis has another mark than `mark`, and nothing was counted.
+class Checks:
+    """The checks of one limiter: the first of a tick is sent at once, those that follow in it are one script call.
 
     Args:
         link: the link to Redis.
-        names: of the logs, and of the mark at the end.
-        limits: of the logs.
-        cost: the quota asked for.
-        mark: the mark known to this process.
+        mark: the name of the mark.
     """
-    args: list[int | bytes] = [cost, mark]
-    for limit in limits:
-        args += (limit.amount, limit.window_us, limit.quantum_us, limit.count_denied + 2 * limit.shadow)
-    reply: list[int] = await _TAKE(link, keys=names, args=args)
-    if reply[0] < 0:
-        return None
-    rows = range(1, len(reply), 5)
-    return Taken(reply[0] == 1, [Outlook(*reply[at : at + 4]) for at in rows], [reply[at + 4] for at in rows])
+
+    __slots__ = ("_busy", "_link", "_loop", "_mark", "_waiting")
+
+    def __init__(self, link: RedisLink, mark: str) -> None:
+        self._link = link
+        self._mark = mark
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._busy = False
+        self._waiting: list[_Waiting] = []
+
+    async def take(self, names: list[str], limits: Sequence[Limit], cost: int, mark: bytes) -> Taken | None:
+        """Check all limits in one round trip; None when Redis has another mark than `mark`, and nothing was counted.
+
+        Args:
+            names: of the logs.
+            limits: of the logs.
+            cost: the quota asked for.
+            mark: the mark known to this process.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._busy, self._waiting = loop, False, []
+        args: list[int | bytes] = [cost, len(names)]
+        for limit in limits:
+            args += (limit.amount, limit.window_us, limit.quantum_us, limit.count_denied + 2 * limit.shadow)
+        at = 0
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._idle)
+            reply = await TAKE(self._link, keys=[*names, self._mark], args=[mark, *args])
+        else:
+            future: asyncio.Future[tuple[list[int], int]] = loop.create_future()
+            if not self._waiting:
+                loop.call_soon(self._flush)
+            self._waiting.append((names, args, mark, future))
+            reply, at = await (future if Deadline.instant() == math.inf else _until_deadline(future))
+        if reply[0] < 0:
+            return None
+        if len(names) == 1:
+            _, remaining, wait, more, full, stamp = reply[at : at + 6]
+            return Taken(reply[at] == 1, [Outlook(remaining, wait, more, full)], [stamp])
+        rows = range(at + 1, at + 1 + 5 * len(names), 5)
+        return Taken(
+            reply[at] == 1, [Outlook(*reply[row : row + 4]) for row in rows], [reply[row + 4] for row in rows]
+        )
+
+    def _idle(self) -> None:
+        self._busy = False
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        with Deadline.detached():
+            for start in range(0, len(waiting), _BATCH):
+                task = asyncio.ensure_future(self._send(waiting[start : start + _BATCH]))
+                task.add_done_callback(lambda each: each.cancelled() or each.exception())
+
+    async def _send(self, waiting: list[_Waiting]) -> None:
+        """Send checks that know the same mark together; one that was cancelled by then is not sent."""
+        sent = [each for each in waiting if not each[3].done()]
+        if not sent:
+            return
+        mark = sent[0][2]
+        later = [each for each in sent if each[2] != mark]
+        sent = [each for each in sent if each[2] == mark]
+        keys = [name for names, _, _, _ in sent for name in names]
+        flat: list[int | bytes] = [mark]
+        for _, args, _, _ in sent:
+            flat += args
+        try:
+            reply: list[int] = await TAKE(self._link, keys=[*keys, self._mark], args=flat)
+        except BaseException as error:
+            for _, _, _, future in sent:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # a caller that was cancelled does not look at it
+            raise
+        at = 0
+        for names, _, _, future in sent:
+            if not future.done():
+                future.set_result((reply, at))
+            at += 1 + 5 * len(names)
+        if later:
+            await self._send(later)
+
+
+_Waiting: TypeAlias = tuple[list[str], list[int | bytes], bytes, "asyncio.Future[tuple[list[int], int]]"]
+
+
+async def _until_deadline(future: asyncio.Future[tuple[list[int], int]]) -> tuple[list[int], int]:
+    limit = Deadline.sooner(None)
+    await asyncio.wait((future,), timeout=limit)
+    if not future.done():
+        future.cancel()
+        raise DeadlineExceededError("the deadline passed while waiting for Redis", timeout=limit)
+    return future.result()
 
 
 async def mark(link: RedisLink, name: str) -> bytes:
@@ -277,12 +140,12 @@ async def mark(link: RedisLink, name: str) -> bytes:
         link: the link to Redis.
         name: of the mark.
     """
-    found: bytes = await _MARK(link, keys=[name], args=[secrets.token_hex(8), _YEAR])
+    found: bytes = await MARK(link, keys=[name], args=[secrets.token_hex(8), _YEAR])
     return found
 
 
 def merge_arguments(limit: Limit, reset: bool, entries: Sequence[tuple[int, int, int]]) -> list[Any]:
-    """Return ARGV of :data:`MERGE`.
+    """Return ARGV of :data:`~prodkit.ratelimit.redis_scripts.MERGE`.
 
     Args:
         limit: the limit of the log.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from prodkit.redis.link import RedisLink as RedisLink
     from prodkit.redis.scripts import Script as Script
     from prodkit.redis.shared_breakers import SharedBreakers as SharedBreakers
+    from prodkit.redis.shared_budget import SharedRetryBudget as SharedRetryBudget
+    from prodkit.redis.shared_bulkhead import SharedBulkhead as SharedBulkhead
 else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
@@ -29,5 +31,7 @@ else:
             "link": ("RedisLink",),
             "scripts": ("Script",),
             "shared_breakers": ("SharedBreakers",),
+            "shared_budget": ("SharedRetryBudget",),
+            "shared_bulkhead": ("SharedBulkhead",),
         },
     )

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
+from prodkit.core.urls import split_address
+
 __all__ = ["Address"]
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
@@ -87,7 +89,7 @@ class Address:
 
 def _split(url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
+        parts = split_address(url)
         zero = any(port == 0 for _, port in _hosts(parts, 6379))
     except ValueError:
         raise ValueError(f"the Redis URL cannot be read: {_HINT}") from None

@@ -191,8 +191,14 @@ class Cluster:
         if self._client is not None:
             await self._client.aclose()
 
-    def dedicated(self) -> Redis:
-        host, port = self._slots[0] if self._slots else self._address.hosts[0]
+    async def primaries(self) -> tuple[Node, ...]:
+        """Read the table of slots again and return the nodes in it."""
+        async with asyncio.timeout(self._timeout * (len(self._address.hosts) + 1)):
+            await asyncio.shield(self._read_slots())
+        return tuple(sorted(set(self._slots)))
+
+    def dedicated(self, node: Node | None = None) -> Redis:
+        host, port = node or (self._slots[0] if self._slots else self._address.hosts[0])
         options = self._address.options | {"host": host, "port": port}
         one = Address("single", ((host, port),), options, {}, "", self._address.shown)
         return open_client(one, 1)

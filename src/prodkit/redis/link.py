@@ -274,18 +274,34 @@ class RedisLink(Managed):
         self._state.on_down.append(callback)
         return lambda: _discard(self._state.on_down, callback)
 
-    def dedicated(self) -> Redis:
+    async def primaries(self) -> tuple[tuple[str, int], ...]:
+        """Return host and port of each primary of a cluster as of now; nothing for one server or a Sentinel group.
+
+        Raises:
+            RedisError: no Redis is configured, the link is closed, or no node answers.
+        """
+        if self._address is None or self._closed:
+            raise self._refusal()
+        try:
+            return await self._enter().primaries()
+        except Exception as error:
+            raise RedisError(f"Redis at {self.address} failed: {describe(error)}") from error
+
+    def dedicated(self, node: tuple[str, int] | None = None) -> Redis:
         """Return a client with a connection of its own, for subscriptions; its caller closes it.
 
         It has none of the link's limits; its errors are redis-py's. On a cluster it is connected to one node, which is
         enough for channels.
+
+        Args:
+            node: on a cluster, host and port of one of :meth:`primaries`; None for any node.
 
         Raises:
             RedisError: no Redis is configured, or the link is closed.
         """
         if self._address is None or self._closed:
             raise self._refusal()
-        return self._enter().dedicated()
+        return self._enter().dedicated(node)
 
     async def check(self) -> CheckResult:
         """Report up, or degraded while Redis is away, because every user of the link keeps working in memory."""

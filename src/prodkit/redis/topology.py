@@ -46,8 +46,12 @@ class Topology(Protocol):
         """Close everything."""
         ...
 
-    def dedicated(self) -> Redis:
-        """Return a client with a connection of its own."""
+    async def primaries(self) -> tuple[tuple[str, int], ...]:
+        """Return the primaries of a cluster; nothing for one server."""
+        ...
+
+    def dedicated(self, node: tuple[str, int] | None = None) -> Redis:
+        """Return a client with a connection of its own, on a cluster to `node`."""
         ...
 
 
@@ -92,7 +96,10 @@ class OneServer:
         await self._shared.aclose()
         await self.client.aclose()
 
-    def dedicated(self) -> Redis:
+    async def primaries(self) -> tuple[tuple[str, int], ...]:
+        return ()
+
+    def dedicated(self, node: tuple[str, int] | None = None) -> Redis:
         return open_client(self._address, 1, sentinel_timeout=self._sentinel_timeout)
 
 

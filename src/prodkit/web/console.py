@@ -39,6 +39,10 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
 }
+_EMBEDDED: Final = {
+    "content-security-policy": _POLICY.replace("frame-ancestors 'none'", "frame-ancestors 'self'"),
+    "x-frame-options": "SAMEORIGIN",
+}
 _PAUSE: Final = 1.0
 """Seconds between two ``changed`` events, and the age up to which one rendering serves several viewers."""
 
@@ -64,6 +68,8 @@ class Console:
         minutes: age in minutes at which an event is dropped.
         path: where :meth:`routes` serves the page; begins with ``/`` and does not end with it.
         max_records: most records in memory of level DEBUG, and as many above it; about 1 KB each.
+        embed: let pages of the same origin show it in a frame, beside an app's own controls. Their policy needs
+            ``frame-src 'self'``.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Console:
         minutes: float = 15,
         path: str = "/console",
         max_records: int = 20_000,
+        embed: bool = False,
     ) -> None:
         check = Arguments("Console")
         check.instance("runtime", runtime, Runtime, "a Runtime")
@@ -92,6 +99,7 @@ class Console:
         self._allow = allow
         self._path = path
         self._max_records = max_records
+        self._headers = _HEADERS | (_EMBEDDED if embed else {})
         self._records = Records(minutes * 60, max_records)
         self._rendered: tuple[float, str] | None = None
         self._rendering = asyncio.Lock()
@@ -149,18 +157,18 @@ class Console:
         if name not in ("", "fragment", "changes", "console.css", "console.js"):
             return None
         if request.method not in ("GET", "HEAD"):
-            return PlainTextResponse("Method Not Allowed", 405, {**_HEADERS, "allow": "GET, HEAD"})
+            return PlainTextResponse("Method Not Allowed", 405, {**self._headers, "allow": "GET, HEAD"})
         if name == "changes":
             return EventStream(
-                self._changes(), headers=_HEADERS | {"cache-control": "no-store, no-transform"}
+                self._changes(), headers=self._headers | {"cache-control": "no-store, no-transform"}
             )
         if name == "console.css":
-            return Response(STYLE, headers=_HEADERS, media_type="text/css")
+            return Response(STYLE, headers=self._headers, media_type="text/css")
         if name == "console.js":
-            return Response(SCRIPT, headers=_HEADERS, media_type="text/javascript")
+            return Response(SCRIPT, headers=self._headers, media_type="text/javascript")
         fragment = await self._fragment()
         content = fragment if name == "fragment" else live_page(fragment, base)
-        return Response(content, headers=_HEADERS, media_type="text/html")
+        return Response(content, headers=self._headers, media_type="text/html")
 
     async def _fragment(self) -> str:
         """Return the sections, rendered in a thread at most once a second for all viewers."""

@@ -29,7 +29,7 @@ from prodkit.sessions.csrf import SAFE_METHODS
 from prodkit.sessions.session import digest
 from prodkit.web.asgi import add_header, header, headers, matches, prefixes, set_default
 from prodkit.web.errors import Problems
-from prodkit.web.form import field_of
+from prodkit.web.form import ReadBody, field_of
 
 __all__ = ["CsrfMiddleware", "CsrfMode", "CsrfRefused", "csrf_token"]
 
@@ -188,6 +188,8 @@ class CsrfMiddleware:
             if refused is not None:
                 self._emit(refused)
                 if self._mode != "log":
+                    if isinstance(passed, ReadBody):
+                        passed.close()
                     await self._refuse(refused, scope, receive, send)
                     return
             receive = passed
@@ -197,7 +199,11 @@ class CsrfMiddleware:
                 self._mark(message, guard)
             await send(message)
 
-        await self.app(scope, receive, remembering)
+        try:
+            await self.app(scope, receive, remembering)
+        finally:
+            if isinstance(receive, ReadBody):
+                receive.close()
 
     def _mark(self, message: Message, guard: _Guard) -> None:
         """Keep a page with a token out of caches, and give a visitor without a cookie one."""

@@ -23,7 +23,7 @@ from starlette.types import Message, Receive, Scope
 from prodkit.errors import MissingExtraError
 from prodkit.web.asgi import header
 
-__all__ = ["field_of"]
+__all__ = ["ReadBody", "field_of"]
 
 _MAX_VALUE: Final = 4096
 _MAX_FIELDS: Final = 1000
@@ -58,79 +58,95 @@ async def field_of(
         max_bytes = min(max_bytes, max_parsed)
     else:
         return None, receive
-    kept = _Kept()
+    kept = ReadBody(receive)
     found: str | None = None
     more = True
-    while more and found is None and kept.size <= max_bytes:
-        message = await receive()
-        if message["type"] != "http.request":
-            kept.last = message
-            break
-        chunk: bytes = message.get("body", b"")
-        await kept.add(chunk)
-        more = message.get("more_body", False)
-        if search is not None:
-            try:
-                found = search(chunk)
-            except ValueError:
+    try:
+        while more and found is None and kept.size <= max_bytes:
+            message = await receive()
+            if message["type"] != "http.request":
+                kept.last = message
                 break
-    kept.whole = not more
+            chunk: bytes = message.get("body", b"")
+            await kept.add(chunk)
+            more = message.get("more_body", False)
+            if search is not None:
+                try:
+                    found = search(chunk)
+                except ValueError:
+                    break
+    except BaseException:
+        kept.close()
+        raise
+    kept.rewind(whole=not more)
     if search is None and not more and kept.size <= max_bytes:
         body = kept.in_memory()
         found = _urlencoded(body, name) if "json" not in kind else _json(body, name)
-    return found, kept.again(receive)
+    return found, kept
 
 
-class _Kept:
-    """The bytes that were read already."""
+class ReadBody:
+    """The bytes that were read already, then the rest: a ``receive`` for the app.
 
-    def __init__(self) -> None:
-        self.size = 0
-        self.whole = False
+    Args:
+        receive: the request's ``receive``, asked once the kept bytes are used up.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self.size: int = 0
         self.last: Message | None = None
+        self._receive = receive
+        self._whole = False
         self._chunks: list[bytes] = []
         self._file: IO[bytes] | None = None
+        self._position = 0
+        self._left = 0
 
     async def add(self, chunk: bytes) -> None:
+        """Keep `chunk`, in memory up to 1 MiB and in a temporary file beyond."""
         self.size += len(chunk)
         if self._file is None and self.size <= _IN_MEMORY:
             self._chunks.append(chunk)
             return
         if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `again`, or with the request
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` ends it, with the request
             chunk = b"".join([*self._chunks, chunk])
             self._chunks.clear()
         await asyncio.to_thread(self._file.write, chunk)
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Remove the temporary file: the request has ended."""
         if self._file is not None:
             self._file.close()
 
     def in_memory(self) -> bytes:
+        """Return the kept bytes of a body that needed no file."""
         return b"".join(self._chunks)
 
-    def again(self, receive: Receive) -> Receive:
-        """Return a ``receive`` that yields these bytes first."""
+    def rewind(self, *, whole: bool) -> None:
+        """Return to the first byte.
+
+        Args:
+            whole: the body ended with the last kept chunk.
+        """
+        self._whole = whole
+        self._left = self.size
         if self._file is not None:
             self._file.seek(0)
-        position, left = 0, self.size
 
-        async def replay() -> Message:
-            nonlocal position, left
-            if self._file is None and position < len(self._chunks):
-                body = self._chunks[position]
-                position += 1
-                ended = position == len(self._chunks)
-            elif self._file is not None and left > 0:
-                body = await asyncio.to_thread(self._file.read, _CHUNK)
-                left -= len(body)
-                ended = left <= 0
-            else:
-                last, self.last = self.last, None
-                return last if last is not None else await receive()
-            return {"type": "http.request", "body": body, "more_body": not (ended and self.whole)}
-
-        return replay
+    async def __call__(self) -> Message:
+        if self._file is None and self._position < len(self._chunks):
+            body = self._chunks[self._position]
+            self._position += 1
+            ended = self._position == len(self._chunks)
+        elif self._file is not None and self._left > 0:
+            body = await asyncio.to_thread(self._file.read, _CHUNK)
+            self._left -= len(body)
+            ended = self._left <= 0
+        else:
+            last, self.last = self.last, None
+            return last if last is not None else await self._receive()
+        return {"type": "http.request", "body": body, "more_body": not (ended and self._whole)}
 
 
 def _json(body: bytes, name: str) -> str | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -10,8 +10,11 @@ import pytest
 
 from prodkit.cache import FOREVER, MISSING, Cache, escape
 from prodkit.cache.patterns import compiled
+from prodkit.core.deadline import Deadline
+from prodkit.errors import DeadlineExceededError
 from prodkit.redis import RedisLink
 from prodkit.testing.proxy import Proxy
+from prodkit.testing.servers import Redis, redis_binaries
 
 pytestmark = pytest.mark.integration
 
@@ -20,6 +23,13 @@ async def until(condition: Any, limit: float = 5.0) -> None:
     async with asyncio.timeout(limit):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+@pytest.fixture(scope="module", params=sorted(redis_binaries()))
+def redis_server(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """Each test of this file runs on every server that is installed."""
+    with Redis(binary=redis_binaries()[request.param]) as server:
+        yield server
 
 
 @pytest.fixture
@@ -415,3 +425,39 @@ async def test_a_black_hole_delays_the_first_readers_only(proxy: Proxy, proxied_
         for _ in range(100):
             assert await cache.get("k") == 1
         assert loop.time() - started < 0.05
+
+
+async def test_a_read_in_a_batch_keeps_its_own_deadline(proxy: Proxy, proxied_url: str) -> None:
+    async with RedisLink(proxied_url, timeout=2) as lossy:
+        cache = Cache(lossy, namespace="t", max_staleness=0, coherence=False)
+        await cache.set("k", 1, ttl=60)
+        proxy.delay(0.4)
+
+        async def hurried() -> Any:
+            with Deadline.after(0.05):
+                return await cache.get("k")
+
+        began = asyncio.get_running_loop().time()
+        late = asyncio.ensure_future(hurried())
+        first, patient, cancelled = (asyncio.ensure_future(cache.get("k")) for _ in range(3))
+        await asyncio.sleep(0.01)
+        cancelled.cancel()
+        await asyncio.wait((late,))
+        assert isinstance(late.exception(), DeadlineExceededError)
+        assert asyncio.get_running_loop().time() - began < 0.35
+        assert [await first, await patient] == [1, 1]
+
+
+async def test_tags_of_many_values_are_compared_together(link: RedisLink) -> None:
+    cache = Cache(link, namespace="t", max_staleness=0, coherence=False)
+    for number in range(40):
+        await cache.set(f"k{number}", number, ttl=60, tags=[f"t{number % 4}", f"u{number}"])
+    await cache.invalidate_tags("t1")
+    before = await link.execute("INFO", "commandstats")
+    found = await cache.get_many(f"k{number}" for number in range(40))
+    after = await link.execute("INFO", "commandstats")
+    assert found == {f"k{number}": number for number in range(40) if number % 4 != 1}
+    calls = [
+        int(each.partition(b"cmdstat_mget:calls=")[2].partition(b",")[0] or 0) for each in (before, after)
+    ]
+    assert calls[1] - calls[0] <= 2  # the values, and the versions of all their tags

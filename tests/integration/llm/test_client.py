@@ -282,6 +282,26 @@ async def test_a_race_may_be_cancelled(simulator: Simulator, make: Any, params: 
     assert seen.aborted == 2
 
 
+async def test_hedges_are_accounted_and_stay_within_the_budget_of_the_day(
+    simulator: Simulator, make: Any, params: dict[str, Any]
+) -> None:
+    prices = {SONNET: llm.Price(3, 15), HAIKU: llm.Price(1, 5)}
+    for daily, requests in (({}, 2), ({"*": 10.0}, 2), ({"*": 0.012}, 1)):
+        ledger = llm.Ledger(daily=daily)
+        simulator.reset()
+        simulator.script({"seconds": 60 if requests == 2 else 0.5})
+        async with make(hedge_after=0.05, prices=prices, ledger=ledger, budget=1.0) as client:
+            answer = await client.stream(**params).final()
+            assert [attempt.hedge for attempt in answer.attempts] == [False, True][:requests]
+            check = await client.check()
+            assert (check.details["in_flight"], answer.attempts[-1].ok) == (0, True)
+            await client.stream(caller="other", **params).final()
+        assert simulator.counters.requests == requests + 1
+        rows = await ledger.report(by=("caller",))
+        assert sum(row.requests for row in rows) == requests + 1
+        assert sum(made.amount for _, made in ledger._reserved.values()) == 0
+
+
 # ------------------------------------------------------------------------ cache
 
 

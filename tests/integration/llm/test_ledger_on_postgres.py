@@ -68,3 +68,44 @@ async def test_the_reservation_of_a_killed_process_expires(pools: list[Any]) -> 
         await other.reserve("u", 0.5)
     await asyncio.sleep(0.4)
     assert await other.reserve("u", 0.5)
+
+
+class _Flaky:
+    """A pool that is away for its first `failures` statements, half of them after they were executed."""
+
+    def __init__(self, pool: Any, failures: int) -> None:
+        self.pool, self.failures = pool, failures
+
+    async def execute(self, query: str, *args: Any) -> Any:
+        if self.failures:
+            self.failures -= 1
+            if self.failures % 2:
+                await self.pool.execute(query, *args)
+            raise ConnectionError("away")
+        return await self.pool.execute(query, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pool, name)
+
+
+async def test_costs_wait_for_a_database_that_is_away_and_are_written_once(pools: list[Any]) -> None:
+    runtime = Runtime()
+    delays: list[llm.LlmLedgerDelayed] = []
+    runtime.events.subscribe(delays.append, llm.LlmLedgerDelayed)
+    ledger = llm.Ledger(_Flaky(pools[0], 2), runtime=runtime)
+    for _ in range(5):
+        ledger.settle(await ledger.reserve("u", 1.0), "u", _attempt(0.5))
+    assert await ledger.reserve("free", 100.0)
+    async with asyncio.timeout(10):
+        while (await ledger.check()).details["unwritten"]:
+            await asyncio.sleep(0.02)
+    assert [row.requests for row in await ledger.report()] == [5]
+    assert await ledger.spent("u") == pytest.approx(2.5)
+    assert [(each.rows, each.error_type) for each in delays] == [(5, "ConnectionError")]
+
+
+async def test_closing_writes_what_is_left(pools: list[Any]) -> None:
+    async with llm.Ledger(pools[0]) as ledger:
+        ledger.settle(None, "u", _attempt(0.5))
+    assert (await ledger.check()).details["unwritten"] == 0
+    assert [row.cost for row in await llm.Ledger(pools[1]).report()] == [0.5]

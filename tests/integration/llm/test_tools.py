@@ -125,8 +125,17 @@ async def test_deadline_budget_and_steps_bound_the_whole_loop(simulator: Simulat
         with pytest.raises(LlmError) as raised:
             await client.run_tools(tools=[shop.price], max_steps=2, **ASK)
         assert (raised.value.code, len(raised.value.attempts), len(shop.calls)) == ("max_steps", 2, 2)
-        with pytest.raises(BudgetExceededError):
+        with pytest.raises(BudgetExceededError) as spent:
             await client.run_tools(tools=[shop.price], max_steps=100, **ASK)
+        assert spent.value.partial["steps"] > 0
+    simulator.reset()
+    simulator.script({"text": "Nine."})
+    async with make() as other:  # with another budget, from where the first one ended
+        run = await other.run_tools(
+            tools=[shop.price], resume=spent.value.partial, max_steps=200, max_tokens=400
+        )
+        assert run.answer is not None
+        assert run.answer.text == "Nine."
 
     async def forever(item: str) -> str:
         """Never end."""

@@ -3,21 +3,32 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
+from prodkit.core.deadline import Deadline
 from prodkit.core.runtime import Runtime
-from prodkit.ratelimit import Limit, RateLimiter, RateLimitUnchecked, headers, redis_store, status
+from prodkit.errors import DeadlineExceededError
+from prodkit.ratelimit import Limit, RateLimiter, RateLimitUnchecked, headers, status
 from prodkit.ratelimit.algorithms import Log, admit, look, prune, quantum
+from prodkit.ratelimit.redis_scripts import TAKE
 from prodkit.redis import RedisLink, Script
 from prodkit.testing.proxy import Proxy
+from prodkit.testing.servers import Redis, redis_binaries
 
 pytestmark = pytest.mark.integration
 
 THREE = Limit("3/min", name="three")
 TEN = Limit("10/min", name="ten")
+
+
+@pytest.fixture(scope="module", params=sorted(redis_binaries()))
+def redis_server(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """Each test of this file runs on every server that is installed."""
+    with Redis(binary=redis_binaries()[request.param]) as server:
+        yield server
 
 
 @pytest.fixture
@@ -73,7 +84,7 @@ async def test_waiting_retry_after_is_enough_and_no_window_holds_more(link: Redi
 @pytest.mark.parametrize("amount", [3, 50, 300, 5000])
 async def test_the_script_and_its_python_twin_agree(link: RedisLink, amount: int) -> None:
     clock = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n"
-    source = redis_store._TAKE.source
+    source = TAKE.source
     assert clock in source
     script = Script(source.replace(clock, "local now = tonumber(table.remove(ARGV))\n"))
     rng, log, window = random.Random(amount), Log(), 60_000_000
@@ -83,7 +94,7 @@ async def test_the_script_and_its_python_twin_agree(link: RedisLink, amount: int
     for _ in range(600):
         now += 1 + int(rng.expovariate(amount / window) * rng.choice((0.2, 1, 5)))
         cost = rng.choice((0, 1, 1, 1, rng.randint(1, amount)))
-        reply = await script(link, keys=["log", "mark"], args=[cost, b"m", amount, window, slot, 0, now])
+        reply = await script(link, keys=["log", "mark"], args=[b"m", cost, 1, amount, window, slot, 0, now])
         outlook = look(log, now, amount, window, cost)
         assert bool(reply[0]) == (outlook.wait == 0)
         if outlook.wait or not cost:
@@ -93,6 +104,52 @@ async def test_the_script_and_its_python_twin_agree(link: RedisLink, amount: int
             prune(log, now, window)
             full = entry[0] + window - now
             assert reply[1:] == [outlook.remaining - cost, 0, outlook.more or full, full, entry[0]]
+
+
+async def test_checks_of_one_tick_are_decided_one_after_the_other(link: RedisLink) -> None:
+    """250 checks together are the same as 250 in a row: exact for each caller, all or nothing for each check."""
+    limiter = RateLimiter(link, denial_cache=0)
+    await limiter.check((THREE, "x"))
+    sent = await link.execute("INFO", "commandstats")
+    asks = [
+        ((THREE, number % 50),) if number % 2 else ((THREE, number % 50), (TEN, "all"))
+        for number in range(250)
+    ]
+    decisions = await asyncio.gather(*(limiter.check(*each) for each in asks))
+    calls = _script_calls(await link.execute("INFO", "commandstats")) - _script_calls(sent)
+    assert calls <= 4  # the first alone, the others a hundred at a time
+    single = [each for each, ask in zip(decisions, asks, strict=True) if len(ask) == 1]
+    assert sum(each.allowed for each in single) == 25 * 3
+    assert sum(each.allowed for each in decisions if each not in single) == 10
+    await limiter.refund(decisions[1])
+    assert (await limiter.check((THREE, 1), cost=0)).remaining == 1
+
+
+def _script_calls(info: bytes) -> int:
+    return sum(
+        int(line.partition(b"calls=")[2].partition(b",")[0])
+        for line in info.splitlines()
+        if line.startswith((b"cmdstat_evalsha:", b"cmdstat_eval:"))
+    )
+
+
+async def test_a_check_in_a_batch_keeps_its_own_deadline(proxy: Proxy, proxied_url: str) -> None:
+    async with RedisLink(proxied_url, timeout=2) as lossy:
+        limiter = RateLimiter(lossy)
+        await limiter.check((TEN, "a"))
+        proxy.delay(0.4)
+
+        async def hurried() -> None:
+            with Deadline.after(0.05):
+                await limiter.check((TEN, "a"))
+
+        first, late, patient = await asyncio.gather(
+            limiter.check((TEN, "a")), hurried(), limiter.check((TEN, "a")), return_exceptions=True
+        )
+        assert isinstance(late, DeadlineExceededError)
+        assert not isinstance(first, BaseException)
+        assert not isinstance(patient, BaseException)
+        assert patient.remaining <= 7
 
 
 async def test_refund_and_reset(link: RedisLink) -> None:

@@ -66,6 +66,56 @@ async def test_the_cache_means_the_same(cluster: RedisCluster) -> None:
             assert await there.counter("c").increment() >= 1
 
 
+async def test_changes_elsewhere_are_heard_from_every_primary(cluster: RedisCluster) -> None:
+    async with RedisLink(cluster.url) as link, RedisLink(cluster.url) as other:
+        there = Cache(other, namespace="heard", max_staleness=0, coherence=False)
+        async with Cache(link, namespace="heard", max_staleness=60) as here:
+            await until(lambda: here._tiers.coherent)
+            for number in range(60):
+                await there.set(f"k:{number}", number, ttl=60, tags=[f"t:{number % 2}"])
+            assert [await here.get(f"k:{number}") for number in range(60)] == list(range(60))
+            hits = here.stats.memory_hits
+            assert [await here.get(f"k:{number}") for number in range(60)] == list(range(60))
+            assert here.stats.memory_hits == hits + 60  # nobody was asked
+            for number in range(0, 60, 3):
+                await there.set(f"k:{number}", "new", ttl=60, tags=[f"t:{number % 2}"])
+            await asyncio.sleep(0.2)
+            expected = [number if number % 3 else "new" for number in range(60)]
+            assert [await here.get(f"k:{number}") for number in range(60)] == expected
+            await there.invalidate_tags("t:1")
+            await there.delete("k:2")
+            await asyncio.sleep(0.2)
+            found = await here.get_many(f"k:{number}" for number in range(60))
+            assert set(found) == {f"k:{number}" for number in range(0, 60, 2) if number != 2}
+            assert (await here.check()).details["coherent"] is True
+
+
+async def test_another_primary_is_heard_after_a_failover() -> None:
+    with RedisCluster(node_timeout=0.5) as cluster:
+        async with RedisLink(cluster.url) as link, RedisLink(cluster.url) as other:
+            there = Cache(other, namespace="t", max_staleness=0, coherence=False)
+            async with Cache(link, namespace="t", max_staleness=60) as here:
+                await until(lambda: here._tiers.coherent)
+                await there.set("k", "old", ttl=600)
+                assert await here.get("k") == "old"
+                await asyncio.to_thread(cluster.primary_of(here._tiers.redis._part("k").generation).kill)  # type: ignore[union-attr]
+                await until(lambda: not here._tiers.coherent)
+                while True:  # until the replica has taken over
+                    await there.set("k", "new", ttl=600)
+                    if (
+                        other.up
+                        and there._tiers.redis is not None
+                        and (await there._tiers.redis.read("k"))[0]
+                    ):
+                        break
+                    await asyncio.sleep(0.05)
+                await until(lambda: here._tiers.coherent)
+                assert await here.get("k") == "new"
+                await there.set("k", "newer", ttl=600)
+                await asyncio.sleep(0.2)
+                assert await here.get("k") == "newer"
+
+
 async def test_a_primary_dies_under_load() -> None:
     """Raw errors 0; stale reads 0; admitted no more than the limit by one process."""
     limit = Limit("50/min", name="fifty")

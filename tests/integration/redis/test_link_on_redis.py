@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +12,16 @@ from prodkit.core.runtime import Runtime
 from prodkit.errors import DeadlineExceededError, PoolExhaustedError, RedisError
 from prodkit.redis import RedisLink, RedisLost, RedisRecovered, Script
 from prodkit.testing.proxy import Proxy
+from prodkit.testing.servers import Redis, redis_binaries
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", params=sorted(redis_binaries()))
+def redis_server(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """Each test of this file runs on every server that is installed."""
+    with Redis(binary=redis_binaries()[request.param]) as server:
+        yield server
 
 
 async def ping(client: Any) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ FAULTS = {
     "OOM": ("CONFIG", "SET", "maxmemory", "1"),
     "NOREPLICAS": ("CONFIG", "SET", "min-replicas-to-write", "3"),
     "READONLY": ("REPLICAOF", "127.0.0.1", "1"),
+    "MISCONF": ("CONFIG", "SET", "save", "3600 1"),
 }
 
 
@@ -46,7 +49,19 @@ async def command(server: Redis, *words: Any) -> Any:
         await client.aclose()
 
 
+async def inflict(server: Redis, fault: str) -> None:
+    await command(server, *FAULTS[fault])
+    if fault == "MISCONF":  # a snapshot that cannot be put in its place: a directory stands there
+        (found,) = (await command(server, "CONFIG", "GET", "dir")).values()
+        (Path(os.fsdecode(found)) / "dump.rdb").mkdir(exist_ok=True)
+        await command(server, "BGSAVE")
+        async with asyncio.timeout(10):
+            while (await command(server, "INFO", "persistence"))["rdb_last_bgsave_status"] != "err":
+                await asyncio.sleep(0.01)
+
+
 async def heal(server: Redis) -> None:
+    await command(server, "CONFIG", "SET", "save", "")
     await command(server, "CONFIG", "SET", "maxmemory", "0")
     await command(server, "CONFIG", "SET", "min-replicas-to-write", "0")
     await command(server, "REPLICAOF", "NO", "ONE")
@@ -61,7 +76,7 @@ async def test_no_raw_error_reaches_a_caller(server: Redis, fault: str) -> None:
         await cache.set("tagged", "old", ttl=60, tags=["x"])
         await limiter.check((TEN, "a"))
         try:
-            await command(server, *FAULTS[fault])
+            await inflict(server, fault)
             assert await cache.get_or_set("loaded", lambda: 1, ttl=60) == 1
             await cache.set("set", 2, ttl=60)
             assert await cache.get("set") in (2, MISSING)  # a write that Redis refused may be a miss

@@ -333,7 +333,7 @@ def test_thirty_two_threads_lose_nothing() -> None:
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(work) for _ in range(threads)]:
             done.result()
-    circuit = breaker._circuit
+    circuit = breaker.circuit
     circuit._settle()
     assert circuit._window is not None
     assert (circuit._window.calls, circuit._window.failures) == (total * 2, total)

@@ -26,6 +26,9 @@ create table personas (
 );
 create index personas_owner on personas (owner_id) where deleted_at is null;
 
+-- an expert that stands for a real person says so wherever it speaks.
+alter table experts add column simulated boolean not null default false;
+
 alter table runs add column persona_id bigint references personas on delete set null;
 alter table runs add column persona_version integer;
 alter table runs add column persona_name text not null default '';
@@ -90,4 +93,5 @@ def downgrade() -> None:
     op.execute(
         "alter table runs drop column persona_id, drop column persona_version, drop column persona_name"
     )
+    op.execute("alter table experts drop column simulated")
     op.execute("drop table personas")

@@ -24,7 +24,7 @@ _TABLE = rf"""
     | whsec_{_S}{{16,}} | pk-lf-{_U}{{20,}} | pplx-{_B}{{32,}} | gsk_{_B}{{32,}} | xai-{_B}{{40,}}
     | r8_{_B}{{30,}} | hf_{_B}{{30,}} | api_org_{_B}{{30,}} | fw_{_B}{{20,}} | csk-{_B}{{40,}}
     | nvapi-{_U}{{40,}} | tgp_v1_{_U}{{40,}} | jina_{_U}{{40,}} | tvly-{_U}{{20,}} | voyage-{_U}{{30,}}
-    | ls__{_H}{{32}} | lsv2_(?:pt|sk)_{_H}{{32}}_{_H}{{10}} | gh[pousr]_{_B}{{16,}} | github_pat_{_U}{{22,}}
+    | ls__{_H}{{32}} | lsv2_(?:pt|sk)_{_H}{{32}}_{_H}{{10}} | gh[pousr]_\w{{16,}} | github_pat_{_U}{{22,}}
     | v1\.{_H}{{40}} | gl(?:pat|dt|rt|rtr|cbt|ptt|ft|soat|agent|imt|oas|ffct|wt)-[\w.-]{{16,}}
     | GR1348941{_U}{{16,}} | ATBB{_B}{{24,}} | ATCTT3xFfG{_U}{{40,}} | ATATT3[\w=-]{{20,}}
     | xox[abeoprs]-[A-Za-z0-9-]{{8,}} | xoxe\.xox[bp]-{_U}{{20,}} | xapp-[A-Za-z0-9-]{{8,}}
@@ -34,8 +34,8 @@ _TABLE = rf"""
     | npm_{_B}{{20,}} | pypi-{_U}{{30,}} | rubygems_{_H}{{40,}} | oy2{_L}{{43}} | crates_{_B}{{30,}}
     | cio{_B}{{32}} | CLOJARS_{_B}{{40,}} | dckr_(?:pat|oat)_{_U}{{16,}} | NuGet{_B}{{40,}}
     | SG\.[\w=.-]{{40,}} | xkeysib-{_H}{{32,}}-{_B}{{12,}} | xsmtpsib-{_H}{{32,}}-{_B}{{12,}}
-    | (?:pub)?key-{_H}{{32}} | {_H}{{32}}-us\d{{1,2}} | md-{_U}{{22}} | re_{_B}{{8,}}_{_B}{{16,}}
-    | POSTMARK{_B}{{20,}} | (?:AC|SK){_H}{{32}} | EAA[A-Za-z]{_B}{{40,}} | IGQ[A-Za-z]{_U}{{60,}}
+    | (?:pub)?key-{_H}{{32}} | {_L}{{32}}-us\d{{1,2}} | md-{_U}{{22}} | re_{_B}{{8,}}_{_B}{{16,}}
+    | POSTMARK{_B}{{20,}} | (?:AC|SK)(?:{_L}{{32}}|{_H}{{32}}) | EAA[A-Za-z]{_B}{{40,}} | IGQ[A-Za-z]{_U}{{60,}}
     | EAAA{_U}{{22,}} | sq0[a-z]{{3}}-{_U}{{22,}} | IDP1{_B}{{20,}}
     | access-(?:sandbox|development|production)-{_H}{{8}}-[A-Fa-f0-9-]{{27}} | AAPI{_B}{{30,}}
     | shp(?:at|ca|pa|ss|ua|ka)_{_H}{{32}} | shippo_(?:live|test)_{_H}{{32,}} | EZ[AT]K{_B}{{40,}}
@@ -56,7 +56,7 @@ _TABLE = rf"""
     | figd_{_U}{{36,}} | [ps]at\.{_U}{{22}}\.{_B}{{24}}\.{_B}{{20}}
     | sgp_(?:[A-Fa-f0-9]{{16}}_|local_)?{_H}{{40}} | API-[A-Z0-9]{{25,}} | squ_{_H}{{40}} | sq[ap]_{_H}{{40}}
     | pnu_{_B}{{36}} | rdme_{_B}{{60,}} | ico-{_B}{{32}} | sm_[aps]at_{_B}{{16}} | p8e-{_B}{{32}}
-    | fio-u-[\w=-]{{60,}} | AKCp{_B}{{60,}} | cmVmd{_B}{{50,}} | eyJrIjoi{_S}{{60,}} | cf(?:ut|at)_{_B}{{40,}}
+    | fio-u-[\w=-]{{60,}} | AKC{_B}{{10,}} | cmVmd{_B}{{50,}} | eyJrIjoi{_S}{{60,}} | cf(?:ut|at)_{_B}{{40,}}
     | v1\.0-{_H}{{24}}-{_H}{{100,}} | 4b1d{_B}{{38}} | sha256~{_U}{{43}} | s-s4t2(?:ud|af)-{_H}{{64}}
     | AQVN{_U}{{35,}} | t1\.{_U}{{20,}}={{0,2}}\.{_U}{{80,}} | YC{_U}{{38}} | y[0-3]_{_U}{{50,}}
     | vk1\.a\.{_U}{{60,}} | sl\.{_U}{{60,}} | b_[\w=-]{{44}} | 00{_U}{{40}}
@@ -66,7 +66,7 @@ _TABLE = rf"""
     | wakatime_{_B}{{20,}} | waka_[\w-]{{36}} | prk_{_U}{{30,}} | shpss_{_B}{{20,}} | unkey_{_B}{{20,}}
     | rl_{_B}{{40,}} | trigger_{_B}{{20,}} | inngest_{_B}{{20,}} | tskey-[a-z]+-{_B}{{8,}}-{_B}{{20,}}
     | ccpat_{_B}{{30,}} | ZPKA_{_U}{{30,}} | pdk_{_B}{{20,}} | u\+{_B}{{18}}
-    | (?:MT|MTA|MTI|NA|Mz|OD|OT|Nz|Nj|Nt|ND){_U}{{20,27}}\.{_U}{{6}}\.{_U}{{27,38}} | mfa\.{_U}{{80,}}
+    | [MNO]{_U}{{22,28}}\.{_U}{{6}}\.{_U}{{27,38}} | mfa\.{_U}{{80,}}
     | AccountKey=[\w+/=]{{40,}} | [\w~.]{{3}}\dQ~[\w~.-]{{31,34}} | {_B}{{6}}_{_B}{{29}}_mmk
     | {_B}{{14}}\.atlasv1\.[\w=-]{{60,}} | \d{{15,16}}(?:\||%(?:7C)?){_U}{{27,40}}
     | A{{20,22}}[A-Za-z0-9%]{{60,}} | {_L}{{11}}A{{10}}[\w=-]{{43}} | {_B}{{76}}AZDO{_B}{{4}}
@@ -91,7 +91,10 @@ _STRICT: Final = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_grouped(_TABLE)})")
 _LONG_RUN: Final = 1024
 _AZURE = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{40,90}={0,2}")
 _AZURE_MARKS: Final = ("AzFu", "AzSe", "ASt", "AzCa", "ACDb", "ACR", "AIoT", "APIM", "ARm")
-_TELEGRAM = re.compile(r"(?<![\w])\d{5,16}:A[A-Za-z0-9_-]{33,35}(?![A-Za-z0-9_-])")
+_TELEGRAM = re.compile(
+    r"(?<![\w])(?:\d{5,16}:A[A-Za-z0-9_-]{33,35}|\d{8,10}:(?=[^A-Z]{0,34}[A-Z])(?=[^a-z]{0,34}[a-z])[A-Za-z0-9_-]{35})"
+    r"(?![A-Za-z0-9_-])"
+)
 _JWT = re.compile(
     r"(?<![A-Za-z0-9_-])(?:eyJ|ZXlK)[A-Za-z0-9_-]{6,}={0,2}(?:\.[A-Za-z0-9_-]{2,}={0,2}){1,4}\.?"
 )
@@ -114,7 +117,7 @@ def mask_forms(text: str, mask: str) -> str:
     text = forms.sub(lambda found: _checked(found, mask), text)
     if len(text) <= _LONG_RUN and "=" in text and any(mark in text for mark in _AZURE_MARKS):
         text = _AZURE.sub(lambda found: _azure(found, mask), text)
-    if ":A" in text:
+    if ":" in text:
         text = _TELEGRAM.sub(mask, text)
     return text
 

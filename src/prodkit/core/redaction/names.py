@@ -7,6 +7,7 @@ A name has a strength. STRONG hides any value (``password``, ``api_key``); WEAK 
 from __future__ import annotations
 
 import re
+import unicodedata
 from itertools import pairwise
 from typing import Final
 
@@ -36,7 +37,9 @@ _STRONG = _words(
     xsrf webhooksecret signingkey encryptionkey accesskey secretaccesskey authkey accountkey pin cardnumber masterkey
     sessionkey servicekey appsecret appkey keypass storepass storepassword keypassword connectionstring sastoken
     sharedaccesskey sharedsecret consumersecret tokensecret privkey pass passwds dockerconfigjson dockercfg
-    personalaccesstoken pat deploykey licensekey mnemonic seedphrase tlskey sshkey bindpw ldappass authpass
+    personalaccesstoken pat
+    dbkey databasekey databasepass databasepwd smtppass redispass mailpass clientkey
+    deploykey licensekey mnemonic seedphrase tlskey sshkey bindpw ldappass authpass
     """
 )
 _BEFORE_KEY = _words(
@@ -44,7 +47,8 @@ _BEFORE_KEY = _words(
     api private secret access encryption encrypt decryption signing signature sign master auth authentication
     authorization ssh session service fernet hmac aes rsa deploy deployment account license licence app application
     admin storage subscription consumer client webhook shared bot stripe aws openai anthropic groq mistral sendgrid
-    mailgun twilio algolia functions function function ingest insert write integration sdk maps push vapid wallet
+    mailgun twilio algolia functions function db database priv ingest insert write integration sdk maps push vapid
+    wallet
     """
 )
 _STRONG_PAIRS = {(word, "key") for word in _BEFORE_KEY} | {
@@ -70,9 +74,14 @@ _STRONG_PAIRS = {(word, "key") for word in _BEFORE_KEY} | {
 # Generic words that also name harmless things, and providers whose keys have no form of their own.
 _WEAK = _words(
     """
-    key keys sig signature code auth session sid sess salt nonce assertion samlresponse credits creds cred
+    key keys sig signature code codigo auth session sid sess salt nonce assertion samlresponse credits creds cred
     webhook hook dsn sas pem cert certificate id_token verifier ticket otc magic
     invite reset activation unsubscribe apiid authtok passkey crypt cipher oauth sso
+    """
+)
+# Providers whose keys have no form of their own. "asana_id" may hold one as well: their client ids are random too.
+_PROVIDERS = _words(
+    """
     adafruit adobe airtable alibaba aliyun algolia artifactory asana atlassian azure beamer bintray bitbucket bitly
     bittrex buildkite circleci clearbit cloudant cloudflare cloudinary codecov cohere coinbase confluence confluent
     contentful datadog digitalocean discord dropbox droneci dynatrace etsy facebook fastly finicity finnhub
@@ -83,7 +92,13 @@ _WEAK = _words(
     sendbird sendgrid sentry shopify slack smtp snyk softlayer sonar sonarqube spotify squarespace stripe sumo
     sumologic supabase telegram telegr travis trello twilio twitch twitter typeform vercel xray yandex zendesk
     zoho braintree calendly clickup cloudsmith codeclimate coveralls customerio fullstory fixer ipstack
+    atatt3 defined definednetworking dnkey linear newyorktimes tfp freemius duffel dynatrace easypost flutterwave
+    frameio harness infracost lob octopusdeploy openshift prefect pulumi readme scalingo sendinblue shippo
+    sidekiq sourcegraph tines vault yandexcloud
     """
+)
+_BESIDE_PROVIDER = _words(
+    "client app application access key api token secret consumer oauth auth public private"
 )
 # The last word says that the value is *about* a secret, not one.
 _ABOUT = _words(
@@ -138,7 +153,10 @@ def is_sensitive(name: str) -> bool:
 
 
 def _judge(name: str) -> int:
-    words = [word.lower() for word in _WORDS.findall(name[-120:])]
+    name = name[-120:]
+    if not name.isascii():  # contraseña, código
+        name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    words = [word.lower() for word in _WORDS.findall(name)]
     while words and words[-1].isdigit():
         words.pop()
     if not words:
@@ -146,6 +164,9 @@ def _judge(name: str) -> int:
     pairs = list(pairwise(words))
     last = words[-1]
     joined = "".join(words)
+    provider = _provider(words, pairs)
+    if provider and last in ("id", "ids") and not set(words[:-1]) - _BESIDE_PROVIDER - provider:
+        return WEAK
     if last in _ABOUT and not (pairs and pairs[-1] in _ABOUT_KEPT) and joined not in _STRONG:
         return NONE
     if words[0] in _AMOUNTS and len(words) > 1 and joined not in _STRONG:
@@ -158,6 +179,18 @@ def _judge(name: str) -> int:
         return STRONG
     if last in ("key", "keys") and len(words) > 1 and words[-2] in _NOT_KEY:
         return NONE
-    if any(word in _WEAK for word in words):
+    if provider or any(word in _WEAK for word in words):
         return WEAK
-    return WEAK if last.endswith(("key", "secret", "token", "passwd", "password")) and len(last) > 5 else NONE
+    return WEAK if last.endswith(("key", "secret", "token", "passwd", "pass")) and len(last) > 5 else NONE
+
+
+def _provider(words: list[str], pairs: list[tuple[str, str]]) -> set[str]:
+    """Return the words that name a provider: ``asana``, or two or three together as in ``message-bird``."""
+    found = {word for word in words if word in _PROVIDERS}
+    for first, second in pairs:
+        if first + second in _PROVIDERS:
+            found |= {first, second}
+    for triple in zip(words, words[1:], words[2:], strict=False):
+        if "".join(triple) in _PROVIDERS:
+            found |= set(triple)
+    return found

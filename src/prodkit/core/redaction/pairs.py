@@ -19,48 +19,106 @@ from prodkit.core.redaction.values import hides, value_at
 
 __all__ = ["mask_comparisons", "mask_flags", "mask_pairs", "mask_phrases", "mask_schemes"]
 
-# One character class first, so that the search skips everything else quickly.
+_MARKS: Final = bytes(1 if chr(code) in "=:,>(%" else 0 for code in range(256))
+# The rarer separators, which need something around them.
 _SEPARATOR: Final = re.compile(
-    r"[=:,>(%]"
-    r"(?:(?<=[=:])(?!//)"  # name = value, name: value
-    r"|(?<=[\"'],)(?=\s{0,2}[bu]?\\?[\"'])"  # ("name", "value")
+    r"(?<=[\"'],)(?=\s{0,2}[bu]?\\?[\"'])"  # ("name", "value")
     r"|(?<=[A-Za-z0-9_]>)(?=[^\s<>=\"'])"  # <name>value
     r"|(?<=[A-Za-z0-9_]\()(?=[\"'])"  # name("value")
-    r"|(?<=%)3[AaDd])"  # name%3Dvalue
+    r"|(?<=%)3[AaDd]"  # name%3Dvalue
 )
 # Read on the reversed text: what may stand between a name and its separator, then the name.
 _NAME_BEFORE: Final = re.compile(
-    r"(?:\]\d{0,3}\[|[\s\"'`\\\])!?+|]|;43#&|;93#&|;touq&|22%){0,10}([A-Za-z0-9_.$-]{1,80})"
+    r"(?:\]\d{0,3}\[|[\s\"'`\\\])!?+|]|;43#&|;93#&|;touq&|22%){0,10}([A-Za-z0-9_.$\u00c0-\u00ff-]{1,80})"
 )
-
-
 _NO_NAME: Final = frozenset(("", *":=,(<{;&@#*/%~^"))
+_REMEMBERED: Final = 4096
+_LONGEST_WORD: Final = 32
+_harmless: set[str] = (
+    set()
+)  # words before a separator that hold no sensitive name: ``id``, ``"level"``, ``{'page'``
+_WINDOW: Final = 640  # characters; more than a value is judged by
+_MAX_JUDGED: Final = 2_000
 
 
 def mask_pairs(text: str, mask: str) -> str:
     """Return `text` with the values of sensitive names replaced by `mask`."""
+    marks = text.encode("latin-1", "replace").translate(_MARKS)
+    begin = marks.find(1)
+    if begin < 0:
+        return text
     parts: list[str] = []
     at = 0
-    for found in _SEPARATOR.finditer(text):
-        begin, end = found.span()
-        if begin < at or text[begin - 1 : begin] in _NO_NAME:
-            continue
-        before = _NAME_BEFORE.match(text[max(0, begin - 92) : begin][::-1])
-        if before is None:
-            continue
-        name = before.group(1)[::-1].strip("-.$")
-        kind = strength(name)
-        if not kind:
-            if name in _LABELS and (span := _labelled(text, end)) is not None and span[0] >= at:
-                parts += (text[at : span[0]], mask)
-                at = span[1]
-            continue
-        separator = text[begin]
-        span = value_at(text, end, kind if separator in "=:%" else min(kind, STRONG), name, separator == ":")
-        if span is not None and span[0] >= at and span[1] > span[0]:
+    judge = _Judge(text)
+    while begin >= 0:
+        span = _pair(text, begin, at, judge)
+        if span is not None and at <= span[0] < span[1]:
             parts += (text[at : span[0]], mask)
             at = span[1]
+        begin = marks.find(1, max(at, begin + 1))
     return "".join((*parts, text[at:])) if parts else text
+
+
+def _pair(text: str, begin: int, at: int, judge: _Judge) -> tuple[int, int] | None:
+    """Return the span of the secret value behind the separator at `begin`, or None."""
+    word = text[max(0, begin - _LONGEST_WORD) : begin].rpartition(" ")[2]
+    if word in _harmless:
+        return None
+    if text[begin - 1 : begin] in _NO_NAME:
+        return None
+    sign = text[begin]
+    end = begin + 1
+    if sign in "=:":
+        if text.startswith("//", end):
+            return None
+    else:
+        found = _SEPARATOR.match(text, end)
+        if found is None:
+            return None
+        end = found.end()
+    before = _NAME_BEFORE.match(text[max(0, begin - 92) : begin][::-1])
+    if before is None:
+        return None
+    name = before.group(1)[::-1].strip("-.$")
+    kind = strength(name)
+    if kind:
+        return judge.span(end, kind if sign in "=:%" else min(kind, STRONG), name, sign == ":")
+    if name in _LABELS:
+        return _labelled(text, end)
+    if before.end() <= len(word) < _LONGEST_WORD:  # the name lies within the word
+        if len(_harmless) >= _REMEMBERED:
+            _harmless.clear()
+        _harmless.add(word)
+    return None
+
+
+class _Judge:
+    """Judges the values of one text; equal ones, which a hostile text repeats by the thousand, once."""
+
+    __slots__ = ("known", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.known: dict[tuple[int, str, bool, str], tuple[int, int] | None] = {}
+
+    def span(self, at: int, kind: int, name: str, colon: bool) -> tuple[int, int] | None:
+        """Return where the secret value at `at` begins and ends, or None."""
+        if len(self.text) < 2 * _WINDOW:  # nothing to gain
+            return value_at(self.text, at, kind, name, colon)
+        key = (kind, name, colon, self.text[at : at + _WINDOW])
+        if key in self.known:
+            found = self.known[key]
+            return None if found is None else (at + found[0], at + found[1])
+        if len(self.known) >= _MAX_JUDGED:  # no honest text: hide without judging
+            rest = _UNJUDGED.match(self.text, at)
+            return rest.span(1) if rest else None
+        span = value_at(self.text, at, kind, name, colon)
+        if span is None or span[1] < at + _WINDOW:  # decided within the window
+            self.known[key] = None if span is None else (span[0] - at, span[1] - at)
+        return span
+
+
+_UNJUDGED: Final = re.compile(r"[\s\"'`=>]*([^\s\"'`,;&<>|]+)")
 
 
 _REVERSED: Final = re.compile(r"[!=]={1,2}(?<=[\"'` =!]..)\s?([A-Za-z_][\w.]{1,80})")

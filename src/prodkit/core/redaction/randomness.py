@@ -16,6 +16,7 @@ _PATH = re.compile(r"[./~]|[A-Za-z]:[\\/]|[a-z]+://")
 _WORDS = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}|\d+")
 _PARTS = re.compile(r"[-_.:/=]")
 _JUDGED = 256  # characters; more tell nothing new
+_CHANGES = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 _VOWELS = frozenset("aeiouyAEIOUY")
 
 
@@ -47,6 +48,8 @@ def looks_random(value: str) -> bool:
         return False
     if all(part.isdigit() or (part.isalpha() and _is_word(part)) for part in _PARTS.split(value) if part):
         return False  # council:v1, order/123, cache-entry-7
+    if size >= 14 and len(_CHANGES.findall(value)) >= 4:
+        return True  # letters and digits take turns: oijsu1uf1qjidof
     worded = sum(len(word) for word in _WORDS.findall(value) if _is_word(word))
     if worded * 5 > size * 3:
         return False

@@ -19,7 +19,8 @@ _MARGIN: Final = 4_096  # scanned beyond the cut, so that a secret across it is 
 _SHORT: Final = 120
 _REMEMBERED: Final = 4_096
 _SCALARS = frozenset((bool, int, float, type(None)))
-_FIXED = frozenset((bool, float, type(None)))  # an int may be a card or a CPF
+_FIXED = frozenset((bool, float, type(None)))
+_SMALL: Final = 1 << 30  # a larger int may be a card or a CPF
 _VALUES: Final = frozenset(("value", "Value", "val"))
 
 
@@ -35,7 +36,7 @@ class Redactor:
         max_nodes: values after which a structure is cut.
     """
 
-    __slots__ = ("_clean", "_kinds", "_max_text", "_registry", "max_depth", "max_nodes")
+    __slots__ = ("_clean", "_kinds", "_max_text", "_names", "_registry", "max_depth", "max_nodes")
 
     def __init__(
         self,
@@ -55,7 +56,9 @@ class Redactor:
         self.max_nodes: int = max_nodes
         # Short texts without a secret: names, routes and levels come again and again.
         self._clean: set[str] = set()
+        self._names: set[str] = set()  # keys that name no secret and hold none
         registry.on_change(self._clean.clear)
+        registry.on_change(self._names.clear)
 
     def redact(self, value: Any) -> Any:
         """Return `value` without its secrets; see :func:`redact`."""
@@ -139,7 +142,9 @@ class _Walk:
         if kind is str:
             return self.redactor.text(value)
         if kind in _SCALARS:
-            return value if kind is not int or value.bit_length() < 30 else self._number(value)
+            return value if kind is not int or -_SMALL < value < _SMALL else self._number(value)
+        if kind is dict or kind is list:
+            return self._container(value, depth)
         if isinstance(value, dict | list | tuple | Mapping | AbstractSet):
             return self._container(value, depth)
         if isinstance(value, bytes | bytearray | memoryview):
@@ -159,13 +164,15 @@ class _Walk:
         if id(value) in self.open:
             return "<cycle>"
         self.open.add(id(value))
-        try:
-            if isinstance(value, Mapping):
-                return self._mapping(value, depth)
-            items = self._items(value, depth)
-            return tuple(items) if isinstance(value, tuple) else items
-        finally:
-            self.open.discard(id(value))
+        kind = type(value)
+        if kind is dict or (kind is not list and isinstance(value, Mapping)):
+            found: Any = self._mapping(value, depth)
+        else:
+            found = self._items(value, depth)
+            if kind is not list and isinstance(value, tuple):
+                found = tuple(found)
+        self.open.discard(id(value))
+        return found
 
     def _items(self, value: Any, depth: int) -> list[Any]:
         if len(value) == 2 and isinstance(value, list | tuple) and _is_header(value[0], value[1]):
@@ -176,39 +183,45 @@ class _Walk:
             if self.left <= 0:
                 items.append("…")
                 break
-            if flag and type(item) is str and not item.startswith("-") and hides(item, STRONG, flag):
-                items.append(MASK)
+            if type(item) is str and (flag or item[:1] == "-"):
+                if flag and item[:1] != "-" and hides(item, STRONG, flag):
+                    items.append(MASK)
+                    flag = ""
+                    continue
+                name = item.lstrip("-") if item[:1] == "-" and len(item) < 64 else ""
+                flag = name if name and is_sensitive(name) else ""
+            else:
                 flag = ""
-                continue
-            flag = ""
-            if (
-                type(item) is str
-                and item.startswith("-")
-                and len(item) < 64
-                and is_sensitive(item.lstrip("-"))
-            ):
-                flag = item.lstrip("-")
             items.append(self.walk(item, depth + 1))
         return items
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         labelled = "" if _VALUES.isdisjoint(value) else _labelled(value)
-        text = self.redactor.text
+        text, plain, clean = self.redactor.text, self.redactor._names, self.redactor._clean
         for key, item in value.items():
             if self.left <= 0:
                 found["…"] = "…"
                 break
+            kind = type(item)
+            if type(key) is str and key in plain and key != labelled:  # the usual field
+                if kind is str:
+                    self.left -= 1
+                    found[key] = item if item in clean else text(item)
+                elif kind in _FIXED:
+                    self.left -= 1
+                    found[key] = item
+                else:
+                    found[key] = self.walk(item, depth + 1)
+                continue
             name = key if type(key) is str else _text(key)
             shown = key if type(key) in _SCALARS else text(name)
-            kind = strength(name)
-            if not kind and name != labelled:  # the usual field: a harmless name with a text or a number
-                plain = type(item)
-                if plain is str or plain in _FIXED:
-                    self.left -= 1
-                    found[shown] = text(item) if plain is str else item
-                    continue
-            hidden = name == labelled or self._is_hidden(kind, name, item)
+            strong = strength(name)
+            if not strong and name != labelled and name == shown and len(name) <= _SHORT:
+                if len(plain) >= _REMEMBERED:
+                    plain.clear()
+                plain.add(name)
+            hidden = name == labelled or self._is_hidden(strong, name, item)
             found[shown] = MASK if hidden else self.walk(item, depth + 1)
         return found
 
@@ -237,6 +250,8 @@ def _text(value: object) -> str:
 
 
 def _is_header(name: object, value: object) -> bool:
+    if type(name) is str and type(value) is str:
+        return len(name) <= 80 and is_sensitive(name) and hides(value, STRONG, "")
     if not isinstance(name, str | bytes) or not isinstance(value, str | bytes):
         return False
     return len(name) <= 80 and is_sensitive(_text(name)) and hides(_text(value), STRONG, "")

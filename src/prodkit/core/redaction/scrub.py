@@ -4,7 +4,7 @@ Each rule has a marker without which it cannot match. Markers are found by subst
 text, one byte a character, in which a long run of key characters is one search::
 
     text    key sk-ant-api03-Zq8vT1… used
-    shape   aaa aaaaaaaaaaaaaaaaaaa… aaaa      16 times "a" in a row: a key may stand here
+    shape   aaa aaaaaaaaaaaaaaaaaaa… aaaa      13 times "a" in a row: a key may stand here
 
 Every pattern is bounded, or starts where no other match can: the cost grows with the length of the text only.
 """
@@ -41,11 +41,19 @@ def _table(classes: dict[str, str]) -> bytes:
 
 _DIGITS = "0123456789"
 _CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_RUNS: Final = _table({"a": _DIGITS + _CAPITALS + _CAPITALS.lower() + "_-"})
+_LETTERS_AND_DIGITS = _DIGITS + _CAPITALS + _CAPITALS.lower()
+_RUNS: Final = _table({"a": _LETTERS_AND_DIGITS + "_-+"})
 _NUMBERS: Final = _table({"0": _DIGITS + " .-/" + _CAPITALS})
-_RUN: Final = b"a" * 14
+_RUN: Final = b"a" * 13
 _NUMBER: Final = b"0" * 11
-_TRIPLE: Final = re.compile(r"\d{3}")
+_ORDINARY: Final = (
+    _CAPITALS + _CAPITALS.lower() + " _"
+).encode()  # deleted: digits and signs in their order are left
+_SEPARATORS: Final = frozenset(b"=:,>(%")
+_DIGIT_BYTES: Final = _DIGITS.encode()
+_NONE: Final[frozenset[bytes]] = frozenset()
+_PHONE_DIGITS: Final = 8
+_CPF_DIGITS: Final = 11
 _SEGMENT: Final = re.compile(r"[^\s\"'`<>,;()\[\]{}\\]+")
 _LETTERS: Final = bytes(
     code if (chr(code).isalpha() and code < 128) or code > 191 else 32 for code in range(256)
@@ -75,38 +83,56 @@ def scrub(text: str, kinds: frozenset[str] = KINDS) -> str:
 
     Takes time linear in the length of the text.
     """
-    if "-----BEGIN " in text:
-        text = _private_keys(text)
-    if "://" in text and "addresses" in kinds:
-        text = mask_addresses(text, MASK)
     raw = text.encode("latin-1", "replace")
-    words = _WORDS.intersection(raw.lower().translate(_LETTERS).split())
-    if "keys" in kinds:
-        if "/" in text and any(host in text for host in _HOOK_HOSTS):
-            text = mask_hooks(text, MASK)
-        if _RUN in raw.translate(_RUNS):
-            text = _keys(text)
-    if "named" in kinds:
-        text = _named(text, words)
-    if "@" in text and "emails" in kinds:
-        text = mask_emails(text, MASK)
-    if _TRIPLE.search(text) is None:
+    signs = raw.translate(
+        None, _ORDINARY
+    )  # "id=7 at /v1?a=b" leaves "=7/1?=": a short text for most questions
+    both = len(signs)
+    if both:
+        signs = signs.translate(None, _DIGIT_BYTES)
+    digits = both - len(signs)
+    spoken = signs or digits >= _PHONE_DIGITS or b" " in raw  # more than one bare word
+    if not spoken and len(raw) < len(_RUN):
         return text
-    if "phones" in kinds:
+    if signs:
+        text = _signed(text, signs, kinds)
+    words = _WORDS.intersection(raw.lower().translate(_LETTERS).split()) if spoken else _NONE
+    if len(raw) >= len(_RUN) and _RUN in raw.translate(_RUNS) and "keys" in kinds:
+        text = _keys(text)
+    if "named" in kinds and (words or signs):
+        text = _named(text, words, signs)
+    if b"@" in signs and "emails" in kinds:
+        text = mask_emails(text, MASK)
+    if digits >= _PHONE_DIGITS and "phones" in kinds:
         text = mask_phones(text, bool(words and not words.isdisjoint(_PHONE_WORDS)), MASK)
-    if _NUMBER in raw.translate(_NUMBERS):
-        text = mask_numbers(text, MASK, cards="cards" in kinds, cpf="cpf" in kinds, cnpj="cnpj" in kinds)
+    # The two check digits of a CNPJ are digits always.
+    if digits > 1 and len(raw) >= len(_NUMBER) and _NUMBER in raw.translate(_NUMBERS):
+        many = digits >= _CPF_DIGITS
+        text = mask_numbers(
+            text, MASK, cards=many and "cards" in kinds, cpf=many and "cpf" in kinds, cnpj="cnpj" in kinds
+        )
     return text
 
 
-def _named(text: str, words: frozenset[bytes]) -> str:
+def _signed(text: str, signs: bytes, kinds: frozenset[str]) -> str:
+    if b"-----" in signs and "-----BEGIN " in text:
+        text = _private_keys(text)
+    if b"/" in signs:
+        if b"://" in signs and "addresses" in kinds:
+            text = mask_addresses(text, MASK)
+        if b"." in signs and "keys" in kinds and any(host in text for host in _HOOK_HOSTS):
+            text = mask_hooks(text, MASK)
+    return text
+
+
+def _named(text: str, words: frozenset[bytes], signs: bytes) -> str:
     if words and not words.isdisjoint(_SCHEME_WORDS):
         text = mask_schemes(text, MASK)
-    if "=" in text or ":" in text or ">" in text or "," in text or "(" in text or "%3" in text:
-        if "==" in text or "!=" in text:
+    if not _SEPARATORS.isdisjoint(signs):
+        if (b"==" in signs or b"!=" in signs) and ("==" in text or "!=" in text):
             text = mask_comparisons(text, MASK)
         text = mask_pairs(text, MASK)
-    if " -" in text or "'-" in text or '"-' in text or text.startswith("-"):
+    if b"-" in signs and (" -" in text or "'-" in text or '"-' in text or text.startswith("-")):
         text = mask_flags(text, MASK)
     if words and not words.isdisjoint(_PHRASE_WORDS):
         text = mask_phrases(text, MASK)

@@ -10,7 +10,7 @@ from prodkit.core.redaction.randomness import looks_random
 
 __all__ = ["hides", "value_at"]
 
-_OPEN = re.compile(r"[=>~?]{0,3}[ \t]{0,8}(?:[bBuUrRfF@$]{0,2}(\\{0,3}[\"'`]|&quot;|&#34;|&#39;|%22|%27))?")
+_OPEN = re.compile(r"[=>~?]{0,3}[ \t]{0,16}(?:[bBuUrRfF@$]{0,2}(\\{0,3}[\"'`]|&quot;|&#34;|&#39;|%22|%27))?")
 _BARE = re.compile(r"[^\s\"'`,;&<>|\\]{1,512}")
 _WEAK_BARE = re.compile(r"[^\s\"'`,;&<>|\\]{1,96}")  # _WEAK_JUDGED
 _ANGLE = re.compile(r"(?:>+[^\s<>\"'`,;&|\\]{1,512}){1,4}")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
 
 from prodkit.llm.results import CUT_SHORT, Continuation, Usage
 from prodkit.llm.streaming.continuation import NoOverlapError, Overlap
@@ -28,6 +29,7 @@ class MalformedError(ValueError):
     """The events do not make a message."""
 
 
+@dataclass(slots=True)
 class Assembler:
     """Takes the events of attempts in order, and returns the new text of each and the message at the end.
 
@@ -37,44 +39,42 @@ class Assembler:
     Blocks that are no text (tool use, thinking) of an attempt that fails are forgotten; the next attempt brings them.
     """
 
-    __slots__ = (
-        "_attempt_text", "_blank", "_block", "_blocks", "_half", "_json", "_label", "_message", "_overlap", "_parts",
-        "_pieces", "_stop", "_texts", "continuations", "done", "ended", "stop_reason", "usage",
-    )  # fmt: skip
+    texts: list[str] = field(default_factory=list[str])
+    """All text delivered, in pieces; the first one may be of another process (:meth:`resuming`)."""
+    continuations: list[Continuation] = field(default_factory=list[Continuation])
+    usage: dict[str, Any] = field(default_factory=dict[str, Any])
+    stop_reason: str | None = None
+    ended: bool = False
+    """Nothing is missing: every block is closed and the stop reason has arrived."""
+    done: bool = False
+    """The last event has arrived."""
+    _parts: list[dict[str, Any]] = field(
+        default_factory=list[dict[str, Any]]
+    )  # blocks of attempts that failed
+    _message: dict[str, Any] | None = None
+    _blocks: list[dict[str, Any]] = field(
+        default_factory=list[dict[str, Any]]
+    )  # complete ones of this attempt
+    _block: dict[str, Any] | None = None  # the open one
+    _pieces: list[str] = field(default_factory=list[str])  # its text or thinking
+    _json: list[str] = field(default_factory=list[str])  # its tool input
+    _blank: str = ""  # white space at the end, not delivered yet
+    _half: bool = False  # a tool input that is no complete JSON
+    _stop: dict[str, Any] = field(default_factory=dict[str, Any])
+    _overlap: Overlap | None = None
+    _attempt_text: int = 0
+    _label: str = ""
 
-    def __init__(self, resume: str = "") -> None:
-        """`resume` is text that was delivered earlier, perhaps by another process."""
-        self._texts: list[str] = [resume] if resume else []  # all text delivered
-        self._parts: list[dict[str, Any]] = []  # blocks kept from attempts that failed
-        if resume:
-            self._parts.append({"type": "text", "text": resume})
-        self._message: dict[str, Any] | None = None
-        self._blocks: list[dict[str, Any]] = []  # complete blocks of this attempt
-        self._block: dict[str, Any] | None = None  # the open one
-        self._pieces: list[str] = []  # its text or thinking
-        self._json: list[str] = []  # its tool input
-        self._blank = ""  # white space at the end, not delivered yet
-        self._half = False  # a tool input that is no complete JSON
-        self._stop: dict[str, Any] = {}
-        self._overlap: Overlap | None = None
-        self._attempt_text = 0
-        self._label = ""
-        self.continuations: list[Continuation] = []
-        self.usage: dict[str, Any] = {}
-        self.stop_reason: str | None = None
-        self.ended: bool = False  # nothing is missing: every block is closed and the stop reason has arrived
-        self.done: bool = False  # the last event has arrived
+    @classmethod
+    def resuming(cls, text: str) -> Self:
+        """Return an assembler for the rest of an answer of which `text` was delivered earlier."""
+        return cls([text], _parts=[{"type": "text", "text": text}])
 
     # ------------------------------------------------------------------- state
     @property
     def text(self) -> str:
         """All text delivered so far."""
-        return "".join(self._texts)
-
-    @property
-    def continues(self) -> bool:
-        """True when text has been delivered: the next attempt continues it."""
-        return bool(self._texts)
+        return "".join(self.texts)
 
     @property
     def begun(self) -> bool:
@@ -93,7 +93,7 @@ class Assembler:
         Results of the server's own tools cannot be requested again in mid-sentence. A tool call of the client is
         forgotten and comes again.
         """
-        return not self._texts or all(block["type"] in _REPEATABLE for block in self._blocks)
+        return not self.texts or all(block["type"] in _REPEATABLE for block in self._blocks)
 
     def attempt_usage(self, *, failed: bool) -> Usage:
         """Return the usage of this attempt; its output is estimated when it `failed`."""
@@ -111,7 +111,7 @@ class Assembler:
             if self._block is not None and self._block["type"] == "text" and self._pieces:
                 kept.append({**self._block, "text": "".join(self._pieces)})
             self._parts = _merged(self._parts, kept)
-        self._overlap = Overlap(self.text, self._blank) if self._texts else None
+        self._overlap = Overlap(self.text, self._blank) if self.texts else None
         self._label = label
         self._message = self._block = None
         self._blocks, self._stop, self.usage, self._attempt_text = [], {}, {}, 0
@@ -132,7 +132,7 @@ class Assembler:
         if whole:
             self._joined(overlap)
             self._pieces.append(whole)
-            self._texts.append(whole)
+            self.texts.append(whole)
         return whole
 
     def _attempt_delivered(self) -> bool:
@@ -173,7 +173,7 @@ class Assembler:
             self._blank = whole[len(text) - length :]
         if text:
             self._pieces.append(text)
-            self._texts.append(text)
+            self.texts.append(text)
         return text
 
     def _joined(self, overlap: Overlap) -> None:
@@ -252,7 +252,7 @@ class Assembler:
             late, self._blank = self._blank + late, ""
             if late:
                 self._pieces.append(late)
-                self._texts.append(late)
+                self.texts.append(late)
             block["text"] = "".join(self._pieces)
         elif self._pieces:
             block["thinking"] = (block.get("thinking") or "") + "".join(self._pieces)

@@ -85,11 +85,13 @@ class StreamAttempt:
     async def _send(self, send: Send) -> bytes | None:
         """Send, and return the body of a response that is no stream."""
         self._reply = reply = await send(self.attempt.params, True)
-        self.attempt.responded(reply.status, reply.headers)
-        if reply.status < 400 and reply.headers.get("content-type", "").startswith("text/event-stream"):
+        streamed = reply.status < 400 and reply.headers.get("content-type", "").startswith(
+            "text/event-stream"
+        )
+        if streamed:
             self._chunks = reply.chunks()
-            return None
-        return await reply.body()
+        self.attempt.responded(reply.status, reply.headers)
+        return None if streamed else await reply.body()
 
     async def more(self, *, ended: bool = False) -> list[dict[str, Any]]:
         """Return the next events with content, and those that came with them.

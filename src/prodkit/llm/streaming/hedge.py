@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from prodkit.errors import DeadlineExceededError
 from prodkit.llm.call import Call
 from prodkit.llm.failures import Failure, FaultError
@@ -12,10 +14,13 @@ from prodkit.policies.hedge import Hedge
 __all__ = ["race"]
 
 
-async def race(call: Call, first: StreamAttempt, send: Send, after: float) -> StreamAttempt:
+async def race(
+    call: Call, first: StreamAttempt, send: Send, after: float
+) -> tuple[StreamAttempt, Callable[[], Awaitable[None]]]:
     """Open `first`, and a second attempt when it shows no content within `after` seconds; return the sooner one.
 
-    The loser is cancelled, settled and its connection closed. Cancelling this cancels both.
+    The loser is cancelled, settled and its connection closed in the background; the function that is returned with the
+    winner waits for that. Cancelling this cancels both.
 
     Args:
         call: admits the second attempt.
@@ -44,6 +49,8 @@ async def race(call: Call, first: StreamAttempt, send: Send, after: float) -> St
         racer = racers[started]
         started += 1
         try:
+            if racer is not first:
+                await call.account(racer.attempt)
             await racer.open(send)
         except BaseException as error:
             failure = error.failure if isinstance(error, FaultError) else None
@@ -61,7 +68,7 @@ async def race(call: Call, first: StreamAttempt, send: Send, after: float) -> St
         raise FaultError(call.late()) from None
     if winner is not first and first_failure is not None:
         await _retire(first, first_failure)
-    return winner
+    return winner, hedge.aclose
 
 
 async def _retire(racer: StreamAttempt, failure: Failure | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 __all__ = ["Decoder"]
@@ -9,6 +10,7 @@ __all__ = ["Decoder"]
 _MAX_EVENT: Final = 16 * 2**20
 
 
+@dataclass(slots=True)
 class Decoder:
     """Takes bytes as they come and returns complete events as ``(event, data)``.
 
@@ -16,11 +18,8 @@ class Decoder:
     :meth:`close` returns that one.
     """
 
-    __slots__ = ("_held", "_rest")
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._held = b""
+    _rest: bytes = b""
+    _held: bytes = b""
 
     @property
     def pending(self) -> bool:

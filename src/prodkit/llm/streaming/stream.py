@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from prodkit.errors import LlmError
 from prodkit.llm.call import Call
-from prodkit.llm.completion import answer_of
 from prodkit.llm.failures import Failure, FaultError
 from prodkit.llm.provider import Send
 from prodkit.llm.results import Answer, Attempt
@@ -57,8 +56,9 @@ class Stream:
         self._send = send
         self._encoder = encoder
         self._typed: TypedEvents | None = None
-        self._assembler = Assembler(resume)
+        self._assembler = Assembler.resuming(resume) if resume else Assembler()
         self._current: StreamAttempt | None = None
+        self._loser: Callable[[], Awaitable[None]] | None = None
         self._answer: Answer | None = None
         self._error: LlmError | None = None
         self._closed = False
@@ -183,19 +183,21 @@ class Stream:
     async def _open(self) -> StreamAttempt:
         call, assembler = self._call, self._assembler
         params: Mapping[str, Any] | None = None
-        text = assembler.text if assembler.continues else ""
-        if text:
-            params = continued(call.params, text)
+        if assembler.texts:
+            params = continued(call.params, assembler.text)
         attempt = await call.next(params)
         attempt.resumed = params is not None
         assembler.begin(attempt.label)
         self._current = current = StreamAttempt(call, attempt)
         hedge_after = call.options.hedge_after
-        send = self._send or attempt.send
-        if hedge_after is None or text or attempt.breaker != "closed":
+        if (send := self._send) is None:
+            assert attempt.state.provider is not None, "a client sets the provider of each model"
+            send = attempt.state.provider.send
+        if hedge_after is None or params is not None or attempt.breaker != "closed":
             await current.open(send)
         else:
-            self._current = current = await race(call, current, send, hedge_after)
+            current, self._loser = await race(call, current, send, hedge_after)
+            self._current = current
         return current
 
     # ----------------------------------------------------------------- the end
@@ -248,15 +250,16 @@ class Stream:
         call, assembler = self._call, self._assembler
         try:
             await current.finish()
+            if self._loser is not None:  # its record and its cost are part of the answer
+                await self._loser()
         finally:
             current.attempt.settle(None, assembler.attempt_usage(failed=False))
         # A single attempt keeps the API's own counts, with everything that they hold.
         usage = call.report.totals()[0] if len(call.report.attempts) > 1 else None
         if self._encoder is not None:
             self._encoder.end(usage)
-        self._answer = answer_of(
-            call, assembler.message(usage), current.attempt.label, tuple(assembler.continuations)
-        )
+        message, label = assembler.message(usage), current.attempt.label
+        self._answer = call.report.answer(message, label, tuple(assembler.continuations))
 
     @property
     def answer(self) -> Answer:

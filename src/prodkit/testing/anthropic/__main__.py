@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import signal
 import sys
 
 from prodkit.testing.anthropic.answers import answer_function
 from prodkit.testing.anthropic.behaviour import Behaviour
 from prodkit.testing.anthropic.personalities import PERSONALITIES
 from prodkit.testing.anthropic.server import Server
+from prodkit.testing.process import serve_until_stopped
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,33 +46,7 @@ async def _serve(options: argparse.Namespace) -> None:
     listening = await server.start(options.host, options.port)
     host, port = listening.sockets[0].getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    watching: list[asyncio.Task[None]] = []
-    if options.parent:
-        sys.stdout.write(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
-        loop.add_reader(sys.stdin.fileno(), _read_to_the_end, stop)
-        watching.append(asyncio.create_task(_watch_parent(stop, options.parent)))
-    else:
-        sys.stdout.write(f"Messages API simulator on {url} (Ctrl-C ends it)\n")
-    sys.stdout.flush()
-    await stop.wait()
-    os._exit(0)  # nothing to save, and answers in flight would complain about being cut
-
-
-def _read_to_the_end(stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        stop.set()
-
-
-async def _watch_parent(stop: asyncio.Event, parent: int) -> None:
-    """Stop when the parent is gone; a fork of it may keep our stdin open."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - nothing announces it
-        await asyncio.sleep(0.2)
-    stop.set()
+    await serve_until_stopped({"url": url}, parent=options.parent, title="Messages API simulator")
 
 
 def main() -> int:

@@ -58,6 +58,8 @@ KINDS: Final = frozenset(
         "no_content",  # a message whose content is null
         "refusal",  # stop_reason refusal, no content
         "sse",  # the stream `sse`, byte for byte
+        "no_range",  # a file is sent from its beginning where a part of it was asked for
+        "chunked",  # a file without a content-length
     )
 )
 

@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import parse_qs
 
-__all__ = ["MODELS", "Resources"]
+from prodkit.testing.anthropic.wire import Request
+
+__all__ = ["MODELS", "Content", "Resources"]
 
 MODELS: Final = (
     ("claude-sonnet-5-5", "Claude Sonnet 5.5", "sonnet"),
@@ -19,7 +22,17 @@ MODELS: Final = (
     ("claude-opus-5-5", "Claude Opus 5.5", "opus"),
 )
 _SECONDS: Final = 0.3  # in which a batch ends
-_FILENAME: Final = re.compile(rb'filename="([^"]*)"')
+_PART: Final = re.compile(
+    rb'filename="([^"]*)"[^\r]*\r\nContent-Type: ([^\r]*)\r\n\r\n(.*)\r\n--', re.DOTALL | re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of a file, to be sent with ranges and faults."""
+
+    data: bytes
+    media_type: str
 
 
 @dataclass(slots=True)
@@ -28,17 +41,20 @@ class Resources:
 
     compose: Callable[[Mapping[str, Any]], dict[str, Any]]
     batches: dict[str, tuple[float, list[dict[str, Any]]]] = field(default_factory=dict)
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, tuple[dict[str, Any], bytes]] = field(default_factory=dict)
 
-    def answer(self, method: str, path: str, host: str, body: Any, content: bytes) -> tuple[int, Any] | None:
-        """Return status and body of a request for a resource; a list of bytes is a stream of lines; None for others."""
-        parts = path.removeprefix("/v1/").strip("/").split("/")
-        if parts[0] == "models" and method == "GET":
+    def answer(self, request: Request, body: Any) -> tuple[int, Any] | None:
+        """Return status and body of a request for a resource, None for others.
+
+        A list of bytes is a stream of lines, a :class:`Content` the bytes of a file, a text an error.
+        """
+        parts = request.path.removeprefix("/v1/").strip("/").split("/")
+        if parts[0] == "models" and request.method == "GET":
             return self._models(parts[1:])
         if parts[:2] == ["messages", "batches"]:
-            return self._batches(method, parts[2:], host, body)
+            return self._batches(request.method, parts[2:], request.headers.get("host", ""), body)
         if parts[0] == "files":
-            return self._files(method, parts[1:], content)
+            return self._files(request, parts[1:])
         return None
 
     def _models(self, rest: list[str]) -> tuple[int, Any]:
@@ -66,7 +82,10 @@ class Resources:
             key = f"msgbatch_sim_{len(self.batches) + 1:04d}"
             self.batches[key] = (time.monotonic(), requests)
             return 200, self._batch(key, host)
-        if not rest or rest[0] not in self.batches:
+        if not rest:
+            newest = [self._batch(each, host) for each in reversed(self.batches)]
+            return 200, {"data": newest, "has_more": False, "first_id": None, "last_id": None}
+        if rest[0] not in self.batches:
             return 404, "batch not found"
         if rest[1:] == ["results"]:
             return 200, [self._result(each) for each in self.batches[rest[0]][1]]
@@ -99,22 +118,43 @@ class Resources:
             + b"\n"
         )
 
-    def _files(self, method: str, rest: list[str], content: bytes) -> tuple[int, Any]:
-        if not rest and method == "POST":
-            found = _FILENAME.search(content)
-            key = f"file_sim_{len(self.files) + 1:04d}"
-            self.files[key] = {
-                "id": key,
-                "type": "file",
-                "filename": found.group(1).decode() if found else "unnamed",
-                "mime_type": "application/octet-stream",
-                "size_bytes": len(content),
-                "created_at": "2026-11-24T00:00:00Z",
-            }
-            return 200, self.files[key]
-        if not rest or rest[0] not in self.files:
+    def keep(self, data: bytes, filename: str, media_type: str, *, downloadable: bool) -> str:
+        """Keep a file and return its id; the API lets only the files that it made itself be downloaded."""
+        key = f"file_sim_{len(self.files) + 1:04d}"
+        body = {
+            "id": key,
+            "type": "file",
+            "filename": filename,
+            "mime_type": media_type,
+            "size_bytes": len(data),
+            "created_at": "2026-11-24T00:00:00Z",
+            "downloadable": downloadable,
+        }
+        self.files[key] = (body, data)
+        return key
+
+    def _files(self, request: Request, rest: list[str]) -> tuple[int, Any]:
+        if not rest and request.method == "POST":
+            found = _PART.search(request.content)
+            name, kind, data = found.groups() if found else (b"unnamed", b"application/octet-stream", b"")
+            key = self.keep(data, name.decode(), kind.decode(), downloadable=False)
+            return 200, self.files[key][0]
+        if not rest:
+            after = parse_qs(request.query).get("page", ["0"])[0]
+            start, size = int(after), int(parse_qs(request.query).get("limit", ["20"])[0])
+            page = [body for body, _ in self.files.values()][start : start + size]
+            more = start + size < len(self.files)
+            return 200, {"data": page, "next_page": str(start + size) if more else None}
+        if rest[0] not in self.files:
             return 404, "file not found"
-        if method == "DELETE":
+        body, data = self.files[rest[0]]
+        if request.method == "DELETE":
             del self.files[rest[0]]
             return 200, {"id": rest[0], "type": "file_deleted"}
-        return 200, self.files[rest[0]]
+        if rest[1:] == ["content"]:
+            return (
+                (200, Content(data, body["mime_type"]))
+                if body["downloadable"]
+                else (400, "file not downloadable")
+            )
+        return 200, body

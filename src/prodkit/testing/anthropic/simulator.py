@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
-import subprocess
-import sys
-import threading
+import base64
 import time
-from pathlib import Path
-from queue import Empty, Queue
-from types import TracebackType
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Any
 
-import prodkit
 from prodkit.core.validate import Arguments
 from prodkit.testing.anthropic.answers import answer_function
 from prodkit.testing.anthropic.behaviour import Behaviour, BehaviourLike
 from prodkit.testing.anthropic.personalities import PERSONALITIES
 from prodkit.testing.anthropic.state import Counters, Received
+from prodkit.testing.process import SimulatorProcess, ask
 
 __all__ = ["Simulator"]
 
+_BYTES = "application/octet-stream"
 
-class Simulator:
+
+class Simulator(SimulatorProcess):
     """A Messages API that follows a fault script; its process ends with this one.
 
     Its methods wait for the answer of a process on this machine: some milliseconds, fit for tests.
@@ -61,7 +54,7 @@ class Simulator:
         check.integer("port", port, minimum=0, maximum=65535)
         check.attempt(lambda: answer_function(answers))
         check.done()
-        self._options = {
+        options = {
             "answers": answers,
             "delay": delay,
             "continuation": continuation,
@@ -69,70 +62,12 @@ class Simulator:
             "host": host,
             "port": port,
         }
-        self._start_timeout = start_timeout
-        self._process: subprocess.Popen[str] | None = None
-        self._url = ""
-
-    # --------------------------------------------------------------- lifetime
-
-    def start(self) -> Self:
-        """Start the process and return when it listens."""
-        if self._process is not None:
-            raise RuntimeError("this Simulator is already running")
-        options = [f"--{name}={value}" for name, value in self._options.items()]
-        self._process = process = subprocess.Popen(  # noqa: S603 - our own module, our own options
-            [sys.executable, "-m", "prodkit.testing.anthropic", f"--parent={os.getpid()}", *options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(_paths()), "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,  # Ctrl-C reaches the owner, which then stops us in its own order
-        )
-        lines: Queue[str] = Queue()
-        assert process.stdout is not None
-        threading.Thread(target=_first_line, args=(process.stdout, lines), daemon=True).start()
-        try:
-            listening = json.loads(lines.get(timeout=self._start_timeout))
-        except (Empty, ValueError) as error:
-            self.stop()
-            raise RuntimeError("the simulator did not start; its error is on stderr") from error
-        self._url = str(listening["url"])
-        return self
-
-    def stop(self) -> None:
-        """End the process; may be called more than once."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()  # the child ends when its stdin does
-        try:
-            process.wait(2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        super().__init__("prodkit.testing.anthropic", options, start_timeout=start_timeout)
 
     @property
     def url(self) -> str:
         """The base URL for a client, ``http://127.0.0.1:port``."""
-        if not self._url:
-            raise RuntimeError("this Simulator is not running: call start() or use it in a with block")
-        return self._url
-
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs."""
-        return self._process.pid if self._process else None
+        return self._address("url")
 
     # ----------------------------------------------------------------- script
 
@@ -172,6 +107,18 @@ class Simulator:
             raise ValueError(f"continuation must be one of {', '.join(PERSONALITIES)}, got {personality!r}")
         self._ask("continuation", {"continuation": personality, "seed": seed})
 
+    def file(self, content: bytes, *, filename: str = "file.bin", media_type: str = _BYTES) -> str:
+        """Keep a file as if the API had made it, so that it can be downloaded, and return its id.
+
+        Args:
+            content: its bytes.
+            filename: its name.
+            media_type: its MIME type.
+        """
+        encoded = base64.b64encode(content).decode()
+        given = {"content": encoded, "filename": filename, "media_type": media_type}
+        return str(self._ask("file", given)["id"])
+
     def reset(self) -> None:
         """Forget script, limits, counters and requests."""
         self._ask("reset", {})
@@ -208,28 +155,8 @@ class Simulator:
             time.sleep(0.02)
 
     def _ask(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
-        try:
-            connection.request("POST", f"/_control/{command}", json.dumps(arguments), {"connection": "close"})
-            answer = connection.getresponse()
-            body: dict[str, Any] = json.loads(answer.read())
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise ValueError(f"the simulator refused {command}: {body.get('problem')}")
-        return body
+        return ask(self.url, command, arguments)
 
     def __repr__(self) -> str:
-        state = self._url if self._process else "stopped"
+        state = self.url if self._process else "stopped"
         return f"Simulator({state}, answers={self._options['answers']!r})"
-
-
-def _paths() -> list[str]:
-    """Return where the child finds prodkit, and the modules of a custom answer function."""
-    home = str(Path(prodkit.__file__).resolve().parent.parent)
-    return list(dict.fromkeys([home, *(path for path in sys.path if path)]))
-
-
-def _first_line(stream: Any, lines: Queue[str]) -> None:
-    lines.put(stream.readline())

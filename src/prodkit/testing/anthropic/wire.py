@@ -20,6 +20,7 @@ class Request:
     path: str
     headers: dict[str, str]
     content: bytes
+    query: str = ""
 
 
 class BrokenError(Exception):

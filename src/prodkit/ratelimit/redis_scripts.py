@@ -1,0 +1,193 @@
+"""The Lua scripts of the limiter: one a step, on the clock of Redis.
+
+A log is one string of entries, each seven bytes of microseconds and three of count, big-endian and in order. Stamps in
+a log are unique, so that a refund removes exactly the entry of its check.
+
+A mark, random and as long-lived as the logs, stands beside them. A script that finds another mark than the one this
+process knows, or none, counts nothing: Redis has lost its memory, and the process first merges what it knows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prodkit.redis.scripts import Script
+
+__all__ = ["MARK", "MERGE", "REFUND", "TAKE"]
+
+# KEYS: logs, mark. ARGV: mark, then for each check its cost and the number of its logs, then amount, window, slot and
+# mode of each log; mode 1: count what is refused, mode 2: shadow, mode 3: both. Returns for each check whether it fits,
+# then five numbers for each log; -1 and the mark when it is another one.
+TAKE: Final = Script("""
+local found = redis.call('GET', KEYS[#KEYS])
+if found ~= ARGV[1] then return {-1, found} end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local reply = {}
+
+-- Each check is decided after the one before it: its logs are KEYS[key + 1] and so on, its limits begin at ARGV[arg].
+local function check(key, arg, count_of, cost)
+  local logs, firsts, fits, counts_denied, top = {}, {}, true, false, #reply + 1
+  reply[top] = 1
+  for i = 1, count_of do
+    local at4 = arg + 4 * (i - 1)
+    local amount, window, mode = tonumber(ARGV[at4]), tonumber(ARGV[at4 + 1]), tonumber(ARGV[at4 + 3])
+    local log = redis.call('GET', KEYS[key + i]) or ''
+    local first, used, last = 1, 0, 0
+    for at = 1, #log, 10 do
+      local stamp, count = struct.unpack('>I7I3', log, at)
+      if stamp + window <= now then first = at + 10 else used = used + count end
+      last = stamp
+    end
+    local missing, wait = used + cost - amount, 0
+    if missing > 0 then
+      wait = window
+      if mode < 2 then fits = false end
+      for at = first, #log, 10 do
+        local stamp, count = struct.unpack('>I7I3', log, at)
+        missing = missing - count
+        if missing <= 0 then wait = stamp + window - now break end
+      end
+    end
+    local more, full = 0, 0
+    if used > 0 then
+      more, full = struct.unpack('>I7', log, first) + window - now, last + window - now
+    end
+    logs[i], firsts[i] = log, first
+    if mode % 2 == 1 then counts_denied = true end
+    reply[#reply + 1] = math.max(0, amount - used)
+    reply[#reply + 1] = wait
+    reply[#reply + 1] = more
+    reply[#reply + 1] = full
+    reply[#reply + 1] = 0
+  end
+  if not fits then reply[top] = 0 end
+  if cost == 0 or (not fits and not counts_denied) then return end
+  for i = 1, count_of do
+    local at4 = arg + 4 * (i - 1)
+    local amount, window = tonumber(ARGV[at4]), tonumber(ARGV[at4 + 1])
+    local slot, mode = tonumber(ARGV[at4 + 2]), tonumber(ARGV[at4 + 3])
+    local base = top + 5 * i - 4
+    local admitted = fits and reply[base + 1] == 0
+    if admitted or mode % 2 == 1 then
+      local log = string.sub(logs[i], firsts[i])
+      local at, count, size = math.ceil(now / slot) * slot, cost, #log
+      if size > 0 then
+        local stamp, before = struct.unpack('>I7I3', log, size - 9)
+        if stamp >= at and slot > 1 then
+          at, count, log = stamp, before + cost, string.sub(log, 1, size - 10)
+        elseif stamp >= at then
+          at = stamp + 1
+        end
+      end
+      log = log .. struct.pack('>I7I3', at, math.min(count, 16777215))
+      if not admitted then
+        -- refusals count: the newest entries that fill the amount decide alone, the others are dropped
+        local used, first = 0, 1
+        for pos = #log - 9, 1, -10 do
+          local _, each = struct.unpack('>I7I3', log, pos)
+          used = used + each
+          if used >= amount then first = pos break end
+        end
+        log = string.sub(log, first)
+        if reply[base + 1] > 0 then
+          local missing = used + cost - amount
+          for pos = 1, #log, 10 do
+            local stamp, each = struct.unpack('>I7I3', log, pos)
+            missing = missing - each
+            if missing <= 0 then reply[base + 1] = stamp + window - now break end
+          end
+        end
+      end
+      redis.call('SET', KEYS[key + i], log, 'PX', math.ceil((at - now + window) / 1000) + 1)
+      reply[base] = math.max(0, reply[base] - cost)
+      if reply[base + 2] == 0 then reply[base + 2] = at + window - now end
+      reply[base + 3] = at + window - now
+      if admitted then reply[base + 4] = at end
+    end
+  end
+end
+
+local key, arg = 0, 2
+while arg < #ARGV do
+  local count_of = tonumber(ARGV[arg + 1])
+  check(key, arg + 2, count_of, tonumber(ARGV[arg]))
+  key, arg = key + count_of, arg + 2 + 4 * count_of
+end
+return reply
+""")
+
+# KEYS[1]; ARGV: pairs of stamp and count to take out again.
+REFUND: Final = Script("""
+local log = redis.call('GET', KEYS[1])
+if not log then return 0 end
+local back = {}
+for i = 1, #ARGV, 2 do back[tonumber(ARGV[i])] = tonumber(ARGV[i + 1]) end
+local kept, done = {}, 0
+for at = 1, #log, 10 do
+  local stamp, count = struct.unpack('>I7I3', log, at)
+  local less = back[stamp]
+  if less then done = done + 1 end
+  if not less then kept[#kept + 1] = string.sub(log, at, at + 9)
+  elseif count > less then kept[#kept + 1] = struct.pack('>I7I3', stamp, count - less) end
+end
+if done == 0 then return 0 end
+if #kept == 0 then
+  redis.call('DEL', KEYS[1])
+else
+  redis.call('SET', KEYS[1], table.concat(kept), 'KEEPTTL')
+end
+return done
+""")
+
+# KEYS[1]; ARGV: window, whether to begin from nothing, then stamp (0: none yet), age and count of each entry, oldest
+# first. An entry whose stamp is in the log is known already. A stamp that does not fit the age by a second is from
+# another clock, and the age is believed. Returns stamps.
+MERGE: Final = Script("""
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local window = tonumber(ARGV[1])
+local entries, taken, stamps = {}, {}, {}
+if ARGV[2] == '1' then
+  redis.call('DEL', KEYS[1])
+else
+  local log = redis.call('GET', KEYS[1]) or ''
+  for at = 1, #log, 10 do
+    local stamp, count = struct.unpack('>I7I3', log, at)
+    if stamp + window > now then
+      entries[#entries + 1] = {stamp, count}
+      taken[stamp] = true
+    end
+  end
+end
+for i = 3, #ARGV, 3 do
+  local stamp, age, count = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  if stamp > 0 and taken[stamp] then
+    stamps[#stamps + 1] = stamp
+  else
+    if stamp == 0 or math.abs(now - stamp - age) > 1000000 then stamp = now - age end
+    while taken[stamp] do stamp = stamp + 1 end
+    taken[stamp] = true
+    entries[#entries + 1] = {stamp, count}
+    stamps[#stamps + 1] = stamp
+  end
+end
+if #entries == 0 then return stamps end
+table.sort(entries, function(a, b) return a[1] < b[1] end)
+local packed = {}
+for i, entry in ipairs(entries) do packed[i] = struct.pack('>I7I3', entry[1], entry[2]) end
+local ends = math.ceil((entries[#entries][1] - now + window) / 1000) + 1
+if ends > 0 then redis.call('SET', KEYS[1], table.concat(packed), 'PX', ends) end
+return stamps
+""")
+
+# KEYS[1]; ARGV: a new mark, its life in milliseconds. The mark lives as long as the longest window.
+MARK: Final = Script("""
+local found = redis.call('GET', KEYS[1])
+if not found then
+  found = ARGV[1]
+  redis.call('SET', KEYS[1], found)
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return found
+""")

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from prodkit import backup
+
+URL = "postgresql://u:hunter2@127.0.0.1:1/council"
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize(
+    ("now", "due"),
+    [
+        ("2026-11-24T02:59:59+00:00", "2026-11-23T03:00:00+00:00"),
+        ("2026-11-24T03:00:00+00:00", "2026-11-24T03:00:00+00:00"),
+        ("2026-11-24T23:00:00+00:00", "2026-11-24T03:00:00+00:00"),
+        ("2026-03-01T00:00:00+00:00", "2026-02-28T03:00:00+00:00"),
+    ],
+)
+def test_due(tmp_path: Path, now: str, due: str) -> None:
+    assert backup.Schedule(URL, tmp_path, at="03:00").due(at(now)) == at(due)
+
+
+def test_due_is_in_utc(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 24, 1, 0, tzinfo=timezone(timedelta(hours=-3)))  # 04:00 in UTC
+    assert backup.Schedule(URL, tmp_path).due(now) == datetime(2026, 11, 24, 3, tzinfo=UTC)
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="time of day") as problem:
+        backup.Schedule(URL, tmp_path, at="25:00", keep=0, recipients=["age1x"])
+    assert "keep" in str(problem.value)
+    assert "identity" in str(problem.value)
+
+
+def test_it_shows_no_secret(tmp_path: Path) -> None:
+    assert "hunter2" not in repr(backup.Schedule(URL, tmp_path))
