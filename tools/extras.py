@@ -68,6 +68,7 @@ async def main():
 asyncio.run(main())
 """,
     "heic": "import pillow_heif; from prodkit import files; files.ImagePolicy(formats={'heic'})",
+    "pdf": "import pikepdf; from prodkit import files; files.Validator(files.PdfPolicy(), on_damage='rewrite')",
     "web": """
 from starlette.applications import Starlette
 import prodkit as pk

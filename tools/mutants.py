@@ -57,6 +57,13 @@ CORES: dict[str, list[str]] = {
     "pacing": [f"{TESTS}/test_pacing.py", f"{TESTS}/test_gate.py", f"{TESTS}/traps/test_limit_traps.py"],
     "gate": [f"{TESTS}/test_gate.py", f"{TESTS}/test_pacing.py", f"{TESTS}/test_block.py"],
     "adaptive": [f"{TESTS}/test_adaptive.py"],
+    "retry_rules": [
+        f"{TESTS}/test_retry_rules.py",
+        f"{TESTS}/test_retry.py",
+        f"{TESTS}/test_retry_on_tenacity.py",
+    ],
+    "policy_options": [f"{TESTS}/test_policy_options.py", f"{TESTS}/test_policy_set.py"],
+    "trace_recording": ["tests/testing/test_trace_recording.py", "tests/cli/test_replay.py"],
     "queueing": [
         f"{TESTS}/test_bulkhead.py",
         f"{TESTS}/test_queueing.py",
@@ -142,11 +149,14 @@ def mutants(core: str) -> Iterator[Mutant]:
 
 
 def source_of(core: str) -> Path:
-    return ROOT / (f"examples/{core}.py" if "/" in core else f"src/prodkit/policies/{core}.py")
+    folder = "examples" if "/" in core else "src"
+    return ROOT / folder / f"{module_of(core).replace('.', '/')}.py"
 
 
 def module_of(core: str) -> str:
-    return core.replace("/", ".") if "/" in core else f"prodkit.policies.{core}"
+    if "/" in core:
+        return core.replace("/", ".")
+    return f"prodkit.{'testing' if core.startswith('trace') else 'policies'}.{core}"
 
 
 def text(node: ast.AST | None) -> str:
