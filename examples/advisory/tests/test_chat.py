@@ -9,9 +9,6 @@ from uuid import uuid4
 
 import pytest
 
-from advisory.council.chat import TURN_LABELS, Turn, conversation, standing
-from advisory.pages.markdown import Growth, growing
-
 pytestmark = pytest.mark.integration
 QUESTION = "Como conto ao meu sócio que quero sair?"
 
@@ -376,47 +373,3 @@ def test_the_first_words_come_at_once(ana, simulator):
         ana.post(f"{path}/parar", page=path)
     print("first text after", [f"{each:.3f} s" for each in sorted(times)])
     assert min(times) < 2
-
-
-# ------------------------------------------------------------------ the rules, without a server
-
-
-def turn(status: str, answer: str = "", **more: object) -> Turn:
-    from datetime import UTC, datetime
-
-    return Turn(
-        id=uuid4(),
-        position=1,
-        question="Abro?",
-        status=status,
-        created_at=datetime.now(UTC),
-        answer=answer,
-        **more,
-    )  # type: ignore[arg-type]
-
-
-def test_the_model_reads_answers_and_not_questions_without_one():
-    opening = [{"role": "user", "content": "conselho"}, {"role": "assistant", "content": "síntese"}]
-    turns = [turn("done", "Sim."), turn("failed"), turn("stopped", "Talv")]
-    sent = conversation(opening, turns, "E então?")
-    assert [each["role"] for each in sent] == ["user", "assistant"] * 3 + ["user"]
-    assert sent[3]["content"] == "Sim."
-    assert sent[5]["content"].startswith("Talv\n")
-    assert sent[-1]["content"] == "E então?"
-
-
-@pytest.mark.parametrize("status", TURN_LABELS)
-def test_every_state_has_its_words(status):
-    assert standing(turn(status, "texto", reason="o modelo está sobrecarregado"), "Helena")
-
-
-def test_a_growing_text_renders_what_is_finished_and_only_that():
-    text = "Um **parágrafo**.\n\n```\ncódigo\n\nainda\n```\n\n- item **aberto"
-    done, rest = growing(text)
-    assert "<strong>parágrafo</strong>" in done
-    assert "ainda" in done
-    assert rest == "- item **aberto"
-    assert growing("```\na\n\nb")[1] == "```\na\n\nb"
-    growth = Growth()
-    assert "done" in growth.step("um\n\ndois")
-    assert growth.step("um\n\ndois três") == {"rest": "dois três"}
