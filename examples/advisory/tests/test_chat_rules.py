@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from advisory.council.chat import (
+    MAX_CHAT_QUESTION,
     TURN_LABELS,
     Chat,
     Turn,
@@ -359,3 +360,10 @@ def test_an_exported_conversation():
     assert "Tal\n\n_Resposta incompleta: caiu_" in text
     assert text.endswith("### Helena\n\n_Sem resposta: caiu_\n")
     assert chat_export_name(chat) == "conversa-2026-11-24-00000000.md"
+
+
+def test_a_new_turn_has_cost_nothing_and_left_nothing_out():
+    one = turn("queued")
+    assert (one.resumed, one.left_out, one.input_tokens, one.output_tokens, one.last_seq) == (0, 0, 0, 0, 0)
+    assert one.estimated is False
+    assert MAX_CHAT_QUESTION == 4000  # as the page says
