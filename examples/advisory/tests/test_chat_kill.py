@@ -81,7 +81,8 @@ def test_answers_cut_in_mid_sentence_are_completed_exactly_or_called_incomplete(
             time.sleep(random.uniform(0, 1))
             victim.send_signal(signal.SIGKILL)
             victim.wait()
-            asked = {each.body["messages"][0]["content"]: council(each.body) for each in simulator.requests}
+            first = reversed(simulator.requests)  # a loaded machine may have asked for a rest before the kill
+            asked = {each.body["messages"][0]["content"]: council(each.body) for each in first}
             wanted = {
                 path: asked[f"Devo aceitar a proposta número {number}.{n}, ou esperar?"]
                 for n, path in enumerate(paths)
