@@ -44,10 +44,6 @@ def attempt(client: int, upstream: Upstream) -> Call:
 # --- prodkit, one configuration for the whole trace -----------------------------------------------------------------
 
 
-def overloaded(error: BaseException) -> bool:
-    return isinstance(error, TimeoutError) or getattr(error, "status", None) == 503
-
-
 def prodkit_stack(client: int, upstream: Upstream, *, without: tuple[str, ...] = ()) -> Call:
     """The configuration whose figures are published; `without` leaves parts of it out."""
     runtime = pk.Runtime(rng=random.Random(client))
@@ -66,7 +62,7 @@ def prodkit_stack(client: int, upstream: Upstream, *, without: tuple[str, ...] =
             runtime=runtime,
         ),
         "gate": RetryAfterGate("upstream", runtime=runtime),
-        "limit": AdaptiveLimit(overloaded=overloaded, runtime=runtime),
+        "limit": AdaptiveLimit(runtime=runtime),
         "timeout": pk.Timeout(ATTEMPT),
     }
     kept = [policy for name, policy in layers.items() if name not in without]

@@ -13,9 +13,9 @@ A benchmark is a module with ``main``::
     if __name__ == "__main__":
         run(main)
 
-``python3 noxfile.py bench cache`` runs it, prints the table, writes ``benchmarks/results/cache.md`` with ``--write``,
-and fails when a published ratio no longer holds by more than :data:`MARGIN`. Machines differ and are shared: baseline
-and candidates take turns in short rounds, and the median of the ratios counts.
+``python3 noxfile.py bench cache`` runs it, prints the table, writes ``benchmarks/results/cache.md`` and a picture with
+``--write``, and fails when a published ratio no longer holds by more than :data:`MARGIN`. Machines differ and are
+shared: baseline and candidates take turns in short rounds, and the median of the ratios counts.
 """
 
 from __future__ import annotations
@@ -175,7 +175,8 @@ class Table:
 def _figure(value: float | str, unit: str) -> str:
     if isinstance(value, str):
         return value
-    text = f"{value:.2f}" if abs(value) < 100 else f"{value:,.0f}"
+    whole = abs(value) >= 100 or (unit != "×" and float(value).is_integer())
+    text = f"{value:,.0f}" if whole else f"{value:.2f}"
     return f"×{text}" if unit == "×" else f"{text} {unit}".strip()
 
 
@@ -193,7 +194,9 @@ def versions(*packages: str) -> dict[str, str]:
 def run(main: Callable[..., Awaitable[Table] | Table]) -> None:
     """Parse the command line, run `main`, print its table and exit with 1 when a goal is missed by a wide margin."""
     parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
-    parser.add_argument("--write", action="store_true", help="write benchmarks/results/NAME.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write benchmarks/results/NAME.md and its picture"
+    )
     options = parser.parse_args()
     result = main()
     table = asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
@@ -202,6 +205,9 @@ def run(main: Callable[..., Awaitable[Table] | Table]) -> None:
     if options.write:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{table.name}.md").write_text(text)
+        from benchmarks import plots
+
+        plots.main()
     for row in table.failed:
         print(f"{row.name}: {_figure(row.ours, row.unit)}, goal {row.goal()}", file=sys.stderr)
     raise SystemExit(1 if table.failed else 0)

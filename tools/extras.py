@@ -68,6 +68,7 @@ async def main():
 asyncio.run(main())
 """,
     "heic": "import pillow_heif; from prodkit import files; files.ImagePolicy(formats={'heic'})",
+    "pdf": "import pikepdf; from prodkit import files; files.Validator(files.PdfPolicy(), on_damage='rewrite')",
     "web": """
 from starlette.applications import Starlette
 import prodkit as pk
@@ -85,10 +86,40 @@ with logs.setup(environment="production", stream=out):
     logger.info("ready password=hunter2-hunter2")
 assert "hunter2-hunter2" not in out.getvalue() and "ready" in out.getvalue()
 """,
-    "jobs": "from prodkit import jobs; jobs.Worker; jobs.job; jobs.step",
+    "jobs": """
+import asyncio
+from prodkit import jobs
+@jobs.job
+async def add(a: int, b: int) -> int: return await jobs.step("sum", plus, a, b)
+def plus(a: int, b: int) -> int: return a + b
+async def main():
+    engine = jobs.MemoryEngine()
+    run = await add.enqueue(engine, 1, 2)
+    async with jobs.Worker(engine, [add]):
+        assert await jobs.Runs(engine).result(run.id, timeout=20) == 3
+    assert "pgqueuer" in jobs.pgqueuer_schema()
+    jobs.Cron("0 3 * * *").around(0.0)
+asyncio.run(main())
+""",
     "backup": "from prodkit import backup; backup.dump; backup.verify; backup.restore; backup.prune",
     "cli": "from prodkit import cli; assert cli.main(['--help']) == 0; assert cli.main(['doctor', '--help']) == 0",
-    "telemetry": "from prodkit import telemetry; telemetry.prometheus",
+    "telemetry": """
+import asyncio
+from prometheus_client import CollectorRegistry
+import prodkit as pk
+from prodkit import telemetry
+from prodkit.telemetry import opentelemetry, sentry
+rt = pk.Runtime()
+exporter = telemetry.prometheus.install(runtime=rt, registry=CollectorRegistry())
+breaker = pk.CircuitBreaker("x", failures=1, open_for=30, runtime=rt)
+async def fail(): raise OSError
+async def main():
+    for _ in range(2):
+        try: await breaker.run(fail)
+        except (OSError, pk.CircuitOpenError): pass
+asyncio.run(main())
+assert 'prodkit_breaker_transitions_total{after="open",breaker="x"} 1.0' in exporter.text().decode()
+""",
     "testing": """
 from prodkit.testing.servers import Postgres, Redis
 with Postgres() as db, Redis() as redis:

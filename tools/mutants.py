@@ -56,6 +56,13 @@ CORES: dict[str, list[str]] = {
     "pacing": [f"{TESTS}/test_pacing.py", f"{TESTS}/test_gate.py", f"{TESTS}/traps/test_limit_traps.py"],
     "gate": [f"{TESTS}/test_gate.py", f"{TESTS}/test_pacing.py", f"{TESTS}/test_block.py"],
     "adaptive": [f"{TESTS}/test_adaptive.py"],
+    "retry_rules": [
+        f"{TESTS}/test_retry_rules.py",
+        f"{TESTS}/test_retry.py",
+        f"{TESTS}/test_retry_on_tenacity.py",
+    ],
+    "policy_options": [f"{TESTS}/test_policy_options.py", f"{TESTS}/test_policy_set.py"],
+    "trace_recording": ["tests/testing/test_trace_recording.py", "tests/cli/test_replay.py"],
     "queueing": [
         f"{TESTS}/test_bulkhead.py",
         f"{TESTS}/test_queueing.py",
@@ -117,7 +124,11 @@ def mutants(core: str) -> Iterator[Mutant]:
 
 
 def source_of(core: str) -> Path:
-    return ROOT / "src/prodkit/policies" / f"{core}.py"
+    return ROOT / "src" / f"{module_of(core).replace('.', '/')}.py"
+
+
+def module_of(core: str) -> str:
+    return f"prodkit.{'testing' if core.startswith('trace') else 'policies'}.{core}"
 
 
 def text(node: ast.AST | None) -> str:
@@ -217,7 +228,7 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports one module from a changed tree."""
 
     def __init__(self, core: str, tree: ast.Module) -> None:
-        self.name = f"prodkit.policies.{core}"
+        self.name = module_of(core)
         self.path = str(source_of(core))
         self.tree = tree
 
@@ -263,7 +274,7 @@ class Judge:
     def pytest_runtestloop(self, session: Any) -> bool:
         if session.testsfailed or not session.items:
             return True
-        module = sys.modules[f"prodkit.policies.{self.core}"]
+        module = sys.modules[module_of(self.core)]
         mine = {function.__code__.co_qualname: function for function in functions(module)}
         original = {code.co_qualname: code for code in codes(compiled(self.core, None))}
         self.healthy = os.waitstatus_to_exitcode(os.waitpid(self.fork(lambda: run(session)), 0)[1]) == 0

@@ -173,6 +173,7 @@ class Services:
             worker=worker,
             pages=Pages(demo=demo is not None, mail=mails.enabled),
             demo=demo,
+            drain=web.Drain(delay=settings.drain_seconds, runtime=runtime),
         )
 
 

@@ -108,6 +108,10 @@ class Settings(env.Settings):
         default=4, description="wait for requests at shutdown"
     )
 
+    drain_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=0.0, description="go on serving after SIGTERM until the balancer has seen readiness 503"
+    )
+
     @field_validator("mail_url")
     @classmethod
     def _mail(cls, value: env.Secret | None) -> env.Secret | None:

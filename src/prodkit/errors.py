@@ -276,8 +276,11 @@ class LlmError(UnavailableError):
     """No model gave a whole answer.
 
     ``attempts`` holds one record per HTTP request, ``partial`` what had arrived when the call failed, in a form
-    that is safe to send back; ``code`` is a stable name of the last failure.
+    that is safe to send back; ``code`` is a stable name of the last failure, and ``outcome`` how policies count it
+    (``core.outcome.Outcome``; None leaves it to their classifier).
     """
+
+    outcome: Any = None
 
     def __init__(
         self,

@@ -14,7 +14,16 @@ from prodkit.cli.new import create, requirement
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 BIN = Path(sys.executable).parent
-VARIANTS = [("db", "redis"), (), ("db",), ("redis",), ("llm",), ("db", "redis", "llm")]
+VARIANTS = [
+    ("db", "redis"),
+    (),
+    ("db",),
+    ("redis",),
+    ("llm",),
+    ("db", "redis", "llm"),
+    ("jobs",),
+    ("redis", "llm", "jobs"),
+]
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +46,7 @@ def test_every_variant_is_clean(tmp_path: Path, features: tuple[str, ...]) -> No
     for path in files:
         text = path.read_text()
         assert "{{" not in text, path
-        assert not re.search(r"[#-] \[/?!?(db|redis|llm)\]", text), path
+        assert not re.search(r"[#-] \[/?!?(db|redis|llm|jobs)\]", text), path
     done = run(folder, "ruff", "check", ".")
     assert done.returncode == 0, done.stdout
     yaml.safe_load((folder / "compose.yaml").read_text())
@@ -46,7 +55,7 @@ def test_every_variant_is_clean(tmp_path: Path, features: tuple[str, ...]) -> No
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("features", [("db", "redis"), (), ("db", "redis", "llm")], ids="+".join)
+@pytest.mark.parametrize("features", [("db", "redis"), (), ("redis", "llm", "jobs"), ("jobs",)], ids="+".join)
 def test_its_own_tests_pass(tmp_path: Path, features: tuple[str, ...]) -> None:
     folder = tmp_path / "corner-shop"
     create(folder, features)
@@ -75,6 +84,40 @@ def test_names_and_folders_are_checked(tmp_path: Path, capsys: pytest.CaptureFix
     assert "not an empty folder" in capsys.readouterr().err
     with pytest.raises(ValueError, match="unknown features: mongo"):
         create(tmp_path / "x", ["mongo"])
+
+
+@pytest.mark.integration
+def test_a_worker_of_its_own_takes_jobs_and_leaves_on_sigterm(tmp_path: Path, postgres_url: str) -> None:
+    folder = tmp_path / "corner-shop"
+    create(folder, {"jobs"})
+    paths = os.pathsep.join((SOURCE, str(folder / "src")))
+    environment = {**os.environ, "PYTHONPATH": paths, "DATABASE_URL": postgres_url, "ENVIRONMENT": "test"}
+    worker = subprocess.Popen([sys.executable, "-m", "corner_shop", "worker"], env=environment)
+    try:
+        program = """
+import asyncio
+from corner_shop.work import index_note
+from prodkit import jobs, postgres
+
+async def main():
+    async with postgres.Pool(URL) as db:
+        await jobs.install(db)
+        await db.execute("create table note (id bigserial primary key, body text not null, words int)")
+        await db.execute("insert into note (body) values ('a b')")
+        run = await index_note.enqueue(db, 1, "a b")
+        assert await jobs.Runs(db).result(run.id, timeout=30) == 2
+        assert await db.fetchval("select words from note") == 2
+
+asyncio.run(main())
+""".replace("URL", repr(postgres_url))
+        done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=60)
+        assert done.returncode == 0
+        worker.terminate()
+        assert worker.wait(20) == 0
+    finally:
+        if worker.poll() is None:
+            worker.kill()
+            worker.wait()
 
 
 def test_the_command_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

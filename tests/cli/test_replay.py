@@ -75,6 +75,31 @@ def test_a_recording_becomes_a_trace() -> None:
         trace_from([record(1, "cache.hit")])
 
 
+def test_the_number_of_calls_follows_the_recording() -> None:
+    records = [record(at / 10, "llm.finished") for at in range(1000)]  # 10 a second
+    records += [record(50 + at / 20, "llm.finished") for at in range(200)]  # and 20 more for 10 s
+    records += [record(50 + at, "retry.gave_up", error="ReadTimeout") for at in range(10)]
+    phases = trace_from(sorted(records, key=lambda each: each.at))
+    assert [(phase.name, phase.seconds, phase.load) for phase in phases] == [
+        ("normal", 10, 0.83), ("slow 1", 10, 2.5), ("after", 20, 0.83),
+    ]  # fmt: skip
+    report = run_trace(recommended, trace=phases)
+    assert report["slow 1"].calls == pytest.approx(2500, rel=0.1)
+    assert report["normal"].calls == pytest.approx(830, rel=0.1)
+    assert [phase.load for phase in trace_from(records[-10:])] == [1, 1, 1]
+    with pytest.raises(ValueError, match=r"no event 'web\.finished'"):
+        trace_from(records, calls="web.finished")
+
+
+def test_a_phase_without_calls_is_passed_over() -> None:
+    report = run_trace(recommended, trace=(Phase("a", 2), Phase("quiet", 3, load=0), Phase("b", 2)))
+    assert [report[name].calls for name in ("a", "quiet", "b")] == [
+        pytest.approx(200, rel=0.3),
+        1,
+        pytest.approx(200, rel=0.3),
+    ]
+
+
 def test_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

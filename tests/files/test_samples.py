@@ -23,7 +23,7 @@ async def accepted(validator: files.Validator, samples: Iterable[Sample]) -> dic
     for each in samples:
         assert each.name not in verdicts, f"two samples are named {each.name}"
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):
                 await validator.check(each.data, filename=each.filename, declared_type=each.declared)
             verdicts[each.name] = []
         except files.InvalidFileError as error:

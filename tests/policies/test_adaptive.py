@@ -5,6 +5,7 @@ import random
 import pytest
 
 from prodkit import BulkheadFullError, Deadline, DeadlineExceededError, Runtime
+from prodkit.core.outcome import Outcome
 from prodkit.policies.adaptive import AdaptiveLimit, Gradient
 from prodkit.policies.events import LimitChanged
 from prodkit.testing import virtual_time
@@ -275,6 +276,19 @@ async def test_you_say_what_overload_is() -> None:
     assert limit.limit == 7
 
 
+@virtual_time
+async def test_the_classifier_decides_by_default() -> None:
+    limit = AdaptiveLimit(initial=10, classify=lambda error: Outcome.NEUTRAL if error.args == (1,) else None)
+
+    async def fails(error: Exception) -> None:
+        raise error
+
+    for error, expected in ((TimeoutError(1), 10), (ConnectionError(), 10), (TimeoutError(2), 7)):
+        with pytest.raises(type(error)):
+            await limit.run(fails, error)
+        assert limit.limit == expected
+
+
 @pytest.mark.parametrize(
     "fine",
     [
@@ -291,6 +305,13 @@ def test_the_edges_are_allowed(fine: dict[str, float]) -> None:
     ("wrong", "says"),
     [
         ({"min_limit": 0}, "min_limit must be .*, got 0"),
+        ({"name": ""}, "name must"),
+        ({"max_limit": 0}, "max_limit must be .*, got 0"),
+        ({"max_limit": 0.5}, "max_limit must be .*, got 0.5"),
+        ({"initial": "x"}, "initial must be .*, got 'x'"),
+        ({"overloaded": 3}, "overloaded must be .*, got 3"),
+        ({"classify": 3}, "classify must be .*, got 3"),
+        ({"priority": 3}, "priority must be .*, got 3"),
         ({"initial": 0}, "initial must lie between"),
         ({"initial": 20, "max_limit": 19}, "initial must lie between"),
         ({"max_queue": -1}, "max_queue must be .*, got -1"),
@@ -301,7 +322,7 @@ def test_the_edges_are_allowed(fine: dict[str, float]) -> None:
     ],
 )
 def test_each_nonsense_is_named(wrong: dict[str, float], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises((TypeError, ValueError), match=says):
         AdaptiveLimit(**wrong)  # type: ignore[arg-type]
 
 

@@ -19,8 +19,9 @@ import redis.exceptions
 from prodkit import errors as kit
 from prodkit.core.outcome import Outcome
 from prodkit.policies.base import MisuseError
-from prodkit.policies.classify import classifier, outcome_of, outcome_of_status
+from prodkit.policies.classify import classifier, is_overload, outcome_of, outcome_of_status
 from prodkit.policies.deadline_guard import _OUR_TIMER
+from prodkit.testing.trace import UpstreamError
 
 OK, FAILED, THROTTLED, CANCELLED, NEUTRAL = Outcome
 URL = "https://api.example.org"
@@ -214,3 +215,52 @@ def test_nothing_is_imported() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"
     )
+
+
+def _caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def test_the_servers_error_behind_the_kits_own_decides() -> None:
+    refused = asyncpg.InvalidPasswordError("no")
+    assert outcome_of(_caused(kit.DatabaseError("x"), refused)) is Outcome.NEUTRAL
+    assert outcome_of(_caused(kit.DatabaseError("x"), asyncpg.TooManyConnectionsError("x"))) is Outcome.FAILED
+    assert outcome_of(_caused(kit.DatabaseError("x"), asyncpg.InterfaceError("closed"))) is Outcome.FAILED
+    assert outcome_of(kit.DatabaseError("x", retry_after=3)) is Outcome.FAILED
+    assert (
+        outcome_of(_caused(kit.RedisError("x"), redis.exceptions.NoPermissionError("x"))) is Outcome.NEUTRAL
+    )
+    assert outcome_of(_caused(kit.RedisError("x"), redis.exceptions.ConnectionError("x"))) is Outcome.FAILED
+    assert outcome_of(kit.RedisError("x", retry_after=1)) is Outcome.FAILED
+
+
+def test_an_error_of_ones_own_with_a_time_is_throttled_wherever_its_class_stands() -> None:
+    assert outcome_of(UpstreamError(429, retry_after=1)) is Outcome.THROTTLED
+    assert outcome_of(UpstreamError(503)) is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("error", "too_much"),
+    [
+        (TimeoutError(), True),
+        (httpx.ReadTimeout("x"), True),
+        (httpx.PoolTimeout("x"), False),
+        (httpx.ConnectError("x"), False),
+        (ConnectionRefusedError(), False),
+        (kit.DeadlineExceededError("x", timeout=0.0), False),
+        (kit.DeadlineExceededError("x", timeout=3.0), True),
+        (UpstreamError(503), True),
+        (UpstreamError(503, retry_after=2), False),
+        (UpstreamError(500), False),
+        (ExceptionGroup("g", [KeyError(), TimeoutError()]), True),
+        (ExceptionGroup("g", [KeyError()]), False),
+        (asyncio.CancelledError(), False),
+    ],
+)
+def test_what_means_too_much_at_once(error: BaseException, too_much: bool) -> None:
+    assert is_overload(error) is too_much
+
+
+def test_what_a_classifier_calls_no_failure_is_no_overload() -> None:
+    assert not is_overload(TimeoutError(), lambda error: Outcome.NEUTRAL)

@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -15,6 +16,7 @@ from prodkit import (
     RateLimitedError,
     Runtime,
 )
+from prodkit.core.outcome import Outcome
 from prodkit.policies import RetryAfterGate, retry_after_of
 from prodkit.policies.events import GateClosed, GatePassed
 from prodkit.testing import virtual_time
@@ -473,3 +475,112 @@ def test_edges_are_allowed_and_its_place_is_between_breaker_and_limits() -> None
     RetryAfterGate(queue_timeout=0, max_queue=0, margin=0)
     RetryAfterGate(margin=1)
     assert CircuitBreaker.rank < RetryAfterGate.rank < Bulkhead.rank
+
+
+class StoppedClock:
+    """A clock for threads, on which blocking takes no real time."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+        self.blocked: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def now(self) -> datetime:
+        return NOW
+
+    async def sleep(self, seconds: float) -> None:
+        self.block(seconds)
+
+    def block(self, seconds: float) -> None:
+        self.blocked.append(round(seconds, 6))
+        self.at += seconds
+
+
+def of_threads(**options: float) -> tuple[RetryAfterGate, StoppedClock, list[GatePassed]]:
+    clock, passed = StoppedClock(), []
+    runtime = Runtime(clock=clock)
+    runtime.events.subscribe(passed.append, GatePassed)
+    return RetryAfterGate("api", margin=0, runtime=runtime, **options), clock, passed
+
+
+def test_a_thread_passes_an_open_gate_at_once() -> None:
+    gate, clock, passed = of_threads()
+    for _ in range(3):
+        gate.enter_sync()
+        gate.succeeded()
+    assert (clock.blocked, passed) == ([], [])
+
+
+def test_threads_wait_for_the_time_that_was_named_and_then_take_turns() -> None:
+    gate, clock, passed = of_threads()
+    for _ in range(10):
+        gate.enter_sync()
+    gate.failed(Throttled(2.0))
+    assert gate.not_before == 102.0
+    gate.enter_sync()
+    assert (clock.blocked, clock.at) == ([2.0], 102.0)
+    assert [round(each.waited, 6) for each in passed] == [2.0]
+    gate.enter_sync()  # its turn comes after that of the one before: it was reserved
+    assert len(clock.blocked) == 2
+    assert clock.blocked[1] > 0
+
+
+def test_a_thread_whose_turn_comes_too_late_is_refused_and_takes_none() -> None:
+    gate, clock, passed = of_threads(queue_timeout=5)
+    gate.close(5.5)
+    with pytest.raises(RateLimitedError) as raised:
+        gate.enter_sync()
+    assert (raised.value.retry_after, clock.blocked, passed) == (pytest.approx(5.5), [], [])
+    clock.at += 0.5
+    gate.enter_sync()  # exactly as long as it may wait
+    assert clock.blocked == [5.0]
+
+
+def test_a_thread_with_a_deadline_is_refused_when_its_turn_is_of_no_use() -> None:
+    gate, clock, _ = of_threads()
+    gate.close(3.0)
+    gate._latency = 1.0  # usual answers take that long: a turn that leaves less than 1.5 s is of no use
+    for seconds, passes in ((4.4, False), (4.5, False), (4.6, True)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Deadline, "instant", staticmethod(lambda at=clock.at + seconds: at))
+            if passes:
+                gate.enter_sync()
+            else:
+                with pytest.raises(RateLimitedError):
+                    gate.enter_sync()
+    assert clock.blocked == [3.0]
+
+
+def test_a_throttling_without_a_time_closes_for_a_second_or_as_told() -> None:
+    class Busy(Exception):
+        outcome = Outcome.THROTTLED
+
+    for options, expected in (({}, 101.0), ({"unhinted": 4.0}, 104.0), ({"unhinted": 0.0}, -math.inf)):
+        gate, _, _ = of_threads(**options)
+        gate.failed(Busy())
+        assert gate.not_before == expected
+    gate, _, _ = of_threads()
+    gate.failed(KeyError())
+    gate.failed(RateLimitedError("ours", retry_after=9))
+    assert gate.not_before == -math.inf
+
+
+@virtual_time
+async def test_blocks_teach_the_gate_as_calls_do() -> None:
+    gate = RetryAfterGate(margin=0)
+    with pytest.raises(Throttled):
+        async with gate:
+            raise Throttled(3.0)
+    assert gate.not_before == 3.0
+    cut = gate._pacing.rate
+    with pytest.raises(asyncio.CancelledError):
+        async with gate:
+            raise asyncio.CancelledError
+    assert gate._pacing.rate == cut
+    assert gate.not_before == 3.0
+    for _ in range(20):
+        async with gate:
+            pass
+    assert gate._pacing.rate is None or gate._pacing.rate != cut

@@ -102,6 +102,35 @@ async def test_a_damaged_or_surprising_form_is_refused(parts: list[bytes], why: 
         await PHOTO(Body(*parts).request())
 
 
+async def test_several_files_are_checked_in_their_order_for_their_owner() -> None:
+    stages: list[tuple[str, str]] = []
+
+    keys: list[str] = []
+
+    class Keeping(files.Validator):
+        async def check(self, *args: Any, **options: Any) -> files.CleanFile:
+            keys.append(options["key"])
+            return await super().check(*args, **options)
+
+    validator = Keeping(files.ImagePolicy(max_bytes=200_000))
+    album = Upload(
+        validator,
+        field="photo",
+        max_files=2,
+        key=lambda request: request.url.path,
+        on_progress=lambda request, progress: stages.append((request.method, progress.stage)),
+    )
+    form = await album(Body(part("photo", JPEG, "a.jpg"), part("photo", JPEG, "b.jpg"), END).request())
+    assert [each.filename for each in form.files] == ["a.jpg", "b.jpg"]
+    assert form.file is form.files[0]
+    assert keys == ["/", "/"]
+    assert ("POST", "decoding") in stages
+    with pytest.raises(InvalidError, match="more than 2 files"):
+        await album(Body(*[part("photo", JPEG, "a.jpg")] * 3, END).request())
+    with pytest.raises(ValueError, match=r"max_files.*\n?.*key|key"):
+        Upload(validator, max_files=0, key="user")  # type: ignore[arg-type]
+
+
 async def test_what_is_no_form_is_refused() -> None:
     for kind in ("application/json", "multipart/form-data", "multipart/form-data; boundary="):
         with pytest.raises(InvalidError, match="not a multipart"):

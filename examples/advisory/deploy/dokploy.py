@@ -131,6 +131,7 @@ def environment_of(path: Path) -> str:
     if missing or empty:
         raise ValueError(f"{path}: set {', '.join([*missing, *empty])}")
     defaults = {"ENVIRONMENT": "production", "MIGRATE": "true", "FORWARDED_ALLOW_IPS": "10.0.0.0/8"}
+    defaults["DRAIN_SECONDS"] = "3"  # until Swarm sends new connections elsewhere
     return "\n".join([*kept, *(f"{name}={value}" for name, value in defaults.items() if name not in names)])
 
 

@@ -154,6 +154,8 @@ def step_of(
         "message": milestone(event.name, event.data, chat.name),
     }
     if event.name == "turn.text" and not turn.finished:
+        if growth.new:
+            step["message"] = standing(turn, chat.name)
         step |= growth.step(turn.answer)
     if event.name == "turn.finished" and turn.finished and event.id == turn.last_seq:
         step |= {

@@ -39,6 +39,11 @@ class Growth:
     def __init__(self) -> None:
         self._cut = -1
 
+    @property
+    def new(self) -> bool:
+        """True until the first step."""
+        return self._cut < 0
+
     def step(self, text: str) -> dict[str, str]:
         """What the page needs to show `text`: ``rest``, and ``done`` when there is more of it than before."""
         cut = _finished(text)

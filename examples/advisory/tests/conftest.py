@@ -220,15 +220,24 @@ def a_visitor() -> Callable[[str], Any]:
 
 @contextmanager
 def _worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    secret = {
+        "ANTHROPIC_API_KEY": settings.anthropic_api_key,
+        "PERPLEXITY_API_KEY": settings.perplexity_api_key,
+        "YOUTUBE_API_KEY": settings.youtube_api_key,
+        "UNSPLASH_ACCESS_KEY": settings.unsplash_access_key,
+        "SESSION_SECRET": settings.session_secret,
+    }
     variables = {
         "DATABASE_URL": settings.database_url.reveal(),
-        "ANTHROPIC_API_KEY": settings.anthropic_api_key.reveal(),
-        "ANTHROPIC_BASE_URL": settings.anthropic_base_url,
-        "SESSION_SECRET": settings.session_secret.reveal(),
+        "ANTHROPIC_BASE_URL": settings.anthropic_base_url or "",
+        "PERPLEXITY_BASE_URL": settings.perplexity_base_url,
+        "YOUTUBE_BASE_URL": settings.youtube_base_url,
+        "UNSPLASH_BASE_URL": settings.unsplash_base_url,
         "ENVIRONMENT": "test",
         "PYTHONPATH": PATHS,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PATH": os.environ["PATH"],
+        **{name: value.reveal() for name, value in secret.items() if value is not None},
     }
     with log.open("wb") as stderr:
         process = subprocess.Popen([sys.executable, "-m", "advisory", "worker"], env=variables, stderr=stderr)

@@ -54,11 +54,11 @@ def test_a_conversation_streams_and_is_there_again_later(ana, simulator):
     assert [step["seq"] for step in steps] == list(range(1, len(steps) + 1))
     texts = [step for step in steps if step["kind"] == "turn.text"]
     assert len(texts) > 3
-    assert all(step["message"] == "" for step in texts)  # a screen reader hears the end, not each word
     assert [step["message"] for step in steps if step["message"]] == [
         "Helena Prado está pensando…",
+        "Helena Prado está respondendo…",
         "Resposta completa.",
-    ]
+    ]  # a screen reader hears the beginning and the end, not each word
     assert "como Helena Prado" in steps[-1]["html"]
     page = ana.get(path).text
     assert "data-events" not in page
@@ -363,16 +363,18 @@ def test_the_limit_is_said_with_the_time_of_the_next_try(ana, app, simulator, mo
 
 def test_the_first_words_come_at_once(ana, simulator):
     """Generous here; the figure of an idle machine stands in the notes."""
-    answered(ana, begin(ana))  # everything is imported
+    page = answered(ana, begin(ana))  # everything is imported
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)[1]
     times = []
-    simulator.always({"kind": "ok", "delay": 0.05})
-    for _ in range(3):
+    simulator.always({"kind": "ok", "delay": 0.03})
+    for _ in range(5):
         began = time.monotonic()
-        path = begin(ana)
+        sent = {"csrf_token": token, "question": QUESTION, "speaker": "1"}
+        path = ana.http.post("/conversas", data=sent).headers["location"]
         ana.events(stream_of(ana, path), until=lambda step: step["kind"] == "turn.text")
         times.append(time.monotonic() - began)
         ana.post(f"{path}/parar", page=path)
-    print("first text after", [f"{each:.3f} s" for each in times])
+    print("first text after", [f"{each:.3f} s" for each in sorted(times)])
     assert min(times) < 2
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from contextlib import ExitStack
 
 import pytest
 
-from prodkit.testing.anthropic.answers import council
+from advisory.demo.answers import council
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -80,3 +81,28 @@ def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, worker, a_visito
             ana.get(f"{path}/exportar").text.partition("## Síntese\n\n")[2].partition("\n\n## Pareceres")[0]
         )
         assert written == council(asked[0].body)
+
+
+def test_an_answer_is_handed_over_at_a_deploy(pages, worker, a_visitor, simulator, tmp_path):
+    simulator.reset()
+    simulator.script({"kind": "ok", "delay": 0.2})
+    with ExitStack() as stack:
+        leaving = stack.enter_context(worker(pages.settings, tmp_path / "0.log"))
+        ana = stack.enter_context(a_visitor(pages.url))
+        speaker = re.search(r'name="speaker" value="([^"]+)"', ana.get("/conversas/nova").text)[1]
+        asked = {"question": "O que acontece quando sai uma versão nova?", "speaker": speaker}
+        path = ana.post("/conversas", asked, page="/conversas/nova").headers["location"]
+        answer = re.search(r'data-events="([^"?]+)/eventos', ana.get(path).text)[1]
+        seen = ana.events(answer, until=lambda step: step["kind"] == "turn.text" and step["seq"] >= 6)
+        began = time.monotonic()
+        leaving.send_signal(signal.SIGTERM)
+        assert leaving.wait(20) == 0
+        assert time.monotonic() - began < 8
+        stack.enter_context(worker(pages.settings, tmp_path / "1.log"))
+        steps = seen + ana.events(answer, after=seen[-1]["seq"])
+        assert [step["seq"] for step in steps] == list(range(1, len(steps) + 1))
+        assert "Retomando de onde parou…" in [step["message"] for step in steps]
+        assert steps[-1]["message"] == "Resposta completa."
+        first, second = simulator.requests
+        assert ana.get(f"{path}/exportar").text.rstrip().endswith(council(first.body))
+        assert second.body["messages"][-2]["role"] == "assistant"

@@ -3,6 +3,7 @@
     prodkit new shop                # FastAPI, PostgreSQL, Redis, sessions of tests on embedded servers
     prodkit new shop --minimal      # without database and cache
     prodkit new shop --llm          # with a Claude client and the simulator in its tests
+    prodkit new shop --jobs         # with durable jobs and a worker
 
 The service starts with ``python3 noxfile.py run`` and passes ``python3 noxfile.py tests``.
 """
@@ -37,9 +38,10 @@ def new(
     directory: Annotated[Path, typer.Argument(help="The folder to make; its name is the service's name.")],
     minimal: Annotated[bool, typer.Option("--minimal", help="No database, no cache.")] = False,
     llm: Annotated[bool, typer.Option("--llm", help="A Claude client with fallback models.")] = False,
+    jobs: Annotated[bool, typer.Option("--jobs", help="Durable jobs and a worker, on PostgreSQL.")] = False,
 ) -> None:
     """Write the service into DIRECTORY, which must not exist or be empty."""
-    features = {"llm"} if llm else set[str]()
+    features = {name for name, wanted in (("llm", llm), ("jobs", jobs)) if wanted}
     if not minimal:
         features |= {"db", "redis"}
     try:
@@ -58,15 +60,17 @@ def create(directory: Path, features: Iterable[str] = ("db", "redis")) -> list[P
 
     Args:
         directory: the folder to make; its name must be usable as a package name.
-        features: of ``db``, ``redis`` and ``llm``.
+        features: of ``db``, ``redis``, ``llm`` and ``jobs`` (which brings ``db``).
 
     Raises:
         ValueError: the name or a feature is not usable.
         FileExistsError: the folder holds files.
     """
     chosen = set(features)
-    if unknown := chosen - {"db", "redis", "llm"}:
+    if unknown := chosen - {"db", "redis", "llm", "jobs"}:
         raise ValueError(f"unknown features: {', '.join(sorted(unknown))}")
+    if "jobs" in chosen:
+        chosen.add("db")
     name = directory.resolve().name
     package = re.sub(r"[-. ]", "_", name).lower()
     if not package.isidentifier() or keyword.iskeyword(package) or package in ("prodkit", "tests", "src"):
@@ -101,7 +105,7 @@ def requirement(features: set[str]) -> str:
     extras = ["cli", "http", "logs", "web"]
     extras += [
         extra
-        for feature, extra in (("db", "postgres"), ("redis", "redis"), ("llm", "llm"))
+        for feature, extra in (("db", "postgres"), ("redis", "redis"), ("llm", "llm"), ("jobs", "jobs"))
         if feature in features
     ]
     named = f"{DISTRIBUTION}[{','.join(sorted(extras))}]"

@@ -54,7 +54,14 @@ def replay(
     pipeline: Annotated[
         str, typer.Option(help="The pipeline of the TOML file; its only one by default.")
     ] = "",
-    name: Annotated[str, typer.Option(help="Only recorded events of this breaker, gate or call.")] = "",
+    name: Annotated[str, typer.Option(help="Only recorded faults of this breaker, gate or call.")] = "",
+    calls: Annotated[
+        str,
+        typer.Option(
+            help="The recorded event that ends each call, for the number of calls; by default llm.finished or "
+            "pool.acquired, where there are any."
+        ),
+    ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Runs; the table shows their median.")] = 1,
     svg: Annotated[Path | None, typer.Option(help="Write the timeline of the first run here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
@@ -65,7 +72,7 @@ def replay(
     attempt timeout.
     """
     try:
-        phases = _trace(trace, name)
+        phases = _trace(trace, name, calls)
         made = _stack(stack, policies, pipeline)
     except (ValueError, OSError, ImportError, AttributeError, TypeError, KeyError) as error:
         print(f"prodkit replay: {error}", file=sys.stderr)
@@ -105,18 +112,14 @@ def recommended(client: int, upstream: Upstream) -> Call:
             open_jitter=0.3,
         ),
         RetryAfterGate("upstream"),
-        AdaptiveLimit(overloaded=_overloaded),
+        AdaptiveLimit(),
         Timeout(1.0),
         runtime=runtime,
     )
     return cast("Call", partial(guarded.run, upstream.request, client))
 
 
-def _overloaded(error: BaseException) -> bool:
-    return isinstance(error, TimeoutError) or getattr(error, "status", None) == 503
-
-
-def _trace(given: str, name: str) -> tuple[Phase, ...]:
+def _trace(given: str, name: str, calls: str) -> tuple[Phase, ...]:
     if given == "goodput":
         return TRACE
     path = Path(given)
@@ -124,7 +127,7 @@ def _trace(given: str, name: str) -> tuple[Phase, ...]:
         raise ValueError(f'no trace {given!r}: "goodput", or a file of recorded events')
     skipped: list[str] = []
     with path.open(encoding="utf-8") as lines:
-        phases = trace_from(read(lines, skipped), name=name)
+        phases = trace_from(read(lines, skipped), name=name, calls=calls)
     if skipped:
         print(f"{len(skipped)} lines of {given} are no recorded events and were skipped", file=sys.stderr)
     return phases

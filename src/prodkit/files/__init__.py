@@ -11,6 +11,7 @@
           check_trailer -> refuse_active     bounds the decoder's work; finds programs beside the pixels
         Sandbox.decode -> worker -> decode   decoding/        in a process that can be killed
         structure.reinspect                  structure.py     re-encoded bytes are checked again
+        Sandbox.rewrite_pdf -> documents     decoding/        a damaged PDF, with on_damage="rewrite"
       -> CleanFile                           result.py
 """
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from prodkit.files.clamd import Clamd as Clamd
     from prodkit.files.decoding.sandbox import Sandbox as Sandbox
     from prodkit.files.events import FileAccepted as FileAccepted, FileRejected as FileRejected
-    from prodkit.files.inspection import Progress as Progress
     from prodkit.files.libmagic import libmagic as libmagic
     from prodkit.files.names import safe_filename as safe_filename
     from prodkit.files.policies import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Policy as Policy,
         TextPolicy as TextPolicy,
     )
+    from prodkit.files.request import Progress as Progress
     from prodkit.files.result import CleanFile as CleanFile, Repair as Repair
     from prodkit.files.validator import Validator as Validator
 else:
@@ -46,10 +47,10 @@ else:
             "clamd": ("Clamd",),
             "decoding.sandbox": ("Sandbox",),
             "events": ("FileAccepted", "FileRejected"),
-            "inspection": ("Progress",),
             "libmagic": ("libmagic",),
             "names": ("safe_filename",),
             "policies": ("AnyOf", "ImagePolicy", "OfficePolicy", "PdfPolicy", "Policy", "TextPolicy"),
+            "request": ("Progress",),
             "result": ("CleanFile", "Repair"),
             "validator": ("Validator",),
         },

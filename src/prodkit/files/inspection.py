@@ -3,85 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal, NoReturn, TypeAlias
+from typing import Final, NoReturn
 
-from prodkit.core.runtime import Runtime
 from prodkit.errors import FileProblem, InvalidFileError
 from prodkit.files import media_types, names, reader, sniff
-from prodkit.files.decoding.sandbox import Decoded, Sandbox, UndecodableError
+from prodkit.files.decoding.sandbox import Decoded, UndecodableError
 from prodkit.files.events import FileAccepted, FileRejected
 from prodkit.files.formats.base import ImageFacts, RefusedError
-from prodkit.files.messages import Language, mebibytes, problem, repair
-from prodkit.files.policies import ImagePolicy, SinglePolicy
+from prodkit.files.messages import mebibytes, problem, repair
+from prodkit.files.policies import ImagePolicy, PdfPolicy, SinglePolicy
+from prodkit.files.request import Claims, Progress, Stage, Tools
 from prodkit.files.result import CleanFile
-from prodkit.files.structure import Found, inspect, reinspect
+from prodkit.files.structure import Found, inspect, reinspect, walk_document
 
-__all__ = ["Claims", "Identify", "Inspection", "OnProgress", "Progress", "Quarantine", "Scanner", "Tools"]
-
-Scanner: TypeAlias = Callable[[bytes], Awaitable[str]]
-"""Malware scanner: returns the name of the malware, or "". When it raises, nothing is accepted."""
-
-Quarantine: TypeAlias = Callable[[bytes, str, tuple[FileProblem, ...]], Awaitable[None]]
-"""Receives a refused file: its bytes, their sha256, the problems."""
-
-Identify: TypeAlias = Callable[[bytes], str]
-"""Names the type of a file, for the event of a refusal."""
-
-Stage: TypeAlias = Literal["reading", "checking", "decoding", "scanning"]
+__all__ = ["Inspection"]
 
 # HEIC is shown by few programs: re-encoding writes what all of them show.
 _REWRITTEN_AS: Final = {"heic": ("jpeg", "png")}
 _NAMELESS: Final = frozenset(("unknown_type", "type_not_allowed"))
 _ANONYMOUS: Final = "blob"  # what browsers call a Blob that a page gave no name
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The stage of a check.
-
-    Args:
-        stage: ``reading``, then ``checking`` (the structure), ``decoding`` (pictures only), ``scanning`` (with a
-            scanner). A stage includes the wait for its slot.
-        received: bytes read so far.
-    """
-
-    stage: Stage
-    received: int
-
-
-OnProgress: TypeAlias = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """The parts of a validator that each inspection uses."""
-
-    policies: tuple[SinglePolicy, ...]
-    rewrite: bool
-    sandbox: Sandbox
-    scanner: Scanner | None
-    quarantine: Quarantine | None
-    identify: Identify | None
-    runtime: Runtime
-
-    @property
-    def max_bytes(self) -> int:
-        """The largest size that any policy accepts."""
-        return max(each.max_bytes for each in self.policies)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
-    """One call of ``Validator.check``: the client's claims, and the caller's wishes."""
-
-    filename: str | None
-    declared_type: str | None
-    sanitise: bool
-    language: Language
-    key: str
-    on_progress: OnProgress | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +161,8 @@ class Inspection:
 
     async def _decode(self, found: Found, data: bytes) -> _Result | None:
         policy, facts = found.policy, found.image
+        if isinstance(policy, PdfPolicy) and found.content is not None:
+            return await self._repaired(found, policy, found.content)
         if not isinstance(policy, ImagePolicy) or facts is None:
             return _Result(data, found.kind)
         sanitise = self.claims.sanitise or (bool(facts.repairs) and self.tools.rewrite)
@@ -257,6 +200,21 @@ class Inspection:
             decoded.frames,
             repairs=("tail",) if cut and found.trailer != "padding" else (),
         )
+
+    async def _repaired(self, found: Found, policy: PdfPolicy, content: bytes) -> _Result | None:
+        """Write a document again where its structure is damaged, and check what was written."""
+        if found.rebuild:
+            self._stage("decoding")
+            try:
+                content = await self.tools.sandbox.rewrite_pdf(content, key=self.claims.key)
+                await self.tools.sandbox.in_thread(walk_document, content, policy, key=self.claims.key)
+            except UndecodableError as error:
+                self.say("malformed", detail=str(error))
+                return None
+            except RefusedError as why:
+                self.say(why.code, detail=f"written again: {why.detail}", **why.facts)
+                return None
+        return _Result(content, found.kind, repairs=found.repairs)
 
     async def _rewritten(
         self, found: Found, facts: ImageFacts, policy: ImagePolicy, decoded: Decoded
@@ -327,6 +285,7 @@ def _look(data: bytes, tools: Tools, filename: str | None, sanitise: bool) -> tu
             names.extension_of(filename or ""),
             repair=tools.rewrite,
             drop_tail=tools.rewrite or sanitise or strips,
+            rebuild=tools.rebuild,
         )
     except RefusedError as why:
         raise _RefusedWithDigest(digest, why) from None

@@ -113,6 +113,10 @@ REPAIRS: Final[dict[str, tuple[str, str]]] = {
         "Stray data inside the file was removed.",
         "Removemos dados soltos de dentro do arquivo.",
     ),
+    "comment": (
+        "A long comment or the data of an unknown maker was removed.",
+        "Removemos um comentário longo ou dados de um fabricante desconhecido.",
+    ),
     "bad_crc": ("A wrong checksum was corrected.", "Corrigimos uma soma de verificação errada."),
     "missing_end": ("The missing end mark was added.", "Acrescentamos a marca de fim que faltava."),
     "structure": (

@@ -50,8 +50,8 @@ class CleanFile:
         trailer: known data after the picture that was kept ("pictures", "video", "samsung"), "" for none.
         sanitised: the picture was re-encoded.
         repairs: what was removed or changed to make the file acceptable, () for an upload that was kept as it is:
-            ``tail``, ``foreign_chunk``, ``foreign_bytes``, ``bad_crc``, ``missing_end``, ``structure``, ``ampf``,
-            ``orientation``, ``name``.
+            ``tail``, ``foreign_chunk``, ``foreign_bytes``, ``comment``, ``bad_crc``, ``missing_end``, ``structure``,
+            ``ampf``, ``orientation``, ``name``.
         notes: facts that an accepted document reports: ``signed``, ``updated`` (saved incrementally), ``form``.
     """
 

@@ -12,7 +12,7 @@ from prodkit.files.formats.gif import walk_gif
 from prodkit.files.formats.isobmff import walk_avif, walk_heic
 from prodkit.files.formats.jpeg import walk_jpeg
 from prodkit.files.formats.office import walk_office
-from prodkit.files.formats.pdf import walk_pdf
+from prodkit.files.formats.pdf import find_document, walk_pdf
 from prodkit.files.formats.png import walk_png
 from prodkit.files.formats.text import walk_text
 from prodkit.files.formats.trailer import check_trailer, is_attached
@@ -21,7 +21,7 @@ from prodkit.files.messages import mebibytes
 from prodkit.files.policies import ImagePolicy, OfficePolicy, PdfPolicy, SinglePolicy, TextPolicy
 from prodkit.files.sniff import OLD_OFFICE, SVG, disguise, sniff
 
-__all__ = ["Found", "inspect", "reinspect"]
+__all__ = ["Found", "inspect", "reinspect", "walk_document"]
 
 _IMAGE_WALKERS: Final[dict[str, Callable[[bytes, ImageLimits], ImageFacts]]] = {
     "jpeg": walk_jpeg,
@@ -33,17 +33,32 @@ _IMAGE_WALKERS: Final[dict[str, Callable[[bytes, ImageLimits], ImageFacts]]] = {
 }
 _ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")  # the name of a stream
 _TABLES: Final = frozenset(("csv", "tsv"))
+_DAMAGE: Final = frozenset(("truncated", "trailing_data", "malformed"))
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The kind of a file, and the policy that applies to it."""
+    """The kind of a file, and the policy that applies to it.
+
+    Args:
+        kind: the format.
+        policy: the one that allows it.
+        image: the facts of a picture.
+        trailer: the name of known data after a picture.
+        notes: of a document.
+        repairs: of a document.
+        content: the document without what was around it; None where the upload is kept.
+        rebuild: the document has to be written again.
+    """
 
     kind: str
     policy: SinglePolicy
     image: ImageFacts | None = None
     trailer: str = ""
     notes: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
+    content: bytes | None = None
+    rebuild: bool = False
 
 
 def inspect(
@@ -53,6 +68,7 @@ def inspect(
     *,
     repair: bool = False,
     drop_tail: bool = False,
+    rebuild: bool = False,
 ) -> Found:
     """Identify and check `data`; raise :class:`RefusedError` when no policy accepts it.
 
@@ -62,13 +78,17 @@ def inspect(
         extension: of the client's name. It decides only between text and CSV, which no byte can tell apart.
         repair: note damage that re-encoding removes instead of refusing it.
         drop_tail: note an unknown tail after a picture instead of refusing it, unless it is a whole file.
+        rebuild: with `repair`, documents can be written again here.
     """
     kind = sniff(data[:256])
+    stray = repair and not kind and b"%PDF-" in data[:1024] and not disguise(data[:512])
+    if stray:
+        kind = "pdf"
     for policy in policies:
         if isinstance(policy, ImagePolicy) and kind in policy.kinds:
             return _image(kind, _sized(data, policy), policy, repair, drop_tail)
         if isinstance(policy, PdfPolicy) and kind == "pdf":
-            return _pdf(_sized(data, policy), policy)
+            return _pdf(_sized(data, policy), policy, repair, rebuild, stray)
         if isinstance(policy, OfficePolicy) and kind == "zip":
             return _office(_sized(data, policy), policy)
         if isinstance(policy, TextPolicy) and not kind and _may_be_text(data):
@@ -122,9 +142,32 @@ def _image(kind: str, data: bytes, policy: ImagePolicy, repair: bool, drop_tail:
     return Found(kind, policy, facts, trailer)
 
 
-def _pdf(data: bytes, policy: PdfPolicy) -> Found:
-    notes = walk_pdf(data, max_unpacked_bytes=policy.max_unpacked_bytes, max_objects=policy.max_objects)
-    return Found("pdf", policy, notes=notes)
+def _pdf(data: bytes, policy: PdfPolicy, repair: bool, rebuild: bool, stray: bool) -> Found:
+    try:
+        notes = walk_document(data, policy)
+    except RefusedError as why:
+        if not repair or why.code not in _DAMAGE:
+            raise
+    else:
+        if not stray:
+            return Found("pdf", policy, notes=notes)
+    begin, end = find_document(data)
+    attached = disguise(data[:begin]) or (is_attached(data, end) if end < len(data) else "")
+    if attached:
+        raise RefusedError("trailing_data", attached)
+    own = data[begin:end]
+    repairs = ("foreign_bytes",) * bool(begin) + ("tail",) * (end < len(data))
+    try:
+        return Found("pdf", policy, notes=walk_document(own, policy), repairs=repairs, content=own)
+    except RefusedError as why:
+        if not rebuild or why.code not in _DAMAGE:
+            raise
+    return Found("pdf", policy, repairs=(*repairs, "structure"), content=own, rebuild=True)
+
+
+def walk_document(data: bytes, policy: PdfPolicy) -> tuple[str, ...]:
+    """Return the notes of a PDF, or refuse it."""
+    return walk_pdf(data, max_unpacked_bytes=policy.max_unpacked_bytes, max_objects=policy.max_objects)
 
 
 def _office(data: bytes, policy: OfficePolicy) -> Found:

@@ -11,19 +11,12 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.errors import DeadlineExceededError
 from prodkit.files import reader
-from prodkit.files.decoding.codecs import require_decoders
+from prodkit.files.decoding.codecs import has_pikepdf, require_decoders
 from prodkit.files.decoding.sandbox import Sandbox, shared
-from prodkit.files.inspection import (
-    Claims,
-    Identify,
-    Inspection,
-    OnProgress,
-    Quarantine,
-    Scanner,
-    Tools,
-)
+from prodkit.files.inspection import Inspection
 from prodkit.files.messages import LANGUAGES, Language
 from prodkit.files.policies import AnyOf, ImagePolicy, Policy, SinglePolicy
+from prodkit.files.request import Claims, Identify, OnProgress, Quarantine, Scanner, Tools
 from prodkit.files.result import CleanFile
 
 __all__ = ["Validator"]
@@ -52,7 +45,8 @@ class Validator(Managed):
         runtime: clock and events.
         on_damage: "refuse" refuses a damaged picture. "rewrite" decodes it in the sandbox, encodes it again and lists
             what was removed in ``CleanFile.repairs``: for avatars, where the picture counts and not its bytes.
-            Hostile content and incomplete pictures are refused in both cases.
+            Hostile content and incomplete pictures are refused in both cases. Of a PDF, stray bytes before and after
+            the document are removed; with the extra `pdf` one whose end or index is missing is written again.
 
     Raises:
         MissingExtraError: the policy accepts pictures and Pillow is missing or too old, or it names ``heic`` or
@@ -100,6 +94,7 @@ class Validator(Managed):
         self._tools = Tools(
             policies=policies,
             rewrite=on_damage == "rewrite",
+            rebuild=on_damage == "rewrite" and has_pikepdf(),
             sandbox=sandbox or shared(),
             scanner=scanner,
             quarantine=quarantine,

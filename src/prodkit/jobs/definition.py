@@ -127,6 +127,7 @@ class Job(Generic[P, T]):
         self.schedule = schedule
         self.on_dead = on_dead
         self._options: dict[str, Any] = {}
+        self._signature = inspect.signature(fn)
         functools.update_wrapper(self, fn)
 
     def using(
@@ -189,7 +190,7 @@ class Job(Generic[P, T]):
             *args: the function's arguments.
             **kwargs: the function's arguments.
         """
-        inspect.signature(self.fn).bind(*args, **kwargs)
+        self._signature.bind(*args, **kwargs)
         return NewRun(
             kind=self.name,
             arguments=encode_arguments(args, kwargs),
@@ -246,12 +247,13 @@ def job(fn: Any = None, /, **options: Any) -> Any:
 
 def engine_of(db: Any) -> tuple[Engine, Any]:
     """Return the engine of `db` and, where `db` is a connection, that connection."""
-    if isinstance(db, Engine):
-        return db, None
     from prodkit.jobs.postgres import PostgresEngine
 
-    if hasattr(db, "transaction") and hasattr(db, "acquire"):
+    # In the order of how often they come; isinstance looks at each of the protocol's 30 names.
+    if hasattr(db, "acquire") and hasattr(db, "transaction") and not hasattr(db, "claim"):
         return PostgresEngine.of(db), None
-    if hasattr(db, "fetchrow") and hasattr(db, "execute"):
+    if hasattr(db, "fetchrow") and hasattr(db, "execute") and not hasattr(db, "claim"):
         return PostgresEngine.bare(), db
+    if isinstance(db, Engine):
+        return db, None
     raise TypeError(f"expected a Pool, a connection in a transaction or an engine, got {db!r}")

@@ -87,7 +87,9 @@ class PostgresRuns:
         return bool(await self._db.fetchval(sql.SEND_SIGNAL, run_id, name, data))
 
     async def sweep(self) -> list[tuple[UUID, str]]:
-        """Queue unfinished runs without a queue row, and runs that a tenant's limit held back."""
+        """Queue unfinished runs without a queue row; renew the statistics of a table that has doubled."""
+        if await self._db.fetchval(sql.GROWN):
+            await self._db.execute(sql.ANALYZE)
         rows = await self._db.fetch(sql.SWEEP)
         return [(row["id"], row["kind"]) for row in rows]
 

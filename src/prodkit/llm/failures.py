@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from prodkit.core.outcome import Outcome
 from prodkit.policies.retry_after import retry_after_in
 
 __all__ = [
@@ -33,18 +34,23 @@ class Verdict:
     Args:
         retry: the same model is asked again.
         fall_back: the next model is asked.
-        counts: the model's circuit breaker counts it.
+        outcome: as all policies count it; a failed one counts in the model's circuit breaker.
         alert: an operator has to act.
     """
 
     retry: bool
     fall_back: bool
-    counts: bool
+    outcome: Outcome
     alert: bool = False
 
+    @property
+    def counts(self) -> bool:
+        """True when the model's circuit breaker counts it."""
+        return self.outcome is Outcome.FAILED
 
-_YES: Final = Verdict(retry=True, fall_back=True, counts=True)
-_NO: Final = Verdict(retry=False, fall_back=False, counts=False)
+
+_YES: Final = Verdict(retry=True, fall_back=True, outcome=Outcome.FAILED)
+_NO: Final = Verdict(retry=False, fall_back=False, outcome=Outcome.NEUTRAL)
 
 VERDICTS: Final[Mapping[str, Verdict]] = {
     "overloaded": _YES,
@@ -52,27 +58,29 @@ VERDICTS: Final[Mapping[str, Verdict]] = {
     "connection": _YES,
     "truncated": _YES,  # a stream that ended before its stop reason
     "bad_response": _YES,  # HTML, bad JSON, a body that is no message
-    "no_overlap": Verdict(retry=True, fall_back=True, counts=False),  # a continuation that cannot be joined
+    "no_overlap": Verdict(
+        retry=True, fall_back=True, outcome=Outcome.NEUTRAL
+    ),  # a continuation that cannot be joined
     "first_content_timeout": _YES,
     "stall_timeout": _YES,
     "attempt_timeout": _YES,
-    "rate_limited": Verdict(retry=True, fall_back=True, counts=False),
-    "request_timeout": Verdict(retry=True, fall_back=False, counts=False),  # 408
-    "conflict": Verdict(retry=True, fall_back=False, counts=False),
-    "spend_limit": Verdict(retry=False, fall_back=False, counts=False, alert=True),
-    "billing": Verdict(retry=False, fall_back=False, counts=False, alert=True),
-    "authentication": Verdict(retry=False, fall_back=False, counts=False, alert=True),
-    "permission": Verdict(retry=False, fall_back=False, counts=False, alert=True),
-    "not_found": Verdict(retry=False, fall_back=True, counts=False, alert=True),  # a retired model
+    "rate_limited": Verdict(retry=True, fall_back=True, outcome=Outcome.THROTTLED),
+    "request_timeout": Verdict(retry=True, fall_back=False, outcome=Outcome.NEUTRAL),  # 408
+    "conflict": Verdict(retry=True, fall_back=False, outcome=Outcome.NEUTRAL),
+    "spend_limit": Verdict(retry=False, fall_back=False, outcome=Outcome.NEUTRAL, alert=True),
+    "billing": Verdict(retry=False, fall_back=False, outcome=Outcome.NEUTRAL, alert=True),
+    "authentication": Verdict(retry=False, fall_back=False, outcome=Outcome.NEUTRAL, alert=True),
+    "permission": Verdict(retry=False, fall_back=False, outcome=Outcome.NEUTRAL, alert=True),
+    "not_found": Verdict(retry=False, fall_back=True, outcome=Outcome.NEUTRAL, alert=True),  # a retired model
     "invalid_request": _NO,
     "too_large": _NO,
     "refusal": _NO,
     "pool": _NO,
     "closed": _NO,
     "local": _NO,  # our own or the caller's mistake, nothing was sent
-    "timeout": Verdict(retry=False, fall_back=False, counts=True),  # the call's own total limit
+    "timeout": Verdict(retry=False, fall_back=False, outcome=Outcome.FAILED),  # the call's own total limit
     "deadline": _NO,  # the caller's Deadline: says nothing about the model
-    "cancelled": _NO,
+    "cancelled": Verdict(retry=False, fall_back=False, outcome=Outcome.CANCELLED),
 }
 """The default policy, one row for each code."""
 

@@ -196,6 +196,8 @@ class Report:
             partial=partial,
             code=code,
         )
+        if failure is not None and kind is LlmError:  # the kinds with another base say by that what they are
+            error.outcome = failure.verdict.outcome
         if failure is not None and (failure.error_type or detail):
             error.__cause__ = LlmCauseError(failure.error_type or code, detail)
         return error

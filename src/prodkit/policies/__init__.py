@@ -42,6 +42,7 @@ from prodkit.policies.retry import Retry
 from prodkit.policies.retry_after import retry_after_of
 from prodkit.policies.retry_rules import Budget
 from prodkit.policies.shared_state import SharedState
+from prodkit.policies.snapshot import PolicySnapshot
 from prodkit.policies.switch import off
 from prodkit.policies.timeout import Timeout
 
@@ -62,6 +63,7 @@ __all__ = [
     "Pipeline",
     "Policy",
     "PolicySet",
+    "PolicySnapshot",
     "Prices",
     "Retry",
     "RetryAfterGate",

@@ -10,14 +10,17 @@ leave a limit that lets the next overload in.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
+from prodkit.core.outcome import Classifier
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.policies.base import AsyncFn
 from prodkit.policies.bulkhead import Limiter, Priority
+from prodkit.policies.classify import classifier, is_overload
 from prodkit.policies.deadline_guard import bounded, deadline_for, within_deadline
 from prodkit.policies.events import LimitChanged
 from prodkit.policies.queueing import Slots
@@ -114,16 +117,12 @@ class Gradient:
         return int(self.limit) != before
 
 
-def _is_timeout(error: BaseException) -> bool:
-    return isinstance(error, TimeoutError)
-
-
 class AdaptiveLimit(Limiter):
     """Run as many calls at once as the dependency takes without queueing them; the rest wait in a bounded queue.
 
     The queue serves its newest first and refuses callers whose Deadline leaves less than the usual latency. Answers
-    move the limit, `overloaded` errors cut it; other errors and cancelled calls do not count, because an error is fast
-    for reasons of its own.
+    move the limit; failures by time-out and a 503 or 529 cut it. Other errors, throttled and cancelled calls do not
+    count, because an error is fast for reasons of its own.
 
     Args:
         name: of the dependency, in errors and events.
@@ -134,7 +133,8 @@ class AdaptiveLimit(Limiter):
         queue_timeout: seconds that a call may wait; None leaves only the deadline.
         tolerance: factor by which the latency may exceed its baseline before it counts as queueing.
         headroom: calls beyond the gradient that the limit always allows; raise it where the limit grows too slowly.
-        overloaded: decides which errors mean too much at once; timeouts by default.
+        overloaded: decides which errors mean too much at once, instead of the classifier.
+        classify: decides the outcome of an error; None from it leaves the decision to the defaults.
         priority: gets the arguments of a call and returns its priority; higher ones are served first, and displace
             lower ones from a full queue.
         runtime: clock and events.
@@ -154,7 +154,8 @@ class AdaptiveLimit(Limiter):
         queue_timeout: float | None = None,
         tolerance: float = 2.0,
         headroom: float = 2.0,
-        overloaded: Callable[[BaseException], bool] = _is_timeout,
+        overloaded: Callable[[BaseException], bool] | None = None,
+        classify: Classifier | None = None,
         priority: Priority | None = None,
         runtime: Runtime = SYSTEM,
     ) -> None:
@@ -172,7 +173,8 @@ class AdaptiveLimit(Limiter):
         check.seconds("queue_timeout", queue_timeout, optional=True, zero=True)
         check.number("tolerance", tolerance, above=1)
         check.number("headroom", headroom, above=0)
-        check.function("overloaded", overloaded)
+        check.function("overloaded", overloaded, optional=True)
+        check.function("classify", classify, optional=True)
         check.function("priority", priority, optional=True)
         check.done()
         super().__init__(
@@ -185,7 +187,7 @@ class AdaptiveLimit(Limiter):
         self.gradient: Gradient = Gradient(
             initial=initial, min_limit=min_limit, max_limit=max_limit, tolerance=tolerance, headroom=headroom
         )
-        self._is_overload = overloaded
+        self._is_overload = overloaded or functools.partial(is_overload, classify=classifier(classify))
 
     @property
     def limit(self) -> int:

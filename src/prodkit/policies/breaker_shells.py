@@ -20,6 +20,7 @@ from prodkit.policies.circuit import Lease
 from prodkit.policies.deadline_guard import bounded, deadline_for, stream_until_deadline, within_deadline
 from prodkit.policies.fast_clock import FastClock
 from prodkit.policies.permit import Admission, Permit
+from prodkit.policies.switch import OFF
 
 __all__ = ["BreakerShells"]
 
@@ -50,10 +51,13 @@ class BreakerShells(Admission):
         return bounded(self._wrap_timed(fn) if self._timed or not self._simple else self._wrap_short(fn))
 
     def _wrap_short(self, fn: AsyncFn) -> AsyncFn:
-        circuit, deadline = self.circuit, deadline_for(fn)
+        circuit, clock, deadline, refuses = self.circuit, self._clock, deadline_for(fn), not self._shadow
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             if circuit.guarding:
+                # _admit would refuse too, at the price of one more frame in the traceback
+                if refuses and (wait := circuit.until - (now := clock()())) > 0 and not OFF[0]:
+                    raise self._refusal(now, wait)
                 return await self._long_way(self._admit(), fn, args, kwargs)
             era = circuit.era
             try:
@@ -72,9 +76,13 @@ class BreakerShells(Admission):
 
     def _wrap_timed(self, fn: AsyncFn) -> AsyncFn:
         circuit, clock, deadline, simple = self.circuit, self._clock, deadline_for(fn), self._simple
+        refuses = not self._shadow
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             if circuit.guarding:
+                # _admit would refuse too, at the price of one more frame in the traceback
+                if refuses and (wait := circuit.until - (at := clock()())) > 0 and not OFF[0]:
+                    raise self._refusal(at, wait)
                 return await self._long_way(self._admit(), fn, args, kwargs)
             era = circuit.era
             now = clock()

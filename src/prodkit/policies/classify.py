@@ -20,13 +20,15 @@ from prodkit.errors import (
     DeadlineExceededError,
     InvalidError,
     MissingExtraError,
+    ProdkitError,
     RejectedError,
+    UnavailableError,
 )
 from prodkit.policies.base import MisuseError
 from prodkit.policies.deadline_guard import ended_by_timer
 from prodkit.policies.retry_after import retry_after_of
 
-__all__ = ["classifier", "outcome_of", "outcome_of_status"]
+__all__ = ["classifier", "is_overload", "outcome_of", "outcome_of_status"]
 
 _SOME_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _FAILED, _THROTTLED, _NEUTRAL = Outcome.FAILED, Outcome.THROTTLED, Outcome.NEUTRAL
@@ -103,6 +105,8 @@ _SAME_AS: Final[Mapping[str, str]] = {
 _OVERLOADED: Final = frozenset({"overloaded_error", "api_error", "timeout_error"})
 """Types of error objects that arrive inside a stream, whose HTTP status is 200."""
 
+_FULL: Final = (503, 529)
+
 _SQL_ILL: Final = ("08", "53", "57P", "58", "F0", "XX", "25006")
 """SQLSTATE prefixes of a server that cannot work: connection, resources, shutdown, I/O, configuration, internal
 errors, and a primary that became read-only. Others (constraints, syntax, rights, deadlocks) say nothing of it."""
@@ -131,6 +135,7 @@ def outcome_of(error: BaseException) -> Outcome:
     * Refusals by a policy, refused input and misuse are `neutral`; so is a deadline that had passed before the call.
     * HTTP statuses: 429, and 503 with ``Retry-After``, are `throttled`; 408, 425 and 5xx `failed`; the rest `neutral`.
     * An error without a status that says when to come back is `throttled`.
+    * An outage of the database or of Redis is `failed`, a refusal by them (rights, a wrong password) `neutral`.
     * Of a group the worst leaf counts: failed, throttled, neutral, cancelled.
     * Everything else is `failed`.
     """
@@ -147,8 +152,8 @@ def outcome_of(error: BaseException) -> Outcome:
     if isinstance(error, ExceptionGroup):
         return _worst(error)
     library = type(error).__module__.partition(".")[0]
-    if library == "prodkit":
-        return _FAILED
+    if isinstance(error, ProdkitError):
+        return _of_unavailable(error)
     if library in _SQL:
         return _of_sql(error)
     status = _status(error, library)
@@ -175,6 +180,25 @@ def outcome_of_status(status: int, *, hinted: bool = False) -> Outcome:
     if status >= 500 or status in (408, 425):
         return _FAILED
     return _NEUTRAL if status >= 400 else Outcome.OK
+
+
+def is_overload(error: BaseException, classify: Classifier = outcome_of) -> bool:
+    """Return True if `error` means too much at once: a failure by time-out, or a 503 or 529 that names no time.
+
+    Args:
+        error: of the call.
+        classify: decides the outcome; what is no failure is no overload either.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_overload(each, classify) for each in error.exceptions)
+    if classify(error) is not _FAILED:
+        return False
+    if isinstance(error, TimeoutError) or any("Timeout" in kind.__name__ for kind in type(error).__mro__):
+        return True
+    if isinstance(error, asyncio.CancelledError):
+        return True  # by a prodkit timer, or it would be no failure
+    found = (error, getattr(error, "response", None))
+    return any(getattr(each, name, None) in _FULL for each in found for name in ("status", "status_code"))
 
 
 def classifier(own: Classifier | None) -> Classifier:
@@ -234,6 +258,16 @@ def _of_library(error: Exception, library: str) -> Outcome | None:
     if names & _ILL.get(library, frozenset()):
         return _FAILED
     return _NEUTRAL if names & _LOCAL.get(_SAME_AS.get(library, library), frozenset()) else None
+
+
+def _of_unavailable(error: ProdkitError) -> Outcome:
+    """Return the outcome of the kit's own error about a dependency; the server's error behind it decides, if any."""
+    cause = error.__cause__
+    if isinstance(error, UnavailableError) and isinstance(cause, Exception):
+        library = type(cause).__module__.partition(".")[0]
+        if library == "redis" or (library in _SQL and isinstance(getattr(cause, "sqlstate", None), str)):
+            return outcome_of(cause)
+    return _FAILED
 
 
 def _of_sql(error: Exception) -> Outcome:

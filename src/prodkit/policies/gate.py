@@ -107,6 +107,11 @@ class RetryAfterGate(Policy):
         """The instant until which the dependency asked for silence."""
         return self._pacing.not_before
 
+    @property
+    def waiting(self) -> int:
+        """The number of calls that wait for their turn."""
+        return len(self._queue)
+
     def close(self, seconds: float) -> None:
         """Close the gate for `seconds`, plus the margin: for limits that a header or an event announces."""
         seconds *= self._margin

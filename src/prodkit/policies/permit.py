@@ -117,12 +117,13 @@ class Admission(Policy):
             return lease
         if is_off():
             return Lease(-1, now)
-        refusal = self._refusal(now, circuit.retry_after(now))
         if self._shadow:
+            self._refusal(now, circuit.retry_after(now))
             return Lease(-1, now)  # of no era: its outcome counts nowhere
-        raise refusal
+        raise self._refusal(now, circuit.retry_after(now))
 
     def _refusal(self, now: float, wait: float | None) -> CircuitOpenError:
+        """Count and emit a refusal, and return its error. A caller keeps it in no variable: that would be a cycle."""
         self._rejected += 1
         if (events := self._events).listened(BreakerRejected):
             state = self.circuit.state(now)
@@ -213,9 +214,9 @@ class Admission(Policy):
             with self._lock:
                 change = circuit.hold_open(now, wait, _PROBED_ELSEWHERE)
             self._announce(change)
-            refusal = self._refusal(now, wait)
             if not self._shadow:
-                raise refusal
+                raise self._refusal(now, wait)
+            self._refusal(now, wait)
 
     def _announce(self, change: Change | None, *, ours: bool = True) -> None:
         """Emit `change`, and share it with the other processes if it happened here."""

@@ -22,7 +22,7 @@ from prodkit.policies.hedge import Hedge
 from prodkit.policies.retry import Retry
 from prodkit.policies.timeout import Timeout
 
-__all__ = ["ORDER", "Settings", "apply", "build", "kinds_of", "parse"]
+__all__ = ["ORDER", "Settings", "apply", "build", "given_options", "kinds_of", "parse"]
 
 Settings: TypeAlias = dict[str, dict[str, Any]]
 """By pipeline and policy: a mapping of options, or None for no such policy."""
@@ -229,13 +229,14 @@ def _change(
         return policy
     if keep_state and isinstance(policy, Bulkhead) and options.keys() <= {"limit"}:
         policy.limit = options["limit"]
-        policy.given = (), {**_named(policy), **options}
+        policy.given = (), {**given_options(policy), **options}
         return policy
     made = _attempt(name, kind, type(policy), options, problems, lambda given: policy.with_options(**given))
     return policy if made is None else made
 
 
-def _named(policy: Policy) -> dict[str, Any]:
+def given_options(policy: Policy) -> dict[str, Any]:
+    """Return the arguments that `policy` was made with, by name."""
     args, kwargs = policy.given
     return dict(inspect.signature(type(policy)).bind(*args, **kwargs).arguments)
 

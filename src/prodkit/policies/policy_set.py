@@ -27,6 +27,7 @@ from prodkit.policies.events import PolicyChanged
 from prodkit.policies.picture import mermaid, svg
 from prodkit.policies.pipeline import Pipeline
 from prodkit.policies.policy_options import Settings, apply, build, kinds_of, parse
+from prodkit.policies.snapshot import PolicySnapshot, snapshot
 
 __all__ = ["NamedPolicy", "PolicySet"]
 
@@ -211,6 +212,13 @@ class PolicySet(Mapping[str, NamedPolicy]):
             f"{name}\n" + "\n".join(f"  {line}" for line in each.describe().splitlines())
             for name, each in self._named.items()
         )
+
+    def snapshot(self) -> dict[str, tuple[PolicySnapshot, ...]]:
+        """Return settings, state and figures of every policy by pipeline, outermost first; JSON takes all of it.
+
+        Nothing is called and nothing waits: an endpoint may ask it every second.
+        """
+        return {name: snapshot(each.pipeline._flat()) for name, each in self._named.items()}
 
     def settings(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the options in force by pipeline, policy and option, as far as they were given."""

@@ -33,6 +33,7 @@ __all__ = ["Retry"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_BUDGET: Final = ("deposit", "price", "withdraw", "refund")
 _CALLBACKS: Final = ("stop", "before", "after", "before_sleep", "retry_error_callback", "result")
 
 
@@ -125,6 +126,8 @@ class Retry(RetryShells):
             check.value("wait must be a backoff, a number of seconds or a tenacity wait strategy", wait)
         for name in _CALLBACKS:
             check.function(name, options[name], optional=True)
+        if budget is not None and not all(callable(getattr(budget, each, None)) for each in _BUDGET):
+            check.value("budget must be a RetryBudget, or have its methods", budget)
         check.number("max_wait", max_wait, minimum=0, infinite=True, unit="seconds")
         check.instance("idempotent", idempotent, bool, "True or False")
         check.instance("nested", nested, bool, "True or False")
@@ -159,6 +162,11 @@ class Retry(RetryShells):
         )
         self._judged = result is not None or strategy is not None
         self._clock = fast_clock_of(runtime.clock)
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget that pays for further attempts."""
+        return self._budget
 
     def adopt(self, runtime: Runtime) -> Self:
         """Return this policy on `runtime`."""

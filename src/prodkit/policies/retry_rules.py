@@ -124,8 +124,6 @@ class RetryRules:
 
 def takes_state(wait: Any) -> bool:
     """Return True if the callable `wait` has tenacity's form, with one argument, and not that of a backoff."""
-    if from_tenacity(wait, "wait_base"):
-        return True
     try:
         signature = inspect.signature(wait)
     except (TypeError, ValueError):

@@ -194,7 +194,7 @@ async def drive(
             kind = "failed"
         outcomes.append(_Outcome(at, kind, loop.time() - asked))
 
-    arrivals = list(_arrivals(sum(phase.seconds for phase in trace), seed))
+    arrivals = list(_arrivals(trace, seed))
     for at, client in arrivals:
         if (ahead := began + at - loop.time()) > 0:
             await asyncio.sleep(ahead)
@@ -210,11 +210,18 @@ async def drive(
     return _report(upstream, trace, arrivals, outcomes)
 
 
-def _arrivals(seconds: float, seed: int) -> Iterator[tuple[float, int]]:
+def _arrivals(trace: tuple[Phase, ...], seed: int) -> Iterator[tuple[float, int]]:
+    """Yield instant and client of each call: Poisson, at the rate of the phase in which the call before it was made."""
     rng = random.Random(f"wishes {seed}")
-    at = 0.0
-    while (at := at + rng.expovariate(RATE * CLIENTS)) < seconds:
-        yield at, rng.randrange(CLIENTS)
+    at = end = 0.0
+    for phase in trace:
+        end += phase.seconds
+        if phase.load <= 0:
+            at = max(at, end)
+        while at < end:
+            at += rng.expovariate(RATE * CLIENTS * phase.load)
+            if at < end or phase is not trace[-1]:
+                yield at, rng.randrange(CLIENTS)
 
 
 def _report(

@@ -7,7 +7,10 @@
                     10:00:36 breaker.closed
                     10:05:10 gate.closed seconds=1.0                    -> throttled
 
-Events say which fault there was and when, not how many calls there were: the calls are those of the trace.
+The number of calls follows an event that ends each call, where the recording holds one: a stretch with twice as many as
+the mean is replayed with twice the calls of the built-in trace, whose upstream is at 70 % of its capacity then::
+
+    llm.finished    ▂▂▂▂▂▂▂▂▂▂▂▂█████████▂▂▂▂▂▂▂▂▂       load 0.7, 2.4, 0.7
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ _REFUSED: Final = (
     "Protocol",
 )
 _SLOW: Final = ("Timeout", "DeadlineExceeded", "TimedOut")
+_CALLS: Final = ("llm.finished", "pool.acquired")
+_MOST: Final = 10.0  # times the usual number of calls
 _GAP: Final = 5  # healthy seconds that do not end a fault
 _EDGE: Final = 10  # healthy seconds before the first fault and after each
 _LONGEST: Final = (
@@ -39,30 +44,58 @@ _LONGEST: Final = (
 )
 
 
-def trace_from(records: Iterable[Recorded], *, name: str = "") -> tuple[Phase, ...]:
+def trace_from(records: Iterable[Recorded], *, name: str = "", calls: str = "") -> tuple[Phase, ...]:
     """Return the phases that `records` tell of: faults and the healthy stretches between them.
 
     Args:
         records: of :mod:`prodkit.core.recording`, in order of time.
-        name: only events of this breaker, gate or call; empty for all.
+        name: only faults of this breaker, gate or call; empty for all.
+        calls: name of the event that ends each call; by default ``llm.finished`` or ``pool.acquired``, where the
+            recording holds them, else every phase has the usual number of calls.
 
     Raises:
-        ValueError: the records hold no fault.
+        ValueError: the records hold no fault, or no event named `calls`.
     """
-    faults = _faults([each for each in records if not name or _about(each, name)])
+    every = list(records)
+    about = [each for each in every if not name or _about(each, name)]
+    faults = _faults(about)
     if not faults:
         raise ValueError("the recording holds no fault: no failed attempt, no opened breaker, no closed gate")
+    volume = _Volume(every, about[0].at, calls)
     phases: list[Phase] = []
-    at = max(0, min(faults) - _EDGE)
+    at = 0
     runs: Counter[str] = Counter()
     for healthy, (start, end, fault) in enumerate(_stretches(faults)):
-        quiet = min(_LONGEST, max(_EDGE if not phases else 1, start - at))
-        phases.append(Phase("normal" if not phases else f"healthy {healthy}", quiet))
+        quiet = min(_LONGEST, max(1, start - at)) if phases else _EDGE
+        title = "normal" if not phases else f"healthy {healthy}"
+        phases.append(Phase(title, quiet, load=volume.load(start - quiet, start)))
         runs[fault] += 1
-        phases.append(Phase(f"{fault} {runs[fault]}", end - start, fault))
+        phases.append(Phase(f"{fault} {runs[fault]}", end - start, fault, load=volume.load(start, end)))
         at = end
-    phases.append(Phase("after", 2 * _EDGE))
+    phases.append(Phase("after", 2 * _EDGE, load=volume.load(at, at + 2 * _EDGE)))
     return tuple(phases)
+
+
+class _Volume:
+    """The calls of each second, counted by the event that ends one."""
+
+    def __init__(self, records: list[Recorded], first: float, calls: str) -> None:
+        ends = [each for each in records if each.event == calls]
+        if calls and not ends:
+            raise ValueError(f"the recording holds no event {calls!r}")
+        for known in _CALLS:
+            ends = ends or [each for each in records if each.event == known]
+        self._seconds = Counter(int(each.at - first) for each in ends)
+        self._first, self._end = (min(self._seconds), max(self._seconds) + 1) if ends else (0, 0)
+
+    def load(self, start: int, end: int) -> float:
+        """Return the calls from `start` to `end` in proportion to the mean; 1 where nothing is known."""
+        start, end = max(start, self._first), min(end, self._end)
+        if end <= start:
+            return 1.0  # outside of the recording
+        count = sum(self._seconds[second] for second in range(start, end))
+        usual = sum(self._seconds.values()) / (self._end - self._first)
+        return round(min(_MOST, count / (end - start) / usual), 2)
 
 
 def _about(record: Recorded, name: str) -> bool:
@@ -71,7 +104,9 @@ def _about(record: Recorded, name: str) -> bool:
 
 def _faults(records: list[Recorded]) -> dict[int, Fault]:
     """Return the fault of each second, since the first record."""
-    first = records[0].at if records else 0.0
+    if not records:
+        return {}
+    first = records[0].at
     votes: dict[int, Counter[Fault]] = {}
     opened: dict[str, tuple[float, Fault]] = {}
     latest: Fault = "failing"
@@ -92,7 +127,7 @@ def _faults(records: list[Recorded]) -> dict[int, Fault]:
         length = int(seconds) if isinstance(seconds, int | float) else 0
         for second in range(int(at), int(at) + min(length, 3600) + 1):
             votes.setdefault(second, Counter())[found] += 1
-    end = records[-1].at - first if records else 0.0
+    end = records[-1].at - first
     for began, fault in opened.values():  # still open at the end of the recording
         for second in range(int(began), int(end) + 1):
             votes.setdefault(second, Counter())[fault] += 1

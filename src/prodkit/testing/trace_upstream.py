@@ -33,12 +33,14 @@ class Phase:
         fault: see :data:`Fault`.
         strength: factor of slower work, share of failing requests (0 to 1), or quota in requests per second; the
             trace's own value when None.
+        load: number of calls, in proportion to the usual one.
     """
 
     name: str
     seconds: float
     fault: Fault = "none"
     strength: float | None = None
+    load: float = 1.0
 
 
 TRACE: Final = (

@@ -12,7 +12,8 @@ As a dependency of FastAPI, or called with a request in Starlette::
 
 # No `from __future__ import annotations`: FastAPI reads the annotation of __call__, and needs the class itself.
 
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field as default
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from starlette.requests import Request
 
 from prodkit.core.validate import Arguments
 from prodkit.errors import InvalidError, MissingExtraError
-from prodkit.files import CleanFile, Validator
+from prodkit.files import CleanFile, Progress, Validator
 
 __all__ = ["Upload", "UploadForm"]
 
@@ -32,20 +33,22 @@ class UploadForm:
     """A form whose file was accepted.
 
     Args:
-        file: the accepted file; None when the form has none.
+        file: the accepted file, the first of several; None when the form has none.
         fields: the other fields by name; the last of each name.
+        files: all accepted files, in the order of the form.
     """
 
     file: CleanFile | None
     fields: dict[str, str] = default(default_factory=dict[str, str])
+    files: tuple[CleanFile, ...] = ()
 
 
 class Upload:
-    """Read a ``multipart/form-data`` body with one file in it.
+    """Read a ``multipart/form-data`` body with one file in it, or with several.
 
-    The file goes to the validator chunk by chunk: when it is refused, the rest of the body is never read. A second
-    file, a file in another field, or a body that is not a form raise :class:`~prodkit.InvalidError`; a refused file
-    raises :class:`~prodkit.InvalidFileError`.
+    Files go to the validator chunk by chunk, one after the other: when one is refused, the rest of the body is never
+    read. One file too many, a file in another field, or a body that is not a form raise
+    :class:`~prodkit.InvalidError`; a refused file raises :class:`~prodkit.InvalidFileError`.
 
     Args:
         validator: checks the file.
@@ -54,6 +57,10 @@ class Upload:
         required: refuse a form without a file.
         max_fields: number of other fields.
         max_field_bytes: size of each other field.
+        max_files: files of the form, all in `field`. Each is held in memory until the form is complete.
+        key: whose upload a request is, such as its user: while all workers are busy, keys take turns. None: all
+            uploads are one queue.
+        on_progress: called with the request and the stage of its current file.
     """
 
     def __init__(
@@ -65,12 +72,18 @@ class Upload:
         required: bool = True,
         max_fields: int = 50,
         max_field_bytes: int = 64 * 1024,
+        max_files: int = 1,
+        key: Callable[[Request], str] | None = None,
+        on_progress: Callable[[Request, Progress], None] | None = None,
     ) -> None:
         check = Arguments("Upload")
         check.instance("validator", validator, Validator, "a files.Validator")
         check.text("field", field)
         check.integer("max_fields", max_fields, minimum=0)
         check.integer("max_field_bytes", max_field_bytes, minimum=1)
+        check.integer("max_files", max_files, minimum=1)
+        check.function("key", key, optional=True)
+        check.function("on_progress", on_progress, optional=True)
         check.done()
         self.validator = validator
         self.field = field
@@ -78,23 +91,35 @@ class Upload:
         self.required = required
         self.max_fields = max_fields
         self.max_field_bytes = max_field_bytes
+        self.max_files = max_files
+        self.key = key
+        self.on_progress = on_progress
 
     async def __call__(self, request: Request) -> UploadForm:
         """Read the body of `request` to its end, or to the first reason to stop."""
         form = _Form(self, _boundary(request), request.stream())
-        found: CleanFile | None = None
+        found: list[CleanFile] = []
+        key = "" if self.key is None else self.key(request)
+        report = None if self.on_progress is None else functools.partial(self.on_progress, request)
         async for part in form.files():
-            if found is not None or part.name != self.field:
+            if part.name != self.field or (found and self.max_files == 1):
                 raise InvalidError("the form has a file where none is expected")
-            found = await self.validator.check(
+            if len(found) == self.max_files:
+                raise InvalidError(
+                    f"the form has more than {self.max_files} files in its field {self.field!r}"
+                )
+            clean = await self.validator.check(
                 part.content(),
                 filename=part.filename,
                 declared_type=part.declared_type,
                 sanitise=self.sanitise,
+                key=key,
+                on_progress=report,
             )
-        if found is None and self.required:
+            found.append(clean)
+        if not found and self.required:
             raise InvalidError(f"the form has no file in its field {self.field!r}")
-        return UploadForm(found, form.fields)
+        return UploadForm(found[0] if found else None, form.fields, tuple(found))
 
     def __repr__(self) -> str:
         return f"Upload({self.validator!r}, field={self.field!r}, sanitise={self.sanitise})"

@@ -26,7 +26,7 @@ from prodkit.testing import virtual_time
 
 # A worker whose decoder has the faults that a real one must not show us on demand.
 FAULTY = """
-import sys; sys.path += sys.argv[2:]
+import sys; sys.path += sys.argv[3:]
 import ctypes, json, os, resource, socket
 from prodkit.files.decoding import decode, worker
 def faulty(kind, data, **options):
@@ -49,7 +49,7 @@ def faulty(kind, data, **options):
     return {"width": 1, "height": 1, "frames": 1}, b""
 worker._warm = lambda: None
 decode.decode = faulty
-worker.main(sys.argv[1])
+worker.main(*sys.argv[1:3])
 """
 
 
@@ -223,7 +223,7 @@ def test_wrong_limits_are_refused_at_once() -> None:
 async def test_an_old_pillow_is_refused_with_the_command_that_replaces_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    boot = "import sys; sys.path += sys.argv[2:]; import PIL; PIL.__version__ = '12.3.0'; "
+    boot = "import sys; sys.path += sys.argv[3:]; import PIL; PIL.__version__ = '12.3.0'; "
     monkeypatch.setattr(WorkerProcess, "boot", boot + WorkerProcess.boot)
     with pytest.raises(
         MissingExtraError, match=r"Pillow 12.3.0 .*run `pip install 'prodkit-resilience\[files\]'`"

@@ -1,5 +1,7 @@
 """PDF: what scanners, print drivers and editors write passes; actions are found wherever they hide."""
 
+import hashlib
+import io
 import zlib
 
 import pytest
@@ -89,3 +91,83 @@ async def test_every_revision_counts_and_is_reported() -> None:
     assert clean.notes == ("updated",)
     form = document(b"8 0 obj\n<< /AcroForm << >> /ByteRange [0 1 2 3] >>\nendobj\n")
     assert (await PAPERS.check(form, filename=None, declared_type=None)).notes == ("signed", "form")
+
+
+REPAIRING = files.Validator(files.PdfPolicy(), on_damage="rewrite")
+
+
+async def repaired(data: bytes) -> files.CleanFile:
+    return await REPAIRING.check(data, filename="a.pdf", declared_type="application/pdf")
+
+
+async def test_ends_that_readers_find_pass() -> None:
+    whole = document()
+    assert await codes(whole.replace(b"startxref\n9\n", b"")) == []
+    assert await codes(whole.replace(b"startxref\n9", b"startxref\n?")) == []
+    assert await codes(whole + bytes(3000)) == []
+    assert await codes(whole[:-6]) == ["truncated"]
+    assert await codes(whole + b"the rest of an old file") == ["trailing_data"]
+
+
+async def test_stray_bytes_around_a_document_are_removed() -> None:
+    clean = await repaired(document() + b"the rest of an old file")
+    assert clean.content == document().rstrip()
+    assert clean.repairs == ("tail",)
+    assert clean.repairs[0].message
+    clean = await repaired(b"Some junk before the header\n" + document())
+    assert clean.content == document()
+    assert clean.repairs == ("foreign_bytes",)
+
+
+@pytest.mark.parametrize(
+    "guest", [b"PK\3\4" + bytes(60), b"MZ\x90\0" + bytes(60), b"<?php echo 1; ?>", b"#!/bin/sh\n"]
+)
+async def test_a_whole_file_around_a_document_is_refused(guest: bytes) -> None:
+    for data in (document() + guest, guest + document()):
+        with pytest.raises(files.InvalidFileError):
+            await repaired(data)
+
+
+def real(pages: int = 2) -> bytes:
+    pikepdf = pytest.importorskip("pikepdf")
+    with io.BytesIO() as out, pikepdf.new() as paper:
+        for _ in range(pages):
+            paper.add_blank_page()
+        paper.save(out)
+        content: bytes = out.getvalue()
+    return content
+
+
+async def test_a_document_without_its_end_is_written_again() -> None:
+    pikepdf = pytest.importorskip("pikepdf")
+    whole = real(3)
+    clean = await repaired(whole[: whole.rindex(b"startxref")])
+    assert clean.repairs == ("structure",)
+    assert await codes(clean.content) == []
+    with pikepdf.open(io.BytesIO(clean.content)) as paper:
+        assert len(paper.pages) == 3
+    assert clean.sha256 == hashlib.sha256(clean.content).hexdigest()
+
+
+async def test_what_is_written_again_is_checked_again() -> None:
+    pikepdf = pytest.importorskip("pikepdf")
+    with io.BytesIO() as out, pikepdf.open(io.BytesIO(real())) as paper:
+        paper.Root.OpenAction = pikepdf.Dictionary(S=pikepdf.Name.JavaScript, JS="app.alert(1)")
+        paper.save(out, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+        hostile = out.getvalue()
+    for end in (len(hostile), hostile.rindex(b"startxref")):
+        with pytest.raises(files.InvalidFileError) as caught:
+            await repaired(hostile[:end])
+        assert caught.value.problems[0].code in ("active_content", "malformed")
+
+
+async def test_a_document_of_which_nothing_is_left_is_refused() -> None:
+    for data in (b"%PDF-1.7\n1 0 obj\n<< >>\n", b"%PDF-1.7\n" + bytes(100)):
+        with pytest.raises(files.InvalidFileError):
+            await repaired(data)
+
+
+async def test_an_image_of_four_components_is_counted_by_its_largest_depth() -> None:
+    palette = b"/DecodeParms << /BitsPerComponent 4 >> "
+    image = b"/Subtype /Image /Width 500 /Height 333 /BitsPerComponent 8 /Filter /FlateDecode " + palette
+    assert await codes(document(stream(image, zlib.compress(bytes(500 * 333 * 4), 1)))) == []

@@ -1,6 +1,9 @@
 """The sample of each framework, served as its users would, on a real Redis and PostgreSQL."""
 
+import ast
 import importlib.util
+import inspect
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -59,6 +62,27 @@ def test_django_serves_prices_health_and_an_exact_limit_from_eight_threads(shop:
     assert 0 < int(refused["Retry-After"]) <= 60
 
 
+def test_django_limits_eight_threads_of_a_thousand_requests_exactly(shop: ModuleType) -> None:
+    """One window of an hour, so that no slow machine gets a second one."""
+    from django.http import HttpRequest, HttpResponse
+
+    @shop.limited(shop.ratelimit.Limit("1000/hour", name="exact"))
+    def view(_: HttpRequest) -> HttpResponse:
+        return HttpResponse("ok")
+
+    def ask(_: int) -> Counter[int]:
+        codes = Counter[int]()
+        for _number in range(1000):
+            request = HttpRequest()
+            request.META["REMOTE_ADDR"] = "192.0.2.7"
+            codes[view(request).status_code] += 1
+        return codes
+
+    with ThreadPoolExecutor(8) as threads:
+        codes = sum(threads.map(ask, range(8)), Counter[int]())
+    assert codes == {200: 1000, 429: 7000}
+
+
 def test_django_cache_backend(shop: ModuleType) -> None:
     from django.core.cache import cache as django_cache
 
@@ -99,6 +123,58 @@ def test_litestar(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.get("/health").json()["status"] == "up"
         codes = Counter(client.get("/price/3").status_code for _ in range(1001))
     assert codes == {200: 999, 429: 2}
+
+
+def test_starlette(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from starlette.testclient import TestClient
+
+    module = sample("starlette/app.py", monkeypatch, REDIS_URL=redis_url)
+    with TestClient(module.app) as client:
+        assert client.get("/price/3").json() == {"product": 3, "price": 51.3}
+        assert client.get("/api/health").json()["status"] == "up"
+        codes = Counter(client.get("/price/3").status_code for _ in range(1001))
+        refused = client.get("/price/3")
+    assert codes == {200: 999, 429: 2}
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("worker", ["SimpleWorker", "Worker"])
+def test_rq(redis_url: str, monkeypatch: pytest.MonkeyPatch, worker: str) -> None:
+    """In the worker's own process and in a forked work horse."""
+    module = sample("rq/tasks.py", monkeypatch, REDIS_URL=redis_url)
+    with module.queue().connection as connection:
+        queue = module.queue()
+        made = [
+            queue.enqueue("adoption_rq_tasks.convert", amount, currency)
+            for amount, currency in ((10, "EUR"), (10, "USD"), (2, "EUR"))
+        ]
+        program = (
+            "import importlib.util, sys, rq, redis\n"
+            f"spec = importlib.util.spec_from_file_location('adoption_rq_tasks', {module.__file__!r})\n"
+            "module = importlib.util.module_from_spec(spec)\n"
+            "sys.modules[spec.name] = module\n"
+            "spec.loader.exec_module(module)\n"
+            f"rq.{worker}([module.queue()], connection=module.queue().connection).work(burst=True)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+        assert [job.return_value(refresh=True) for job in made] == [54.0, 50.0, 10.8], done.stderr
+        queue.connection.close()
+        connection.close()
+
+
+async def test_the_cells_of_the_notebook_run_in_its_loop() -> None:
+    """As a kernel runs them: each cell compiled with top-level await, in one namespace."""
+    notebook = json.loads((SAMPLES / "notebook" / "rates.ipynb").read_text())
+    namespace: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            code = compile("".join(cell["source"]), cell["id"], "exec", flags=flags)
+            result = eval(code, namespace)
+            if inspect.isawaitable(result):
+                await result
+    assert (namespace["euro"], namespace["calls"]) == (5.4, 2)
 
 
 async def test_sqlalchemy_over_our_pool(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

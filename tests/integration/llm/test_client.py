@@ -15,6 +15,9 @@ import anthropic
 import pytest
 
 from prodkit import BudgetExceededError, BulkheadFullError, InvalidError, LlmError, llm
+from prodkit.core.outcome import Outcome
+from prodkit.policies import CircuitBreaker
+from prodkit.policies.classify import outcome_of
 from prodkit.testing.anthropic import Simulator
 
 pytestmark = pytest.mark.integration
@@ -227,6 +230,31 @@ async def test_a_place_in_line_has_an_end(simulator: Simulator, make: Any, param
         assert time.monotonic() - begun < 0.3
         assert (await first).text
     assert simulator.counters.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "outcome"),
+    [
+        ("529", Outcome.FAILED),
+        ("500", Outcome.FAILED),
+        ("rst0", Outcome.FAILED),
+        ("ra-0.01", Outcome.THROTTLED),
+        ("400", Outcome.NEUTRAL),
+        ("401", Outcome.NEUTRAL),
+        ("spend", Outcome.NEUTRAL),
+    ],
+)
+async def test_policies_around_the_client_count_its_errors_as_its_own_breaker_does(
+    simulator: Simulator, make: Any, params: dict[str, Any], behaviour: str, outcome: Outcome
+) -> None:
+    simulator.always(behaviour)
+    outer = CircuitBreaker("claude", failures=1)
+    async with make(attempts=1) as client:
+        with pytest.raises(LlmError) as raised:
+            await outer.run(client.create, **params)
+    assert outcome_of(raised.value) is outcome
+    assert outcome_of(pickle.loads(pickle.dumps(raised.value))) is outcome
+    assert outer.state == ("open" if outcome is Outcome.FAILED else "closed")
 
 
 # ----------------------------------------------------------------------- hedges

@@ -10,7 +10,7 @@ from typing import Final
 
 from prodkit.errors import DISTRIBUTION, MissingExtraError
 
-__all__ = ["OLDEST_PILLOW", "require_decoders", "too_old"]
+__all__ = ["OLDEST_PILLOW", "has_pikepdf", "require_decoders", "too_old"]
 
 OLDEST_PILLOW: Final = 13
 """Pillow 12 and older have known holes in the JPEG and MPO decoders (CVE-2026-96636, -96639, -96643, -96778)."""
@@ -47,6 +47,11 @@ def require_decoders(formats: Iterable[str]) -> None:
             extra="files",
             package="pillow",
         )
+
+
+def has_pikepdf() -> bool:
+    """Return True when damaged PDFs can be written again here."""
+    return importlib.util.find_spec("pikepdf") is not None
 
 
 def _pillow() -> str | None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from prodkit.errors import MissingExtraError
 from prodkit.files.decoding import pipe
@@ -16,12 +16,15 @@ __all__ = [
     "DecodeCrashedError",
     "DecodeMemoryError",
     "DecodeTimeoutError",
+    "Role",
     "UndecodableError",
     "WorkerProcess",
 ]
 
+Role: TypeAlias = Literal["pictures", "documents"]
 BOOT: Final = (
-    "import sys; sys.path += sys.argv[2:]; from prodkit.files.decoding.worker import main; main(sys.argv[1])"
+    "import sys; sys.path += sys.argv[3:]; "
+    "from prodkit.files.decoding.worker import main; main(*sys.argv[1:3])"
 )
 _START_TIMEOUT: Final = 20.0
 
@@ -51,15 +54,21 @@ class DecodeCrashedError(UndecodableError):
 
 
 class WorkerProcess:
-    """A fresh interpreter that decodes, its pipes, and the ways it can end."""
+    """A fresh interpreter that decodes, its pipes, and the ways it can end.
+
+    Args:
+        memory_bytes: its address space.
+        role: "pictures", or "documents", which a damaged PDF needs.
+    """
 
     boot = BOOT
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, role: Role = "pictures") -> None:
         self.memory_bytes = memory_bytes
-        homes = [_home_of("prodkit"), _home_of("PIL")]
+        self.role: Role = role
+        homes = [_home_of("prodkit"), _home_of("pikepdf" if role == "documents" else "PIL")]
         homes += [_home_of(each) for each in ("pillow_heif",) if importlib.util.find_spec(each) is not None]
-        command = [sys.executable, "-I", "-S", "-B", "-c", self.boot, str(memory_bytes)]
+        command = [sys.executable, "-I", "-S", "-B", "-c", self.boot, str(memory_bytes), role]
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own program
             command + list(dict.fromkeys(homes)),
             stdin=subprocess.PIPE,
@@ -140,5 +149,5 @@ class WorkerProcess:
 def _home_of(package: str) -> str:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise MissingExtraError.named("pillow", "files")
+        raise MissingExtraError.named(*(("pikepdf", "pdf") if package == "pikepdf" else ("pillow", "files")))
     return str(Path(spec.origin).parent.parent)

@@ -26,6 +26,7 @@ from prodkit.files.decoding.process import (
     DecodeCrashedError,
     DecodeMemoryError,
     DecodeTimeoutError,
+    Role,
     UndecodableError,
     WorkerProcess,
 )
@@ -161,6 +162,20 @@ class Sandbox(Managed):
                 job.cancel()
                 raise
 
+    async def rewrite_pdf(self, data: bytes, *, key: str = "") -> bytes:
+        """Return a damaged PDF with a new index and end; it has to be checked like any upload. Needs the extra `pdf`.
+
+        Args:
+            data: the whole file.
+            key: whose document it is: calls with other keys take turns with it.
+
+        Raises:
+            UndecodableError: no page was found; a subclass names time, memory or a crash.
+            BulkheadFullError: the queue is full.
+            MissingExtraError: pikepdf is not installed.
+        """
+        return (await self.decode("pdf", data, key=key)).content
+
     async def in_thread(self, fn: Callable[..., T], *args: Any, key: str = "") -> T:
         """Call `fn` with `args` beside the event loop, on two threads that never wait for a decoder.
 
@@ -181,14 +196,14 @@ class Sandbox(Managed):
         return self._threads
 
     def _warm(self) -> None:
-        self._give(self._take(self.memory_bytes or _MEMORY))
+        self._give(self._take(self.memory_bytes or _MEMORY, "pictures"))
 
-    def _take(self, memory_bytes: int) -> WorkerProcess:
-        """Take an idle worker with enough memory, or replace one by a larger one."""
+    def _take(self, memory_bytes: int, role: Role) -> WorkerProcess:
+        """Take an idle worker of this role with enough memory, or replace one that does not fit."""
         with self._lock:
             small: WorkerProcess | None = None
             for worker in reversed(self._idle):
-                if not worker.alive or worker.memory_bytes < memory_bytes:
+                if not worker.alive or worker.role != role or worker.memory_bytes < memory_bytes:
                     small = worker
                     continue
                 self._idle.remove(worker)
@@ -197,7 +212,7 @@ class Sandbox(Managed):
                 self._idle.remove(small)
         if small is not None:
             small.end()
-        return WorkerProcess(memory_bytes)
+        return WorkerProcess(memory_bytes, role)
 
     def _give(self, worker: WorkerProcess) -> None:
         with self._lock:
@@ -207,7 +222,7 @@ class Sandbox(Managed):
         worker.end()
 
     def _run(self, job: _Job) -> Decoded:
-        worker = self._take(job.memory_bytes)
+        worker = self._take(job.memory_bytes, "documents" if job.request["kind"] == "pdf" else "pictures")
         if not job.begin(worker):
             self._give(worker)
             raise DecodeCrashedError("cancelled")

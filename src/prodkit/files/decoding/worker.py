@@ -13,16 +13,24 @@ import resource
 from typing import Any
 
 from prodkit.errors import MissingExtraError
-from prodkit.files.decoding import decode, encode, pipe
+from prodkit.files.decoding import decode, documents, encode, pipe
 
 __all__ = ["main"]
 
 
-def main(memory_bytes: str) -> None:
-    """Serve requests until the other end closes."""
+def main(memory_bytes: str, role: str) -> None:
+    """Serve requests until the other end closes.
+
+    Args:
+        memory_bytes: the address space that is left to this process.
+        role: "pictures" or "documents"; it decides which libraries are loaded.
+    """
     channel = pipe.Channel(0, 1)
     try:
-        _warm()
+        if role == "documents":
+            _warm_documents()
+        else:
+            _warm()
     except MissingExtraError as error:
         channel.send({"ready": False, "missing": [str(error), error.extra, error.package]})
         return
@@ -44,6 +52,8 @@ def main(memory_bytes: str) -> None:
 
 def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     try:
+        if request["kind"] == "pdf":
+            return {"width": 0, "height": 0, "frames": 0}, documents.rewrite_pdf(data)
         found, body = decode.decode(
             request["kind"],
             data,
@@ -82,6 +92,14 @@ def _warm() -> None:
         if kind in ("png", "gif", "webp"):
             moving = encode.animation(kind, pictures, loop=0, quality=80)
             decode.decode(kind, moving, frames=2, sanitise=True, quality=80)
+
+
+def _warm_documents() -> None:
+    pikepdf = documents.load_library()
+    with io.BytesIO() as out, pikepdf.new() as document:
+        document.add_blank_page()
+        document.save(out)
+        documents.rewrite_pdf(out.getvalue()[:-8])
 
 
 def _warm_heic(picture: Any) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 __all__ = ["ImageFacts", "ImageLimits", "RefusedError", "without"]
+
+_PRIVATE: Final = 256  # bytes: longer than what encoders say of themselves, shorter than a useful file
 
 
 class RefusedError(Exception):
@@ -94,6 +97,17 @@ class ImageFacts:
     repairs: list[str] = field(default_factory=list[str])
     rebuilt: bytes | None = None
     ampf: bool = False
+
+    def private(self, limits: ImageLimits, start: int, end: int) -> None:
+        """Note a large comment or a segment of an unknown maker: a repair leaves it out, whatever it holds.
+
+        Args:
+            limits: of the walk; ``limits.repair`` decides.
+            start: offset of its content.
+            end: offset after it.
+        """
+        if limits.repair and end - start >= _PRIVATE and "comment" not in self.repairs:
+            self.repairs.append("comment")
 
     def damaged(self, limits: ImageLimits, repair: str, code: str, detail: str) -> None:
         """Note damage that re-encoding removes, or refuse it when the policy does not repair.

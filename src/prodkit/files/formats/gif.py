@@ -12,6 +12,8 @@ __all__ = ["walk_gif"]
 _MAX_FOREIGN: Final = 2**16  # bytes between blocks that a repair skips
 _BLOCK: Final = re.compile(rb"[\x21\x2c\x3b]")
 
+_KNOWN_APPLICATIONS: Final = frozenset((b"NETSCAPE2.0", b"ANIMEXTS1.0", b"XMP DataXMP", b"ICCRGBG1012"))
+
 
 def walk_gif(data: bytes, limits: ImageLimits) -> ImageFacts:
     """Walk every block, up to and including the trailer byte."""
@@ -119,6 +121,8 @@ class _Walk:
                 raise RefusedError("malformed", "graphic control")
             return end
         self.facts.metadata.append((pos + 2, end))
+        if data[pos + 1] != 0xFF or data[pos + 3 : pos + 14] not in _KNOWN_APPLICATIONS:
+            self.facts.private(self.limits, pos + 2, end)
         self.meta += end - pos
         if len(self.facts.metadata) > 2 * self.limits.max_metadata_chunks:
             raise RefusedError("metadata_too_large", "too many comments")

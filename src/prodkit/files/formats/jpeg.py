@@ -18,6 +18,9 @@ _MAX_FOREIGN: Final = 2**16  # bytes between segments that a repair skips
 _SEGMENT: Final = re.compile(rb"\xff[\xc0-\xcf\xd9-\xef\xfe]")
 _ALL_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
+# JFIF, EXIF and XMP, profiles and multi-picture index, content credentials, Photoshop, Adobe.
+_KNOWN_SEGMENTS: Final = frozenset((0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xEE))
+
 
 def walk_jpeg(data: bytes, limits: ImageLimits, start: int = 0) -> ImageFacts:
     """Walk the JPEG that begins at `start`, up to and including its end-of-image marker."""
@@ -134,6 +137,8 @@ class _Walk:
             raise RefusedError("metadata_too_large", f"more than {self.limits.max_metadata_bytes} bytes")
         if marker == 0xE0 and self.data[body : body + 5] == b"JFIF\0":
             self._jfif(body, end)
+        elif marker not in _KNOWN_SEGMENTS:
+            facts.private(self.limits, body, end)
 
     def _table(self, marker: int, body: int, end: int) -> None:
         data = self.data

@@ -13,10 +13,10 @@ from typing import Final
 
 from prodkit.files.formats.base import RefusedError
 
-__all__ = ["walk_pdf"]
+__all__ = ["find_document", "walk_pdf"]
 
 _HEADER: Final = re.compile(rb"%PDF-(?:1\.\d|2\.[0-2])(?!\d)")
-_END: Final = re.compile(rb"startxref\s+\d{1,10}\s+%%EOF[\s\0]*\Z")
+_BLANK: Final = b"\0\t\n\x0c\r "
 # A dictionary ends before the word; inside a string it is no stream, and what follows is not skipped.
 _STREAM: Final = re.compile(rb">>[\s\0]*stream(?:\r?\n|\r)")
 _NAME: Final = re.compile(rb"/([^\s\0()<>\[\]{}/%]{1,64})")
@@ -65,7 +65,7 @@ def walk_pdf(data: bytes, *, max_unpacked_bytes: int, max_objects: int) -> tuple
     header = _HEADER.search(data, 0, 1024)
     if header is None:
         raise RefusedError("malformed", "PDF header")
-    if not _END.search(data, max(0, len(data) - 1100)):
+    if not data.rstrip(_BLANK).endswith(b"%%EOF"):
         code = "truncated" if b"%%EOF" not in data[-1100:] else "trailing_data"
         raise RefusedError(code, "the end of the document is missing or is not its end")
     pages = len(
@@ -94,6 +94,22 @@ def walk_pdf(data: bytes, *, max_unpacked_bytes: int, max_objects: int) -> tuple
     return _notes(data)
 
 
+def find_document(data: bytes) -> tuple[int, int]:
+    """Return the offsets between which a damaged document stands: from its header to its last end mark.
+
+    ::
+
+        bytes of a mail or a printer | %PDF-1.7 … %%EOF | padding, a signature's remains, a half of something
+
+    Args:
+        data: the whole file.
+    """
+    header, mark = _HEADER.search(data, 0, 1024), data.rfind(b"%%EOF")
+    begin = header.start() if header else 0
+    blank = len(data) - len(data[mark + 5 :].lstrip(_BLANK)) if mark >= 0 else len(data)
+    return begin, len(data) if mark < begin or blank == len(data) else mark + 5
+
+
 def _notes(data: bytes) -> tuple[str, ...]:
     revisions = data.count(b"%%EOF") - (b"/Linearized" in data[:1024])
     facts = {"signed": b"/ByteRange" in data, "updated": revisions > 1, "form": b"/AcroForm" in data}
@@ -113,7 +129,11 @@ class _Budget:
         """Return the bytes that one stream may inflate to."""
         if not _IMAGE.search(dictionary):
             return self.other
-        numbers = {name: int(value) for name, value in _NUMBER.findall(dictionary)}
+        numbers = dict[bytes, int]()
+        for name, value in _NUMBER.findall(
+            dictionary
+        ):  # a predictor or a palette repeats a name: the largest holds
+            numbers[name] = max(numbers.get(name, 0), int(value))
         width, height = numbers.get(b"Width", 0), numbers.get(b"Height", 0)
         if width * height > _MAX_PIXELS:
             raise RefusedError("inflates_too_much", f"an image of {width}x{height}")

@@ -28,6 +28,13 @@ _PROFILE_LIMIT: Final = 4 * 2**20
 _INFLATE_LIMIT: Final = 256 * 2**20  # larger pictures are counted by the decoder, under its own time limit
 _STEP: Final = 2**16
 _ANIMATION: Final = frozenset((b"acTL", b"fcTL", b"fdAT"))
+# Colour, time, EXIF, and iTXt, in which XMP stands; other text is a comment.
+_KNOWN_CHUNKS: Final = frozenset(
+    (
+        *(b"cHRM", b"cICP", b"cLLI", b"gAMA", b"iCCP", b"mDCV", b"sBIT", b"sRGB", b"sPLT"),
+        *(b"bKGD", b"hIST", b"pHYs", b"tIME", b"tRNS", b"eXIf", b"iTXt"),
+    )
+)
 
 
 def walk_png(data: bytes, limits: ImageLimits) -> ImageFacts:
@@ -326,6 +333,8 @@ class _Walk:
     def _ancillary(self, name: bytes, body: int, end: int) -> None:
         facts = self.facts
         facts.metadata.append((body, end))
+        if name not in _KNOWN_CHUNKS:
+            facts.private(self.limits, body, end)
         if len(facts.metadata) > self.limits.max_metadata_chunks:
             raise RefusedError("metadata_too_large", f"more than {self.limits.max_metadata_chunks} chunks")
         self.meta += end - body

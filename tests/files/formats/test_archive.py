@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+import pytest
+
+from prodkit.files.formats.archive import unpack, walk_archive
+from prodkit.files.formats.base import RefusedError
+
+
+def archive(**entries: bytes) -> bytes:
+    with io.BytesIO() as out:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+            for name, content in entries.items():
+                made.writestr(name, content)
+        return out.getvalue()
+
+
+def walk(data: bytes, **changes: int) -> dict[str, Any]:
+    options = {"max_entries": 10, "max_unpacked_bytes": 10**6, "max_ratio": 200} | changes
+    return walk_archive(data, **options)
+
+
+def code_of(data: bytes, **changes: int) -> str:
+    with pytest.raises(RefusedError) as caught:
+        walk(data, **changes)
+    return caught.value.code
+
+
+def test_entries_are_found_and_unpack_to_their_content() -> None:
+    data = archive(a=b"one " * 50, b=b"")
+    entries = walk(data)
+    assert list(entries) == ["a", "b"]
+    assert unpack(data, entries["a"]) == b"one " * 50
+    assert walk(data + b"\n") == entries
+
+
+def test_limits() -> None:
+    assert code_of(archive(a=b"", b=b""), max_entries=1) == "too_many_chunks"
+    assert code_of(archive(a=bytes(2000)), max_unpacked_bytes=1000) == "inflates_too_much"
+
+
+def test_both_ends_see_the_same_archive() -> None:
+    data = archive(a=b"one", b=b"two")
+    assert code_of(b"before" + data) == "malformed"
+    assert code_of(data + b"behind") == "trailing_data"
+    assert code_of(data[:-30]) == "truncated"
+    renamed = data.replace(b"a", b"c", 1)  # the local header contradicts the directory
+    assert code_of(renamed) == "malformed"
