@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 __all__ = ["ContextExecutor"]
@@ -31,4 +32,4 @@ class ContextExecutor(ThreadPoolExecutor):
             args: its arguments.
             kwargs: its named arguments.
         """
-        return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
+        return super().submit(partial(contextvars.copy_context().run, fn, *args, **kwargs))
