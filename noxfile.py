@@ -261,10 +261,28 @@ def package(rest: list[str]) -> None:
     in_venv("pytest", "tests/house/test_package.py", *rest)
 
 
+def release(rest: list[str]) -> None:
+    """Builds wheel, sdist, SBOM and checksums of this commit into .prodkit/dist (needs uv)."""
+    prepare("dev")
+    in_venv("python", "tools/release.py", *rest)
+
+
+def versions(rest: list[str]) -> None:
+    """Runs the unit tests on each Python from 3.11 to 3.14 that is installed, or that uv can fetch (or those named)."""
+    prepare("dev")
+    in_venv("python", "tools/versions.py", *rest)
+
+
 def site(rest: list[str]) -> None:
     """Builds the documentation site into .prodkit/site/html (or serves it: `site serve`)."""
     prepare("dev")
     in_venv("python", "tools/site.py", *rest)
+
+
+def screenshots(rest: list[str]) -> None:
+    """Photographs the reference app's pages into docs/screenshots (all, or those named; needs Chromium)."""
+    prepare("dev")
+    in_venv("python", "tools/screenshots.py", *rest)
 
 
 def lowest(rest: list[str]) -> None:
@@ -313,7 +331,7 @@ def full(rest: list[str]) -> None:
 
     Checkouts of tenacity, pybreaker and aiobreaker are given as ``tenacity=PATH``.
     """
-    for task in (tests, lowest, extras, fuzz, mutants, fresh, image):
+    for task in (tests, lowest, versions, extras, fuzz, mutants, fresh, image):
         say(f"full: {task.__name__}")
         task([])
     suites(rest)
@@ -370,7 +388,10 @@ TASKS = {
         examples,
         bench,
         package,
+        release,
+        versions,
         site,
+        screenshots,
         lowest,
         extras,
         fuzz,

@@ -1,4 +1,4 @@
-"""Run the two commands of README on minimal Debian systems: `python3 noxfile.py fresh [bookworm trixie]`.
+"""Run the commands of README on minimal Debian systems: `python3 noxfile.py fresh [bookworm trixie] [--only demo,new]`.
 
 Each suite is a debootstrap chroot that holds python3, git and ca-certificates, nothing else. The base system is kept in
 `.prodkit/fresh` and copied for every run. Needs root and debootstrap; the package index is reached through the pip and
@@ -27,14 +27,19 @@ LIMIT = 3600  # seconds for the tests of one suite
 DEMO_LIMIT = 180
 
 
-def main(suites: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    suites, only = arguments, list(TRIALS)
+    if "--only" in arguments:
+        place = arguments.index("--only")
+        only = arguments[place + 1].split(",")
+        suites = arguments[:place] + arguments[place + 2 :]
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         print("fresh: skipped, it needs root and debootstrap (apt-get install debootstrap)")
         return 0
-    return max(trial(suite) for suite in suites or ["bookworm", "trixie"])
+    return max(trial(suite, only) for suite in suites or ["bookworm", "trixie"])
 
 
-def trial(suite: str) -> int:
+def trial(suite: str, only: list[str]) -> int:
     root = HOME / suite
     base = HOME / f"{suite}.base"
     if not base.exists():
@@ -62,7 +67,7 @@ def trial(suite: str) -> int:
         target = root / Path(source).name
         subprocess.run(["mount", *kind, source, str(target)], check=True)
     try:
-        return tests(root, suite) or demo(root, suite)
+        return max(TRIALS[name](root, suite) for name in only)
     finally:
         unmount(root)
 
@@ -80,7 +85,7 @@ def inside(root: Path, *command: str) -> list[str]:
         "HOME=/root",
         "LANG=C.UTF-8",
     ]
-    words = ["sh", "-c", f"cd /src && exec {' '.join(command)}"]
+    words = ["sh", "-c", f"cd /src && {' '.join(command)}"]
     return ["chroot", str(root), "/usr/bin/env", "-i", *system, *kept, *words]
 
 
@@ -120,6 +125,49 @@ def demo(root: Path, suite: str) -> int:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
 
+
+def new(root: Path, suite: str) -> int:
+    """Write a service with ``prodkit new`` and run its two commands; each may take 120 s."""
+    subprocess.run(
+        inside(root, "python3", "noxfile.py", "demo", "--help"), check=True, stdout=subprocess.DEVNULL
+    )
+    made = inside(root, ".prodkit/venv/bin/python", "-m", "prodkit", "new", "/tmp/shop", "--jobs", "--llm")
+    subprocess.run(made, check=True)
+    began = time.monotonic()
+    done = subprocess.run(
+        inside(root, "cd", "/tmp/shop", "&&", "python3", "noxfile.py", "tests", "-q"), timeout=600
+    )
+    taken = time.monotonic() - began
+    print(
+        f"fresh: {suite}: a new service's tests exited with {done.returncode} after {taken:.0f} s", flush=True
+    )
+    if done.returncode:
+        return done.returncode
+    began = time.monotonic()
+    process = subprocess.Popen(
+        inside(root, "cd", "/tmp/shop", "&&", "PORT=8198", "python3", "noxfile.py", "run"),
+        start_new_session=True,
+    )
+    try:
+        while time.monotonic() - began < DEMO_LIMIT and process.poll() is None:
+            try:
+                with urllib.request.urlopen("http://127.0.0.1:8198/api/health", timeout=5) as answer:
+                    status = json.load(answer)["status"]
+            except (urllib.error.URLError, OSError, ValueError):
+                time.sleep(0.2)
+                continue
+            taken = time.monotonic() - began
+            print(f"fresh: {suite}: the new service answered after {taken:.1f} s: {status}", flush=True)
+            return 0 if status == "up" else 1
+        print(f"fresh: {suite}: the new service did not answer")
+        return 1
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+
+
+TRIALS = {each.__name__: each for each in (tests, demo, new)}
 
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv[1:]))

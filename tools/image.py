@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar
@@ -95,7 +97,8 @@ class Docker:
         return done.stdout.strip()
 
     def compose(self, *words: str, env_file: Path, check: bool = True, timeout: float = 300) -> str:
-        base = ["docker-compose"] if shutil.which("docker-compose") else [self.program, "compose"]
+        named = os.environ.get("COMPOSE") or shutil.which("docker-compose")  # COMPOSE: another version of it
+        base = [named] if named else [self.program, "compose"]
         files = ["-f", str(DEPLOY / "compose.yaml"), "-f", str(env_file.with_name("compose.smoke.yaml"))]
         options = ["--env-file", str(env_file), "-p", PROJECT, *files]
         done = subprocess.run(
@@ -323,12 +326,40 @@ class Browser:
     def post(self, path: str, *fields: tuple[str, str]) -> str:
         token = re.search(r'name="(csrf\w*)" value="([^"]+)"', self.page)
         body = urllib.parse.urlencode([*fields, *([(token[1], token[2])] if token else [])]).encode()
-        headers = {"Origin": self.address, "Content-Type": "application/x-www-form-urlencoded"}
+        return self._send(path, body, "application/x-www-form-urlencoded")
+
+    def upload(self, path: str, photo: bytes, *fields: tuple[str, str]) -> str:
+        """Send the form with a PNG as ``avatar``."""
+        token = re.search(r'name="(csrf\w*)" value="([^"]+)"', self.page)
+        mark = secrets.token_hex(12)
+        parts = [
+            f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+            for name, value in (*fields, *([(token[1], token[2])] if token else []))
+        ]
+        head = f'--{mark}\r\nContent-Disposition: form-data; name="avatar"; filename="eu.png"\r\n'
+        parts += [head.encode(), b"Content-Type: image/png\r\n\r\n", photo, f"\r\n--{mark}--\r\n".encode()]
+        return self._send(path, b"".join(parts), f"multipart/form-data; boundary={mark}")
+
+    def _send(self, path: str, body: bytes, kind: str) -> str:
+        headers = {"Origin": self.address, "Content-Type": kind}
         request = urllib.request.Request(self.address + path, body, headers)
         with self.opener.open(request, timeout=20) as answer:
             self.page = answer.read().decode()
             self.path = urllib.parse.urlsplit(answer.geturl()).path
         return self.page
+
+
+def png(side: int = 32) -> bytes:
+    """A picture in one colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    rows = (b"\x00" + b"\x2e\x9e\x5b" * side) * side
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    pieces = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(pieces)
 
 
 def health(address: str) -> dict[str, Any] | None:
@@ -414,6 +445,22 @@ def browse(address: str) -> None:
 
     taken = wait_for(finished, 60, "the council")
     report("council of three", f"{taken:.1f} s", "Síntese" in browser.page)
+    browser.get("/personas/nova")
+    browser.upload("/personas", png(), ("name", "Marta"), ("role", "mãe de dois filhos"))
+    picture = re.search(r'src="(/avatares/[^"]+)"', browser.page)
+    report("persona with a photo", browser.path, "Marta" in browser.page and picture is not None)
+    if picture is not None:
+        with browser.opener.open(address + picture[1], timeout=20) as answer:
+            report("the photo", answer.headers["Content-Type"], answer.status == 200)
+    browser.get("/conversas/nova")
+    speaker = re.search(r'name="speaker" value="([^"]+)"', browser.page)
+    if speaker is None:
+        report("chat", "nobody to talk to", False)
+        return
+    browser.post("/conversas", ("speaker", speaker[1]), ("question", "Vale a pena abrir aos domingos?"))
+    chat = browser.path
+    taken = wait_for(lambda: "data-events=" not in browser.get(chat), 60, "the chat")
+    report("chat", f"{taken:.1f} s", 'class="prose"' in browser.page)
 
 
 def backup(docker: Docker, env_file: Path) -> None:

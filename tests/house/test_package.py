@@ -1,7 +1,10 @@
 """The wheel holds the whole package and nothing else, and works with the sources out of sight."""
 
+import hashlib
+import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -9,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +43,41 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert packaged == sources
     assert "prodkit/py.typed" in packaged
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_two_builds_are_equal_byte_for_byte(tmp_path: Path) -> None:
+    """In folders of other names, with other file times and another umask."""
+    spec = importlib.util.spec_from_file_location("release_tool", ROOT / "tools" / "release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    ).stdout.split("\0")
+    built: list[dict[str, str]] = []
+    for name, when in (("one", 1_000_000_000), ("another", 1_500_000_000)):
+        source, target = tmp_path / name, tmp_path / f"{name}-dist"
+        for each in filter(None, tracked):
+            if each.startswith(("src/", "docs/", "examples/", "benchmarks/", "tests/")) or "/" not in each:
+                place = source / each
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / each, place)
+                os.utime(place, (when, when))
+        files = tool.build(source, target)
+        assert [each.suffix for each in files] == [".whl", ".gz"]
+        built.append({each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in files})
+    assert built[0] == built[1]
+
+
+def test_the_workflow_of_releases_attests_what_it_publishes() -> None:
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    steps = yaml.safe_load(text)["jobs"]
+    used = [step.get("uses", "") for job in steps.values() for step in job["steps"]]
+    for action in ("attest-build-provenance", "attest-sbom", "gh-action-pypi-publish"):
+        assert any(action in each for each in used), action
+    assert "secrets." not in text
+    assert steps["publish"]["permissions"] == {"id-token": "write"}
 
 
 def test_it_works_with_the_sources_out_of_sight(wheel: Path, tmp_path: Path) -> None:

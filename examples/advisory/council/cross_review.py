@@ -65,11 +65,11 @@ def presented(seats: Sequence[Seat], reviewer: int, seed: int) -> dict[str, Seat
 def anonymous(text: str, seats: Sequence[Seat]) -> str:
     """The text without the experts' names: whole names in any case, first names as they are written."""
     for seat in seats:
-        words = re.escape(seat.name.strip()).replace(r"\ ", r"\s+")
+        words = r"\s+".join(re.escape(word) for word in seat.name.split())
         if words:
             text = re.sub(rf"(?<!\w){words}(?!\w)", "[especialista]", text, flags=re.IGNORECASE)
         first = seat.name.split()[:1]
-        if first and len(first[0]) > 2:
+        if first and len(first[0]) > 1:
             text = re.sub(rf"(?<!\w){re.escape(first[0])}(?!\w)", "[especialista]", text)
     return text
 

@@ -24,7 +24,11 @@ select json_build_object(
             from research_sources where research_id = researches.id)) order by created_at), '[]')
         from researches where owner_id = $1),
     'conselhos', (select coalesce(json_agg(json_build_object('pergunta', question, 'situacao', status,
-        'criado_em', created_at, 'apagado_em', deleted_at, 'sintese', synthesis,
+        'criado_em', created_at, 'apagado_em', deleted_at, 'sintese', synthesis, 'concordancia', agreement,
+        'revisoes', (select json_agg(json_build_object('especialista', position, 'ordem', ranking, 'motivo', reason)
+            order by position) from reviews where run_id = runs.id),
+        'links', (select json_agg(json_build_object('criado_em', created_at, 'vale_ate', expires_at))
+            from shares where run_id = runs.id),
         'pareceres', (select json_agg(json_build_object('nome', name, 'papel', role, 'situacao', status,
             'texto', text, 'motivo', reason, 'modelo', model) order by position) from seats where run_id = runs.id))
         order by created_at), '[]') from runs where owner_id = $1),

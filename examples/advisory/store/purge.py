@@ -27,4 +27,5 @@ async def purge(db: postgres.Pool) -> int:
         )
         gone += int(status.rpartition(" ")[2])
     await db.execute("delete from password_recoveries where expires_at < now()")
+    await db.execute("delete from shares where expires_at < now()")
     return gone + await PostgresStore(db).delete_expired(limit=1000)

@@ -141,11 +141,15 @@ class Visitor:
         steps: list[dict[str, Any]] = []
         with self.http.stream("GET", f"{path}/eventos", headers=headers) as stream:
             assert stream.status_code == 200, stream.status_code
-            event_id = 0
+            event_id, kind = 0, ""
             for line in stream.iter_lines():
                 if line.startswith("id: "):
                     event_id = int(line[4:])
-                elif line.startswith("data: "):
+                elif line.startswith("event: "):
+                    kind = line[7:]
+                elif (
+                    line.startswith("data: ") and kind == "passo"
+                ):  # not the farewell of a server that leaves
                     step = json.loads(line[6:])
                     assert step["seq"] == event_id
                     steps.append(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -106,6 +107,140 @@ def test_with_the_keyboard_alone_one_asks_and_stops(browser, app, simulator):
         page.keyboard.press("Enter")
         page.get_by_text("Você interrompeu o conselho. Pareceres guardados: 1 de 3.").wait_for()
         assert page.locator(".seat.stopped").count() == 2
+
+
+def tab_to(page, name: str, limit: int = 60) -> None:
+    """Press Tab until the focus is on the control with this text, label or name; it has to be visible there."""
+    for _ in range(limit):
+        page.keyboard.press("Tab")
+        here = page.evaluate(
+            "[document.activeElement.textContent, document.activeElement.name, document.activeElement.id].map(String)"
+        )
+        if name in (here[0].strip(), *here[1:]):
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline == "solid", name
+            return
+    raise AssertionError(f"{name} cannot be reached with Tab")
+
+
+def test_with_the_keyboard_alone_one_creates_and_exports(browser, app, simulator):
+    with tab(browser, app) as ours:
+        page = ours.page
+        tab_to(page, "Criar um especialista")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/especialistas/novo")
+        for field, text in (("name", "Clara Nunes"), ("role", "engenheira de produção")):
+            tab_to(page, field)
+            page.keyboard.type(text)
+        tab_to(page, "Criar especialista")
+        page.keyboard.press("Enter")
+        page.get_by_text("Clara Nunes agora faz parte").wait_for()
+        ours.go("/")
+        tab_to(page, "question")
+        page.keyboard.type("Dá para levar o resultado sem o mouse?")
+        tab_to(page, "reviewed")
+        page.keyboard.press("Space")
+        tab_to(page, "Perguntar ao conselho")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Revisão cruzada").wait_for()
+        page.get_by_role("status").get_by_text("Síntese pronta").wait_for()
+        tab_to(page, "Exportar em Markdown")
+        with page.expect_download() as download:
+            page.keyboard.press("Enter")
+        assert download.value.suggested_filename.endswith(".md")
+        tab_to(page, "Copiar a síntese")
+        tab_to(page, "Criar link")
+        page.keyboard.press("Enter")
+        page.get_by_text("Guarde agora").wait_for()
+        ours.go("/historico")
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent").startswith("Apagar"):
+                break
+        page.keyboard.press("Enter")
+        page.get_by_text("Conselho apagado.").wait_for()
+        tab_to(page, "Desfazer")
+        page.keyboard.press("Enter")
+        page.get_by_text("Conselho restaurado.").wait_for()
+
+
+def test_the_synthesis_is_copied_by_a_click(browser, app, simulator):
+    with tab(browser, app, permissions=["clipboard-read", "clipboard-write"]) as ours:
+        page = ours.page
+        page.get_by_label("Sua pergunta").fill("O que vai para a área de transferência?")
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.get_by_role("status").get_by_text("Síntese pronta").wait_for()
+        page.get_by_role("button", name="Copiar a síntese").click()
+        page.get_by_role("button", name="Copiado").wait_for()
+        assert "Onde concordam" in page.evaluate("navigator.clipboard.readText()")
+        page.get_by_role("link", name="Ver lado a lado").click()
+        assert page.locator("details.parecer[open], details[id^=parecer-][open]").count() == 3
+        tops = page.locator(".seat").evaluate_all(
+            "all => all.map((each) => each.getBoundingClientRect().top)"
+        )
+        assert len({round(each) for each in tops}) < len(tops)  # at least two stand side by side
+
+
+AXE = "() => axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations)"
+
+
+@pytest.mark.parametrize("mode", ["light", "dark", "print", "narrow"])
+def test_no_page_of_a_council_has_a_barrier(browser, app, simulator, mode):
+    """Every rule of axe-core, on the pages of asking, a whole council, a partial one, history and a shared link."""
+    import axe_playwright_python
+
+    script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+    options = {"color_scheme": "dark"} if mode == "dark" else {}
+    if mode == "narrow":
+        options["viewport"] = {"width": 320, "height": 640}
+    found = []
+
+    with tab(browser, app, **options) as ours:
+        page = ours.page
+        if mode == "print":
+            page.emulate_media(media="print")
+
+        def check(where: str) -> None:
+            page.evaluate(script)
+            for each in page.evaluate(AXE):
+                nodes = "; ".join(node["html"][:120] for node in each["nodes"][:3])
+                found.append(f"{where}: {each['id']} ({each['help']}): {nodes}")
+            if mode == "narrow":
+                width = page.evaluate("document.documentElement.scrollWidth")
+                assert width <= 320, f"{where} is {width} px wide"
+
+        check("home")
+        page.emulate_media(media="screen")
+        page.get_by_label("Sua pergunta").fill("Há barreiras nesta página?")
+        page.get_by_label("Revisão cruzada").check()
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.get_by_role("status").get_by_text("Síntese pronta").wait_for()
+        council = page.url.removeprefix(app.url)
+        page.get_by_role("button", name="Criar link").click()
+        link = page.locator("#link").get_attribute("href").removeprefix(app.url)
+        page.locator("summary").evaluate_all("all => all.forEach((each) => each.click())")
+        if mode == "print":
+            page.emulate_media(media="print")
+        check("council with a link")
+        simulator.script("status-400", "ok", "overloaded", "slow-30")
+        page.emulate_media(media="screen")
+        ours.go("/")
+        page.get_by_label("Sua pergunta").fill("E enquanto uma tentativa espera?")
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.get_by_text("nova tentativa 2 de 3").wait_for()
+        if mode == "print":
+            page.emulate_media(media="print")
+        check("council that waits")
+        page.emulate_media(media="screen")
+        page.get_by_role("button", name="Parar").click()
+        page.get_by_text("Você interrompeu o conselho").wait_for()
+        if mode == "print":
+            page.emulate_media(media="print")
+        check("council that was stopped")
+        for path in (f"{council}?vista=lado", f"{council}?guardada=1", link, "/historico"):
+            ours.go(path)
+            check(path.partition("?")[2] or path[:3])
+    assert found == []
 
 
 def test_without_scripts_it_works_too(browser, app, simulator):

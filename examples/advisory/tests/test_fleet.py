@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from advisory.tests.test_worker import worker
 from prodkit import env
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -34,7 +33,7 @@ def until(visitor, verdict: str, seconds: float) -> float:
     return time.monotonic() - began
 
 
-def test_a_worker_that_comes_and_goes_is_seen_by_the_web_process(pages, a_visitor, tmp_path):
+def test_a_worker_that_comes_and_goes_is_seen_by_the_web_process(pages, worker, a_visitor, tmp_path):
     with a_visitor(pages.url) as ana:
         until(ana, "degraded", 5)
         assert private(ana)["checks"]["workers"]["reason"] == "no process takes jobs"

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from advisory.council.export import as_markdown, export_name
 from advisory.council.model import Run, Seat
-from advisory.council.plan import has_quorum, outcome, to_ask
+from advisory.council.plan import MAX_EXPERTS, MAX_QUESTION, MIN_QUESTION, has_quorum, outcome, to_ask
 from advisory.council.prompts import chairman_messages, expert_system
 from advisory.council.texts import banner, milestone, reason_for, standing
 from advisory.migrations import HEAD
@@ -69,6 +69,10 @@ def test_a_resumed_run_asks_only_those_without_a_result():
 )
 def test_half_of_the_council_is_a_quorum(statuses, enough):
     assert has_quorum(seats(*statuses)) is enough
+
+
+def test_the_limits_of_a_question():
+    assert (MIN_QUESTION, MAX_QUESTION, MAX_EXPERTS) == (10, 2000, 7)
 
 
 def test_outcomes():

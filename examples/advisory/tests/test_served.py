@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from PIL import Image
 
 from advisory.tests.served import Balancer, Deployment, Load, ready, wait_for
 from prodkit import backup
@@ -74,6 +76,8 @@ def test_from_an_empty_database_to_a_restored_backup(
         with Load(url, ("/api/health",), clients=1) as health, a_visitor(url) as ana:
             page = ana.finished(ana.ask(QUESTION))
             assert "Síntese pronta" in page.text
+            persona_with_a_photo(ana)
+            chat(ana)
         print(f"health: median {1000 * statistics.median(health.seconds['/api/health']):.0f} ms")
         assert not health.failures
         assert (
@@ -96,6 +100,34 @@ def test_from_an_empty_database_to_a_restored_backup(
         web.send_signal(signal.SIGTERM)
         assert web.wait(20) in (0, 143, -signal.SIGTERM)
         assert "Traceback" not in deployment.logs()
+
+
+def persona_with_a_photo(person: Any) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "green").save(picture, "PNG")
+    made = person.post(
+        "/personas",
+        {"name": "Marta", "role": "mãe de dois filhos"},
+        page="/personas/nova",
+        files={"avatar": ("eu.png", picture.getvalue(), "image/png")},
+    )
+    assert made.status_code == 303, made.text
+    shown = re.search(r'src="(/avatares/[^"]+)"', person.get(made.headers["location"]).text)
+    assert shown
+    assert person.get(shown[1]).headers["content-type"].startswith("image/")
+
+
+def chat(person: Any) -> None:
+    form = person.get("/conversas/nova").text
+    speaker = re.search(r'name="speaker" value="([^"]+)"', form)
+    assert speaker
+    begun = person.post(
+        "/conversas", {"speaker": speaker[1], "question": "Abrir aos domingos?"}, page="/conversas/nova"
+    )
+    assert begun.status_code == 303, begun.text
+    place = begun.headers["location"]
+    wait_for(lambda: "data-events=" not in person.get(place).text, 60, "the chat")
+    assert 'class="prose"' in person.get(place).text
 
 
 def test_a_rolling_deploy_loses_no_council_no_request_and_repeats_no_expert(

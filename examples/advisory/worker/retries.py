@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
+from loguru import logger
+
 from prodkit.core.events import EventStream
 from prodkit.llm import LlmScheduled
 
@@ -31,12 +33,15 @@ def listen(events: EventStream) -> Callable[[], None]:
 async def announced(report: Callable[[LlmScheduled], Awaitable[None]]) -> AsyncIterator[None]:
     """Call `report` with each attempt that is scheduled within the block; the block ends after the last report.
 
-    A report that fails is lost: the answer matters more than the note about its delay.
+    A report that fails is logged and lost.
     """
     reports: set[asyncio.Task[None]] = set()
 
     async def quietly(event: LlmScheduled) -> None:
-        await report(event)
+        try:
+            await report(event)
+        except Exception as error:  # noqa: BLE001 - the answer matters more than the note about its delay
+            logger.warning("a waiting attempt was not shown ({})", type(error).__name__)
 
     def heard(event: LlmScheduled) -> None:
         reports.add(asyncio.get_running_loop().create_task(quietly(event)))
