@@ -279,6 +279,12 @@ def site(rest: list[str]) -> None:
     in_venv("python", "tools/site.py", *rest)
 
 
+def screenshots(rest: list[str]) -> None:
+    """Photographs the reference app's pages into docs/screenshots (all, or those named; needs Chromium)."""
+    prepare("dev")
+    in_venv("python", "tools/screenshots.py", *rest)
+
+
 def lowest(rest: list[str]) -> None:
     """Runs the unit tests with the lowest versions that pyproject.toml allows (needs uv)."""
     prepare("dev")
@@ -385,6 +391,7 @@ TASKS = {
         release,
         versions,
         site,
+        screenshots,
         lowest,
         extras,
         fuzz,

@@ -6,14 +6,20 @@ CPU time of this process; what Redis itself spends is not in it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import itertools
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
+from benchmarks._fleet import in_processes, slowest, until
 from benchmarks.harness import Table, ratios, run
 from prodkit.cache import Cache
+from prodkit.errors import RedisError
 from prodkit.redis import RedisLink
+from prodkit.testing.proxy import Proxy
 from prodkit.testing.servers import Redis
 
 DOCUMENT = {
@@ -106,27 +112,122 @@ async def _on_redis(table: Table, url: str) -> None:
         for number in range(50):
             await cache.set(f"k{number}", 1, ttl=1000)
             await raw.set(f"x{number}", b"1")
-        found = await ratios({"GET": lambda: raw.get("x"), "ours": lambda: cache.get("k1")}, calls=200)
-        table.add("lone get from Redis ÷ redis-py GET", found["ours"], ceiling=1.2)
-        found = await ratios(
-            {
-                "gather": lambda: asyncio.gather(*(raw.get(f"x{number}") for number in range(50))),
-                "ours": lambda: asyncio.gather(*(cache.get(f"k{number}") for number in range(50))),
-                "get_many": lambda: cache.get_many([f"k{number}" for number in range(50)]),
-            },
-            calls=20,
-        )
-        table.add("50 concurrent gets ÷ gather of redis-py", found["ours"], ceiling=0.3)
+        peers = await _peers_on_redis(url)
+        for each in peers.values():
+            for number in range(50):
+                await each.set(f"k{number}", 1)
+        works: dict[str, Any] = {"GET": lambda: raw.get("x"), "ours": lambda: cache.get("k1")}
+        works |= {name: partial(each.get, "k1") for name, each in peers.items()}
+        found = await ratios(works, calls=200)
+        others = {name: found[name] for name in peers}
+        table.add("lone get from Redis ÷ redis-py GET", found["ours"], ceiling=1.2, peers=others)
+        works = {
+            "gather": lambda: asyncio.gather(*(raw.get(f"x{number}") for number in range(50))),
+            "ours": lambda: asyncio.gather(*(cache.get(f"k{number}") for number in range(50))),
+            "get_many": lambda: cache.get_many([f"k{number}" for number in range(50)]),
+        }
+        works |= {name: partial(_fifty, each) for name, each in peers.items()}
+        found = await ratios(works, calls=20)
+        others = {name: found[name] for name in peers}
+        table.add("50 concurrent gets ÷ gather of redis-py", found["ours"], ceiling=0.3, peers=others)
         table.add("get_many of 50 ÷ gather of redis-py", found["get_many"])
+        for each in peers.values():
+            await each.close()
     await raw.aclose()
 
 
+async def _fifty(cache: Any) -> None:
+    await asyncio.gather(*(cache.get(f"k{number}") for number in range(50)))
+
+
+async def _peers_on_redis(url: str) -> dict[str, Any]:
+    """Return the peers on the same Redis, where they are installed."""
+    peers: dict[str, Any] = {}
+    try:
+        from cashews import Cache as Cashews
+
+        peers["cashews"] = Cashews()
+        peers["cashews"].setup(url, client_side=False)
+    except ImportError:
+        pass
+    return peers
+
+
+FLEET = """
+import asyncio, json, sys
+from prodkit.cache import Cache
+from prodkit.redis import RedisLink
+
+async def main():
+    async with RedisLink(sys.argv[1], timeout=2) as link:
+        cache = Cache(link, namespace="fleet")
+        loads = 0
+        async def load():
+            nonlocal loads
+            loads += 1
+            await asyncio.sleep(0.2)
+            return "value"
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        asked = [cache.get_or_set("k", load, ttl=60, scope="cluster") for _ in range(50)]
+        assert set(await asyncio.gather(*asked)) == {"value"}
+        print(json.dumps(loads))
+
+asyncio.run(main())
+"""
+
+
+async def _fleet(table: Table, url: str) -> None:
+    loads = await asyncio.to_thread(in_processes, 4, FLEET, url)
+    table.add("loads of 4 processes x 50 misses of one key", sum(loads), ceiling=1, unit="loads")
+
+
+async def _outage(table: Table, server: Redis) -> None:
+    """Milliseconds of a request through an outage, and after one with 500 patterns over 200,000 keys."""
+    with Proxy(server.url) as proxy:
+        async with (
+            RedisLink(server.url, timeout=30) as direct,
+            RedisLink(proxy.url_for(server.url), timeout=1) as lossy,
+            Cache(lossy, namespace="outage", max_staleness=0) as cache,
+        ):
+            fill = "for i = 1, 200000 do redis.call('SET', 'foreign:' .. i, 'x') end"
+            await direct.run(lambda client: client.eval(fill, 0), timeout=60)
+            for number in range(200):
+                await cache.set(f"user:{number}:a", number, ttl=600)
+            numbers = itertools.cycle(range(200))
+
+            def read() -> Awaitable[Any]:
+                return cache.get(f"user:{next(numbers)}:a")
+
+            calm = await slowest(read, 1.0)
+            proxy.refuse()
+            with contextlib.suppress(RedisError):
+                await lossy.execute("PING")
+            down = await slowest(read, 1.0)
+            table.add("p99 of a read while Redis is away", down[-len(down) // 100], ceiling=0.05, unit="ms")
+            for number in range(500):
+                await cache.invalidate(f"user:{number}:*")
+            proxy.heal()
+            table.add("Redis is used again after", await until(lambda: lossy.up), ceiling=2.0, unit="s")
+            back = await slowest(read, 2.0)
+            table.add("slowest read after it, more than before", back[-1] - calm[-1], ceiling=50.0, unit="ms")
+            catch_up = cache._tiers.catch_up
+            assert catch_up is not None
+            await until(lambda: not catch_up.sweeping, 60)
+
+
 async def main() -> Table:
-    table = Table("cache", "cost of the cache over the barest thing that does the same")
+    table = Table(
+        "cache",
+        "cost of the cache over the barest thing that does the same",
+        packages=("redis", "cashews", "aiocache"),
+    )
     await _in_memory(table)
     if Redis.available():
         with Redis() as server:
             await _on_redis(table, server.url)
+            await _fleet(table, server.url)
+            await _outage(table, server)
     return table
 
 

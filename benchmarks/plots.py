@@ -1,5 +1,6 @@
 """Draw the published results as bars: `python -m benchmarks.plots` writes docs/images/bench-*.svg from results/*.md.
 
+Names of benchmarks as arguments add their pictures; they are shown in docs/explanation/measured.md.
 Nothing is measured here. A bar is one figure of a table; a tick marks the goal. Each picture names its benchmark, and
 the page that shows it names the command that repeats it.
 """
@@ -7,6 +8,8 @@ the page that shows it names the command that repeats it.
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -126,12 +129,15 @@ def pictures() -> dict[str, str]:
     return found
 
 
-def main() -> None:
+def main(added: Sequence[str] = ()) -> None:
+    """Redraw the pictures that are there, and draw those of `added` benchmarks for the first time."""
     IMAGES.mkdir(exist_ok=True)
+    new = {f"bench-{name}.svg" for name in added}
     for name, picture in pictures().items():
-        (IMAGES / name).write_text(picture)
-        print(f"docs/images/{name}")
+        if name in new or (IMAGES / name).exists():
+            (IMAGES / name).write_text(picture)
+            print(f"docs/images/{name}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

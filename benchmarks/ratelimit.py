@@ -6,12 +6,15 @@ CPU time of this process; what Redis itself spends is not in it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
+from benchmarks._fleet import in_processes, slowest, until
 from benchmarks.harness import Table, ratios, run
 from prodkit.ratelimit import Limit, RateLimiter
 from prodkit.redis import RedisLink
+from prodkit.testing.proxy import Proxy
 from prodkit.testing.servers import Redis
 
 COUNT = """local n = redis.call('INCR', KEYS[1])
@@ -29,7 +32,22 @@ def _limits_peer() -> dict[str, Any]:
         return {}
     item = parse("10/second")
     fixed, moving = FixedWindowRateLimiter(MemoryStorage()), MovingWindowRateLimiter(MemoryStorage())
-    return {"limits fixed": lambda: fixed.hit(item, "k"), "limits moving": lambda: moving.hit(item, "k")}
+    return {"limits fixed": lambda: fixed.hit(item, "f"), "limits moving": lambda: moving.hit(item, "m")}
+
+
+def _limits_on_redis(url: str) -> dict[str, Any]:
+    """Return checks of the library limits on the same Redis, where it is installed."""
+    try:
+        from limits import parse
+        from limits.aio.storage import RedisStorage
+        from limits.aio.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
+
+        storage = RedisStorage("async+" + url, implementation="redispy")
+    except Exception:
+        return {}
+    item = parse("10/second")
+    fixed, moving = FixedWindowRateLimiter(storage), MovingWindowRateLimiter(storage)
+    return {"limits fixed": lambda: fixed.hit(item, "f"), "limits moving": lambda: moving.hit(item, "m")}
 
 
 async def _in_memory(table: Table) -> None:
@@ -67,15 +85,15 @@ async def _on_redis(table: Table, url: str) -> None:
     async with RedisLink(url, timeout=2) as link:
         limiter = RateLimiter(link, denial_cache=0)
         limits = [Limit(f"10/{window}s", name=f"b{window}") for window in (1, 2, 3)]
-        found = await ratios(
-            {
-                "EVALSHA": lambda: raw.evalsha(digest, 1, "count"),
-                "one": lambda: limiter.check((limits[0], "k")),
-                "three": lambda: limiter.check(*((limit, "l") for limit in limits)),
-            },
-            calls=200,
-        )
-        table.add("check of one limit ÷ EVALSHA", found["one"], ceiling=1.25)
+        works: dict[str, Any] = {
+            "EVALSHA": lambda: raw.evalsha(digest, 1, "count"),
+            "one": lambda: limiter.check((limits[0], "k")),
+            "three": lambda: limiter.check(*((limit, "l") for limit in limits)),
+            **_limits_on_redis(url),
+        }
+        found = await ratios(works, calls=200)
+        peers = {name: found[name] for name in found if name.startswith("limits")}
+        table.add("check of one limit ÷ EVALSHA", found["one"], ceiling=1.25, peers=peers)
         table.add("check of three limits with header data ÷ EVALSHA", found["three"], ceiling=1.6)
         found = await ratios(
             {
@@ -88,12 +106,67 @@ async def _on_redis(table: Table, url: str) -> None:
     await raw.aclose()
 
 
+FLEET = """
+import asyncio, json, sys
+from prodkit.ratelimit import Limit, RateLimiter
+from prodkit.redis import RedisLink
+
+async def main():
+    async with RedisLink(sys.argv[1], timeout=2) as link:
+        limiter, limit = RateLimiter(link), Limit("50/min", name="fleet")
+        await link.execute("PING")
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        decisions = await asyncio.gather(*(limiter.check((limit, "k")) for _ in range(200)))
+        print(json.dumps(sum(each.allowed for each in decisions)))
+
+asyncio.run(main())
+"""
+
+
+async def _fleet(table: Table, url: str) -> None:
+    admitted = await asyncio.to_thread(in_processes, 4, FLEET, url)
+    table.add("admitted of 4 processes x 200, limit 50", sum(admitted), ceiling=50, floor=50, unit="calls")
+
+
+async def _outage(table: Table, server: Redis) -> None:
+    """Milliseconds of a check through an outage, and after one with 30,000 callers."""
+    limit = Limit("1000/min", name="outage")
+    with Proxy(server.url) as proxy:
+        async with RedisLink(proxy.url_for(server.url), timeout=1) as lossy:
+            limiter = RateLimiter(lossy, denial_cache=0)
+            numbers = itertools.cycle(range(100))
+
+            def check() -> Any:
+                return limiter.check((limit, next(numbers)))
+
+            calm = await slowest(check, 1.0)
+            proxy.refuse()
+            await limiter.check((limit, "first"))
+            down = await slowest(check, 1.0)
+            table.add("p99 of a check while Redis is away", down[-len(down) // 100], ceiling=0.1, unit="ms")
+            for number in range(30_000):
+                await limiter.check((limit, number))
+            proxy.heal()
+            table.add("Redis is used again after", await until(lambda: lossy.up), ceiling=2.0, unit="s")
+            back = await slowest(check, 2.0)
+            table.add(
+                "slowest check after it, more than before", back[-1] - calm[-1], ceiling=50.0, unit="ms"
+            )
+
+
 async def main() -> Table:
-    table = Table("ratelimit", "cost of the limiter over the barest thing that does the same")
+    table = Table(
+        "ratelimit",
+        "cost of the limiter over the barest thing that does the same",
+        packages=("redis", "limits"),
+    )
     await _in_memory(table)
     if Redis.available():
         with Redis() as server:
             await _on_redis(table, server.url)
+            await _fleet(table, server.url)
+            await _outage(table, server)
     return table
 
 

@@ -394,6 +394,8 @@ def smoke(docker: Docker, bases: dict[str, str]) -> None:
         wait_for(lambda: state(docker, "app") == "healthy", 60, "the app's health check")
         taken = time.monotonic() - began
         report("healthy after start", f"{taken:.1f} s", taken <= MAX_HEALTHY)
+        # "workers" is degraded until the worker's first heartbeat.
+        wait_for(lambda: (health(address) or {}).get("status") == "up", 60, "a health of up")
         found = health(address) or {}
         report("health", json.dumps(found.get("checks", {})), found.get("status") == "up")
         browse(address)

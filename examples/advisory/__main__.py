@@ -1,4 +1,4 @@
-"""``python -m advisory demo | serve | worker | migrate``.
+"""``python -m advisory demo | serve | worker | migrate | backup``.
 
 Settings come first and everything heavy later, so that a bad environment is reported in well under two seconds.
 """
@@ -24,6 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("serve", help="the app, on the servers that the environment names")
     commands.add_parser("worker", help="runs councils and serves no pages")
     commands.add_parser("migrate", help="brings the database up to date")
+    copy = commands.add_parser(
+        "backup", help="makes one backup in BACKUP_DIRECTORY and verifies it by a restore"
+    )
+    copy.add_argument("--check", action="store_true", help="only say whether the last one is young enough")
     chosen = parser.parse_args(arguments)
     if chosen.command == "demo":
         if not 0 <= chosen.port <= 65535:
@@ -31,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
         from advisory.demo.run import run
 
         return run(port=chosen.port, directory=chosen.data)
+    if chosen.command == "backup":
+        from advisory.deploy import backups
+
+        return backups.main(["check" if chosen.check else "run"])
     from advisory.settings import Settings
     from prodkit.errors import EnvError
 

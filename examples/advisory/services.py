@@ -16,6 +16,7 @@ from advisory.pages.render import Pages
 from advisory.settings import Settings
 from advisory.sources.sources import Sources
 from advisory.store.account import Account
+from advisory.store.backups import Backups
 from advisory.store.chat import Chats
 from advisory.store.chat_turns import TurnEvents, TurnRows
 from advisory.store.council import CouncilRows
@@ -67,6 +68,7 @@ class Services:
     sessions: sessions.Sessions
     health: pk.Health
     fleet: Fleet
+    backups: Backups
     users: Users
     account: Account
     experts: Experts
@@ -123,6 +125,8 @@ class Services:
         mails = Mails(db, mailer, public_url=settings.public_url or "")
         worker = make_worker(db, [council, answer, research, trial, *mails.all()], runtime)
         mine: tuple[Check, ...] = (redis, claude, *sources.breakers, *(() if mailer is None else (mailer,)))
+        backups = Backups(db, max_hours=settings.backup_max_hours)
+        expected = () if settings.backup_max_hours is None else (backups,)
         fleet = Fleet(
             db,
             "both" if settings.worker else "web",
@@ -146,8 +150,9 @@ class Services:
                 secure=production,
                 runtime=runtime,
             ),
-            health=pk.Health(db, optional=(*mine, job_runs, fleet), runtime=runtime),
+            health=pk.Health(db, optional=(*mine, job_runs, fleet, *expected), runtime=runtime),
             fleet=fleet,
+            backups=backups,
             users=Users(db),
             account=Account(db),
             experts=Experts(db),

@@ -101,6 +101,11 @@ class Settings(env.Settings):
         default="127.0.0.1",
         description="networks of the proxies whose X-Forwarded-For is believed; needed behind a proxy",
     )
+    backup_max_hours: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="hours after which the last verified backup is too old in /api/health; without it backups are not "
+        "part of the report",
+    )
     breaker_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
         default=300.0, description="seconds for which a model that keeps failing is left alone"
     )

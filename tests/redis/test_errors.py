@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 from redis import exceptions
 
+from prodkit.core.outcome import Outcome
+from prodkit.policies.classify import outcome_of
 from prodkit.redis.errors import classify, describe
 
 
@@ -45,3 +47,39 @@ def test_what_is_no_reply() -> None:
     assert classify(exceptions.DataError("a list")) == "bug"
     assert classify(KeyError("x")) == "bug"
     assert describe(ValueError(" a\n b ")) == "ValueError: a b"
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (exceptions.ReadOnlyError("You can't write against a read only replica."), "outage"),
+        (exceptions.BusyLoadingError("Redis is loading"), "outage"),
+        (exceptions.MasterDownError("MASTERDOWN link is down"), "outage"),
+        (exceptions.ClusterDownError("the cluster is down"), "outage"),
+        (exceptions.TryAgainError("TRYAGAIN"), "outage"),
+        (exceptions.InvalidResponse("?"), "outage"),
+        (exceptions.RedisClusterException("no node"), "outage"),
+        (exceptions.ResponseError("NOAUTH Authentication required."), "outage"),
+        (exceptions.AuthenticationError("invalid username-password pair"), "outage"),
+        (exceptions.OutOfMemoryError("command not allowed"), "refused"),
+        (exceptions.NoPermissionError("this user has no permissions"), "refused"),
+        (exceptions.ResponseError("NOPERM this user has no permissions"), "refused"),
+        (exceptions.NoScriptError("NOSCRIPT No matching script."), "bug"),
+        (exceptions.LockError("not owned"), "bug"),
+        (exceptions.WatchError(), "bug"),
+        (FileNotFoundError("/run/redis.sock"), "outage"),
+        (EOFError(), "outage"),
+        (ValueError("of the caller"), "bug"),
+    ],
+)
+def test_classes(error: Exception, fault: str) -> None:
+    assert classify(error) == fault
+
+
+@pytest.mark.parametrize("code", ["OOM", "MISCONF", "NOREPLICAS", "READONLY", "BUSY", "LOADING"])
+@pytest.mark.parametrize("form", ["{} command", "Error running script: @user_script: 3: -{} command"])
+def test_breakers_see_what_the_link_sees(code: str, form: str) -> None:
+    error = exceptions.ResponseError(form.format(code))
+    assert classify(error) != "bug"
+    assert outcome_of(error) is Outcome.FAILED
+    assert outcome_of(exceptions.ResponseError("WRONGTYPE Operation against a key")) is Outcome.NEUTRAL

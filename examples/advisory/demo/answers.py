@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from advisory.research.prompts import DRAFT_MARK
+from advisory.research.prompts import DRAFT_MARK, PROFILE_MARK
 from prodkit.testing.anthropic.answers import answer_function, last_user_text
 
 __all__ = ["council"]
@@ -32,6 +32,8 @@ def council(body: Mapping[str, Any]) -> str:
     if not schema:
         if DRAFT_MARK in str(body.get("system", "")):
             return _draft(last_user_text(body))
+        if PROFILE_MARK in str(body.get("system", "")):
+            return _profile(last_user_text(body))
         found = _PROSE(body)
         assert isinstance(found, str)
         return found
@@ -60,6 +62,20 @@ def _draft(text: str) -> str:
         "resumo": f"As fontes falam do trabalho de {name} e pouco dizem sobre como trata casos particulares.",
     }
     return f"```json\n{json.dumps(draft, ensure_ascii=False)}\n```"
+
+
+def _profile(text: str) -> str:
+    """The profile of a persona, from what the simulated sources say."""
+    about = json.loads(text[text.index("{") : text.index("}") + 1])
+    said = re.findall(r"Fontes públicas dizem que ([^\[]+) \[", text)
+    lines = "\n".join(f"- {each[:1].upper()}{each[1:]}." for each in said)
+    return (
+        f"**Quem é.** {about.get('nome', 'A persona')}: {about.get('descrição', '')}\n\n"
+        f"### O que a faz decidir\n\n{lines or '- As fontes não dizem.'}\n\n"
+        "### O que a afasta\n\n- Promessas sem prazo, e ter de explicar a mesma coisa duas vezes.\n\n"
+        "### Como falar com ela\n\nEm frases curtas, com o preço e o prazo logo no começo.\n\n"
+        "*As fontes não permitem saber renda, família nem saúde.*"
+    )
 
 
 def _points(numbers: list[int], chance: random.Random) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ __all__ = ["STORM_SECONDS", "Fault", "faults_of"]
 
 STORM_SECONDS: Final = 20.0
 """The length of a storm. A breaker that opened at its end lets calls through one `BREAKER_SECONDS` later."""
+_SOURCES: Final = {"perplexity": "Perplexity", "youtube": "YouTube", "unsplash": "Unsplash"}
 _NETWORK_SECONDS: Final = 15.0
 _REDIS_SECONDS: Final = 15.0
 
@@ -149,7 +150,7 @@ def _of_sources(embedded: Embedded) -> list[Fault]:
     return [
         Fault(
             name=f"source-{source.name}",
-            label=f"Derrubar {source.name.capitalize()}",
+            label=f"Derrubar {_SOURCES.get(source.name, source.name)}",
             watch="Enriqueça uma persona: ela fica parcial, diz qual fonte faltou, e pode ser completada depois.",
             begin=partial(source.storm, "503"),
             seconds=STORM_SECONDS,

@@ -53,6 +53,8 @@ class Theatre(Managed):
     answered: Callable[[], int]
     """Requests that the model answered so far; it waits for the simulator: call it in a thread."""
     workers: Workers | None = None
+    lead: float = 1.0
+    """Seconds before a fault begins: the page that answers the button is shown first."""
     stages: dict[str, Stage] = field(default_factory=dict[str, Stage])
     minute: BadMinute | None = None
     console: web.Console | None = None
@@ -64,7 +66,7 @@ class Theatre(Managed):
             return False
         fault = self.faults[name]
         length = fault.seconds if seconds is None else seconds
-        now = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time() + self.lead
         self.stages[name] = stage = Stage(fault, now, now + length)
         self._spawn(self._play(stage, length))
         return True
@@ -109,6 +111,7 @@ class Theatre(Managed):
     async def _play(self, stage: Stage, seconds: float) -> None:
         fault = stage.fault
         try:
+            await asyncio.sleep(self.lead)
             await asyncio.to_thread(fault.begin, seconds)
             if stage.ends > (now := asyncio.get_running_loop().time()):
                 await asyncio.sleep(stage.ends - now)

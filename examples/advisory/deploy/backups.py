@@ -4,7 +4,8 @@
     python -m advisory.deploy.backups run        # once, now
     python -m advisory.deploy.backups check      # exit code 1 when the last verified backup is too old
 
-Backups lie in BACKUP_DIRECTORY. They count once they were restored into a throw-away database and compared.
+Backups lie in BACKUP_DIRECTORY. They count once they were restored into a throw-away database and compared; the
+app's health report then says when that was.
 """
 
 from __future__ import annotations
@@ -47,11 +48,24 @@ async def run() -> bool:
         await backup.verify(made.path, url=os.environ["DATABASE_URL"])
         (DIRECTORY / MARK).write_text(f"{datetime.now(UTC).isoformat()} {made.path.name}\n")
         await backup.prune(DIRECTORY)
+        await report(made.path.name, made.size)
     except (ProdkitError, OSError) as error:
         print(f"backup failed: {error}", file=sys.stderr, flush=True)
         return False
     print(f"backup verified: {made.path.name}", flush=True)
     return True
+
+
+async def report(name: str, size: int) -> None:
+    """Note the backup in the app's own table, for its health report. A database without that table gets none."""
+    from advisory.store.backups import Backups
+    from prodkit import postgres
+
+    async with postgres.Pool(
+        os.environ["DATABASE_URL"], min_size=0, max_size=1, application_name="advisory-backup"
+    ) as db:
+        if await db.fetchval("select to_regclass('backups') is not null"):
+            await Backups(db).record(name, size)
 
 
 def check(now: float | None = None) -> int:

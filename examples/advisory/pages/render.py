@@ -35,6 +35,9 @@ PART_LABELS: Final = {
     "workers": "processos de trabalho",
     "mail": "e-mail",
     "backup": "cópia de segurança",
+    "perplexity": "Perplexity",
+    "youtube": "YouTube",
+    "unsplash": "Unsplash",
 }
 """The parts of the health report, for people."""
 

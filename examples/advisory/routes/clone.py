@@ -13,7 +13,7 @@ from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.research.model import Research
 from advisory.research.plan import Draft, read_draft
 from advisory.routes.experts import LABELS
-from advisory.routes.research import own
+from advisory.routes.research import own, unavailable
 from advisory.services import services
 
 __all__ = ["open_draft", "router"]
@@ -33,8 +33,8 @@ async def begin(request: Request) -> Response:
     form = await read_form(request)
     subject = form.text("name", "Nome", least=3, most=60)
     context = form.text("context", "Pelo que é conhecida", least=3, most=120)
-    if not app.sources.any_configured:
-        form.errors["name"] = "Nenhuma fonte está configurada nesta instalação. Crie o especialista à mão."
+    if problem := unavailable(app):
+        form.errors["name"] = f"{problem} Você pode criar o especialista à mão."
     if form.errors:
         key = form.key() or uuid4()
         return app.pages.page(request, "clone.html", status=422, form=form, form_key=key)

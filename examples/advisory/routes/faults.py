@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from advisory.council.texts import standing
 from advisory.demo.data import PREPARED_QUESTION
 from advisory.demo.theatre import Theatre
 from advisory.pages.forms import read_form
@@ -36,11 +37,13 @@ async def _scene(app: Services, user: User, theatre: Theatre) -> dict[str, Any]:
     """What the page shows of this moment. Without a database it shows the rest."""
     now = asyncio.get_running_loop().time()
     minute = theatre.minute
-    runs, processes = [], []
+    runs, processes, live = [], [], None
     try:
         async with asyncio.timeout(1.0):
             runs = await app.runs.history(user.id, limit=10 if minute and not minute.over else 3)
             processes = await app.fleet.processes()
+            if (first := next((each for each in runs if not each.finished), None)) is not None:
+                live = await app.runs.get(user.id, first.id)
     except (ProdkitError, TimeoutError):
         pass
     report = await app.health.report()
@@ -48,6 +51,8 @@ async def _scene(app: Services, user: User, theatre: Theatre) -> dict[str, Any]:
         "stages": [(each, each.left(now), each.back(now)) for each in theatre.shown()],
         "minute": minute,
         "runs": runs,
+        "live": live,
+        "banner": standing(live) if live is not None else "",
         "processes": [each for each in processes if each.works],
         "report": report,
     }

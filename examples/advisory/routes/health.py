@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from advisory.services import services
+from prodkit.errors import ProdkitError
 
 __all__ = ["router"]
 
@@ -22,4 +26,8 @@ async def liveness() -> Response:
 async def page(request: Request) -> Response:
     app = services(request)
     report = await app.health.report()
-    return app.pages.page(request, "health.html", report=report)
+    last = None
+    with suppress(ProdkitError, TimeoutError):  # the page is for outages too
+        async with asyncio.timeout(1.0):
+            last = await app.backups.latest()
+    return app.pages.page(request, "health.html", report=report, backup=last)

@@ -101,4 +101,14 @@ async def remove(request: Request, persona_id: PersonaId) -> Response:
     session_of(request)["notice"] = (
         "Persona removida. Os conselhos que perguntaram sobre ela continuam no histórico."
     )
+    session_of(request)["undo"] = f"/personas/{persona_id}/restaurar"
     return redirect("/personas")
+
+
+@router.post("/{persona_id}/restaurar")
+async def restore(request: Request, persona_id: PersonaId) -> Response:
+    app, user = services(request), await signed_in(request)
+    if not await app.personas.restore(user.id, persona_id):
+        raise HTTPException(404)
+    session_of(request)["notice"] = "Persona restaurada."
+    return redirect(f"/personas/{persona_id}")

@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
+from advisory.pages.filters import clock
 from advisory.pages.forms import read_form
 from advisory.pages.limits import ENRICHMENT, SOURCE_AGAIN, ready, take
 from advisory.pages.visitor import redirect, session_of, signed_in
@@ -22,7 +23,7 @@ from advisory.store.research_events import topic_of
 from prodkit import web
 from prodkit.progress import RESYNC, Progress
 
-__all__ = ["own", "router"]
+__all__ = ["own", "router", "unavailable"]
 
 router = APIRouter()
 
@@ -34,10 +35,8 @@ async def enrich(request: Request, persona_id: PersonaId) -> Response:
     if persona is None:
         raise HTTPException(404)
     form = await read_form(request)
-    if not app.sources.any_configured:
-        session_of(request)["notice"] = (
-            "Nenhuma fonte está configurada nesta instalação. Nada foi descontado."
-        )
+    if problem := unavailable(app):
+        session_of(request)["notice"] = f"{problem} Nada foi descontado."
         return redirect(f"/personas/{persona_id}")
     await ready(request)
     decision = await take(request, (ENRICHMENT, str(user.id)))
@@ -144,8 +143,9 @@ async def again(request: Request, research_id: UUID, name: str) -> Response:
         raise HTTPException(404)
     if research.finished and research.accepted_at is None:
         await ready(request)
-        await take(request, (SOURCE_AGAIN, str(user.id)))
-        await app.researches.again(user.id, research_id, name)
+        decision = await take(request, (SOURCE_AGAIN, str(user.id)))
+        if not await app.researches.again(user.id, research_id, name):
+            await app.limiter.refund(decision)
     return redirect(f"/pesquisas/{research_id}")
 
 
@@ -157,6 +157,16 @@ async def delete(request: Request, research_id: UUID) -> Response:
         raise HTTPException(404)
     session_of(request)["notice"] = "Pesquisa apagada, com tudo o que ela trouxe."
     return redirect("/especialistas" if research.kind == "clone" else f"/personas/{research.persona_id}")
+
+
+def unavailable(app: Services) -> str:
+    """Why a research would find nothing now; nothing when a source can be asked."""
+    if not app.sources.any_configured:
+        return "Nenhuma fonte está configurada nesta instalação."
+    wait = app.sources.paused()
+    if wait is None:
+        return ""
+    return f"As fontes estão em pausa depois de várias falhas seguidas; nova tentativa às {clock(wait)}."
 
 
 async def own(request: Request, research_id: UUID) -> Research:

@@ -17,10 +17,14 @@ from prodkit import cache
 from prodkit.core.lifespan import Managed
 from prodkit.redis import RedisLink, SharedBreakers
 
-__all__ = ["PERSONA_TTL", "Sources"]
+__all__ = ["PERSONA_TTL", "Sources", "tidy"]
 
 PERSONA_TTL: Final = 86400.0
 """Seconds for which an answer is used again: sources change from day to day, not from hour to hour."""
+
+MOST_TEXT: Final = 8000
+"""Characters of one source's text: what it says goes into a prompt."""
+MOST_ITEMS: Final = 12
 
 Search = Callable[[Guarded, str], Awaitable[dict[str, Any]]]
 _SEARCHES: Final[dict[str, Search]] = {
@@ -28,6 +32,11 @@ _SEARCHES: Final[dict[str, Search]] = {
     "videos": youtube.search_videos,
     "photo": unsplash.search_photo,
 }
+
+
+def tidy(text: str, *, most: int = 500) -> str:
+    """At most so many characters, without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:most]
 
 
 class Secretive(Protocol):
@@ -107,6 +116,13 @@ class Sources(Managed):
         """True when research can find something."""
         return any(each is not None for each in self._clients.values())
 
+    def paused(self) -> float | None:
+        """Seconds until a source may be asked, while every configured one is paused; else None."""
+        waits = [each.retry_after for each in self.breakers if each.state == "open"]
+        if not waits or len(waits) < len(self.breakers):
+            return None
+        return max(1.0, min(each for each in waits if each is not None))
+
     async def search(self, name: str, query: str) -> tuple[Finding, dict[str, Any]]:
         """What a source says about `query`, and the rest of its answer; one of the last 24 hours is used again.
 
@@ -118,8 +134,10 @@ class Sources(Managed):
 
         async def load() -> dict[str, Any]:
             found = await _SEARCHES[name](client, query)
-            items = [asdict(each) for each in found["items"]]
-            return {**found, "items": items, "fetched_at": datetime.now(UTC).isoformat()}
+            items = [{key: tidy(text) for key, text in asdict(each).items()} for each in found["items"]]
+            text = tidy(found["text"], most=MOST_TEXT)
+            now = datetime.now(UTC).isoformat()
+            return {**found, "text": text, "items": items[:MOST_ITEMS], "fetched_at": now}
 
         kept = await self._cache.get_or_set(cache.make_cache_key(name, query), load, ttl=PERSONA_TTL)
         finding = Finding(

@@ -181,21 +181,29 @@ class Chats:
         return [Chat(**dict(row)) for row in rows]
 
     async def stop(self, owner_id: int, chat_id: UUID) -> bool:
-        """End the answer in progress and keep what has arrived. Its job is cancelled: the worker can write no more."""
+        """End the answer in progress and keep what has arrived. Its job is cancelled: the worker can write no more.
+
+        The job's row is locked before the turn's, as the worker does; in the other order the two would deadlock.
+        """
         async with self._db.transaction() as tx:
-            row = await tx.fetchrow(
-                """update chat_turns set status = 'stopped', finished_at = now()
-                   where chat_id = $1 and status in ('queued', 'running') and exists (
-                       select from chats where id = $1 and owner_id = $2) returning id, job""",
+            active = await tx.fetchrow(
+                """select id, job from chat_turns where chat_id = $1 and status in ('queued', 'running')
+                   and exists (select from chats where id = $1 and owner_id = $2)""",
                 chat_id,
                 owner_id,
             )
-            if row is None:
+            if active is None:
                 return False
-            await append(tx, row["id"], "turn.finished", {"status": "stopped"})
-            if row["job"] is not None:
-                await self._jobs.cancel(row["job"], connection=tx)
-        return True
+            if active["job"] is not None:
+                await self._jobs.cancel(active["job"], connection=tx)
+            stopped = await tx.fetchval(
+                """update chat_turns set status = 'stopped', finished_at = now()
+                   where id = $1 and status in ('queued', 'running') returning true""",
+                active["id"],
+            )
+            if stopped:
+                await append(tx, active["id"], "turn.finished", {"status": "stopped"})
+        return bool(stopped)
 
     async def go_on(self, owner_id: int, chat_id: UUID) -> bool:
         """Have the last answer completed behind what has arrived of it."""

@@ -117,3 +117,7 @@ class Personas:
     async def remove(self, owner_id: int, persona_id: int) -> bool:
         """To the bin, where it is kept for 90 days; councils that asked about it stay."""
         return await Bin(self._db, PERSONAS).remove(owner_id, persona_id)
+
+    async def restore(self, owner_id: int, persona_id: int) -> bool:
+        """Take it out of the bin."""
+        return await Bin(self._db, PERSONAS).restore(owner_id, persona_id)

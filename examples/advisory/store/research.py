@@ -112,11 +112,21 @@ class Researches:
         return [research_from(row) for row in rows]
 
     async def stop(self, owner_id: int, research_id: UUID) -> bool:
-        """End it at once and keep what has come. Its job is cancelled: the worker can write no more."""
+        """End it at once and keep what has come. Its job is cancelled: the worker can write no more.
+
+        Locks the job's row first, as the worker does; in the other order the two would deadlock.
+        """
         async with self._db.transaction() as tx:
+            job = await tx.fetchval(
+                "select job from researches where id = $1 and owner_id = $2 and status in ('queued', 'running')",
+                research_id,
+                owner_id,
+            )
+            if job is not None:
+                await self._jobs.cancel(job, connection=tx)
             row = await tx.fetchrow(
                 """update researches set status = 'stopped', finished_at = now()
-                   where id = $1 and owner_id = $2 and status in ('queued', 'running') returning job""",
+                   where id = $1 and owner_id = $2 and status in ('queued', 'running') returning id""",
                 research_id,
                 owner_id,
             )
@@ -128,8 +138,6 @@ class Researches:
                 research_id,
             )
             await append(tx, research_id, "research.finished", {"status": "stopped"})
-            if row["job"] is not None:
-                await self._jobs.cancel(row["job"], connection=tx)
         return True
 
     async def again(self, owner_id: int, research_id: UUID, name: str) -> bool:

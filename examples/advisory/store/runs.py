@@ -169,16 +169,20 @@ class Runs:
         return {row["expert_id"] for row in rows} or None
 
     async def stop(self, owner_id: int, run_id: UUID) -> bool:
-        """End a run at once and keep what is finished. Its job is cancelled: the worker can write no more.
-
-        A run whose synthesis is whole (it is the table that is missing) has its outcome already.
-        """
+        """End a run at once and keep what is finished. Cancels its job first, in the order of the worker's locks."""
         async with self._db.transaction() as tx:
+            job = await tx.fetchval(
+                "select job from runs where id = $1 and owner_id = $2 and status in ('queued', 'running')",
+                run_id,
+                owner_id,
+            )
+            if job is not None:
+                await self._jobs.cancel(job, connection=tx)
             row = await tx.fetchrow(
                 """update runs set finished_at = now(), status = case when synthesis_model = '' then 'stopped'
                        when exists (select from seats where run_id = $1 and seats.status <> 'done') then 'partial'
                        else 'done' end
-                   where id = $1 and owner_id = $2 and status in ('queued', 'running') returning job, status""",
+                   where id = $1 and owner_id = $2 and status in ('queued', 'running') returning status""",
                 run_id,
                 owner_id,
             )
@@ -191,8 +195,6 @@ class Runs:
                     run_id,
                 )
             await append(tx, run_id, "run.finished", {"status": row["status"]})
-            if row["job"] is not None:
-                await self._jobs.cancel(row["job"], connection=tx)
         return True
 
     async def resume(

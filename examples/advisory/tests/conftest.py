@@ -246,7 +246,7 @@ def _worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as stderr:
         process = subprocess.Popen([sys.executable, "-m", "advisory", "worker"], env=variables, stderr=stderr)
     try:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while b"takes jobs" not in log.read_bytes():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, "the worker did not start"

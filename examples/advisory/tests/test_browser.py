@@ -294,3 +294,22 @@ def test_printing_shows_every_opinion(browser, app, simulator):
         for n in range(3):
             assert opinions.nth(n).is_visible()
         assert float(opinions.first.evaluate("each => parseFloat(getComputedStyle(each).fontSize)")) < 20
+
+
+def test_the_synthesis_grows_on_the_page(browser, app, simulator):
+    simulator.reset()
+    simulator.script("ok", "ok", "ok")
+    simulator.always({"kind": "ok", "delay": 0.06})
+    with tab(browser, app) as ours:
+        page = ours.page
+        page.get_by_label("Sua pergunta").fill("A síntese aparece enquanto é escrita?")
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        live = page.locator("#sintese-viva")
+        live.get_by_text("Onde concordam").wait_for()
+        assert live.get_attribute("aria-busy") == "true"
+        assert ours.violations() == []
+        page.reload()  # in mid-sentence
+        assert live.get_by_text("Onde concordam").is_visible()
+        page.get_by_role("status").get_by_text("Síntese pronta").wait_for()
+        assert page.locator(".synthesis").get_by_text("Onde concordam").count() == 1
+        assert live.count() == 0

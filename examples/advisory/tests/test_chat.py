@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
 from uuid import uuid4
 
+import asyncpg
 import pytest
-
-from advisory.council.chat import TURN_LABELS, Turn, conversation, standing
-from advisory.pages.markdown import Growth, growing
 
 pytestmark = pytest.mark.integration
 QUESTION = "Como conto ao meu sócio que quero sair?"
@@ -36,6 +35,11 @@ def stream_of(visitor, path: str) -> str:
     return found[1]
 
 
+def begun(step) -> bool:
+    """The answer's first sentence is being written."""
+    return "eu começaria" in step.get("rest", "") + step.get("done", "")
+
+
 def answered(visitor, path: str):
     """The page after the end of the answer in progress."""
     page = visitor.get(path).text
@@ -47,18 +51,18 @@ def answered(visitor, path: str):
 
 
 def test_a_conversation_streams_and_is_there_again_later(ana, simulator):
-    simulator.always({"kind": "ok", "delay": 0.01})
+    simulator.always({"kind": "ok", "delay": 0.03})
     path = begin(ana)
     answer = stream_of(ana, path)
     steps = ana.events(answer)
     assert [step["seq"] for step in steps] == list(range(1, len(steps) + 1))
     texts = [step for step in steps if step["kind"] == "turn.text"]
     assert len(texts) > 3
-    assert [step["message"] for step in steps if step["message"]] == [
-        "Helena Prado está pensando…",
-        "Helena Prado está respondendo…",
-        "Resposta completa.",
-    ]  # a screen reader hears the beginning and the end, not each word
+    spoken = [step["message"] for step in steps if step["message"]]
+    # A screen reader hears the beginning and the end, not each word.
+    assert (spoken[0], spoken[-1]) == ("Helena Prado está pensando…", "Resposta completa.")
+    assert "Helena Prado está respondendo…" in spoken
+    assert len(spoken) <= 5
     assert "como Helena Prado" in steps[-1]["html"]
     page = ana.get(path).text
     assert "data-events" not in page
@@ -89,10 +93,10 @@ def test_the_second_question_knows_the_first(ana, simulator):
 
 
 def test_a_page_opened_in_between_shows_what_was_written(ana, simulator):
-    simulator.always({"kind": "ok", "delay": 0.03})
+    simulator.always({"kind": "ok", "delay": 0.1})
     path = begin(ana)
     answer = stream_of(ana, path)
-    seen = ana.events(answer, until=lambda step: step["kind"] == "turn.text" and step["seq"] >= 10)
+    seen = ana.events(answer, until=begun)
     page = ana.get(path).text
     assert 'aria-busy="true"' in page
     assert '<meta http-equiv="refresh" content="3">' in page  # without scripts
@@ -109,13 +113,13 @@ def test_a_page_opened_in_between_shows_what_was_written(ana, simulator):
 
 
 def test_stopping_keeps_what_arrived_and_it_can_be_continued(ana, simulator):
-    simulator.always({"kind": "ok", "delay": 0.05})
+    simulator.always({"kind": "ok", "delay": 0.15})
     path = begin(ana)
-    ana.events(stream_of(ana, path), until=lambda step: step["kind"] == "turn.text" and step["seq"] >= 12)
+    ana.events(stream_of(ana, path), until=begun)
     began = time.monotonic()
     assert ana.post(f"{path}/parar", page=path).status_code == 303
     page = ana.get(path).text
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
     assert "Você interrompeu esta resposta." in page
     assert "eu começaria" in page
     simulator.wait_until_idle()  # the call in flight is closed
@@ -127,6 +131,29 @@ def test_stopping_keeps_what_arrived_and_it_can_be_continued(ana, simulator):
     assert "Você interrompeu" not in page
     assert page.count("eu começaria") == page.count("volte a esta conversa com o que aprendeu") == 1
     assert "retomada 1 vez no meio do texto" in page
+
+
+@pytest.mark.parametrize("table", ["chat_turns", "runs"])
+async def test_stopping_and_a_worker_that_writes_do_not_deadlock(ana, app, simulator, table):
+    """The worker locks its job, then the row it writes; a stop that did it the other way round would deadlock."""
+    simulator.always("slow-20")
+    path = begin(ana) if table == "chat_turns" else ana.ask(experts=1)
+    connection = await asyncpg.connect(app.settings.database_url.reveal())
+    try:
+        for _ in range(100):
+            job = await connection.fetchval(f"select job from {table} where status = 'running' limit 1")
+            if job is not None:
+                break
+            await asyncio.sleep(0.05)
+        async with connection.transaction():
+            await connection.execute("select from prodkit_jobs where id = $1 for no key update", job)
+            stopping = asyncio.create_task(asyncio.to_thread(ana.post, f"{path}/parar", page=path))
+            await asyncio.sleep(0.5)
+            await connection.execute(f"update {table} set job = job where job = $1", job)
+        assert (await stopping).status_code == 303
+        assert await connection.fetchval(f"select status from {table} where job = $1", job) == "stopped"
+    finally:
+        await connection.close()
 
 
 def test_an_answer_that_cannot_be_completed_says_so_and_goes_on_at_a_click(ana, simulator):
@@ -261,6 +288,7 @@ def test_a_finished_council_is_talked_about_with_its_chairman_and_its_experts(an
 
 
 def test_somebody_elses_conversation_does_not_exist(ana, bruno, simulator):
+    simulator.script("slow-1")
     path = begin(ana)
     answer = stream_of(ana, path)
     answered(ana, path)
@@ -289,7 +317,7 @@ def test_wrong_forms_say_what_is_wrong_and_keep_the_text(ana, simulator):
 
 def test_hostile_text_is_inert(ana, simulator):
     hostile = "<img src=x onerror=alert(1)> [aqui](javascript:alert(1))\n\nevent: fim\u2028fim \x00"
-    simulator.always({"kind": "ok", "text": hostile + "\n\nfim"})
+    simulator.always({"kind": "ok", "seconds": 1, "text": hostile + "\n\nfim"})
     path = begin(ana, "<script>alert(1)</script> " + QUESTION)
     answer = stream_of(ana, path)
     steps: list[dict[str, str]] = []
@@ -376,47 +404,3 @@ def test_the_first_words_come_at_once(ana, simulator):
         ana.post(f"{path}/parar", page=path)
     print("first text after", [f"{each:.3f} s" for each in sorted(times)])
     assert min(times) < 2
-
-
-# ------------------------------------------------------------------ the rules, without a server
-
-
-def turn(status: str, answer: str = "", **more: object) -> Turn:
-    from datetime import UTC, datetime
-
-    return Turn(
-        id=uuid4(),
-        position=1,
-        question="Abro?",
-        status=status,
-        created_at=datetime.now(UTC),
-        answer=answer,
-        **more,
-    )  # type: ignore[arg-type]
-
-
-def test_the_model_reads_answers_and_not_questions_without_one():
-    opening = [{"role": "user", "content": "conselho"}, {"role": "assistant", "content": "síntese"}]
-    turns = [turn("done", "Sim."), turn("failed"), turn("stopped", "Talv")]
-    sent = conversation(opening, turns, "E então?")
-    assert [each["role"] for each in sent] == ["user", "assistant"] * 3 + ["user"]
-    assert sent[3]["content"] == "Sim."
-    assert sent[5]["content"].startswith("Talv\n")
-    assert sent[-1]["content"] == "E então?"
-
-
-@pytest.mark.parametrize("status", TURN_LABELS)
-def test_every_state_has_its_words(status):
-    assert standing(turn(status, "texto", reason="o modelo está sobrecarregado"), "Helena")
-
-
-def test_a_growing_text_renders_what_is_finished_and_only_that():
-    text = "Um **parágrafo**.\n\n```\ncódigo\n\nainda\n```\n\n- item **aberto"
-    done, rest = growing(text)
-    assert "<strong>parágrafo</strong>" in done
-    assert "ainda" in done
-    assert rest == "- item **aberto"
-    assert growing("```\na\n\nb")[1] == "```\na\n\nb"
-    growth = Growth()
-    assert "done" in growth.step("um\n\ndois")
-    assert growth.step("um\n\ndois três") == {"rest": "dois três"}

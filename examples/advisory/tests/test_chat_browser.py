@@ -12,7 +12,7 @@ from advisory.tests.browsing import tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.slow]
 QUESTION = "Como conto ao meu sócio que quero sair?"
-SLOW = {"kind": "ok", "delay": 0.03}
+SLOW = {"kind": "ok", "delay": 0.08}
 
 
 def begin(page, question: str = QUESTION) -> None:

@@ -68,17 +68,21 @@ def test_answers_cut_in_mid_sentence_are_completed_exactly_or_called_incomplete(
             break
         simulator.reset()
         many = AT_ONCE if TRIALS else 8 if personality == "mixed" else 2
-        simulator.script(*({"kind": "ok", "delay": random.uniform(0.02, 0.06)} for _ in range(many)))
+        simulator.script(*({"kind": "ok", "delay": random.uniform(0.07, 0.12)} for _ in range(many)))
         with ExitStack() as stack:
             victim = stack.enter_context(worker(pages.settings, tmp_path / f"{number}-a.log"))
             ana = stack.enter_context(a_visitor(pages.url))
             paths = [
                 begin(ana, f"Devo aceitar a proposta número {number}.{n}, ou esperar?") for n in range(many)
             ]
-            time.sleep(random.uniform(0.3, 0.8))
+            deadline = time.monotonic() + 20
+            while not all(written(ana, path) for path in paths) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(random.uniform(0, 1))
             victim.send_signal(signal.SIGKILL)
             victim.wait()
-            asked = {each.body["messages"][0]["content"]: council(each.body) for each in simulator.requests}
+            first = reversed(simulator.requests)  # a loaded machine may have asked for a rest before the kill
+            asked = {each.body["messages"][0]["content"]: council(each.body) for each in first}
             wanted = {
                 path: asked[f"Devo aceitar a proposta número {number}.{n}, ou esperar?"]
                 for n, path in enumerate(paths)

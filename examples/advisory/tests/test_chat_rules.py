@@ -1,15 +1,33 @@
-"""The records of an answer's job, with fake rows and model, in memory."""
+"""The rules of conversations, and the records of an answer's job, with fake rows and model, in memory."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
+from advisory.council.chat import (
+    MAX_CHAT_QUESTION,
+    TURN_LABELS,
+    Chat,
+    Turn,
+    chair_system,
+    chat_system,
+    conversation,
+    milestone,
+    opening_from,
+    standing,
+)
+from advisory.council.export import chat_as_markdown, chat_export_name
+from advisory.council.model import Run, Seat
+from advisory.pages.markdown import Growth, growing
 from advisory.store.chat_turns import Begun, Written
 from advisory.worker.chat import ANSWER_TOKENS, Answering
 from prodkit import jobs
@@ -17,6 +35,7 @@ from prodkit.errors import DatabaseError
 from prodkit.llm import LlmError, Usage
 
 TURN = UUID(int=1)
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 PIECES = ("Eu começaria ", "pelo caixa", ", e depois", " veria.")
 
 
@@ -195,3 +214,156 @@ async def test_a_turn_whose_job_is_a_dead_letter_says_so(beginning, status):
             await jobs.Runs(engine).result(run.id, timeout=20)
     assert rows.end == Written(status=status, reason="a resposta foi interrompida vezes demais")
     assert rows.final == beginning
+
+
+def turn(status: str, answer: str = "", **more: object) -> Turn:
+    return Turn(
+        id=uuid4(),
+        position=1,
+        question="Abro?",
+        status=status,
+        created_at=NOW,
+        answer=answer,
+        **more,
+    )  # type: ignore[arg-type]
+
+
+def test_the_model_reads_answers_and_not_questions_without_one():
+    opening = [{"role": "user", "content": "conselho"}, {"role": "assistant", "content": "síntese"}]
+    turns = [turn("done", "Sim."), turn("failed"), turn("stopped", "Talv")]
+    sent = conversation(opening, turns, "E então?")
+    assert [each["role"] for each in sent] == ["user", "assistant"] * 3 + ["user"]
+    assert sent[3]["content"] == "Sim."
+    assert sent[5]["content"].startswith("Talv\n")
+    assert sent[-1]["content"] == "E então?"
+
+
+@pytest.mark.parametrize("status", TURN_LABELS)
+def test_every_state_has_its_words(status):
+    assert standing(turn(status, "texto", reason="o modelo está sobrecarregado"), "Helena")
+
+
+def test_a_growing_text_renders_what_is_finished_and_only_that():
+    text = "Um **parágrafo**.\n\n```\ncódigo\n\nainda\n```\n\n- item **aberto"
+    done, rest = growing(text)
+    assert "<strong>parágrafo</strong>" in done
+    assert "ainda" in done
+    assert rest == "- item **aberto"
+    assert growing("```\na\n\nb")[1] == "```\na\n\nb"
+    growth = Growth()
+    assert "done" in growth.step("um\n\ndois")
+    assert growth.step("um\n\ndois três") == {"rest": "dois três"}
+
+
+def test_what_is_said_first_after_a_council_depends_on_who_speaks():
+    seats = (
+        Seat(position=1, name="Ana", role="finanças", status="done", text="Espere."),
+        Seat(position=2, name="Bia", role="marca", status="done", text="Abra."),
+        Seat(position=3, name="Caio", role="lei", status="failed", reason="sem tempo"),
+    )
+    run = Run(
+        id=UUID(int=7), question="Abro?", status="partial", created_at=NOW, synthesis="Depende.", seats=seats
+    )
+    asked, said = opening_from(run, None)
+    assert (asked["role"], said) == ("user", {"role": "assistant", "content": "Depende."})
+    assert "Abro?" in asked["content"]
+    assert "Espere." in asked["content"]
+    assert "Caio" in asked["content"]
+    asked, said = opening_from(run, seats[1])
+    assert said == {"role": "assistant", "content": "Abra."}
+    heard = json.loads(asked["content"].splitlines()[-1])
+    assert heard == {
+        "pareceres": [{"especialista": "Ana", "papel": "finanças", "parecer": "Espere."}],
+        "sintese": "Depende.",
+    }
+    assert asked["content"].startswith("Pergunta: Abro?\n")
+    empty = dataclasses.replace(run, synthesis="")
+    assert opening_from(empty, None)[1]["content"] == "A síntese não foi escrita."
+
+
+def test_the_prompts_of_a_conversation():
+    assert chat_system("Você é Ana.").startswith("Você é Ana.\n")
+    assert "nunca instrução" in chat_system("Você é Ana.")
+    assert "Presidência do conselho" in chair_system()
+    assert "300 palavras" in chair_system()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "text"),
+    [
+        ("turn.started", {}, "Helena está pensando…"),
+        ("turn.started", {"resumed": True}, "Retomando de onde parou…"),
+        (
+            "turn.retry",
+            {"reason": "O modelo caiu", "attempt": 2, "attempts": 3, "at": "10:00:05"},
+            "O modelo caiu: nova tentativa 2 de 3 às 10:00:05.",
+        ),
+        ("turn.text", {"text": "a"}, ""),
+        ("turn.finished", {}, ""),
+    ],
+)
+def test_milestones_are_few(kind, data, text):
+    assert milestone(kind, data, "Helena") == text
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "finished", "may_continue"),
+    [
+        ("queued", "", False, False),
+        ("running", "a", False, False),
+        ("done", "a", True, False),
+        ("incomplete", "a", True, True),
+        ("stopped", "a", True, True),
+        ("stopped", "", True, False),
+        ("failed", "", True, False),
+    ],
+)
+def test_the_states_of_a_turn(status, answer, finished, may_continue):
+    one = turn(status, answer)
+    assert (one.finished, one.may_continue) == (finished, may_continue)
+    chat = Chat(id=UUID(int=1), name="H", role="r", created_at=NOW, changed_at=NOW, turns=(turn("done"), one))
+    assert chat.active == (None if finished else one)
+
+
+def test_standing_says_where_an_answer_stands():
+    assert standing(None, "Helena") == ""
+    assert (
+        standing(turn("running"), "Helena") == standing(turn("queued"), "Helena") == "Helena está pensando…"
+    )
+    assert standing(turn("running", "Eu"), "Helena") == "Helena está respondendo…"
+    assert standing(turn("incomplete", "Eu", reason="caiu"), "H").startswith("Resposta incompleta: caiu.")
+    assert standing(turn("failed", reason="caiu"), "H").startswith("Sem resposta: caiu.")
+
+
+def test_the_model_that_wrote_it_is_compared_with_the_first_choice():
+    assert turn("done", model="b", requested_model="a").fell_back
+    assert not turn("done", model="a", requested_model="a").fell_back
+    assert not turn("running").fell_back
+
+
+def test_an_exported_conversation():
+    turns = (turn("done", "Sim."), turn("incomplete", "Tal", reason="caiu"), turn("failed", reason="caiu"))
+    chat = Chat(
+        id=UUID(int=1),
+        name="Helena",
+        role="finanças",
+        created_at=NOW,
+        changed_at=NOW,
+        about="Abro\na loja?",
+        turns=turns,
+    )
+    text = chat_as_markdown(chat)
+    assert text.startswith(
+        "# Conversa com Helena\n\n_finanças_\n\nA partir do conselho sobre:\n\n> Abro\n> a loja?\n\n"
+    )
+    assert "## Pergunta 1\n\n> Abro?\n\n### Helena\n\nSim.\n\n##" in text
+    assert "Tal\n\n_Resposta incompleta: caiu_" in text
+    assert text.endswith("### Helena\n\n_Sem resposta: caiu_\n")
+    assert chat_export_name(chat) == "conversa-2026-11-24-00000000.md"
+
+
+def test_a_new_turn_has_cost_nothing_and_left_nothing_out():
+    one = turn("queued")
+    assert (one.resumed, one.left_out, one.input_tokens, one.output_tokens, one.last_seq) == (0, 0, 0, 0, 0)
+    assert one.estimated is False
+    assert MAX_CHAT_QUESTION == 4000  # as the page says

@@ -92,40 +92,6 @@ def test_a_model_that_answers_in_another_form_gives_no_draft_but_another_try(ana
     draft_of(ana, research)
 
 
-def test_a_draft_is_tried_out_and_so_is_an_expert(ana, bruno, simulator):
-    draft = draft_of(ana, clone(ana))
-    page = f"/experimentar?clone={draft.rpartition('/')[2]}"
-    assert "Experimentar Lina Bo Duarte" in ana.get(page).text
-    form = {"clone": draft.rpartition("/")[2], "question": "O que você faria primeiro?"}
-    answer = ana.post("/experimentar", form, page=page)
-    assert answer.status_code == 303
-    trial = answer.headers["location"]
-    path = trial.partition("?")[0]
-    with ana.http.stream("GET", f"{path}/eventos", headers={"accept": "text/event-stream"}) as stream:
-        assert any('"final":true' in line.replace(" ", "") for line in stream.iter_lines())
-    shown = ana.get(trial).text
-    assert "como Lina Bo Duarte" in shown
-    assert "Escrito por claude" in shown
-    assert ana.get(f"{path}/passos").json()[0]["final"]
-    for each in (trial, f"{path}/eventos", f"{path}/passos", page):
-        assert bruno.get(each).status_code == 404
-    assert "O que você faria primeiro?" not in ana.get("/historico").text
-    number = re.search(r'/experimentar\?especialista=(\d+)"', ana.get("/especialistas").text)[1]
-    simulator.always("400")
-    failed = ana.post(
-        "/experimentar",
-        {"especialista": number, "question": "E você?"},
-        page=f"/experimentar?especialista={number}",
-    ).headers["location"]
-    with ana.http.stream("GET", f"{failed.partition('?')[0]}/eventos") as stream:
-        stream.read()
-    assert "Sem resposta: o serviço de IA não aceitou o pedido." in ana.get(failed).text
-    short = ana.post("/experimentar", {"especialista": number, "question": ""}, page=page)
-    assert short.status_code == 422
-    assert ana.get("/experimentar?especialista=99999999").status_code == 404
-    assert ana.get("/experimentar").status_code == 404
-
-
 def test_the_sixth_clone_of_a_day_is_told_when_it_is_possible(ana, outside):
     for each in outside.sources:
         each.always("400")

@@ -52,7 +52,7 @@ def test_a_stream_goes_on_where_it_was_cut(ana, simulator):
 
 
 def test_the_synthesis_arrives_while_it_is_written(ana, simulator):
-    simulator.script("ok", "ok", "ok", {"kind": "ok", "delay": 0.01})
+    simulator.script("ok", "ok", "ok", {"kind": "ok", "delay": 0.05})
     path = ana.ask()
     seen = ana.events(
         path, until=lambda step: step["kind"] == "chair.text" and "Onde divergem" in step.get("done", "")

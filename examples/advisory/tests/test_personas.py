@@ -38,8 +38,12 @@ def test_a_persona_is_created_edited_and_removed(ana):
     assert "Chegar cedo" not in page
     assert ana.get(re.search(r'src="(/avatares/[^"]+)"', page)[1]).status_code == 200
     assert ana.post(f"{path}/remover", page=path).headers["location"] == "/personas"
+    page = ana.get("/personas").text
+    assert "Nenhuma persona ainda" in page
+    assert f'action="{path}/restaurar"' in page  # one click takes the removal back
     assert ana.get(path).status_code == 404
-    assert "Nenhuma persona ainda" in ana.get("/personas").text
+    assert ana.post(f"{path}/restaurar").headers["location"] == path
+    assert "compra pão aos sábados" in ana.get(path).text
 
 
 def test_what_is_wrong_is_said_and_what_was_typed_stays(ana):
@@ -65,6 +69,9 @@ def test_another_account_sees_nothing_of_it(ana, bruno):
     assert bruno.get(path).status_code == 404
     assert bruno.get(f"{path}/editar").status_code == 404
     assert bruno.post(f"{path}/remover").status_code == 404
+    ana.post(f"{path}/remover")
+    assert bruno.post(f"{path}/restaurar").status_code == 404
+    ana.post(f"{path}/restaurar")
     assert "Só da Ana" not in bruno.get("/").text + bruno.get("/personas").text
     assert ana.get("/personas/99999999999999999999").status_code == 404
 

@@ -19,6 +19,7 @@ from advisory.research.texts import day, milestone, standing
 from advisory.sources import perplexity, unsplash, youtube
 from advisory.sources.client import number
 from advisory.sources.errors import SourceError, source_reason
+from advisory.sources.sources import tidy
 from advisory.worker.research import ResearchWork
 from prodkit import jobs
 from prodkit.errors import CallTimeoutError, CircuitOpenError, RateLimitedError
@@ -227,7 +228,10 @@ class World:
         self.calls.append(name)
         if name in self.faults:
             raise self.faults[name]
-        return Finding(text="a\x00b\ud800", items=(Item(title="t", url="u"),)), {"image": "", "download": ""}
+        return Finding(text=tidy("a\x00b\ud800"), items=(Item(title="t", url="u"),)), {
+            "image": "",
+            "download": "",
+        }
 
     async def photo(self, image: str, download: str) -> Any:
         return SimpleNamespace(content=b"", media_type="image/png")

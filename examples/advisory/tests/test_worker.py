@@ -55,7 +55,7 @@ def test_another_worker_goes_on_with_what_is_missing(pages, worker, a_visitor, s
 
 def test_a_synthesis_cut_by_kill_goes_on_in_mid_sentence(pages, worker, a_visitor, simulator, tmp_path):
     simulator.reset()
-    simulator.script("ok", {"kind": "ok", "delay": 0.03})
+    simulator.script("ok", {"kind": "ok", "delay": 0.08})
     simulator.always({"kind": "ok", "delay": 0.005})
     with ExitStack() as stack:
         first = stack.enter_context(worker(pages.settings, tmp_path / "0.log"))

@@ -13,6 +13,7 @@ from advisory.research.model import PROFILE, Finding, Research
 from advisory.research.plan import draft_from, has_material, outcome, to_fetch
 from advisory.research.prompts import profile_messages, profile_system, query_of, scene_of
 from advisory.sources.errors import SourceError, source_reason
+from advisory.sources.sources import tidy
 from advisory.worker.answers import Answerer
 from advisory.worker.warm import imported
 from prodkit import Deadline, files, jobs
@@ -28,6 +29,8 @@ __all__ = ["PROFILE_LIMIT", "SOURCE_LIMIT", "ResearchWork"]
 SOURCE_LIMIT = 75.0
 """Seconds for one source, its retries included."""
 PROFILE_LIMIT = 120.0
+AT_ONCE = 12
+"""Researches at once in all workers: a worker makes twenty jobs at a time, and councils are not to wait for minutes."""
 _GIVEN_UP = "a pesquisa foi interrompida vezes demais"
 _NO_MATERIAL = "nenhuma fonte trouxe texto para escrever um perfil"
 _NO_DRAFT = "o modelo respondeu em um formato inesperado"
@@ -53,7 +56,14 @@ class ResearchWork:
 
     def job(self) -> jobs.Job[[UUID], None]:
         """The job that makes a research. Outages of PostgreSQL are waited for, second by second."""
-        return jobs.Job(self.make, name="research", attempts=30, backoff=constant(1.0), on_dead=self.give_up)
+        return jobs.Job(
+            self.make,
+            name="research",
+            attempts=30,
+            backoff=constant(1.0),
+            concurrency=AT_ONCE,
+            on_dead=self.give_up,
+        )
 
     async def make(self, research_id: UUID) -> None:
         """Bring a research to its end. After a crash, only the steps that are missing are made."""
@@ -93,7 +103,7 @@ class ResearchWork:
     async def _search(self, research_id: UUID, name: str, query: str) -> Finding:
         finding, more = await self._sources.search(name, query)
         if name != "photo":
-            return Finding(text=_storable(finding.text), items=finding.items, fetched_at=finding.fetched_at)
+            return finding
         photo = await self._sources.photo(more["image"], more["download"])
         try:
             picture = await self._pictures.check(
@@ -134,7 +144,7 @@ class ResearchWork:
                 system=profile_system(research.kind),
                 messages=profile_messages(research, steps),
             )
-            text = _storable(reply.text)
+            text = tidy(reply.text, most=20_000)
             if research.kind == "clone":
                 draft = draft_from(text)
                 if draft is None:
@@ -160,8 +170,3 @@ async def _answered(name: str, limit: float, call: Callable[[], Awaitable[Findin
     except Exception as error:  # noqa: BLE001 - recorded as a reason, and logged
         logger.exception("{} failed unexpectedly", name)
         return Finding(reason=reason_for(error) if name == PROFILE else source_reason(error))
-
-
-def _storable(text: str) -> str:
-    """The text without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-from prodkit.jobs.schema import _missing
+from prodkit.jobs.schema import _missing, refuse_prefix
 
 if TYPE_CHECKING:
     from prodkit.postgres import Pool
@@ -61,6 +61,7 @@ def queries(db: Pool) -> tuple[Any, Any]:
     Args:
         db: the pool.
     """
+    refuse_prefix()
     try:
         from pgqueuer.ports.repository import EntrypointExecutionParameter
         from pgqueuer.queries import Queries

@@ -15,6 +15,7 @@ A worker looks only at ``pgqueuer``, so a million finished runs cost it nothing.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from prodkit.errors import MissingExtraError
@@ -92,7 +93,12 @@ CREATE TABLE IF NOT EXISTS prodkit_job_schedules (
 
 
 def pgqueuer_schema() -> str:
-    """Return the SQL that creates PgQueuer's tables, types and trigger, for your migrations."""
+    """Return the SQL that creates PgQueuer's tables, types and trigger, for your migrations.
+
+    Raises:
+        RuntimeError: PGQUEUER_PREFIX gives PgQueuer's tables other names than those that jobs use.
+    """
+    refuse_prefix()
     try:
         from pgqueuer.adapters.persistence.schema_ddl import render_install
         from pgqueuer.domain.settings import DBSettings
@@ -115,6 +121,15 @@ async def install(db: Pool) -> None:
         if await tx.fetchval("select to_regclass('pgqueuer') is null"):
             await tx.execute(script)
         await tx.execute(POSTGRES_SCHEMA)
+
+
+def refuse_prefix() -> None:
+    """Raise RuntimeError when PgQueuer would use other table names than our statements."""
+    if prefix := os.environ.get("PGQUEUER_PREFIX"):
+        raise RuntimeError(
+            f"prodkit.jobs uses PgQueuer's tables under their own names, and PGQUEUER_PREFIX is {prefix!r}: unset it"
+            " in this process, or put the jobs into a database of their own"
+        )
 
 
 def _missing(error: ModuleNotFoundError) -> Exception:

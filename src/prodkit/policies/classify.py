@@ -2,14 +2,15 @@
 
 Errors of other libraries are recognised by the module and the name of their classes, so nothing is imported:
 httpx, httpx2, requests, aiohttp, urllib, anthropic and openai by the HTTP status that they carry; asyncpg, psycopg
-and SQLAlchemy by the SQLSTATE; redis by its class names. An unknown error is a failure, so a dependency that is
-not in the tables is still guarded.
+and SQLAlchemy by the SQLSTATE; redis by its class names and the codes in its replies. An unknown error is a failure,
+so a dependency that is not in the tables is still guarded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -28,7 +29,7 @@ from prodkit.policies.base import MisuseError
 from prodkit.policies.deadline_guard import ended_by_timer
 from prodkit.policies.retry_after import retry_after_of
 
-__all__ = ["classifier", "is_overload", "outcome_of", "outcome_of_status"]
+__all__ = ["classifier", "is_overload", "outcome_of", "outcome_of_status", "redis_codes"]
 
 _SOME_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _FAILED, _THROTTLED, _NEUTRAL = Outcome.FAILED, Outcome.THROTTLED, Outcome.NEUTRAL
@@ -95,6 +96,21 @@ _ILL: Final[Mapping[str, frozenset[str]]] = {
         }
     )
 }
+_REDIS_CODE: Final = re.compile(r"(?:^|: -?)([A-Z]{3,})(?= )")
+_REDIS_ILL: Final = frozenset(
+    {
+        "BUSY",
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+    }
+)
+"""Codes in replies of a server that cannot work: redis-py has no class for some, nor for any inside a script."""
 _SAME_AS: Final[Mapping[str, str]] = {
     "httpx2": "httpx",
     "httpcore": "httpx",
@@ -255,9 +271,24 @@ def _of_library(error: Exception, library: str) -> Outcome | None:
         if "APIConnectionError" in names and isinstance(cause, Exception):
             return _of_library(cause, type(cause).__module__.partition(".")[0])
         return None
-    if names & _ILL.get(library, frozenset()):
+    if names & _ILL.get(library, frozenset()) or (
+        library == "redis" and not _REDIS_ILL.isdisjoint(redis_codes(error))
+    ):
         return _FAILED
     return _NEUTRAL if names & _LOCAL.get(_SAME_AS.get(library, library), frozenset()) else None
+
+
+def redis_codes(error: BaseException) -> list[str]:
+    """Return the codes in the reply of a Redis server, such as ``OOM``; also those of an error inside a script.
+
+    Redis 7 passes the code on: "OOM command not allowed …". Redis 6 wraps it: "Error running script (call to f_8d1…):
+    @user_script:37: @user_script: 37: -OOM command not allowed …". MULTI wraps it as well: "Transaction discarded
+    because of: OOM command not allowed …".
+
+    Args:
+        error: an exception of redis-py.
+    """
+    return _REDIS_CODE.findall(str(error))
 
 
 def _of_unavailable(error: ProdkitError) -> Outcome:

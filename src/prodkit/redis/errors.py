@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final, Literal, TypeAlias
+
+from prodkit.core.outcome import Outcome
+from prodkit.policies.classify import outcome_of, redis_codes
 
 __all__ = ["Fault", "classify", "describe"]
 
@@ -11,50 +13,32 @@ Fault: TypeAlias = Literal["outage", "refused", "bug"]
 """``outage``: no command can be served now; ``refused``: the server is up but does not take this command (out of
 memory, no permission); ``bug``: the command itself is wrong, and the error belongs to its author."""
 
-_OUTAGE_REPLIES: Final = frozenset(
-    ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "NOAUTH", "WRONGPASS")
-)
-_REFUSED_REPLIES: Final = frozenset(("OOM", "MISCONF", "NOPERM", "NOREPLICAS"))
-# Redis 7 passes the code of an error inside a script on: "OOM command not allowed …". Redis 6 wraps it:
-# "Error running script (call to f_8d1…): @user_script:37: @user_script: 37: -OOM command not allowed …".
-# MULTI wraps it as well: "Transaction discarded because of: OOM command not allowed …".
-_CODE: Final = re.compile(r"(?:^|: -?)([A-Z]{3,})(?= )")
+_REFUSED: Final = frozenset(("OOM", "MISCONF", "NOPERM", "NOREPLICAS"))
+_LOGIN: Final = frozenset(("NOAUTH", "WRONGPASS"))
 
 
 def classify(error: BaseException) -> Fault:
     """Return the kind of fault that `error` is.
+
+    Failures are those of the classifier that breakers, budgets and limits use
+    (:func:`prodkit.policies.classify.outcome_of`). Here they are divided into outages and refused commands, and a
+    refused login counts as an outage: nothing works without it.
 
     Args:
         error: an exception raised by redis-py or by the socket below it.
     """
     from redis import exceptions
 
-    if isinstance(
+    if isinstance(error, OSError | EOFError | exceptions.ConnectionError):
+        return "outage"
+    if not isinstance(error, exceptions.RedisError | exceptions.RedisClusterException):
+        return "bug"
+    codes = frozenset(redis_codes(error))
+    if codes & _REFUSED or isinstance(
         error, exceptions.OutOfMemoryError | exceptions.NoPermissionError | exceptions.AuthorizationError
     ):
         return "refused"
-    if isinstance(
-        error,
-        exceptions.ConnectionError
-        | exceptions.TimeoutError
-        | exceptions.InvalidResponse
-        | exceptions.ReadOnlyError
-        | exceptions.MasterDownError
-        | exceptions.ClusterDownError
-        | exceptions.ClusterError
-        | exceptions.RedisClusterException
-        | exceptions.TryAgainError
-        | OSError
-        | EOFError,
-    ):
-        return "outage"
-    if isinstance(error, exceptions.ResponseError):
-        for code in _CODE.findall(str(error)):
-            if code in _OUTAGE_REPLIES:
-                return "outage"
-            if code in _REFUSED_REPLIES:
-                return "refused"
-    return "bug"
+    return "outage" if codes & _LOGIN or outcome_of(error) is Outcome.FAILED else "bug"
 
 
 def describe(error: BaseException) -> str:

@@ -9,17 +9,21 @@ from typing import Final
 
 __all__ = ["SCRIPT", "STYLE", "document", "live_page"]
 
+# A box that reads from the right begins scrolled to its right end: a narrow screen shows the newest minutes first.
 STYLE: Final = """\
 :root{color-scheme:light dark;--ground:#fff;--text:#1c2330;--soft:#5b6577;--rule:#d9dee7;--card:#f6f8fb;
---pk-ok:#2e9e5b;--pk-bad:#d1453b;--pk-warn:#c47a14;--pk-idle:#8a94a6;--pk-info:#3b7dd1;--pk-other:#8e5bd1}
+--pk-ok:#2e9e5b;--pk-bad:#d1453b;--pk-warn:#c47a14;--pk-idle:#8a94a6;--pk-info:#3b7dd1;--pk-other:#8e5bd1;
+--ok:#1a7340;--bad:#b3332a;--warn:#8a5200;--other:#7440bd}
 @media(prefers-color-scheme:dark){:root{--ground:#12161d;--text:#e6eaf1;--soft:#9aa5b8;--rule:#2c3442;--card:#1a202a;
---pk-ok:#43bd74;--pk-bad:#ee6b61;--pk-warn:#e5a342;--pk-info:#68a1ec;--pk-other:#ab80e6}}
+--pk-ok:#43bd74;--pk-bad:#ee6b61;--pk-warn:#e5a342;--pk-info:#68a1ec;--pk-other:#ab80e6;
+--ok:#43bd74;--bad:#f0857c;--warn:#e5a342;--other:#b794e6}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1040px;padding:12px 16px 40px;background:var(--ground);color:var(--text);
 font:15px/1.45 system-ui,sans-serif}
 h1{font-size:20px;margin:4px 0}h2{font-size:16px;margin:28px 0 8px}
 p{margin:6px 0;color:var(--soft)}
 .wide{overflow-x:auto;border:1px solid var(--rule);border-radius:8px;background:var(--card);margin:8px 0}
+.chart{direction:rtl}.chart>*{direction:ltr}
 .wide:focus-visible{outline:2px solid var(--pk-info)}
 .wide p{margin:8px 10px 0;font-size:13px}
 .wide svg{display:block;width:100%;min-width:600px;height:auto}
@@ -29,7 +33,7 @@ tr:last-child td{border-bottom:0}
 th{font-weight:600;color:var(--soft);white-space:nowrap}
 td.n,th.n{text-align:right;white-space:nowrap}
 td.fields{overflow-wrap:anywhere;min-width:180px;font-family:ui-monospace,monospace;font-size:13px}
-b.ok{color:var(--pk-ok)}b.bad{color:var(--pk-bad)}b.warn{color:var(--pk-warn)}b.other{color:var(--pk-other)}
+b.ok{color:var(--ok)}b.bad{color:var(--bad)}b.warn{color:var(--warn)}b.other{color:var(--other)}
 b.idle{color:var(--soft)}
 #link{float:right;font-size:13px;color:var(--soft)}
 """
@@ -77,7 +81,8 @@ def live_page(fragment: str, base: str) -> str:
     )
     return _page(
         head,
-        f'<span id="link" role="status"></span><h1>Console</h1><main data-base="{where}">{fragment}</main>',
+        '<header><span id="link" role="status"></span><h1>Console</h1></header>'
+        f'<main data-base="{where}">{fragment}</main>',
     )
 
 
@@ -91,7 +96,7 @@ def document(fragment: str, title: str) -> str:
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     head = f'<meta http-equiv="Content-Security-Policy" content="{policy}"><style>{STYLE}</style>'
-    return _page(head, f"<h1>{escape(title)}</h1><main>{fragment}</main>")
+    return _page(head, f"<header><h1>{escape(title)}</h1></header><main>{fragment}</main>")
 
 
 def _page(head: str, body: str) -> str:

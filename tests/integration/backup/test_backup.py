@@ -18,6 +18,7 @@ import pytest
 from prodkit import Runtime, backup
 from prodkit.backup.tools import find_tools
 from prodkit.errors import BackupError
+from prodkit.testing.servers import Postgres, postgres_installations
 
 pytestmark = pytest.mark.integration
 
@@ -365,3 +366,14 @@ async def test_status_for_health(filled: str, tmp_path: Path) -> None:
     await backup.verify(made.path, url=filled)
     assert (await status.check()).status == "up"
     assert (await backup.Status(tmp_path, max_age=0.001).check()).status == "degraded"
+
+
+@pytest.mark.parametrize("installation", sorted(postgres_installations()))
+async def test_every_version(installation: str, tmp_path: Path) -> None:
+    with Postgres(home=postgres_installations()[installation]) as server:
+        url = server.create_database("shop")
+        await run(url, "create table t as select n from generate_series(1, 100) n")
+        made = await backup.dump(url, tmp_path)
+        assert (await backup.verify(made.path, url=url)).verified
+        restored = await backup.restore(made.path, sibling(url, "shop_copy"))
+        assert restored.tables == {"public.t": 100}

@@ -461,3 +461,16 @@ async def test_tags_of_many_values_are_compared_together(link: RedisLink) -> Non
         int(each.partition(b"cmdstat_mget:calls=")[2].partition(b",")[0] or 0) for each in (before, after)
     ]
     assert calls[1] - calls[0] <= 2  # the values, and the versions of all their tags
+
+
+@pytest.mark.parametrize("tags", [("b", "a"), ("key:1", "key"), ("z", "a", "m", "a")])
+async def test_a_load_is_stored_whatever_the_order_of_its_tags(
+    link: RedisLink, tags: tuple[str, ...]
+) -> None:
+    cache, source = Cache(link, namespace="t", max_staleness=0, coherence=False), Source()
+    for _ in range(2):
+        assert await cache.get_or_set("k", source.load, ttl=60, tags=tags) == 1
+    assert await cache.load_many(["m"], lambda _: {"m": 1}, ttl=60, tags=tags) == {"m": 1}
+    assert await cache.load_many(["m"], lambda _: {"m": 2}, ttl=60, tags=tags) == {"m": 1}
+    await cache.invalidate_tags(tags[0])
+    assert await cache.get_or_set("k", source.load, ttl=60, tags=tags) == 2

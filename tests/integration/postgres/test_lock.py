@@ -1,14 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import asyncpg
 import pytest
 
 from prodkit import Deadline, postgres
 from prodkit.errors import CallTimeoutError, DatabaseError, DeadlineExceededError
+from prodkit.testing.servers import Postgres, postgres_installations
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", params=sorted(postgres_installations()))
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """Each test of this file runs on every PostgreSQL that is installed: the wheel's, and Debian's."""
+    with Postgres(home=postgres_installations()[request.param]) as server:
+        yield server
 
 
 async def test_one_at_a_time_also_with_concurrent_indexes(postgres_url: str) -> None:

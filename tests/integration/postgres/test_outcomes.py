@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -12,9 +13,17 @@ import pytest
 
 from prodkit import Deadline, postgres
 from prodkit.errors import CommitUnknownError, DeadlineExceededError
+from prodkit.testing.servers import Postgres, postgres_installations
 
 pytestmark = pytest.mark.integration
 Change = tuple[str, str, str]
+
+
+@pytest.fixture(scope="module", params=sorted(postgres_installations()))
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """Each test of this file runs on every PostgreSQL that is installed: the wheel's, and Debian's."""
+    with Postgres(home=postgres_installations()[request.param]) as server:
+        yield server
 
 
 @pytest.mark.parametrize("resolvable", [False, True])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,8 +20,16 @@ from prodkit.errors import (
     DrainingError,
     PoolExhaustedError,
 )
+from prodkit.testing.servers import Postgres, postgres_installations
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", params=sorted(postgres_installations()))
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """Each test of this file runs on every PostgreSQL that is installed: the wheel's, and Debian's."""
+    with Postgres(home=postgres_installations()[request.param]) as server:
+        yield server
 
 
 @asynccontextmanager
@@ -106,14 +114,14 @@ async def test_waiters_are_served_in_order(postgres_url: str) -> None:
             served.append(number)
             await connection.execute("select 1")
 
-    async with pool(postgres_url, min_size=2, max_size=2) as db:
+    async with pool(postgres_url, min_size=2, max_size=2, acquire_timeout=60) as db:
         tasks = []
-        for number in range(200):
+        for number in range(3000):
             tasks.append(asyncio.create_task(work(number)))
             if number % 20 == 0:
                 await asyncio.sleep(0)
         await asyncio.gather(*tasks)
-    assert served == list(range(200))
+    assert served == list(range(3000))
 
 
 async def test_a_statement_ends_by_its_limit_or_the_deadline(postgres_url: str) -> None:

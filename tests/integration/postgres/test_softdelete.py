@@ -2,16 +2,24 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
 
 from prodkit import postgres
 from prodkit.postgres.softdelete import RestoreConflictError
+from prodkit.testing.servers import Postgres, postgres_installations
 
 pytestmark = pytest.mark.integration
 EXPERTS = postgres.SoftDelete("expert", children=(postgres.SoftDelete("chat", parent="expert_id"),))
+
+
+@pytest.fixture(scope="module", params=sorted(postgres_installations()))
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """Each test of this file runs on every PostgreSQL that is installed: the wheel's, and Debian's."""
+    with Postgres(home=postgres_installations()[request.param]) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -8,8 +9,16 @@ import pytest
 
 from prodkit import Deadline, Runtime, postgres
 from prodkit.errors import CallTimeoutError, DatabaseError, DeadlineExceededError
+from prodkit.testing.servers import Postgres, postgres_installations
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", params=sorted(postgres_installations()))
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """Each test of this file runs on every PostgreSQL that is installed: the wheel's, and Debian's."""
+    with Postgres(home=postgres_installations()[request.param]) as server:
+        yield server
 
 
 async def test_a_block_commits_or_rolls_back(postgres_url: str) -> None:

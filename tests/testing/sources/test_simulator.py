@@ -249,6 +249,11 @@ def test_slowness_and_silence(source: Source, http: httpx.Client) -> None:
     assert source.wait_until_idle().aborted == 1
 
 
+def test_a_body_goes_out_as_it_is(source: Source, http: httpx.Client) -> None:
+    source.script({"kind": "body", "body": '{"title": "a\\u0000b"}'})
+    assert call(http, source).json() == {"title": "a\0b"}
+
+
 def test_empty_finds_nothing(web: Simulator, http: httpx.Client) -> None:
     for each in web.sources:
         each.always("empty")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prodkit.testing.servers.binaries import postgres_binary
+from prodkit.testing.servers.binaries import postgres_binary, postgres_installations
 from prodkit.testing.servers.errors import DirectoryInUseError, ServerError
 from prodkit.testing.servers.postgres import Postgres
 from prodkit.testing.servers.redis import Redis, redis_binaries
@@ -16,5 +16,6 @@ __all__ = [
     "RedisSentinel",
     "ServerError",
     "postgres_binary",
+    "postgres_installations",
     "redis_binaries",
 ]

