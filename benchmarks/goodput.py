@@ -13,16 +13,19 @@ from __future__ import annotations
 import argparse
 import logging
 import statistics
+import sys
 import warnings
-from collections.abc import Iterable
 
 from benchmarks._stacks import STACKS, VARIANTS, patch_clocks
-from prodkit.testing.trace import Report, run_trace
+from benchmarks.harness import Table, run
+from prodkit.testing.trace import run_trace
 
 # --- the table ------------------------------------------------------------------------------------------------------
 
+FLOOR = 76.5  # % of the calls answered, median of unseen seeds
+GOODPUT, STRICT = "goodput %", "strict quota 429 %"
 COLUMNS = (
-    ("goodput %", lambda r: 100 * r.goodput),
+    (GOODPUT, lambda r: 100 * r.goodput),
     ("amplification", lambda r: r.amplification),
     ("outage ampl.", lambda r: r["outage"].amplification),
     ("outage fail p99 s", lambda r: r["outage"].p99),
@@ -41,41 +44,42 @@ def _number(value: float | None) -> float:
     return float("inf") if value is None else value
 
 
-def row(name: str, reports: Iterable[Report], strict: Iterable[Report]) -> str:
-    cells = [f"{statistics.median(get(r) for r in reports):.4g}" for _, get in COLUMNS]
-    cells.append(f"{100 * statistics.median(r['throttle'].answered for r in strict):.1f}")
-    return f"| {name} | {' | '.join(cells)} |"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("stacks", nargs="*", help="parts of the names to run (default: all)")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument(
-        "--variants", action="store_true", help="prodkit without its parts, and with peers' settings"
-    )
-    options = parser.parse_args()
+def main(options: argparse.Namespace) -> Table:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     patch_clocks()
-    print(
-        f"| stack (median of {options.seeds} seeds) | {' | '.join(n for n, _ in COLUMNS)} | strict quota 429 % |"
-    )
-    print("|---" * (len(COLUMNS) + 2) + "|")
+    seeds = range(options.first, options.first + options.seeds)
+    table = Table("goodput", f"goodput under fault, median of seeds {seeds[0]} to {seeds[-1]}")
+    found: dict[str, dict[str, float]] = {}
     for name, stack in (VARIANTS if options.variants else STACKS).items():
         if options.stacks and not any(part in name for part in options.stacks):
             continue
-        seeds = range(1, options.seeds + 1)
         try:
             reports = [run_trace(stack, seed=seed) for seed in seeds]
             strict = [run_trace(stack, seed=seed, strict_quota=True) for seed in seeds]
         except ImportError as missing:
-            print(f"| {name} | not installed: {missing.name} |")
+            table.note(f"{name}: {missing.name} is not installed")
             continue
-        print(row(name, reports, strict), flush=True)
+        found[name] = {title: statistics.median(get(each) for each in reports) for title, get in COLUMNS}
+        found[name][STRICT] = 100 * statistics.median(each["throttle"].answered for each in strict)
+        print(f"  {name}: {found[name][GOODPUT]:.1f} %", file=sys.stderr, flush=True)
+    if not found:
+        return table
+    ours = found.pop("prodkit", None) or found.pop(next(iter(found)))
+    for title, value in ours.items():
+        peers = {name: figures[title] for name, figures in found.items()}
+        table.add(title, value, floor=FLOOR if title == GOODPUT else None, peers=peers, unit="")
+    return table
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stacks", nargs="*", help="parts of the names to run (default: all)")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument(
+        "--variants", action="store_true", help="prodkit without its parts, and with peers' settings"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run(main, arguments)

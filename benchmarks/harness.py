@@ -191,14 +191,25 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
-def run(main: Callable[..., Awaitable[Table] | Table]) -> None:
-    """Parse the command line, run `main`, print its table and exit with 1 when a goal is missed by a wide margin."""
-    parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
+def run(
+    main: Callable[..., Awaitable[Table] | Table],
+    arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> None:
+    """Parse the command line, run `main`, print its table and exit with 1 when a goal is missed by a wide margin.
+
+    `arguments` adds options of the benchmark to the parser; `main` then gets the parsed ones.
+    """
+    parser = argparse.ArgumentParser(
+        description=sys.modules[main.__module__].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if arguments is not None:
+        arguments(parser)
     parser.add_argument(
         "--write", action="store_true", help="write benchmarks/results/NAME.md and its picture"
     )
     options = parser.parse_args()
-    result = main()
+    result = main() if arguments is None else main(options)
     table = asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
     text = table.markdown()
     print(text)

@@ -9,13 +9,10 @@ rounds counts, so that a busy machine disturbs them alike.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import statistics
-import time
-from collections.abc import Awaitable, Callable
 
 import anthropic
 
+from benchmarks.harness import Table, ratios, run
 from prodkit import llm
 from prodkit.testing.anthropic import Simulator
 
@@ -26,24 +23,10 @@ PARAMS = {
 MODEL = "claude-sonnet-5-5"
 
 
-async def measure(
-    sides: dict[str, Callable[[], Awaitable[object]]], rounds: int, calls: int
-) -> dict[str, float]:
-    """The median CPU time of one call, in microseconds, for each side."""
-    spent: dict[str, list[float]] = {name: [] for name in sides}
-    for side in sides.values():
-        for _ in range(5):
-            await side()
-    for _ in range(rounds):
-        for name, side in sides.items():
-            begun = time.process_time()
-            for _ in range(calls):
-                await side()
-            spent[name].append((time.process_time() - begun) / calls * 1e6)
-    return {name: statistics.median(values) for name, values in spent.items()}
-
-
-async def main(rounds: int) -> None:
+async def main(options: argparse.Namespace) -> Table:
+    table = Table(
+        "llm_overhead", "CPU of a call of the LLM client over the bare SDK", packages=("anthropic",)
+    )
     with Simulator() as simulator:
         simulator.always({"words": 200})
         bare = anthropic.AsyncAnthropic(api_key="k", base_url=simulator.url, max_retries=0)
@@ -73,26 +56,27 @@ async def main(rounds: int) -> None:
                     pass
 
         async with claude:
-            create = await measure({"sdk": sdk_create, "ours": our_create, "raw": our_create_raw}, rounds, 40)
-            stream = await measure(
-                {"events": sdk_events, "helper": sdk_helper, "ours": our_stream}, rounds, 8
+            create = await ratios(
+                {"sdk": sdk_create, "ours": our_create, "raw": our_create_raw},
+                calls=40,
+                rounds=options.rounds,
+            )
+            stream = await ratios(
+                {"events": sdk_events, "helper": sdk_helper, "ours": our_stream},
+                calls=8,
+                rounds=options.rounds,
             )
         await bare.close()
-    print(f"create                      SDK {create['sdk']:8.0f} us   prodkit {create['ours']:8.0f} us")
-    print(
-        f"  ratio {create['ours'] / create['sdk']:.2f} (goal 1.06);  with .raw {create['raw'] / create['sdk']:.2f}"
-    )
-    print(
-        f"stream of 200 deltas   stream=True {stream['events']:8.0f} us   .stream() {stream['helper']:8.0f} us   "
-        f"prodkit {stream['ours']:8.0f} us"
-    )
-    print(
-        f"  ratio {stream['ours'] / stream['events']:.2f} of stream=True (goal 1.08), "
-        f"{stream['ours'] / stream['helper']:.2f} of the helper (goal 0.65)"
-    )
+    table.add("create ÷ SDK", create["ours"], ceiling=0.96)
+    table.add("create with .raw ÷ SDK", create["raw"])
+    table.add("stream of 200 deltas ÷ stream=True", stream["ours"], ceiling=0.97)
+    table.add("stream of 200 deltas ÷ the helper .stream()", stream["ours"] / stream["helper"], ceiling=0.47)
+    return table
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=15)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    asyncio.run(main(parser.parse_args().rounds))
+    run(main, arguments)

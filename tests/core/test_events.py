@@ -117,3 +117,15 @@ def test_one_may_unsubscribe_while_being_called() -> None:
 def test_events_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Rang(times=1).times = 2  # type: ignore[misc]
+
+
+def test_the_standard_logger_gets_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Told(Event):
+        name = "bell.told"
+        level = "WARNING"
+        reason: str
+
+    with caplog.at_level("WARNING", "prodkit"):
+        EventStream().emit(Told(reason="postgresql://u:hunter2@db is away"))
+    assert caplog.messages == ["bell.told reason='postgresql://u:***@db is away'"]

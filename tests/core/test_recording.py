@@ -87,3 +87,13 @@ def test_lines_that_are_no_records_are_skipped_and_kept_aside() -> None:
 def test_replay_counts_from_the_first_record() -> None:
     records = [from_event(Measured(size=n), at=100 + n, time=NOON) for n in range(3)]
     assert [offset for offset, _ in replay(records)] == [0, 1, 2]
+
+
+def test_a_file_holds_no_secret(tmp_path: Path) -> None:
+    runtime, path = Runtime(), tmp_path / "events.jsonl"
+    with Recorder(runtime, path):
+        runtime.events.emit(Measured(size=4111111111111111, codes=("password=hunter2",)))
+    with path.open() as lines:
+        (found,) = read(lines)
+    assert found.fields["codes"] == ["password=***"]
+    assert found.fields["size"] == 4111111111111111  # numbers are replayed

@@ -272,7 +272,7 @@ def test_the_reference_follows_the_class() -> None:
     assert "\nDATABASE_URL=\n" in example
     assert "# Where the service listens. · whole number\n# PORT=8000\n" in example
     table = env.markdown(Shop, language="pt-BR")
-    assert "| `SESSION_SECRET` | Secret, ≥ 32 | sim |" in table
+    assert "| `SESSION_SECRET` | segredo, ≥ 32 | sim |" in table
     schema = env.json_schema(Shop)
     assert schema["required"] == ["DATABASE_URL", "API_KEY", "SESSION_SECRET"]
     assert schema["properties"]["SESSION_SECRET"]["minLength"] == 32

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from prodkit.logs import DailyFile
+from prodkit.logs.files import compress_old, finish_compressing
 
 WRITER = """
 import sys, time
@@ -47,7 +48,7 @@ def read(directory: Path) -> list[tuple[str, int]]:
 @pytest.mark.slow
 def test_several_processes_share_sized_and_compressed_files(tmp_path: Path) -> None:
     """Four writers, a 50 ms stream, rotation by size with gzip, SIGTERM in two: each line once."""
-    count = 1500
+    count = 5000
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     writers = [
         subprocess.Popen(
@@ -119,3 +120,16 @@ def test_earlier_days_are_compressed(tmp_path: Path) -> None:
         time.sleep(0.01)
     assert gzip.decompress(packed.read_bytes()) == b"yesterday\n"
     file.close()
+
+
+def test_a_part_that_was_made_once_more_loses_no_line(tmp_path: Path) -> None:
+    """A writer that looked for the gzip before another process made it creates the part again."""
+    first = tmp_path / "service.2026-11-24.1.log"
+    packed = first.with_suffix(".log.gz")
+    for text in (b"one\n", b"two\n", b"two\n", b""):
+        first.write_bytes(text)
+        compress_old(tmp_path, "service", current=tmp_path / "service.2026-11-24.2.log")
+        finish_compressing()
+        assert not first.exists()
+    assert gzip.decompress(packed.read_bytes()) == b"one\ntwo\n"  # the third was left by a signal
+    assert [path.name for path in tmp_path.iterdir()] == [packed.name]

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from prodkit import CallTimeoutError, Pipeline, RateLimitedError, Retry
+from prodkit import CallTimeoutError, Health, Pipeline, RateLimitedError, Retry
 from prodkit.policies import Prices, RetryBudget
 from prodkit.policies.budget import Tokens
 from prodkit.testing import virtual_time
@@ -157,3 +157,13 @@ async def test_successes_under_retry_earn() -> None:
 
     assert [item async for item in Retry(budget=budget).stream(items)] == [1]
     assert budget.balance == 1.5
+
+
+async def test_an_empty_budget_is_degraded() -> None:
+    budget = RetryBudget(ratio=0, floor=0, capacity=2)
+    assert (await budget.check()).status == "up"
+    assert budget.withdraw(ConnectionError())
+    found = await budget.check()
+    assert (budget.name, found.status) == ("retry_budget", "degraded")
+    assert found.details == {"balance": 0.0, "capacity": 2}
+    assert (await Health(RetryBudget(name="mail")).report()).status == "up"

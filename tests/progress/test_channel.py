@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from prodkit.health import Health
 from prodkit.progress import Channel, MemoryLog, Page, Progress
+from prodkit.redis import RedisLink
 from prodkit.testing import virtual_time
 
 
@@ -278,3 +280,17 @@ def test_all_bad_options_are_in_one_error() -> None:
         Channel(keep=0, poll=-1)
     with pytest.raises(ValueError, match="either redis or log"):
         Channel(object(), log=MemoryLog())  # type: ignore[arg-type]
+
+
+async def test_a_channel_reports_its_health() -> None:
+    channel = Channel(namespace="runs")
+    found = await channel.check()
+    assert (channel.name, found.status, found.reason) == ("runs", "up", "in the memory of this process only")
+    assert (await Health(channel).report()).status == "up"
+
+
+async def test_a_channel_without_its_redis_is_degraded() -> None:
+    async with RedisLink("redis://127.0.0.1:1/0", connect_timeout=0.2) as link:
+        found = await Channel(link).check()
+    assert found.status == "degraded"
+    assert "Redis is away" in found.reason

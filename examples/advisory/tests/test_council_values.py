@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
-from advisory.council.export import as_markdown, export_name, names
+from advisory.council.chat import TURN_LABELS, Chat, Turn
+from advisory.council.export import as_markdown, chat_as_markdown, chat_export_name, export_name, names
 from advisory.council.model import FINISHED, RUN_STATUSES, Point, Review, Run, Seat, Spend, Tally
 from advisory.council.prompts import about_persona, chairman_messages, expert_messages, expert_system
 from advisory.council.texts import banner, milestone, reason_for, standing, waiting_reason
@@ -66,6 +68,8 @@ def test_prompts_hold_what_they_are_given_and_no_empty_lines():
     assert "busca em cada" not in bare
     assert "Como você fala" not in bare
     assert "\n\n" not in bare
+    assert "simulação" not in bare
+    assert "simulação" in expert_system(name="I", role="r", goals="", style="", simulated=True)
     assert expert_messages("Abro?") == [{"role": "user", "content": "Abro?"}]
     about = about_persona(name="Róşa", role="padeira", goals="", style="calma", profile="pão")
     assert about.endswith('{"nome": "Róşa", "papel": "padeira", "estilo": "calma", "perfil": "pão"}')
@@ -100,10 +104,36 @@ def test_an_export_holds_all_that_is_there():
     assert text.endswith("### Nome3, papel\n\n_caiu_\n\n### Nome4, papel\n\n_interrompido_\n")
     bare = as_markdown(run("unsynthesised", (seat(1),), synthesis="Come", synthesis_reason="caiu"))
     assert "## Síntese incompleta\n\nCome\n\n## Pareceres" in bare
+    assert "Síntese" not in as_markdown(run("stopped", (seat(1),)))
     assert "concordam" not in bare
     assert "cruzada" not in bare
     assert names((), seats) == "ninguém"
     assert export_name(run()) == "conselho-2026-11-24-00000000.md"
+
+
+def test_a_conversation_is_exported_turn_by_turn():
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+
+    def turn(n: int, status: str, **more: object) -> Turn:
+        values = {
+            "id": UUID(int=n),
+            "position": n,
+            "question": f"Pergunta\n{n}?",
+            "status": status,
+            "created_at": at,
+        }
+        return Turn(**{**values, **more})  # type: ignore[arg-type]
+
+    turns = (turn(1, "done", answer="Sim."), turn(2, "failed", reason="caiu"))
+    chat = Chat(id=UUID(int=7), name="Inês", role="psicóloga", created_at=at, changed_at=at, turns=turns)
+    assert chat_as_markdown(chat) == (
+        "# Conversa com Inês\n\n_psicóloga_\n\n## Pergunta 1\n\n> Pergunta\n> 1?\n\n### Inês\n\nSim.\n\n"
+        f"## Pergunta 2\n\n> Pergunta\n> 2?\n\n### Inês\n\n_{TURN_LABELS['failed']}: caiu_\n"
+    )
+    after = chat_as_markdown(replace(chat, about="Abro?", turns=(turn(1, "failed"),)))
+    assert "_psicóloga_\n\nA partir do conselho sobre:\n\n> Abro?\n\n## Pergunta 1" in after
+    assert after.endswith(f"_{TURN_LABELS['failed']}_\n")
+    assert chat_export_name(chat) == "conversa-2026-11-24-00000000.md"
 
 
 def test_each_milestone_has_its_sentence():

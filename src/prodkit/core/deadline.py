@@ -65,9 +65,10 @@ class Deadline:
             TypeError: `seconds` is not a number.
             ValueError: `seconds` is NaN.
         """
-        check = Arguments("Deadline.after")
-        check.number("seconds", seconds, infinite=True)
-        check.done()
+        if seconds.__class__ is not float or seconds != seconds:
+            check = Arguments("Deadline.after")
+            check.number("seconds", seconds, infinite=True)
+            check.done()
         return cls._at(clock.monotonic() + seconds, clock)
 
     @classmethod

@@ -157,7 +157,7 @@ _LOGGER: Final = logging.getLogger("prodkit")
 
 
 class _Line:
-    """Formats an event when a handler asks for its text: ``breaker.opened breaker='payments' hold=300.0``."""
+    """Formats an event when a handler asks for its text, redacted: ``breaker.opened breaker='payments' hold=3.0``."""
 
     __slots__ = ("_event",)
 
@@ -168,4 +168,6 @@ class _Line:
         fields = (
             f"{each.name}={getattr(self._event, each.name)!r}" for each in dataclasses.fields(self._event)
         )
-        return " ".join((self._event.name, *fields))
+        from prodkit.core.redaction import redact_text  # loaded with the first line, not with prodkit
+
+        return redact_text(" ".join((self._event.name, *fields)))

@@ -17,7 +17,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -140,10 +140,21 @@ class Recorder:
             if self._file is None:
                 return
             try:
-                self._file.write(record.line() + "\n")
+                self._file.write(_redacted(record).line() + "\n")
                 self._file.flush()
             except (OSError, ValueError):
                 self.lost += 1
+
+
+def _redacted(record: Recorded) -> Recorded:
+    """A reason may quote a foreign error, and a file outlives the process. Numbers stay: they are replayed."""
+    from prodkit.core.redaction import redact
+
+    fields = {
+        name: redact(value) if isinstance(value, str | list | dict) else value
+        for name, value in record.fields.items()
+    }
+    return replace(record, fields=fields)
 
 
 def from_event(event: Event, *, at: float, time: datetime) -> Recorded:

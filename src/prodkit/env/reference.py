@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from prodkit.core.secrets import MASK, Hidden
 from prodkit.env.fields import Quality
 from prodkit.env.problems import Problems
 from prodkit.env.settings import Settings, _is_hidden, _sounds_secret
-from prodkit.env.source import Source
+from prodkit.env.source import Source, models_in
 from prodkit.env.texts import Language
 
 __all__ = ["Variable", "env_example", "json_schema", "markdown", "variables"]
@@ -42,26 +43,59 @@ class Variable:
     min_length: int | None = None
 
 
-def variables(settings: type[Settings]) -> tuple[Variable, ...]:
-    """Return the variables of `settings`, in the order of the class. A default that is a secret is not shown."""
+def variables(settings: type[Settings], *, language: Language = "en") -> tuple[Variable, ...]:
+    """Return the variables of `settings`, in the order of the class. A default that is a secret is not shown.
+
+    With ``env_nested_delimiter`` the variables of a nested model follow the one that takes it as JSON.
+
+    Args:
+        settings: the settings class.
+        language: of the types' names: ``en`` or ``pt-BR``.
+    """
     source = Source(settings, {}, Problems("en"))
-    found = []
+    found: list[Variable] = []
     for key, field in settings.model_fields.items():
-        hidden = _is_hidden(field.annotation)
-        veiled = _sounds_secret(key) and isinstance(field.default, str) and field.default != ""
-        lengths = [each.min_length for each in field.metadata if isinstance(each, Quality)]
-        found.append(
-            Variable(
-                name=source.variables(field, key)[0],
-                kind=_kind(field.annotation),
-                required=field.is_required(),
-                default="" if field.is_required() else MASK if veiled else _shown(field.default),
-                secret=hidden,
-                description=field.description or "",
-                min_length=lengths[0] if lengths else None,
-            )
-        )
+        name = source.variables(field, key)[0]
+        inside = [
+            each
+            for model in (models_in(field.annotation) if source.env_nested_delimiter else ())
+            for each in _inside(model, name, source.env_nested_delimiter or "", field.is_required(), language)
+        ]
+        variable = _variable(name, key, field, field.is_required() and not inside, language)
+        if inside:  # the whole as JSON is the other way
+            variable = replace(variable, kind=_word("JSON object", language), default="")
+        found += (variable, *inside)
     return tuple(found)
+
+
+def _inside(
+    model: type[Any], begin: str, delimiter: str, required: bool, language: Language
+) -> list[Variable]:
+    found: list[Variable] = []
+    for key, field in model.model_fields.items():
+        name = f"{begin}{delimiter}{key.upper()}"
+        needed = required and field.is_required()
+        deeper = [
+            each
+            for inner in models_in(field.annotation)
+            for each in _inside(inner, name, delimiter, needed, language)
+        ]
+        found += (_variable(name, key, field, needed and not deeper, language), *deeper)
+    return found
+
+
+def _variable(name: str, key: str, field: FieldInfo, required: bool, language: Language) -> Variable:
+    veiled = _sounds_secret(key) and isinstance(field.default, str) and field.default != ""
+    lengths = [each.min_length for each in field.metadata if isinstance(each, Quality)]
+    return Variable(
+        name=name,
+        kind=_kind(field.annotation, language),
+        required=required,
+        default="" if field.is_required() else MASK if veiled else _shown(field.default),
+        secret=_is_hidden(field.annotation),
+        description=field.description or "",
+        min_length=lengths[0] if lengths else None,
+    )
 
 
 def env_example(settings: type[Settings]) -> str:
@@ -102,7 +136,7 @@ def markdown(settings: type[Settings], *, language: Language = "en") -> str:
     """Return an ``ENV_VARIABLES.md`` of `settings`; `language` is ``en`` or ``pt-BR``."""
     title, *heads, yes, no = _HEADS[language]
     lines = [f"# {title}", "", _NOTES[language], "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for each in variables(settings):
+    for each in variables(settings, language=language):
         kind = f"{each.kind}, ≥ {each.min_length}" if each.min_length else each.kind
         cells = (
             f"`{each.name}`",
@@ -133,22 +167,47 @@ def json_schema(settings: type[Settings]) -> dict[str, Any]:
     return schema
 
 
-def _kind(annotation: Any) -> str:
+_PORTUGUESE: Final = {
+    "text": "texto",
+    "whole number": "número inteiro",
+    "number": "número",
+    "true or false": "true ou false",
+    "JSON object": "objeto JSON",
+    "list of": "lista de",
+    "or": "ou",
+    "Secret": "segredo",
+    "PostgresUrl": "URL do PostgreSQL",
+    "RedisUrl": "URL do Redis",
+    "HttpUrl": "URL http(s)",
+    "Path": "caminho",
+    "date": "data",
+    "datetime": "data e hora",
+    "timedelta": "duração",
+}
+
+
+def _word(word: str, language: Language) -> str:
+    return _PORTUGUESE.get(word, word) if language == "pt-BR" else word
+
+
+def _kind(annotation: Any, language: Language) -> str:
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
-        return " \\| ".join(map(str, parts)).replace("\\|", "|")
+        return " | ".join(map(str, parts))
     if parts and origin is not None:
-        inner = [_kind(part) for part in parts if part not in (type(None), Ellipsis)]
+        inner = [_kind(part, language) for part in parts if part not in (type(None), Ellipsis)]
         if isinstance(origin, type) and origin in (list, tuple, set, frozenset):
-            return f"list of {inner[0]}"
+            return f"{_word('list of', language)} {inner[0]}"
         if isinstance(origin, type) and issubclass(origin, dict):
-            return "JSON object"
-        return " or ".join(inner)
+            return _word("JSON object", language)
+        return f" {_word('or', language)} ".join(inner)
     if isinstance(annotation, type):
         if issubclass(annotation, Enum):
             return " | ".join(str(each.value) for each in annotation)
+        if hasattr(annotation, "model_fields") or issubclass(annotation, dict):
+            return _word("JSON object", language)
         named = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-        return named.get(annotation, annotation.__name__)
+        return _word(named.get(annotation, annotation.__name__), language)
     return str(annotation)
 
 

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from prodkit.env.problems import Problems
 
-__all__ = ["Source", "read_dotenv", "read_files"]
+__all__ = ["Source", "models_in", "read_dotenv", "read_files"]
 
 _LISTS = (list, tuple, set, frozenset)
 _MAX_SECRET_FILE = 1 << 20
@@ -54,7 +54,7 @@ class Source(EnvSettingsSource):
             full = f"{begin}{name}" if model else self.variables(field, name)[0]
             if model:
                 found.append(full.upper())
-            for inner in _models(field.annotation):
+            for inner in models_in(field.annotation):
                 found += self.nested(inner, f"{full}{self.env_nested_delimiter}")
         return found
 
@@ -79,10 +79,11 @@ class Source(EnvSettingsSource):
         return super().decode_complex_value(field_name, field, value)
 
 
-def _models(annotation: Any) -> list[type[Any]]:
+def models_in(annotation: Any) -> list[type[Any]]:
+    """Return the nested models of a field's annotation."""
     if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         return [annotation]
-    return [model for part in typing.get_args(annotation) for model in _models(part)]
+    return [model for part in typing.get_args(annotation) for model in models_in(part)]
 
 
 def _is_list(annotation: Any) -> bool:

@@ -16,7 +16,7 @@ from prodkit.core.secrets import REGISTRY, Revealable
 from prodkit.core.validate import Arguments
 from prodkit.logs.bridge import Bridge
 from prodkit.logs.fields import current, loguru
-from prodkit.logs.files import DailyFile
+from prodkit.logs.files import DailyFile, finish_compressing
 from prodkit.logs.layouts import LAYOUTS, Layout
 from prodkit.logs.queueing import StreamQueue
 
@@ -189,7 +189,7 @@ class Logging:
         )
         self._bridge = Bridge(logger, level)
         self._bridge.events(runtime.events.subscribe)
-        self._undo_signal = _flush_at_sigterm(self.flush)
+        self._undo_signal = _flush_at_sigterm(self._leave)
 
     @property
     def failures(self) -> int:
@@ -204,6 +204,10 @@ class Logging:
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until every line is written, at most `timeout` seconds; return False when some are left."""
         return self._queue.flush(timeout)
+
+    def _leave(self) -> None:
+        self.flush()
+        finish_compressing()
 
     def close(self) -> None:
         """Put the standard library's logging back, remove our sink, write what waits and close the files."""

@@ -14,14 +14,17 @@ import re
 import shutil
 import sys
 import threading
+import time
+import zlib
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from prodkit.core.clock import Clock, LoopClock
 from prodkit.core.validate import Arguments
 
-__all__ = ["DailyFile", "purge"]
+__all__ = ["DailyFile", "finish_compressing", "purge"]
 
 
 def purge(directory: str | os.PathLike[str], stem: str, *, keep_days: int, today: date) -> list[Path]:
@@ -204,7 +207,23 @@ def compress_old(directory: Path, stem: str, *, current: Path) -> None:
         if ours.fullmatch(path.name) and not path.is_symlink() and _order(path) < day_and_part
     ]
     if old:
-        threading.Thread(target=_compress_all, args=(old,), name="prodkit-logs-gzip").start()
+        thread = threading.Thread(target=_compress_all, args=(old,), name="prodkit-logs-gzip")
+        _compressing.add(thread)
+        thread.start()
+
+
+_compressing: Final[set[threading.Thread]] = set()
+
+
+def finish_compressing(timeout: float = 5.0) -> None:
+    """Wait for compressions that run, at most `timeout` seconds.
+
+    A process that a signal ends between the gzip and the removal of its original leaves both; the next compression
+    removes the original.
+    """
+    until = time.monotonic() + timeout
+    for thread in tuple(_compressing):
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def _order(path: Path) -> tuple[str, int]:
@@ -213,19 +232,31 @@ def _order(path: Path) -> tuple[str, int]:
 
 
 def _compress_all(paths: list[Path]) -> None:
-    for path in paths:
-        _compress(path)
+    try:
+        for path in paths:
+            _compress(path)
+    finally:
+        _compressing.discard(threading.current_thread())
 
 
 def _compress(path: Path) -> None:
     """Replace `path` by its gzip. Another process that does the same waits for the lock and finds the file gone."""
-    with suppress(OSError), path.open("r+b") as file:
+    with suppress(OSError, EOFError, zlib.error), path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not os.fstat(file.fileno()).st_nlink:
             return
-        partial = path.with_suffix(".log.gz.partial")
+        packed, partial = path.with_suffix(".log.gz"), path.with_suffix(".log.gz.partial")
+        before = packed.read_bytes() if packed.exists() else b""
+        if before and gzip.decompress(before).endswith(file.read()):
+            path.unlink()  # nothing new: a writer opened it in vain, or a signal came before this line
+            return
+        file.seek(0)
         opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(opened, "wb") as raw, gzip.GzipFile(path.name, "wb", 6, raw) as packed:
-            shutil.copyfileobj(file, packed)
-        partial.replace(path.with_suffix(".log.gz"))
+        with os.fdopen(opened, "wb") as raw:
+            # A writer that looked for the gzip a moment too early made the part once more: its lines become a
+            # further member of the gzip.
+            raw.write(before)
+            with gzip.GzipFile(path.name, "wb", 6, raw) as member:
+                shutil.copyfileobj(file, member)
+        partial.replace(packed)
         path.unlink()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from prodkit.core.check import CheckResult
 from prodkit.core.outcome import Classifier, Outcome
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
@@ -120,6 +121,7 @@ class RetryBudget:
         prices: tokens that one more attempt costs.
         cost: computes the price of an attempt from the last error (None for a hedge), in place of `prices`.
         classify: decides which errors are `throttled`; None from it leaves the decision to the defaults.
+        name: of the part in health reports.
         runtime: clock.
     """
 
@@ -132,9 +134,11 @@ class RetryBudget:
         prices: Prices | None = None,
         cost: Callable[[BaseException | None], float] | None = None,
         classify: Classifier | None = None,
+        name: str = "retry_budget",
         runtime: Runtime = SYSTEM,
     ) -> None:
         check = Arguments("RetryBudget")
+        check.text("name", name)
         check.number("ratio", ratio, minimum=0, maximum=10)
         check.number("floor", floor, minimum=0, unit="tokens per second")
         check.number("capacity", capacity, above=0, unit="tokens")
@@ -143,6 +147,7 @@ class RetryBudget:
         check.function("classify", classify, optional=True)
         check.that(prices is None or cost is None, "give prices or cost, not both")
         check.done()
+        self.name: str = name
         self._tokens = Tokens(ratio, floor, capacity, capacity / 2)
         self._cost = cost or partial((prices or Prices()).of, classify=classifier(classify))
         self._now = runtime.clock.monotonic
@@ -173,6 +178,14 @@ class RetryBudget:
         now = self._now()
         with self._lock:
             return self._tokens.balance(now)
+
+    async def check(self) -> CheckResult:
+        """Return ``degraded`` while the tokens do not pay for a retry after an ordinary error."""
+        balance = self.balance
+        details = {"balance": round(balance, 1), "capacity": self._tokens.capacity}
+        if balance >= self.price(ConnectionError()):
+            return CheckResult("up", details=details)
+        return CheckResult("degraded", "no tokens: calls are not retried", details)
 
     def __repr__(self) -> str:
         return f"RetryBudget(balance={self.balance:.1f}, capacity={self._tokens.capacity:g})"

@@ -53,8 +53,13 @@ class Transaction:
                 self._started = connection.transaction(**self._options)
                 await self._started.start()
             except BaseException as error:
+                confused = (
+                    type(error).__name__ == "InterfaceError"
+                )  # its state is not that of an idle connection
+                if confused:
+                    checkout.discard()
                 checkout.release()
-                if isinstance(error, DatabaseError) and left:
+                if (confused or isinstance(error, DatabaseError)) and left:
                     continue  # a connection that died idle; a BEGIN that was lost has done nothing
                 raise
             self._checkout = checkout

@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Collection, Container, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from prodkit.core.check import CheckResult
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.progress.memory_log import RESYNC, Latest, Log, MemoryLog, Progress, Source
@@ -104,6 +105,8 @@ class Channel:
         check.text("namespace", namespace)
         check.that(log is None or redis is None, "give either redis or log")
         check.done()
+        self.name: str = namespace
+        self._link = redis if redis is not None and redis.configured else None
         self._batch = batch
         self._followers: dict[str, set[_Follower]] = {}
         self._stop: Callable[[], None] | None = None
@@ -253,6 +256,19 @@ class Channel:
         for followers in self._followers.values():
             for follower in followers:
                 follower.offer(None)
+
+    async def check(self) -> CheckResult:
+        """Return ``degraded`` while Redis is away: followers then see the events of this process only."""
+        details: dict[str, object] = {
+            "topics": len(self._followers),
+            "followers": sum(map(len, self._followers.values())),
+        }
+        if self._link is None:
+            own = "" if not isinstance(self._log, MemoryLog) else "in the memory of this process only"
+            return CheckResult("up", own, details)
+        found = await self._link.check()
+        reason = "events of this process only: Redis is away" if found.status != "up" else ""
+        return CheckResult(found.status, reason, details)
 
     def __repr__(self) -> str:
         return f"Channel({self._log!r}, following={len(self._followers)})"

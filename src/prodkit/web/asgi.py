@@ -2,12 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeAlias, cast
 
-from starlette.types import Message, Scope
+from starlette.types import Message, Scope, Send
 
-__all__ = ["add_header", "header", "headers", "matches", "path_of", "prefixes", "set_default"]
+__all__ = [
+    "Hook",
+    "add_header",
+    "header",
+    "headers",
+    "matches",
+    "on_start",
+    "path_of",
+    "prefixes",
+    "set_default",
+]
+
+Hook: TypeAlias = Callable[[Message], Awaitable[None] | None]
+"""Changes the message that begins a response, or waits for something before it is sent."""
+_STARTS: Final = "prodkit.starts"
+
+
+def on_start(scope: Scope, send: Send, hook: Hook) -> tuple[Send, list[Hook]]:
+    """Run `hook` with the message that begins the response; return the ``send`` for the app and the list of hooks.
+
+    Layers that lie directly in each other share one ``send`` instead of one each, which would be a coroutine for each
+    layer and message. The hooks of inner layers run first, as theirs would::
+
+        request id ─ on_start ─▶ started(message): hooks[2], hooks[1], hooks[0], then the server's send
+          headers  ─ on_start ─┘ appends hooks[1]
+            session ─ on_start ┘ appends hooks[2]
+
+    Call ``hooks.pop()`` when the app has returned or raised: what an outer layer then answers is not for this hook.
+    A layer of another origin that puts its own ``send`` between gets a wrapper of its own around it.
+
+    Args:
+        scope: the request's scope, which remembers the shared ``send``.
+        send: the ``send`` that the layer was called with.
+        hook: the layer's part.
+    """
+    known = scope.get(_STARTS)
+    if known is not None and known[0] is send:
+        known[1].append(hook)
+        return send, cast("list[Hook]", known[1])
+    hooks = [hook]
+
+    async def started(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            for each in reversed(hooks):
+                waiting = each(message)
+                if waiting is not None:
+                    await waiting
+        await send(message)
+
+    scope[_STARTS] = (started, hooks)
+    return started, hooks
 
 
 def headers(scope: Scope, name: bytes) -> list[bytes]:
@@ -19,7 +69,7 @@ def header(scope: Scope, name: bytes) -> str:
     """Return the first value of the request header `name`, or an empty string."""
     for key, value in scope.get("headers", ()):
         if key == name:
-            return cast("bytes", value).decode("latin-1")
+            return value.decode("latin-1")  # type: ignore[no-any-return]
     return ""
 
 

@@ -22,6 +22,7 @@ from prodkit.core.validate import Arguments
 from prodkit.health import Health
 from prodkit.progress import Progress
 from prodkit.web.asgi import path_of
+from prodkit.web.console_now import HasSnapshot, Policies, jobs_section, policies_section
 from prodkit.web.console_page import SCRIPT, STYLE, live_page
 from prodkit.web.console_records import Records, unrolled
 from prodkit.web.console_view import render
@@ -43,6 +44,7 @@ _EMBEDDED: Final = {
     "content-security-policy": _POLICY.replace("frame-ancestors 'none'", "frame-ancestors 'self'"),
     "x-frame-options": "SAMEORIGIN",
 }
+_QUEUE_TIMEOUT: Final = 2.0
 _PAUSE: Final = 1.0
 """Seconds between two ``changed`` events, and the age up to which one rendering serves several viewers."""
 
@@ -53,12 +55,12 @@ class Console:
     ::
 
         console = web.Console(runtime, health, allow=is_operator)
-        app.mount("/console", console)                 # or:
-        app.router.routes.extend(console.routes())     # no redirect from /console to /console/
+        app.router.routes.extend(console.routes())     # or app.mount("/console", console), which redirects
+                                                       # /console to /console/ before `allow` is asked
 
     It subscribes to ``runtime.events`` until :meth:`close`; the standard logger's ``prodkit`` lines stay. Records of
     level DEBUG and of the levels above are bounded apart. With a script the page follows changes within a second,
-    without one it reloads every 15 s. Each process shows its own events.
+    without one it reloads every 15 s. Each process shows its own events. Every text is redacted before it is shown.
 
     Args:
         runtime: whose events are shown.
@@ -68,6 +70,8 @@ class Console:
         minutes: age in minutes at which an event is dropped.
         path: where :meth:`routes` serves the page; begins with ``/`` and does not end with it.
         max_records: most records in memory of level DEBUG, and as many above it; about 1 KB each.
+        policies: policy sets whose pipelines, settings and states are shown.
+        jobs: a ``jobs.Runs`` (or anything with its ``snapshot()``) whose queue is shown; none when None.
         embed: let pages of the same origin show it in a frame, beside an app's own controls. Their policy needs
             ``frame-src 'self'``.
     """
@@ -81,6 +85,8 @@ class Console:
         minutes: float = 15,
         path: str = "/console",
         max_records: int = 20_000,
+        policies: Iterable[Policies] = (),
+        jobs: HasSnapshot | None = None,
         embed: bool = False,
     ) -> None:
         check = Arguments("Console")
@@ -89,6 +95,15 @@ class Console:
         check.function("allow", allow)
         check.seconds("minutes", minutes)
         check.integer("max_records", max_records, minimum=1)
+        sets = tuple(policies)
+        check.that(
+            all(callable(getattr(each, "describe", None)) for each in sets),
+            f"policies must be policy sets, got {sets!r}",
+        )
+        check.that(
+            jobs is None or callable(getattr(jobs, "snapshot", None)),
+            f"jobs must be a jobs.Runs, got {jobs!r}",
+        )
         check.that(
             path.startswith("/") and not path.endswith("/"),
             f"path must begin with '/' and not end with it, got {path!r}",
@@ -98,6 +113,8 @@ class Console:
         self._health = health
         self._allow = allow
         self._path = path
+        self._policies = sets
+        self._jobs = jobs
         self._max_records = max_records
         self._headers = _HEADERS | (_EMBEDDED if embed else {})
         self._records = Records(minutes * 60, max_records)
@@ -179,9 +196,20 @@ class Console:
             report: dict[str, Any] | None = None
             if self._health is not None:
                 report = (await self._health.report()).private()
-            html = await asyncio.to_thread(render, self._records.window(now), report)
+            present = policies_section(self._policies)
+            if self._jobs is not None:
+                present += jobs_section(await self._queue(self._jobs))
+            html = await asyncio.to_thread(render, self._records.window(now), report) + present
             self._rendered = (now, html)
             return html
+
+    async def _queue(self, jobs: HasSnapshot) -> Any:
+        """Return the queue, or None while its database is away: the page is needed most then."""
+        try:
+            async with asyncio.timeout(_QUEUE_TIMEOUT):
+                return await jobs.snapshot(limit=20)
+        except Exception:  # noqa: BLE001 - whatever a database raises
+            return None
 
     async def _changes(self) -> AsyncIterator[Progress]:
         """Yield ``changed`` at once, so that a reconnected page is current, then at most once a second."""

@@ -9,6 +9,7 @@ from typing import Final
 
 __all__ = ["SCRIPT", "STYLE", "document", "live_page"]
 
+# A box that reads from the right begins scrolled to its right end: a narrow screen shows the newest minutes first.
 STYLE: Final = """\
 :root{color-scheme:light dark;--ground:#fff;--text:#1c2330;--soft:#5b6577;--rule:#d9dee7;--card:#f6f8fb;
 --pk-ok:#2e9e5b;--pk-bad:#d1453b;--pk-warn:#c47a14;--pk-idle:#8a94a6;--pk-info:#3b7dd1;--pk-other:#8e5bd1;
@@ -22,6 +23,7 @@ font:15px/1.45 system-ui,sans-serif}
 h1{font-size:20px;margin:4px 0}h2{font-size:16px;margin:28px 0 8px}
 p{margin:6px 0;color:var(--soft)}
 .wide{overflow-x:auto;border:1px solid var(--rule);border-radius:8px;background:var(--card);margin:8px 0}
+.chart{direction:rtl}.chart>*{direction:ltr}
 .wide:focus-visible{outline:2px solid var(--pk-info)}
 .wide p{margin:8px 10px 0;font-size:13px}
 .wide svg{display:block;width:100%;min-width:600px;height:auto}

@@ -51,14 +51,14 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
 
 
-def wide(content: str, label: str) -> str:
+def wide(content: str, label: str, *, kind: str = "") -> str:
     """Return `content` in a box that scrolls sideways on a narrow screen, with the keyboard too."""
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
+    return f'<div class="wide{kind}" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
 
 
 def chart(window: Window, title: str, rows: Sequence[Row], lines: Sequence[Line] = (), unit: str = "") -> str:
     svg = Chart(title, rows, lines, window.start, window.end, unit=unit).svg()
-    return wide(f"<p>{escape(title)}</p>{svg}", title)
+    return wide(f"<p>{escape(title)}</p>{svg}", title, kind=" chart")
 
 
 class _Html(str):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from prodkit.core.recording import Recorded
+from prodkit.core.redaction import redact_text
 
 __all__ = ["Records", "Window", "number", "text", "unrolled"]
 
@@ -133,6 +134,8 @@ def number(value: Any) -> float | None:
 
 
 def text(value: Any) -> str:
-    """Return `value` as text of at most 200 characters."""
+    """Return `value` as text of at most 200 characters, redacted: an event's reason may quote a foreign error."""
     found = value if isinstance(value, str) else "" if value is None else str(value)
+    if not isinstance(value, int | float):
+        found = redact_text(found)
     return found if len(found) <= 200 else f"{found[:199]}…"

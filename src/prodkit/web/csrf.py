@@ -27,7 +27,7 @@ from prodkit.sessions import CsrfDecision, CsrfTokens, OriginPolicy, Session
 from prodkit.sessions.cookie import cookie_values
 from prodkit.sessions.csrf import SAFE_METHODS
 from prodkit.sessions.session import digest
-from prodkit.web.asgi import add_header, header, headers, matches, prefixes, set_default
+from prodkit.web.asgi import add_header, header, headers, matches, on_start, prefixes, set_default
 from prodkit.web.errors import Problems
 from prodkit.web.form import ReadBody, field_of
 
@@ -194,14 +194,15 @@ class CsrfMiddleware:
                     return
             receive = passed
 
-        async def remembering(message: Message) -> None:
-            if message["type"] == "http.response.start" and guard.issued:
+        def remembering(message: Message) -> None:
+            if guard.issued:
                 self._mark(message, guard)
-            await send(message)
 
+        send, hooks = on_start(scope, send, remembering)
         try:
-            await self.app(scope, receive, remembering)
+            await self.app(scope, receive, send)
         finally:
+            hooks.pop()
             if isinstance(receive, ReadBody):
                 receive.close()
 

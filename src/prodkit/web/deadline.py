@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from prodkit.core.deadline import Deadline
 from prodkit.core.validate import Arguments
 from prodkit.errors import DeadlineExceededError
-from prodkit.web.asgi import header, matches, prefixes
+from prodkit.web.asgi import header, matches, on_start, prefixes
 from prodkit.web.proxy import trusted_peer
 
 __all__ = ["HEADER", "DeadlineMiddleware"]
@@ -32,8 +32,8 @@ class _Entry:
         self.when = when
         self.expired = False
 
-    def stop(self) -> None:
-        """Take the request off the timer."""
+    def stop(self, message: Message | None = None) -> None:
+        """Take the request off the timer: it ended, or its response begins with `message`."""
         self._timer.entries.pop(self, None)
 
 
@@ -100,7 +100,7 @@ class DeadlineMiddleware:
         check.seconds("seconds", seconds, optional=True)
         check.done()
         self.app = app
-        self._seconds = seconds
+        self._seconds = None if seconds is None else float(seconds)
         self._skip = prefixes(skip, "skip")
         self._timer = _Timer()
 
@@ -117,20 +117,17 @@ class DeadlineMiddleware:
         entry = self._timer.add(task, seconds) if seconds == self._seconds else _Timer().add(task, seconds)
         before = task.cancelling()
 
-        async def begun(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                entry.stop()
-            await send(message)
-
+        send, hooks = on_start(scope, send, entry.stop)
         try:
             with Deadline.after(seconds):
-                await self.app(scope, receive, begun)
+                await self.app(scope, receive, send)
         except asyncio.CancelledError:
             if entry.expired and task.uncancel() <= before:
                 entry.expired = False
                 raise DeadlineExceededError(f"the request was not answered in {seconds:g} s") from None
             raise
         finally:
+            hooks.pop()
             entry.stop()
             if entry.expired:  # the handler caught the cancellation
                 task.uncancel()

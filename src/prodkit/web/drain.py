@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
-from prodkit.web.asgi import add_header
+from prodkit.web.asgi import add_header, on_start
 
 __all__ = ["Drain", "DrainMiddleware", "DrainStarted"]
 
@@ -167,9 +167,12 @@ class DrainMiddleware:
             await self.app(scope, receive, send)
             return
 
-        async def closing(message: Message) -> None:
-            if self._drain.begun and message["type"] == "http.response.start":
-                add_header(message, b"connection", "close")
-            await send(message)
+        send, hooks = on_start(scope, send, self._close)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            hooks.pop()
 
-        await self.app(scope, receive, closing)
+    def _close(self, message: Message) -> None:
+        if self._drain.begun:
+            add_header(message, b"connection", "close")

@@ -24,7 +24,7 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.errors import ProdkitError
 from prodkit.ratelimit.messages import Language
-from prodkit.web.asgi import header
+from prodkit.web.asgi import header, on_start
 from prodkit.web.problem import LANGUAGES, Problem, language_of, of_detail, of_error
 from prodkit.web.validation import of_validation
 
@@ -172,23 +172,26 @@ class ErrorMiddleware:
             return
         started = False
 
-        async def watched(message: Message) -> None:
+        def watched(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
+            started = True
 
+        send, hooks = on_start(scope, send, watched)
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, send)
         except ClientDisconnect:
             return
         except Exception as error:
             known = isinstance(error, (ProdkitError, HTTPException))
-            if not started:
+            begun = started  # `watched` also sees the answer from here
+            if not begun:
                 response = await (self._problems.error(error, scope) if known else self._own(error, scope))
                 if response is not None:
                     await response(scope, receive, send)
-            if started or not known:
+            if begun or not known:
                 raise
+        finally:
+            hooks.pop()
 
     async def _own(self, error: Exception, scope: Scope) -> Response | None:
         """Return the answer to an error that is none of ours; None leaves it to Starlette's debug page."""

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prodkit.ratelimit import Decision, client_ip, headers, limits as limits_of
-from prodkit.web.asgi import headers as request_headers, matches, prefixes
+from prodkit.web.asgi import headers as request_headers, matches, on_start, prefixes
 from prodkit.web.errors import Problems
 from prodkit.web.problem import LimitReachedError
 
@@ -142,14 +142,17 @@ class RateLimitMiddleware:
             await response(scope, receive, send)
             return
 
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start" and not 300 <= message["status"] < 400:
+        def counted(message: Message) -> None:
+            if not 300 <= message["status"] < 400:
                 fields = headers(decision, legacy=self._legacy)
                 pairs = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
                 message["headers"] = [*message.get("headers", ()), *pairs]
-            await send(message)
 
-        await self.app(scope, receive, counted)
+        send, hooks = on_start(scope, send, counted)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            hooks.pop()
 
     async def _websocket(
         self, scope: Scope, receive: Receive, send: Send, decision: Decision, key: str

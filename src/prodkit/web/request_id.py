@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prodkit.core import correlation
-from prodkit.web.asgi import header, set_default
+from prodkit.web.asgi import header, on_start, set_default
 from prodkit.web.proxy import trusted_peer
 
 __all__ = ["RequestIdMiddleware", "current_request_id"]
@@ -58,19 +58,16 @@ class RequestIdMiddleware:
         request_id = given if _ACCEPTED.match(given) else secrets.token_hex(16)
         scope.setdefault("state", {})["request_id"] = request_id
 
-        async def named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                set_default(message, b"x-request-id", request_id)
-            await send(message)
-
+        send, hooks = on_start(scope, send, lambda message: set_default(message, b"x-request-id", request_id))
         token = _current.set(request_id)
         trace = correlation.traceparent.set(header(scope, b"traceparent") or None if trusted else None)
         try:
             if self._context is None:
-                await self.app(scope, receive, named)
+                await self.app(scope, receive, send)
             else:
                 with self._context(request_id):
-                    await self.app(scope, receive, named)
+                    await self.app(scope, receive, send)
         finally:
+            hooks.pop()
             _current.reset(token)
             correlation.traceparent.reset(trace)

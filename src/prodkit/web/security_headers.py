@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from prodkit.core.events import Event, Level, Metric, Metrics
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
-from prodkit.web.asgi import header, path_of
+from prodkit.web.asgi import header, on_start, path_of
 
 __all__ = [
     "CONTENT_SECURITY_POLICY",
@@ -144,6 +144,7 @@ class SecurityHeadersMiddleware:
         if hsts and "strict-transport-security" not in wanted:
             text = f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
             self._secure.append((b"strict-transport-security", text.encode()))
+        self._names = frozenset(name for name, _ in self._secure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -151,20 +152,23 @@ class SecurityHeadersMiddleware:
             return
         wanted = self._secure if scope.get("scheme") == "https" else self._headers
 
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = message.get("headers", ())
-                names = {name.lower() for name, _ in present}
-                added = [pair for pair in wanted if pair[0] not in names]
-                if _NONCE in scope or self._paths:
-                    added = [self._for(scope, *pair) for pair in added]
-                message["headers"] = [*present, *added]
-            await send(message)
+        def guarded(message: Message) -> None:
+            present = message.get("headers", ())
+            names = {name.lower() for name, _ in present}
+            added = wanted if names.isdisjoint(own) else [pair for pair in wanted if pair[0] not in names]
+            if _NONCE in scope or self._paths:
+                added = [self._for(scope, *pair) for pair in added]
+            message["headers"] = [*present, *added]
 
-        if self._report_path and scope["method"] == "POST" and path_of(scope) == self._report_path:
-            await self._report(scope, receive, guarded)
-            return
-        await self.app(scope, receive, guarded)
+        own = self._names
+        send, hooks = on_start(scope, send, guarded)
+        try:
+            if self._report_path and scope["method"] == "POST" and path_of(scope) == self._report_path:
+                await self._report(scope, receive, send)
+                return
+            await self.app(scope, receive, send)
+        finally:
+            hooks.pop()
 
     def _for(self, scope: Scope, name: bytes, value: bytes) -> tuple[bytes, bytes]:
         """Return a header with the policy of its path and the nonce of its response."""

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prodkit.sessions import Session, Sessions
-from prodkit.web.asgi import add_header, header, headers, matches, prefixes, set_default
+from prodkit.web.asgi import add_header, header, headers, matches, on_start, prefixes, set_default
 
 __all__ = ["SessionMiddleware", "session_end", "session_of"]
 
@@ -82,24 +82,32 @@ class SessionMiddleware:
         session.address = str(client[0]) if client else ""
         begun = False
 
+        def beginning(message: Message) -> Coroutine[Any, Any, None] | None:
+            nonlocal begun
+            if begun or (session.id is None and not session.accessed):  # not looked at
+                begun = True
+                return None
+            return saving(message)
+
         async def saving(message: Message) -> None:
             nonlocal begun
-            if message["type"] == "http.response.start" and not begun:
-                ended = bool(session.ended)
-                cookie = await self._sessions.save(session, discard=message["status"] >= 500)
-                begun = True
-                _mark(message, session, cookie)
-                if ended and session.owner is None and self._clear and scope.get("scheme") == "https":
-                    set_default(message, b"clear-site-data", self._clear)
-                session.accessed = False
-            await send(message)
+            ended = bool(session.ended)
+            cookie = await self._sessions.save(session, discard=message["status"] >= 500)
+            begun = True
+            _mark(message, session, cookie)
+            if ended and session.owner is None and self._clear and scope.get("scheme") == "https":
+                set_default(message, b"clear-site-data", self._clear)
+            session.accessed = False
 
+        send, hooks = on_start(scope, send, beginning)
         try:
-            await self.app(scope, receive, saving)
+            await self.app(scope, receive, send)
         except Exception:
             if not begun:
                 await self._sessions.save(session, discard=True)
             raise
+        finally:
+            hooks.pop()
         if session.accessed:
             await self._late(session)
 

@@ -145,3 +145,24 @@ async def test_a_connection_lost_in_commit_is_unknown(postgres_url: str) -> None
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await task
         assert isinstance(cancelled.value.__cause__, postgres.CommitUnknownError)
+
+
+async def test_a_connection_in_a_state_of_its_own_is_replaced_before_the_first_statement(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[object] = []
+    start = asyncpg.transaction.Transaction.start
+
+    async def confused(transaction: asyncpg.transaction.Transaction) -> None:
+        if not refused:
+            refused.append(transaction)
+            raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
+        await start(transaction)
+
+    async with postgres.Pool(postgres_url, min_size=1, max_size=1) as db:
+        before = await db.fetchval("select pg_backend_pid()")
+        monkeypatch.setattr(asyncpg.transaction.Transaction, "start", confused)
+        async with db.transaction(readonly=True) as tx:
+            after = await tx.fetchval("select pg_backend_pid()")
+    assert refused
+    assert before != after
