@@ -584,3 +584,29 @@ async def test_blocks_teach_the_gate_as_calls_do() -> None:
         async with gate:
             pass
     assert gate._pacing.rate is None or gate._pacing.rate != cut
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"name": 3}, "name must"),
+        ({"unhinted": -1}, "unhinted must"),
+        ({"hint": 3}, "hint must"),
+        ({"classify": 3}, "classify must"),
+    ],
+)
+def test_wrong_options_are_named(wrong: dict[str, object], says: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=says):
+        RetryAfterGate(**wrong)  # type: ignore[arg-type]
+
+
+@virtual_time
+async def test_it_counts_who_waits() -> None:
+    gate = RetryAfterGate(margin=0)
+    assert gate.waiting == 0
+    gate.close(2)
+    tasks = [asyncio.ensure_future(gate.enter()) for _ in range(3)]
+    await asyncio.sleep(1)
+    assert gate.waiting == 3
+    await asyncio.gather(*tasks)
+    assert gate.waiting == 0
