@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -246,7 +246,7 @@ async def test_a_stream_is_one_span_and_skipped_paths_have_none() -> None:
     open_spans: list[int] = []
 
     async def stream(request: Request) -> Response:
-        async def parts() -> Any:
+        async def parts() -> AsyncIterator[bytes]:
             yield b"a"
             open_spans.append(len(sink.spans.get_finished_spans()))
             yield b"b"

@@ -248,18 +248,16 @@ class ServerSpans:
             key.decode("latin-1"): value.decode("latin-1")
             for key, value in reversed(scope.get("headers", ()))
         }
-        context, links = self._extract(headers), []
-        if not self._trust:
-            brought = get_current_span(context).get_span_context()
-            links = [Link(brought)] if brought.is_valid and brought.is_remote else []
-            context = None
+        context = self._extract(headers)
+        brought = get_current_span(context).get_span_context()
+        linked = brought.is_valid and brought.is_remote and not self._trust
         name, attributes = _method(scope)
         return self._tracer.start_span(
             name,
-            context,
+            context if self._trust else None,
             kind=SpanKind.SERVER,
             attributes={**attributes, **_request(scope, headers)},
-            links=links,
+            links=[Link(brought)] if linked else [],
         )
 
     def _skipped(self, scope: Any) -> bool:
@@ -305,7 +303,7 @@ def _route(scope: Any, root: str) -> str:
     cut = next((place for place in cuts if pattern.match(path[place:])), None)
     if cut is None:
         return ""
-    before = path[:cut]
+    before: str = path[:cut]
     given = {str(value).casefold() for value in scope.get("path_params", {}).values()}
     if given & set(before.casefold().split("/")):
         return ""  # a value stands where the mount has a parameter
