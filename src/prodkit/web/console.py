@@ -129,10 +129,13 @@ class Console:
         self._unsubscribe()
 
     def routes(self) -> list[BaseRoute]:
-        """Return routes for ``app.router.routes.extend(…)`` or ``Starlette(routes=…)``."""
+        """Return routes for ``app.router.routes.extend(…)`` or ``Starlette(routes=…)``.
+
+        They take every path below too, so that the router never redirects to a path that exists.
+        """
         return [
             Route(self._path, self, include_in_schema=False),
-            Route(self._path + "/{name}", self, include_in_schema=False),
+            Route(self._path + "/{name:path}", self, include_in_schema=False),
         ]
 
     def replay(self, records: Iterable[Recorded]) -> None:
