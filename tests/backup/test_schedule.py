@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from prodkit import backup
+from prodkit.errors import MissingExtraError
 
 URL = "postgresql://u:hunter2@127.0.0.1:1/council"
 
@@ -41,3 +43,19 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
 
 def test_it_shows_no_secret(tmp_path: Path) -> None:
     assert "hunter2" not in repr(backup.Schedule(URL, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "error", [MissingExtraError.named("obstore", "backup"), PermissionError(13, "denied")]
+)
+async def test_no_error_of_a_step_ends_the_loop_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("prodkit.backup.schedule.dump", broken)
+    async with backup.Schedule(URL, tmp_path) as schedule, asyncio.timeout(10):
+        while not schedule.last_error:
+            await asyncio.sleep(0.01)
+        assert (await schedule.check()).status == "degraded"

@@ -29,7 +29,7 @@ from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
-from prodkit.errors import BackupError
+from prodkit.errors import ProdkitError
 
 __all__ = ["Schedule"]
 
@@ -162,7 +162,7 @@ class Schedule(Managed):
         while True:
             try:
                 await self._run_due()
-            except BackupError as error:
+            except (ProdkitError, OSError) as error:  # a loop that ended here would back up nothing, silently
                 self.last_error = str(error)
                 await clock.sleep(self._retry)
                 continue
