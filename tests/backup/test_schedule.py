@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prodkit import backup
-from prodkit.errors import MissingExtraError
+from prodkit.errors import BackupError, MissingExtraError
 
 URL = "postgresql://u:hunter2@127.0.0.1:1/council"
 
@@ -59,3 +59,23 @@ async def test_no_error_of_a_step_ends_the_loop_in_silence(
         while not schedule.last_error:
             await asyncio.sleep(0.01)
         assert (await schedule.check()).status == "degraded"
+
+
+async def test_a_key_that_must_not_delete_leaves_the_directory_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    async def step(name: str, error: Exception | None = None) -> None:
+        done.append(name)
+        if error is not None:
+            raise error
+
+    bucket = backup.Bucket("s3://bucket")
+    monkeypatch.setattr("prodkit.backup.schedule.dump", lambda *_, **__: step("dump"))
+    monkeypatch.setattr("prodkit.backup.schedule.prune", lambda *_, **__: step("prune here"))
+    monkeypatch.setattr(bucket, "upload", lambda _: step("upload"))
+    monkeypatch.setattr(bucket, "prune", lambda **_: step("prune there", BackupError("denied")))
+    with pytest.raises(BackupError, match="denied"):
+        await backup.Schedule(URL, tmp_path, check=False, bucket=bucket).run()
+    assert done == ["dump", "upload", "prune here", "prune there"]

@@ -125,8 +125,9 @@ class Schedule(Managed):
             )
         if self._bucket is not None:
             await self._bucket.upload(made)
-            await self._bucket.prune(days=self._days, keep=self._keep)
         await prune(self._place, days=self._days, keep=self._keep, runtime=self._runtime)
+        if self._bucket is not None:  # last: its key may be one that must not delete
+            await self._bucket.prune(days=self._days, keep=self._keep)
         return made
 
     def due(self, now: datetime) -> datetime:
