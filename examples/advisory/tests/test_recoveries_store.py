@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+from datetime import timedelta
+
 import pytest
 
 from advisory.store.recoveries import Recoveries, digest_of
@@ -28,3 +32,29 @@ async def test_a_recovery_is_redeemed_once(db):
     await db.execute("update password_recoveries set expires_at = now() where user_id = $1", user.id)
     assert not await recoveries.is_valid(digest_of(old))
     assert await recoveries.redeem(digest_of(old), "x") is None
+
+
+async def test_a_link_lives_45_minutes_and_its_token_cannot_be_guessed(db):
+    user = await a_user(db)
+    token = await Recoveries(db).issue(user.id)
+    assert len(base64.urlsafe_b64decode(token + "=")) == 32  # 256 random bits
+    lives = "select expires_at - created_at from password_recoveries where user_id = $1"
+    assert await db.fetchval(lives, user.id) == timedelta(minutes=45)
+    await db.execute(
+        "update password_recoveries set created_at = now() - interval '1 day' where user_id = $1", user.id
+    )
+    await Recoveries(db).issue(user.id)
+    assert await db.fetchval(lives, user.id) == timedelta(minutes=45)  # those of the newest link
+
+
+async def test_of_two_who_redeem_a_link_at_once_one_sets_the_password(db):
+    user, recoveries = await a_user(db), Recoveries(db)
+    digest = digest_of(await recoveries.issue(user.id))
+    both = await asyncio.gather(recoveries.redeem(digest, "um"), recoveries.redeem(digest, "dois"))
+    assert sorted(both, key=bool) == [None, user]
+    assert (await Users(db).with_hash(user.email))[1] == ("um" if both[0] else "dois")
+
+
+async def test_a_token_that_is_no_text_is_just_wrong(db):
+    assert not await Recoveries(db).is_valid(digest_of("\ud800"))
+    assert await Recoveries(db).redeem(digest_of("\ud800"), "x") is None
