@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from prodkit.core.secrets import MASK, Secret, SecretRegistry
+from prodkit.core.secrets import MASK, Revealable, Secret, SecretRegistry, reveal
 
 VALUE = "Zq8/+vT:p@ss é\"k'<w>&7"
 
@@ -117,3 +117,13 @@ def test_a_secret_hides_itself() -> None:
         Secret(7)  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
         secret._value = "x"
+
+
+def test_a_secret_is_text_or_shows_it_when_asked() -> None:
+    class Hidden:
+        def reveal(self) -> str:
+            return "made up"
+
+    assert reveal("plain") == "plain"
+    assert reveal(Hidden()) == "made up"
+    assert isinstance(Hidden(), Revealable)

@@ -57,7 +57,7 @@ def test_one_line_of_json_an_event(setup: Setup) -> None:
     first, second = lines()
     assert first["message"] == "hello ana"
     assert (first["level"], first["request_id"], first["user"], first["items"]) == ("INFO", "r-1", 7, 3)
-    assert first["where"].startswith("test_setup.py:")
+    assert first["where"].startswith("test_configure.py:")
     assert datetime.fromisoformat(first["time"]).tzinfo is not None
     assert "request_id" not in second
 
@@ -176,7 +176,7 @@ def test_the_standard_library_and_warnings_arrive(setup: Setup) -> None:
     assert "hunter2" not in json.dumps(found)
     assert found[0]["logger"] == "uvicorn.access"
     assert found[1]["message"] == "braces {} and args"
-    assert found[1]["where"].startswith("test_setup.py:")
+    assert found[1]["where"].startswith("test_configure.py:")
     assert "bad args" in found[2]["message"]
     assert found[3]["error"] == "OSError"
     assert "careful" in found[4]["message"]

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from prodkit.core.redaction.scrub import KINDS, scrub
+
+KEY = "sk-ant-api03-" + "Zq8vT1mK4pX7sB2nR9wY3cF6hJ0dL5gA" * 2  # made up
+SAMPLES = {
+    "keys": f"used {KEY} once",
+    "named": "password=hunter22",
+    "addresses": "redis://:horse@cache/0",
+    "cards": "paid with 4242 4242 4242 4242",
+    "cpf": "cliente 529.982.247-25",
+    "cnpj": "loja 11.222.333/0001-81",
+    "emails": "ana@loja.example",
+    "phones": "+55 11 91234-5678",
+}
+
+
+def test_there_is_a_sample_of_each_kind() -> None:
+    assert set(SAMPLES) == KINDS
+
+
+@pytest.mark.parametrize("kind", sorted(SAMPLES))
+def test_each_kind_is_masked_by_itself_and_stays_when_it_is_left_out(kind: str) -> None:
+    text = SAMPLES[kind]
+    assert "***" in scrub(text)
+    assert "***" in scrub(text, frozenset({kind}))
+    assert scrub(text, KINDS - {kind}) == text
+
+
+def test_all_of_them_in_one_text() -> None:
+    masked = scrub("\n".join(SAMPLES.values()))
+    for secret in (KEY, "hunter22", "horse", "4242", "529.982", "11.222", "ana@", "91234"):
+        assert secret not in masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "id=7 at /v1?a=b",
+        "GET /orders/123 200 in 0.012 s",
+        "olá, usuário 7: 3 itens",
+        "2026-11-24T18:00:00Z",
+    ],
+)
+def test_ordinary_lines_stay(text: str) -> None:
+    assert scrub(text) == text
+
+
+@pytest.mark.parametrize("kinds", [KINDS, frozenset[str]()])
+def test_a_private_key_is_always_masked_even_without_its_end(kinds: frozenset[str]) -> None:
+    begin = "-----BEGIN " + "RSA PRIVATE KEY-----"
+    end = "-----END " + "RSA PRIVATE KEY-----"
+    assert scrub(f"a {begin}\nMIIE\n{end} b", kinds) == "a *** b"
+    assert scrub(f"a {begin}\nMIIE", kinds) == "a ***"
+    public = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"
+    assert scrub(public, kinds) == public
+
+
+def test_scrubbing_twice_changes_nothing() -> None:
+    once = scrub("\n".join(SAMPLES.values()))
+    assert scrub(once) == once
