@@ -72,7 +72,9 @@ def decrypt(source: Path, target: Path, identity: str | Revealable | None) -> No
     try:
         with source.open("rb") as encrypted, target.open("wb") as plain:
             pyrage.decrypt_io(encrypted, plain, keys)
-    except pyrage.DecryptError:
+    except (pyrage.DecryptError, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # of the disk; damage behind the header is an OSError of pyrage without a number
         raise BackupError(
             f"{source.name} cannot be decrypted: the key is another one, or it is damaged"
         ) from None

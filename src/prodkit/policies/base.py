@@ -252,8 +252,8 @@ async def _closable(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield item
 
 
-INVOKERS = (invoke, _invoke_sync, _invoke_stream)
-"""The functions that ``run``, ``call`` and ``stream`` guard: the callable that is meant is their first argument."""
+INVOKERS = (invoke, _invoke_sync, _invoke_stream, Policy.run, Policy.call, Policy.stream)
+"""``run``, ``call`` and ``stream``, and what they guard: the callable that is meant is their first argument."""
 
 
 def kind_of(fn: object) -> Kind:

@@ -51,7 +51,7 @@ def innermost(fn: Any, args: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple
 
 
 def _inner(fn: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-    if fn in INVOKERS and args:
+    if args and (fn in INVOKERS or getattr(fn, "__func__", None) in INVOKERS):
         return args[0], args[1:]
     return getattr(fn, "__wrapped__", None) or getattr(fn, "func", None) or getattr(
         fn, "__func__", None

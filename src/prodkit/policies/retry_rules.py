@@ -155,7 +155,7 @@ def verdict_on(on: Errors) -> Callable[[BaseException], object]:
             return True
         for predicate in predicates:
             judged = predicate(error)
-            if judged or (isinstance(judged, (int, float)) and not isinstance(judged, bool)):
+            if judged or (isinstance(judged, (int, float, timedelta)) and not isinstance(judged, bool)):
                 return _seconds(judged)
         return isinstance(error, BaseExceptionGroup) and all(map(verdict, error.exceptions))
 

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from prodkit.files.formats.base import RefusedError
+from prodkit.files.formats.markup import check_markup, check_odf, decoded
+
+XLINK = b'<x xmlns:xlink="http://www.w3.org/1999/xlink">'
+
+
+def relationship(target: str, kind: str = "hyperlink") -> bytes:
+    return f'<Relationship Type="http://x/{kind}" Target="{target}" TargetMode="External"/>'.encode()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
+def test_no_encoding_hides_a_script(encoding: str) -> None:
+    text = decoded("<a><SCRIPT>x</SCRIPT></a>".encode(encoding))
+    with pytest.raises(RefusedError, match="active_content"):
+        check_markup(text)
+
+
+def test_honest_markup_passes() -> None:
+    check_markup(b"<w:p><w:t>javascript: and script are words</w:t></w:p>")
+    check_markup(
+        b'<!DOCTYPE office:document PUBLIC "-//OpenOffice.org//DTD OfficeDocument 1.0//EN" "office.dtd">'
+    )
+    check_markup(b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY ns "http://x">]><svg/>', svg=True)
+    check_markup(relationship("https://example.org") + relationship("mailto:ana@loja.example"))
+    check_markup(relationship("file:///C:/Users/ana/plan.docx"))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]>", "active_content"),
+        (b'<w:instrText xml:space="preserve"> DDEAUTO c:\\x', "active_content"),
+        (relationship("https://example.org/x.dotm", "attachedTemplate"), "external_links"),
+        (relationship("javascript:x"), "active_content"),
+        (relationship("file://server/share/a.docx"), "external_links"),
+        (relationship("\\\\server\\share"), "external_links"),
+        (relationship("file:///C:/x/setup.exe"), "active_content"),
+    ],
+)
+def test_what_runs_or_is_loaded_from_elsewhere_is_refused(text: bytes, code: str) -> None:
+    with pytest.raises(RefusedError) as why:
+        check_markup(text)
+    assert why.value.code == code
+
+
+@pytest.mark.parametrize("text", [b'<g onclick="x()"/>', b"<foreignObject/>", b'<a href="javascript:x"/>'])
+def test_handlers_are_refused_in_pictures_only(text: bytes) -> None:
+    check_markup(text)
+    with pytest.raises(RefusedError, match="active_content"):
+        check_markup(text, svg=True)
+
+
+@pytest.mark.parametrize(
+    ("element", "code"),
+    [
+        (b'<draw:image xlink:href="https://example.org/1"/>', "external_links"),
+        (b'<draw:image xlink:href="../../etc/passwd"/>', "external_links"),
+        (b'<draw:image xlink:href="&#104;ttps://example.org"/>', "external_links"),
+        (b'<draw:image xlink:href="&#x68;ttps://example.org"/>', "external_links"),
+        (b'<text:a xlink:href="javascript:x"/>', "active_content"),
+        (b'<text:a xlink:href="vnd.sun.star.script:x"/>', "macros"),
+        (b"<office:script>", "macros"),
+        (b'<text:dde-connection office:name="x"/>', "active_content"),
+        (b'<meta:auto-reload xlink:href="https://example.org"/>', "external_links"),
+        (b'<y xmlns:z="http://www.w3.org/1999/xlink" z:href="https://example.org"/>', "external_links"),
+    ],
+)
+def test_an_open_document_that_loads_or_runs_something_is_refused(element: bytes, code: str) -> None:
+    with pytest.raises(RefusedError) as why:
+        check_odf(XLINK + element, "content.xml")
+    assert why.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("element", "name"),
+    [
+        (b'<draw:image xlink:href="Pictures/1.png"/>', "content.xml"),
+        (b'<text:a xlink:href="https://example.org"/>', "content.xml"),
+        (b'<ds:sig xlink:href="https://example.org"/>', "meta-inf/documentsignatures.xml"),
+        (b"<meta:auto-reload/>", "meta.xml"),
+    ],
+)
+def test_hyperlinks_and_parts_of_the_package_pass(element: bytes, name: str) -> None:
+    check_odf(XLINK + element, name)
