@@ -91,6 +91,10 @@ for _name, _tests in RULES.items():
         "not integration",
         *(f"{APP}/test_{each}.py" for each in _tests),
     ]
+CORES["advisory/council/chat"] += [
+    "-k",
+    "not answer and not turn_that and not turn_whose and not whole and not fit",
+]
 CORES["advisory/worker/draft"] = [f"{APP}/test_draft.py"]
 STORED = sorted(f"{APP}/{each.name}" for each in (ROOT / APP).glob("test_*_store.py"))
 
