@@ -34,6 +34,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+OURS = tuple(f"{ROOT / each}{os.sep}" for each in ("src", "examples", "tests"))
 EXPLAINED = Path(__file__).with_name("mutants.txt")
 GOAL = 0.96
 PATIENCE = 60  # real seconds a mutant may take before it counts as noticed: it hangs
@@ -75,6 +76,7 @@ CORES: dict[str, list[str]] = {
 APP = "examples/advisory/tests"
 RULES = {
     "agreement": ["agreement"],
+    "chat": ["chat_rules"],
     "cross_review": ["cross_review"],
     "export": ["council_values"],
     "model": ["council_values"],
@@ -89,11 +91,25 @@ for _name, _tests in RULES.items():
         "not integration",
         *(f"{APP}/test_{each}.py" for each in _tests),
     ]
+CORES["advisory/council/chat"] += [
+    "-k",
+    "not answer and not turn_that and not turn_whose and not whole and not fit",
+]
+CORES["advisory/worker/draft"] = [f"{APP}/test_draft.py"]
+STORED = sorted(f"{APP}/{each.name}" for each in (ROOT / APP).glob("test_*_store.py"))
+
+
+def stored(name: str) -> list[str]:
+    """All tests of the store, those of the file `name` first: they notice most."""
+    own = f"{APP}/test_{name}_store.py"
+    return [*(own for each in STORED if each == own), *(each for each in STORED if each != own)]
+
+
 for _name in (
     "account", "agreement", "council", "cross_review", "deleted", "events", "experts", "purge", "recoveries", "runs",
     "saved", "seeds", "share", "spending", "users",
 ):  # fmt: skip
-    CORES[f"advisory/store/{_name}"] = [f"{APP}/test_store.py", f"{APP}/test_saved.py", "-k", "store or key"]
+    CORES[f"advisory/store/{_name}"] = [*stored(_name), f"{APP}/test_saved.py", "-k", "store or key"]
 APP_GOAL = 0.90
 
 SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
@@ -305,7 +321,11 @@ class Judge:
         module = sys.modules[module_of(self.core)]
         mine = {function.__code__.co_qualname: function for function in functions(module)}
         original = {code.co_qualname: code for code in codes(compiled(self.core, None))}
-        self.healthy = os.waitstatus_to_exitcode(os.waitpid(self.fork(lambda: run(session)), 0)[1]) == 0
+        unchanged = ast.parse(source_of(self.core).read_text())
+        self.healthy = all(
+            os.waitstatus_to_exitcode(os.waitpid(self.fork(work), 0)[1]) == 0
+            for work in (lambda: run(session), lambda: self.afresh(unchanged))  # both ways notice nothing
+        )
         running: dict[int, Mutant] = {}
         waiting = list(reversed(self.every)) if self.healthy else []
         while waiting or running:
@@ -325,14 +345,22 @@ class Judge:
         differing = [name for name, code in changed_codes.items() if code != original.get(name)]
         outer = {name.split(".<locals>")[0] for name in differing if name in mine or "<locals>" in name}
         if not outer or not outer <= mine.keys() or not all(covers(outer, name) for name in differing):
-            sys.meta_path.insert(0, Changed(self.core, mutant.tree))
-            for name, module in list(sys.modules.items()):
-                if str(getattr(module, "__file__", None)).startswith(str(ROOT)):
-                    del sys.modules[name]
-            return int(pytest.main([*QUIETLY, *CORES[self.core]]))
+            return self.afresh(mutant.tree)
         for name in outer:
             mine[name].__code__ = changed_codes[name]
         return run(session)
+
+    def afresh(self, tree: ast.Module) -> int:
+        """Imports everything of ours again, the module from `tree`, and runs the tests.
+
+        Third parties stay, those of an environment inside this folder too: a C extension that is imported twice
+        may crash, and a crash would count as a mutant that was noticed.
+        """
+        sys.meta_path.insert(0, Changed(self.core, tree))
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None)).startswith(OURS):
+                del sys.modules[name]
+        return int(pytest.main([*QUIETLY, *CORES[self.core]]))
 
     @staticmethod
     def fork(work: Callable[[], int]) -> int:

@@ -30,6 +30,7 @@ from advisory.services import Services
 from advisory.settings import Settings
 from advisory.store.seeds import seed_experts
 from advisory.tests.browsing import chromium
+from advisory.tests.stored import db, store_url, world  # noqa: F401 - fixtures
 from prodkit import env
 from prodkit.testing import sources
 from prodkit.testing.anthropic import Simulator

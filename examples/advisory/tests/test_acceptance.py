@@ -101,7 +101,7 @@ LISTED: Final = """
 24 backup, restore, purge
     tests/integration/backup/test_backup.py::test_dump_verify_restore
     tests/integration/backup/test_backup.py::test_a_damaged_file_never_verifies_nor_restores
-    test_store.py::test_what_is_deleted_for_90_days_is_removed_and_the_rest_stays
+    test_purge_store.py::test_what_is_deleted_for_90_days_is_removed_and_the_rest_stays
 25 the image
     noxfile.py::image
     test_deploy.py::test_the_image_runs_unprivileged_and_needs_no_curl
