@@ -2,7 +2,8 @@
 
 Virtual time, raw ASGI requests, no sockets. The service has eight slots (a pool of connections), and each request holds
 one for 20 to 60 ms, so that it can answer 200 a second; 600 arrive, a quarter of them from signed-in users. A visitor
-waits one second: only an answer within it counts. Admission has its defaults.
+waits one second: only an answer within it counts. Admission has its defaults. CPU costs no virtual time: a service
+whose CPU is what is short also pays for the refusals.
 """
 
 from __future__ import annotations

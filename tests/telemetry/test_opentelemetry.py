@@ -241,6 +241,24 @@ async def test_fastapi_routers_keep_their_prefix() -> None:
     sink.exporter.close()
 
 
+async def test_litestar_names_its_routes_too() -> None:
+    litestar = pytest.importorskip("litestar")
+
+    @litestar.get("/orders/{number:int}")  # type: ignore[untyped-decorator, unused-ignore]
+    async def order() -> str:
+        return "ok"
+
+    sink = Sink()
+    app = telemetry.opentelemetry.ServerSpans(
+        litestar.Litestar([order], logging_config=None), tracer_provider=sink.tracers
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kit") as client:
+        assert (await client.get("/orders/7")).text == "ok"
+        assert (await client.get("/nothing/8")).status_code == 404
+    assert [each.name for each in sink.spans.get_finished_spans()] == ["GET /orders/{number}", "GET"]
+    sink.exporter.close()
+
+
 async def test_a_stream_is_one_span_and_skipped_paths_have_none() -> None:
     sink = Sink()
     open_spans: list[int] = []
