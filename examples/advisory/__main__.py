@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("worker", help="runs councils and serves no pages")
     commands.add_parser("migrate", help="brings the database up to date")
     copy = commands.add_parser(
-        "backup", help="makes one backup in BACKUP_DIRECTORY and verifies it by a restore"
+        "backup", help="makes one backup in BACKUP_DIRECTORY (and BACKUP_BUCKET) and verifies it by a restore"
     )
     copy.add_argument("--check", action="store_true", help="only say whether the last one is young enough")
     chosen = parser.parse_args(arguments)

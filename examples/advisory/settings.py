@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -11,16 +12,42 @@ from pydantic import Field, ValidationInfo, field_validator
 from prodkit import env
 from prodkit.core.secrets import RuleError
 
-__all__ = ["Settings"]
+__all__ = ["BackupSettings", "Settings"]
 
 
-class Settings(env.Settings):
+class BackupSettings(env.Settings):
+    """The part of the environment that `python -m advisory backup` and the backup service need."""
+
+    all_or_none: ClassVar[tuple[tuple[str, ...], ...]] = (("aws_access_key_id", "aws_secret_access_key"),)
+
+    database_url: env.PostgresUrl = Field(description="PostgreSQL 14 or newer")
+    backup_directory: Path = Field(default=Path("/backups"), description="where backups are kept")
+    backup_hour: Annotated[int, Field(ge=0, le=23)] = Field(
+        default=3, description="hour of the daily backup, UTC"
+    )
+    backup_bucket: str | None = Field(
+        default=None,
+        pattern=r"^s3://[^/?@\s]+(/[^?\s]*)?$",
+        description="s3://bucket or s3://bucket/folder, where each backup is stored too; without it only the directory",
+    )
+    aws_endpoint_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="address of an S3-compatible service for that bucket; without it AWS",
+    )
+    aws_region: str | None = Field(default=None, description="region of the bucket")
+    aws_access_key_id: env.Secret | None = Field(
+        default=None, description="name of the bucket's key; without it the machine's own credentials"
+    )
+    aws_secret_access_key: env.Secret | None = Field(default=None, description="the bucket's key")
+
+
+class Settings(BackupSettings):
     """The environment of `python -m advisory serve`, and the source of a deployment's `ENV_VARIABLES.md`."""
 
     environment: env.Environment = Field(
         default="production", description="where it runs; production asks for https"
     )
-    database_url: env.PostgresUrl = Field(description="PostgreSQL 14 or newer")
     redis_url: env.RedisUrl | None = Field(
         default=None, description="shares limits between processes; may be absent"
     )

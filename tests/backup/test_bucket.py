@@ -37,3 +37,17 @@ def test_it_shows_no_secret() -> None:
     bucket = backup.Bucket("s3://bucket/folder/", access_key="k", secret_key=Secret("hunter2-hunter2"))
     assert repr(bucket) == "Bucket('s3://bucket/folder')"
     assert "hunter2" not in repr(vars(bucket).get("url"))
+
+
+@pytest.mark.parametrize("region", ["", "eu-west-1"])
+def test_an_empty_address_in_the_environment_is_that_of_aws(
+    region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "")
+    monkeypatch.setenv("AWS_REGION", region)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    config = backup.Bucket("s3://bucket")._opened().config
+    place = region or "us-east-1"
+    assert (config.get("region"), config.get("endpoint")) == (place, f"https://s3.{place}.amazonaws.com")
+    given = backup.Bucket("s3://bucket", endpoint="https://s3.example.com")._opened().config
+    assert given.get("endpoint") == "https://s3.example.com"

@@ -79,6 +79,10 @@ def test_others_get_the_answer_of_an_unknown_path(mounted: bool) -> None:
             assert found.status_code == 404
             assert found.headers == stranger.request(method, "/nothing").headers
             assert found.text == ("" if method == "HEAD" else unknown.text)
+    if not mounted:  # a redirect would tell that there is something
+        for path in ("/ops", "/ops/", "/ops/fragment/", "/ops/console.js/", "/ops/a/b"):
+            assert stranger.get(path).status_code == 404
+        assert client(app).get("/ops/").status_code == 200
     inside = client(app)
     assert inside.get("/ops/" if mounted else "/ops").status_code == 200
     assert inside.get("/ops/fragment").status_code == 200

@@ -18,6 +18,7 @@ from prodkit import jobs
 from prodkit.core.check import CheckResult
 from prodkit.core.events import Event
 from prodkit.core.secrets import REGISTRY
+from prodkit.testing.trace import UpstreamError
 from prodkit.web import Console
 
 CANARY = "kq2vS1nGdJ0m4T8yRwZcLxHb7uEoPfA9"
@@ -99,6 +100,38 @@ def test_policy_sets_are_shown_with_their_settings() -> None:
     policies.change({"mail": {"timeout": 77}})
     console._rendered = None
     assert "77" in page(console)
+    console.close()
+
+
+async def test_policy_sets_show_their_state_and_figures_of_now() -> None:
+    runtime = pk.Runtime()
+    policies = pk.PolicySet({"perplexity": {"breaker": {"failures": 2}, "gate": True}}, runtime=runtime)
+    console = Console(runtime, allow=lambda request: True, policies=[policies])
+
+    async def broken() -> None:
+        raise UpstreamError(429, 30)
+
+    with pytest.raises(UpstreamError):
+        await policies["perplexity"].wrap(broken)()
+    found = {each.kind: each for each in policies.snapshot()["perplexity"]}
+    html = page(console)
+    assert found["gate"].state == "closed"
+    assert '<b class="bad">closed</b>' in html  # the gate refuses; a closed breaker does not
+    assert "retry_after=" in html
+    assert f"failures={found['breaker'].figures['failures']}" in html
+    console.close()
+
+
+def test_a_policy_set_that_cannot_be_read_leaves_the_page() -> None:
+    class Broken:
+        def snapshot(self) -> dict[str, tuple[object, ...]]:
+            raise RuntimeError("the flag's store is away")
+
+        def __repr__(self) -> str:
+            return "Broken()"
+
+    console = Console(pk.Runtime(), allow=lambda request: True, policies=[Broken()])
+    assert "Broken() could not be read" in page(console)
     console.close()
 
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "files" / "builders"))  # upl
 from upload_corpus.base import bases, payloads
 
 from prodkit import InvalidError, files
-from prodkit.web.uploads import Upload, UploadForm
+from prodkit.web.uploads import RefusedFile, Upload, UploadForm
 
 fastapi = pytest.importorskip("fastapi")
 JPEG = bases()["jpeg"][1]
@@ -131,6 +131,51 @@ async def test_several_files_are_checked_in_their_order_for_their_owner() -> Non
         Upload(validator, max_files=0, key="user")  # type: ignore[arg-type]
 
 
+BAD = b"<html>" + b"x" * 20_000
+
+
+def forgiving(**options: Any) -> Upload:
+    return Upload(AVATARS, field="avatar", raise_refused=False, **options)
+
+
+@pytest.mark.parametrize("piece", [100, 10**6])
+async def test_a_form_with_a_refused_file_keeps_its_fields(piece: int) -> None:
+    parts = [part("name", b"Ana"), part("avatar", BAD, "eu.jpg"), part("goal", b"more"), END]
+    form = await forgiving()(Body(*parts, piece=piece).request())
+    assert (form.file, form.files, form.fields, form.complete) == (None, (), {"name": "Ana"}, False)
+    assert [each.code for each in form.problems] == ["unknown_type"]
+    assert form.refused == (RefusedFile(0, form.problems),)
+    form = await forgiving(max_rest=100_000)(Body(*parts, piece=piece).request())
+    assert (form.fields, form.complete) == ({"name": "Ana", "goal": "more"}, True)
+    assert [each.code for each in form.problems] == ["unknown_type"]
+    accepted = await forgiving()(Body(part("avatar", JPEG, "eu.jpg"), part("goal", b"x"), END).request())
+    assert (accepted.problems, accepted.complete, accepted.fields) == ((), True, {"goal": "x"})
+
+
+async def test_no_more_than_the_rest_is_read_behind_a_refused_file() -> None:
+    parts = [part("name", b"Ana"), part("avatar", BAD + b"x" * 5_000_000, "eu.jpg"), part("goal", b"x"), END]
+    body = Body(*parts)
+    form = await forgiving(max_rest=50_000)(body.request())
+    assert (form.fields, form.complete) == ({"name": "Ana"}, False)
+    assert body.taken <= 200_000 + 65_536 + 50_000 + 1000
+
+
+async def test_the_files_behind_a_refused_one_are_checked() -> None:
+    good, bad = part("avatar", JPEG, "a.jpg"), part("avatar", BAD, "b.jpg")
+    album = forgiving(max_files=3, max_rest=1_000_000)
+    form = await album(Body(bad, good, bad, END).request())
+    assert [each.filename for each in form.files] == ["a.jpg"]
+    assert form.file is form.files[0]
+    assert [each.place for each in form.refused] == [0, 2]
+    assert len(form.problems) == 2
+    with pytest.raises(InvalidError, match="more than 3 files"):
+        await album(Body(bad, good, bad, good, END).request())
+    with pytest.raises(InvalidError, match="where none is expected"):
+        await forgiving(max_rest=1_000_000)(Body(bad, good, END).request())
+    with pytest.raises(InvalidError, match="too soon"):
+        await album(Body(bad, good[:-500]).request())
+
+
 async def test_what_is_no_form_is_refused() -> None:
     for kind in ("application/json", "multipart/form-data", "multipart/form-data; boundary="):
         with pytest.raises(InvalidError, match="not a multipart"):
@@ -166,3 +211,5 @@ async def test_as_a_dependency_of_fastapi() -> None:
 def test_wrong_options_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="field must not be empty"):
         Upload(AVATARS, field="")
+    with pytest.raises(ValueError, match="max_rest needs raise_refused=False"):
+        Upload(AVATARS, max_rest=5)

@@ -33,6 +33,11 @@ SECRET_NAMES: Final = (
     "YOUTUBE_API_KEY",
     "UNSPLASH_ACCESS_KEY",
     "SESSION_SECRET",
+    "MAIL_URL",
+    "OPERATOR_TOKEN",
+    "POSTGRES_PASSWORD",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
 )
 
 HEALTH: Final[dict[str, Any]] = {

@@ -30,9 +30,16 @@ class Backups:
         self._db = db
         self._max_hours = max_hours
 
-    async def record(self, name: str, size: int) -> None:
-        """Note a verified backup, and forget those of more than ninety days ago."""
-        await self._db.execute("insert into backups (name, bytes) values ($1, $2)", name, size)
+    async def record(self, name: str, size: int, verified_at: datetime | None = None) -> None:
+        """Note a backup that was verified now, or then; once. Forget those of more than ninety days ago."""
+        await self._db.execute(
+            """insert into backups (name, bytes, verified_at)
+               select $1::text, $2::bigint, coalesce($3::timestamptz, now())
+               where not exists (select from backups where name = $1::text)""",
+            name,
+            size,
+            verified_at,
+        )
         await self._db.execute("delete from backups where verified_at < now() - interval '90 days'")
 
     async def latest(self) -> Verified | None:

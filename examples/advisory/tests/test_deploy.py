@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from advisory.deploy import backups, dokploy, healthcheck
-from advisory.settings import Settings
+from advisory.settings import BackupSettings, Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "examples" / "advisory" / "deploy"
@@ -248,24 +248,104 @@ def test_an_incomplete_environment_file_is_refused(
     assert "ANTHROPIC_API_KEY, SESSION_SECRET" in capsys.readouterr().err
 
 
+def test_a_plan_shows_no_secret_of_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hidden = {
+        name.upper()
+        for name, field in Settings.model_fields.items()
+        if any(kind in str(field.annotation) for kind in ("Secret", "PostgresUrl", "RedisUrl"))
+    }
+    assert {"MAIL_URL", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY"} <= hidden
+    path = tmp_path / "env"
+    path.write_text("".join(f"{name}=s3cr3t\n" for name in sorted({*hidden, "POSTGRES_PASSWORD"})))
+    assert dokploy.main(["plan", "--env-file", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "OPERATOR_TOKEN=***" in said
+    assert "s3cr3t" not in said
+
+
 # --- backups ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_next_backup_is_at_its_hour() -> None:
-    assert backups.wait_until(datetime(2026, 1, 1, 2, 59, tzinfo=UTC), 3) == 60
-    assert backups.wait_until(datetime(2026, 1, 1, 3, 0, tzinfo=UTC), 3) == 86_400
-    assert backups.wait_until(datetime(2026, 1, 1, 23, 0, tzinfo=UTC), 3) == 4 * 3600
+def backup_settings(tmp_path: Path, **more: str) -> BackupSettings:
+    variables = {"DATABASE_URL": "postgresql://u@db/council", "BACKUP_DIRECTORY": str(tmp_path)}
+    return BackupSettings.load({**variables, **more})
 
 
-def test_an_old_or_missing_backup_is_unhealthy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_next_backup_is_at_its_hour(tmp_path: Path) -> None:
+    nightly = backups.nightly_of(backup_settings(tmp_path, BACKUP_HOUR="4"), None)
+    assert nightly.due(datetime(2026, 1, 2, 3, 59, tzinfo=UTC)) == datetime(2026, 1, 1, 4, tzinfo=UTC)
+    assert nightly.due(datetime(2026, 1, 2, 4, 0, tzinfo=UTC)) == datetime(2026, 1, 2, 4, tzinfo=UTC)
+
+
+def test_the_bucket_is_optional_and_shows_no_key(tmp_path: Path) -> None:
+    assert backups.bucket_of(backup_settings(tmp_path)) is None
+    key = tmp_path / "key"
+    key.write_text("s3cr3t-7Qv2mX9\n")
+    settings = backup_settings(
+        tmp_path,
+        BACKUP_BUCKET="s3://backups/council",
+        AWS_ENDPOINT_URL="https://s3.example.com",
+        AWS_REGION="",
+        AWS_ACCESS_KEY_ID="n4me-7Qv2mX9",
+        AWS_SECRET_ACCESS_KEY_FILE=str(key),
+    )
+    bucket = backups.bucket_of(settings)
+    assert bucket is not None
+    assert bucket.url == "s3://backups/council"
+    assert settings.aws_secret_access_key is not None
+    assert settings.aws_secret_access_key.reveal() == "s3cr3t-7Qv2mX9"
+    assert "7Qv2mX9" not in repr(settings) + repr(bucket) + repr(backups.nightly_of(settings, bucket))
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"BACKUP_BUCKET": "https://s3.example.com/s3cr3t"}, "BACKUP_BUCKET"),
+        ({"BACKUP_BUCKET": "s3://b", "AWS_SECRET_ACCESS_KEY": "s3cr3t-7Qv2mX9"}, "AWS_ACCESS_KEY_ID"),
+        ({"BACKUP_BUCKET": "s3://b", "AWS_ENDPOINT_URL": "http://minio:9000"}, "https://"),
+        ({"BACKUP_BUCKET": "s3://b", "AWS_ENDPOINT_URL": "minio:9000"}, "AWS_ENDPOINT_URL"),
+        ({"BACKUP_HOUR": "24"}, "BACKUP_HOUR"),
+        ({"DATABASE_URL": ""}, "DATABASE_URL"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_nothing_is_begun(
+    variables: dict[str, str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(backups, "DIRECTORY", tmp_path)
-    assert backups.check() == 1
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u@db/council")
+    monkeypatch.setenv("BACKUP_DIRECTORY", str(tmp_path / "backups"))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert backups.main(["run"]) == backups.EX_CONFIG
+    said = capsys.readouterr().err
+    assert named in said
+    assert "s3cr3t" not in said
+    assert not (tmp_path / "backups").exists()
+
+
+def test_compose_hands_the_bucket_to_the_backup_service_alone() -> None:
+    bucket = {name.upper() for name in BackupSettings.model_fields if name.startswith(("aws_", "backup_b"))}
+    assert len(bucket) == 5
+    services = compose()["services"]
+    given = services["backup"]["environment"]
+    for name in bucket:
+        assert given[name] is None, "without a value, so that it stays unset in the container"
+    assert not bucket & set(compose()["x-app"]["environment"])
+    example = set(re.findall(r"^#?(\w+)=", (DEPLOY / ".env.example").read_text(), re.MULTILINE))
+    assert bucket <= example
+
+
+def test_an_old_or_missing_backup_is_unhealthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert backups.check(tmp_path) == 1
     mark = tmp_path / backups.MARK
     mark.write_text("now")
-    assert backups.check() == 0
-    assert backups.check(mark.stat().st_mtime + backups.MAX_AGE + 1) == 1
+    assert backups.check(tmp_path) == 0
+    assert backups.check(tmp_path, mark.stat().st_mtime + backups.MAX_AGE + 1) == 1
     assert "hours old" in capsys.readouterr().err
 
 
@@ -299,7 +379,6 @@ def test_everything_that_a_guide_names_exists(guide: Path) -> None:
     known |= set(re.findall(r"^#?(\w+)=", (DEPLOY / ".env.example").read_text(), re.MULTILINE))
     known |= {"DOKPLOY_URL", "DOKPLOY_API_KEY", "COMMIT", "SIGTERM", "SIGKILL", "HEALTHCHECK", "DATABASE_URL"}
     known |= {
-        "BACKUP_DIRECTORY",
         "CMD",
         "TLS",
         "SSL",
@@ -314,7 +393,7 @@ def test_everything_that_a_guide_names_exists(guide: Path) -> None:
         "NULL",
     }
     for name in re.findall(r"`([A-Z][A-Z_]{2,})(?:=[^`]*)?`", text):
-        assert name in known, f"{guide.name}: the variable {name} is not known"
+        assert name.removesuffix("_FILE") in known, f"{guide.name}: the variable {name} is not known"
     for path in re.findall(r"`((?:examples|docs|src|tools|deploy)/[\w./-]+)`", text):
         assert (ROOT / path).exists() or (DEPLOY.parent / path).exists(), (
             f"{guide.name}: {path} does not exist"

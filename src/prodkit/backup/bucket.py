@@ -334,6 +334,11 @@ class Bucket:
             except ModuleNotFoundError:
                 raise MissingExtraError.named("obstore", "backup") from None
             options = {name: value for name, value in self._options.items() if value is not None}
+            if os.environ.get("AWS_ENDPOINT_URL") == "":  # set and empty, as compose files do: AWS
+                names = ("AWS_REGION", "AWS_DEFAULT_REGION")
+                found = next((os.environ[name] for name in names if os.environ.get(name)), "us-east-1")
+                region = options.setdefault("region", found)
+                options.setdefault("endpoint", f"https://s3.{region}.amazonaws.com")
             self._store = S3Store(**options)
         return self._store
 

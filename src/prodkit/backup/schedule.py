@@ -29,7 +29,7 @@ from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
-from prodkit.errors import BackupError
+from prodkit.errors import ProdkitError
 
 __all__ = ["Schedule"]
 
@@ -125,8 +125,9 @@ class Schedule(Managed):
             )
         if self._bucket is not None:
             await self._bucket.upload(made)
-            await self._bucket.prune(days=self._days, keep=self._keep)
         await prune(self._place, days=self._days, keep=self._keep, runtime=self._runtime)
+        if self._bucket is not None:  # last: its key may be one that must not delete
+            await self._bucket.prune(days=self._days, keep=self._keep)
         return made
 
     def due(self, now: datetime) -> datetime:
@@ -162,7 +163,7 @@ class Schedule(Managed):
         while True:
             try:
                 await self._run_due()
-            except BackupError as error:
+            except (ProdkitError, OSError) as error:  # a loop that ended here would back up nothing, silently
                 self.last_error = str(error)
                 await clock.sleep(self._retry)
                 continue

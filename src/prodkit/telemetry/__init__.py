@@ -4,7 +4,7 @@
 
     part ─▶ events.emit(event) ─▶ sink, once subscribed by install(runtime=…)
                                     ├─ prometheus     Event.metric → counters, gauges, histograms ─▶ GET /metrics
-                                    ├─ opentelemetry  Event.metric → instruments; durations → spans
+                                    ├─ opentelemetry  instruments; spans of durations and (ServerSpans) requests
                                     └─ sentry         redaction in every hook, one event an error
     catalogue  the metrics of all event classes
     board      a Grafana board and alert rules, generated from the catalogue

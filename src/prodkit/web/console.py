@@ -70,7 +70,7 @@ class Console:
         minutes: age in minutes at which an event is dropped.
         path: where :meth:`routes` serves the page; begins with ``/`` and does not end with it.
         max_records: most records in memory of level DEBUG, and as many above it; about 1 KB each.
-        policies: policy sets whose pipelines, settings and states are shown.
+        policies: policy sets whose pipelines, settings, states and figures are shown.
         jobs: a ``jobs.Runs`` (or anything with its ``snapshot()``) whose queue is shown; none when None.
         embed: let pages of the same origin show it in a frame, beside an app's own controls. Their policy needs
             ``frame-src 'self'``.
@@ -97,7 +97,7 @@ class Console:
         check.integer("max_records", max_records, minimum=1)
         sets = tuple(policies)
         check.that(
-            all(callable(getattr(each, "describe", None)) for each in sets),
+            all(callable(getattr(each, "snapshot", None)) for each in sets),
             f"policies must be policy sets, got {sets!r}",
         )
         check.that(
@@ -129,10 +129,13 @@ class Console:
         self._unsubscribe()
 
     def routes(self) -> list[BaseRoute]:
-        """Return routes for ``app.router.routes.extend(…)`` or ``Starlette(routes=…)``."""
+        """Return routes for ``app.router.routes.extend(…)`` or ``Starlette(routes=…)``.
+
+        They take every path below too, so that the router never redirects to a path that exists.
+        """
         return [
             Route(self._path, self, include_in_schema=False),
-            Route(self._path + "/{name}", self, include_in_schema=False),
+            Route(self._path + "/{name:path}", self, include_in_schema=False),
         ]
 
     def replay(self, records: Iterable[Recorded]) -> None:

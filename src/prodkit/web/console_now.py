@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from prodkit.web import console_parts as parts
@@ -14,8 +14,8 @@ __all__ = ["HasSnapshot", "Policies", "jobs_section", "policies_section"]
 class Policies(Protocol):
     """A set of named policies, such as ``pk.PolicySet``."""
 
-    def describe(self, form: str = "text") -> str:
-        """Return the policies as indented text."""
+    def snapshot(self) -> Mapping[str, Sequence[Any]]:
+        """Return one ``PolicySnapshot`` for each policy, outermost first, by pipeline."""
         ...
 
 
@@ -33,15 +33,38 @@ def policies_section(sets: Sequence[Policies]) -> str:
     Args:
         sets: the policy sets.
     """
-    rows: list[list[object]] = []
-    for each in sets:
-        name = ""
-        for line in each.describe().splitlines():
-            if line.startswith("  "):
-                rows.append([name, line.strip()])
-            else:
-                name = line
-    return parts.section("Policies", parts.table(("pipeline", "policy"), rows)) if rows else ""
+    rows = [
+        _policy("" if place else pipeline, policy)
+        for each in sets
+        for pipeline, policies in _read(each).items()
+        for place, policy in enumerate(policies)
+    ]
+    heads = ("pipeline", "policy", "state", "settings", "now")
+    return parts.section("Policies", parts.table(heads, rows)) if rows else ""
+
+
+def _read(policies: Policies) -> Mapping[str, Sequence[Any]]:
+    """Return the set's snapshot; none while it fails, because a policy may ask a function of the service."""
+    try:
+        return policies.snapshot()
+    except Exception:  # noqa: BLE001 - whatever that function raises: the page is needed most then
+        return {f"{policies!r} could not be read": (None,)}
+
+
+def _policy(pipeline: str, policy: Any) -> list[object]:
+    if policy is None:
+        return [pipeline, "", "", "", ""]
+    refusing = policy.type == "RetryAfterGate" and policy.state == "closed"
+    settings = ", ".join(f"{name}={value}" for name, value in policy.settings.items())
+    figures = ", ".join(
+        f"{name}={_figure(value)}" for name, value in policy.figures.items() if value is not None
+    )
+    state = parts.state(policy.state, "bad" if refusing else "") if policy.state else ""
+    return [pipeline, f"{policy.kind} {policy.name}".strip(), state, settings, figures]
+
+
+def _figure(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def jobs_section(found: Any) -> str:

@@ -31,7 +31,7 @@ __all__ = [
 
 COLOURS: Final = {
     "closed": "ok", "open": "bad", "half_open": "warn", "isolated": "other",
-    "up": "ok", "degraded": "warn", "down": "bad", "WARNING": "warn", "ERROR": "bad",
+    "up": "ok", "degraded": "warn", "full": "warn", "down": "bad", "WARNING": "warn", "ERROR": "bad",
 }  # fmt: skip
 """Colours of states, of health and of levels."""
 MAX_ROWS: Final = 40
@@ -67,9 +67,9 @@ class _Html(str):
     __slots__ = ()
 
 
-def state(value: object) -> str:
+def state(value: object, colour: str = "") -> str:
     found = text(value)
-    return _Html(f'<b class="{COLOURS.get(found, "idle")}">{escape(found)}</b>')
+    return _Html(f'<b class="{colour or COLOURS.get(found, "idle")}">{escape(found)}</b>')
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]], numbers: Iterable[int] = ()) -> str:

@@ -20,27 +20,49 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from prodkit.core.validate import Arguments
-from prodkit.errors import InvalidError, MissingExtraError
+from prodkit.errors import FileProblem, InvalidError, InvalidFileError, MissingExtraError
 from prodkit.files import CleanFile, Progress, Validator
 
-__all__ = ["Upload", "UploadForm"]
+__all__ = ["RefusedFile", "Upload", "UploadForm"]
 
 _MAX_HEADER_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A file of the form that was refused.
+
+    Args:
+        place: of the file among the form's files, from 0.
+        problems: why it was refused.
+    """
+
+    place: int
+    problems: tuple[FileProblem, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UploadForm:
-    """A form whose file was accepted.
+    """A form whose files were checked.
 
     Args:
         file: the accepted file, the first of several; None when the form has none.
         fields: the other fields by name; the last of each name.
         files: all accepted files, in the order of the form.
+        refused: the files that were refused; always empty unless ``raise_refused=False``.
+        complete: False when reading stopped behind a refused file: fields may be missing.
     """
 
     file: CleanFile | None
     fields: dict[str, str] = default(default_factory=dict[str, str])
     files: tuple[CleanFile, ...] = ()
+    refused: tuple[RefusedFile, ...] = ()
+    complete: bool = True
+
+    @property
+    def problems(self) -> tuple[FileProblem, ...]:
+        """The problems of all refused files; empty when every file was accepted."""
+        return tuple(each for refused in self.refused for each in refused.problems)
 
 
 class Upload:
@@ -49,6 +71,13 @@ class Upload:
     Files go to the validator chunk by chunk, one after the other: when one is refused, the rest of the body is never
     read. One file too many, a file in another field, or a body that is not a form raise
     :class:`~prodkit.InvalidError`; a refused file raises :class:`~prodkit.InvalidFileError`.
+
+    To show a form again with what the user wrote, let it return instead::
+
+        photo = Upload(avatars, raise_refused=False, max_rest=1_000_000)
+        form = await photo(request)
+        if form.problems:
+            return page(form.fields, form.problems)
 
     Args:
         validator: checks the file.
@@ -61,6 +90,10 @@ class Upload:
         key: whose upload a request is, such as its user: while all workers are busy, keys take turns. None: all
             uploads are one queue.
         on_progress: called with the request and the stage of its current file.
+        raise_refused: a refused file raises. With False the form is returned with its `refused` files and the fields
+            before them; fields never go into an error, where a password could reach a log.
+        max_rest: with ``raise_refused=False``, bytes of the body that are read behind the first refused file for its
+            further fields and files, which are checked as well; 0 stops at the refusal.
     """
 
     def __init__(
@@ -75,6 +108,8 @@ class Upload:
         max_files: int = 1,
         key: Callable[[Request], str] | None = None,
         on_progress: Callable[[Request, Progress], None] | None = None,
+        raise_refused: bool = True,
+        max_rest: int = 0,
     ) -> None:
         check = Arguments("Upload")
         check.instance("validator", validator, Validator, "a files.Validator")
@@ -84,6 +119,8 @@ class Upload:
         check.integer("max_files", max_files, minimum=1)
         check.function("key", key, optional=True)
         check.function("on_progress", on_progress, optional=True)
+        check.integer("max_rest", max_rest, minimum=0)
+        check.that(not (max_rest and raise_refused), "max_rest needs raise_refused=False")
         check.done()
         self.validator = validator
         self.field = field
@@ -94,35 +131,55 @@ class Upload:
         self.max_files = max_files
         self.key = key
         self.on_progress = on_progress
+        self.raise_refused = raise_refused
+        self.max_rest = max_rest
 
     async def __call__(self, request: Request) -> UploadForm:
         """Read the body of `request` to its end, or to the first reason to stop."""
         form = _Form(self, _boundary(request), request.stream())
         found: list[CleanFile] = []
+        refused: list[RefusedFile] = []
+        complete = True
         key = "" if self.key is None else self.key(request)
         report = None if self.on_progress is None else functools.partial(self.on_progress, request)
-        async for part in form.files():
-            if part.name != self.field or (found and self.max_files == 1):
-                raise InvalidError("the form has a file where none is expected")
-            if len(found) == self.max_files:
-                raise InvalidError(
-                    f"the form has more than {self.max_files} files in its field {self.field!r}"
-                )
-            clean = await self.validator.check(
-                part.content(),
-                filename=part.filename,
-                declared_type=part.declared_type,
-                sanitise=self.sanitise,
-                key=key,
-                on_progress=report,
-            )
-            found.append(clean)
-        if not found and self.required:
+        try:
+            async for part in form.files():
+                count = len(found) + len(refused)
+                if part.name != self.field or (count and self.max_files == 1):
+                    raise InvalidError("the form has a file where none is expected")
+                if count == self.max_files:
+                    raise InvalidError(
+                        f"the form has more than {self.max_files} files in its field {self.field!r}"
+                    )
+                try:
+                    clean = await self.validator.check(
+                        part.content(),
+                        filename=part.filename,
+                        declared_type=part.declared_type,
+                        sanitise=self.sanitise,
+                        key=key,
+                        on_progress=report,
+                    )
+                except InvalidFileError as error:
+                    if self.raise_refused:
+                        raise
+                    refused.append(RefusedFile(count, error.problems))
+                    form.stop_after(self.max_rest)
+                else:
+                    found.append(clean)
+        except _StoppedError:
+            complete = False
+        if not found and not refused and self.required:
             raise InvalidError(f"the form has no file in its field {self.field!r}")
-        return UploadForm(found[0] if found else None, form.fields, tuple(found))
+        file = found[0] if found else None
+        return UploadForm(file, form.fields, tuple(found), tuple(refused), complete)
 
     def __repr__(self) -> str:
         return f"Upload({self.validator!r}, field={self.field!r}, sanitise={self.sanitise})"
+
+
+class _StoppedError(Exception):
+    """As much was read behind a refused file as may be."""
 
 
 class _Form:
@@ -140,6 +197,7 @@ class _Form:
         self.events: list[tuple[str, bytes]] = []
         self.read = 0
         self.complete = False
+        self.left: int | None = None
         self._error = MultipartParseError
         self._options = multipart.parse_options_header
         self._parser = multipart.MultipartParser(
@@ -157,6 +215,13 @@ class _Form:
             max_header_size=_MAX_HEADER_BYTES,
         )
 
+    def stop_after(self, max_bytes: int) -> None:
+        """Read no more than `max_bytes` from now on; the first call counts."""
+        if not max_bytes:
+            raise _StoppedError
+        if self.left is None:
+            self.left = max_bytes
+
     async def next(self) -> tuple[str, bytes]:
         """Return the next event; "over" once the form is complete."""
         while self.read >= len(self.events):
@@ -167,6 +232,10 @@ class _Form:
             chunk = await anext(self.stream, None)
             if chunk is None:
                 raise InvalidError("the form ends too soon")
+            if self.left is not None:
+                self.left -= len(chunk)
+                if self.left < 0:
+                    raise _StoppedError
             if chunk:
                 try:
                     self._parser.write(chunk)
