@@ -93,6 +93,7 @@ def test_a_refused_limit_brings_its_fields_and_its_own_text() -> None:
 def test_a_bare_status_keeps_its_number(status: int, code: str) -> None:
     problem = of_status(status, "en")
     assert (problem.status, problem.code) == (status, code)
+    assert describe(code, "en").title == problem.title
     assert of_status(status, "en", detail="No teapot.").detail == "No teapot."
 
 
@@ -131,3 +132,5 @@ def test_every_text_is_a_sentence(status: int, language: Any) -> None:
     problem = of_status(status, language)
     assert problem.title
     assert re.match(r"[A-Z].*\.\Z", problem.detail)
+    assert describe(problem.code, language).status == status
+    assert of_status(status, language, detail="Own text.").title == problem.title

@@ -51,10 +51,15 @@ async def test_the_drain_closes_an_open_socket_with_1012() -> None:
 
 @virtual_time
 async def test_a_socket_opened_while_draining_is_accepted_before_it_is_closed() -> None:
+    class Late(Socket):
+        async def app(self, scope: Any, receive: Any, send: Any) -> None:
+            await asyncio.sleep(1)  # looks the visitor up first
+            await super().app(scope, receive, send)
+
     drain = Drain()
     drain.begin()
-    socket = Socket(drain)
-    await asyncio.wait_for(socket.run(), 1)
+    socket = Late(drain)
+    await asyncio.wait_for(socket.run(), 5)
     assert [message["type"] for message in socket.sent] == ["websocket.accept", "websocket.close"]
 
 
