@@ -63,8 +63,6 @@ def test_a_password_with_brackets_is_no_call(text: str) -> None:
     assert found(text) == text.partition(" ")[0]
 
 
-@pytest.mark.parametrize(
-    "text", ["getpass()", "get_token(user, 3)", "config(name).value", "await vault.read(path)"]
-)
+@pytest.mark.parametrize("text", ["getpass()", "get_token(user, 3)", "config(name).value"])
 def test_a_call_is_not_hidden(text: str) -> None:
     assert found(text) is None
