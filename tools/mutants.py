@@ -93,7 +93,7 @@ for _name, _tests in RULES.items():
     ]
 CORES["advisory/council/chat"] += [
     "-k",
-    "not answer and not turn_that and not turn_whose and not whole and not fit",
+    "not (piece_by or gone_on or not_whole or blamed or fit or turn_that or turn_whose)",
 ]
 CORES["advisory/worker/draft"] = [f"{APP}/test_draft.py"]
 STORED = sorted(f"{APP}/{each.name}" for each in (ROOT / APP).glob("test_*_store.py"))
