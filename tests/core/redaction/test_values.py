@@ -56,3 +56,13 @@ def test_files_are_no_secrets_and_short_numbers_are_none_under_pass() -> None:
     assert not hides("key.json", STRONG, "api_key")
     assert not hides("12", STRONG, "pass")
     assert hides("12", STRONG, "password")
+
+
+@pytest.mark.parametrize("text", ["hunt(er)22", "hunt(er", "hunt[er]22", "hunt(er)22 and more"])
+def test_a_password_with_brackets_is_no_call(text: str) -> None:
+    assert found(text) == text.partition(" ")[0]
+
+
+@pytest.mark.parametrize("text", ["getpass()", "get_token(user, 3)", "config(name).value"])
+def test_a_call_is_not_hidden(text: str) -> None:
+    assert found(text) is None

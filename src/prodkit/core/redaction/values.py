@@ -113,6 +113,19 @@ _FILE = re.compile(
 _SENTENCE = re.compile(r"[ \t]+[a-zà-ú]{2,}")
 
 
+def _is_call(text: str, start: int, end: int) -> bool:
+    """Return True for ``get_token(user)``; a password with brackets goes on behind them, or never closes one."""
+    value = text[start:end]
+    if not _CALL.match(value):
+        return False
+    closing = max(map(value.rfind, ")]}"))
+    if closing >= 0:
+        return not value[closing + 1 : closing + 2].isalnum()
+    line = text.find("\n", end, end + 400)
+    rest = text[end : line if line >= 0 else end + 400]
+    return any(each in rest for each in ")]}")
+
+
 def value_at(text: str, at: int, kind: int, name: str, colon: bool) -> tuple[int, int] | None:
     """Return where the secret value after a separator begins and ends, or None when there is none to hide.
 
@@ -156,7 +169,7 @@ def _bare(text: str, start: int, kind: int, name: str, colon: bool) -> tuple[int
     if "%" in found.group() and (stop := _ENCODED_END.search(text, start, end)):
         end = stop.start()
     value = text[start:end]
-    if (_CALL.match(value) and kind != HEADER) or _is_code(value, name):
+    if (kind != HEADER and _is_call(text, start, end)) or _is_code(value, name):
         return None
     prose = colon and name.isalpha() and value.isalpha() and value.islower() and "pass" not in name.lower()
     if prose and _SENTENCE.match(text, end):
