@@ -171,6 +171,14 @@ def simulator() -> Iterator[Simulator]:
         yield simulator
 
 
+@pytest.fixture(autouse=True)
+def an_obedient_model(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The simulator outlives a test: how it continues a cut answer is no concern of the next one."""
+    yield
+    if "simulator" in request.fixturenames:
+        request.getfixturevalue("simulator").continuation("anchor")
+
+
 @pytest.fixture(scope="session")
 def outside() -> Iterator[sources.Simulator]:
     """Perplexity, YouTube and Unsplash."""
