@@ -15,18 +15,19 @@ __all__ = ["check_room", "exclusive"]
 
 
 @contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
+def exclusive(directory: Path, lock: str = ".lock") -> Iterator[None]:
     """Hold the directory's lock. The system frees it when the process ends, however it ends.
 
     Args:
         directory: where the backups are; made with mode 0700 when it is missing.
+        lock: the name of its file; schedules have one of their own around the whole run of a day.
 
     Raises:
         BackupError: another backup holds it, or the directory cannot be written.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(directory / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise BackupError(f"the directory {directory} cannot be written: {error.strerror}") from error
     try:

@@ -19,6 +19,7 @@ from typing import Final
 from prodkit.backup.address import Address
 from prodkit.backup.bucket import Bucket
 from prodkit.backup.dumping import dump
+from prodkit.backup.locking import exclusive
 from prodkit.backup.manifest import Backup, list_backups
 from prodkit.backup.pruning import KEEP_DAYS, prune
 from prodkit.backup.status import Status
@@ -33,6 +34,7 @@ from prodkit.errors import ProdkitError
 
 __all__ = ["Schedule"]
 
+_LOCK: Final = ".schedule"
 _LOOK: Final = 60.0  # seconds between looks at the wall clock, which may be set or have slept
 
 
@@ -162,7 +164,8 @@ class Schedule(Managed):
         clock = self._runtime.clock
         while True:
             try:
-                await self._run_due()
+                with exclusive(self._place, _LOCK):  # two schedules that look at once would both find none
+                    await self._run_due()
             except (ProdkitError, OSError) as error:  # a loop that ended here would back up nothing, silently
                 self.last_error = str(error)
                 await clock.sleep(self._retry)
