@@ -79,7 +79,7 @@ LISTED: Final = """
 19 Redis is killed
     test_outages.py::test_without_redis_everything_goes_on_and_limits_hold
 20 PostgreSQL restarts
-    test_outages.py::test_a_restart_of_postgres_loses_no_answer_and_calls_nobody_twice
+    test_outages.py::test_a_restart_of_postgres_loses_no_answer_and_asks_none_again
     test_outages.py::test_without_postgres_a_page_says_so_and_when_to_come_back
 21 a storm of 529
     test_ask.py::test_while_the_models_are_paused_nothing_is_asked_or_counted
