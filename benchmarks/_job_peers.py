@@ -134,7 +134,7 @@ async def dbos(url: str, log: Log, count: int, slot: str) -> None:
             }
             await client.enqueue_async(options, number)
         return
-    # Each worker keeps its executor id over restarts: it then resumes its own runs, and nobody else does.
+    # Each worker keeps its executor id over restarts: it then resumes its own runs, and no other worker does.
     DBOS(
         config={
             "name": "fleet",

@@ -40,7 +40,7 @@ HOST = "127.0.0.1"
 
 
 class Counting(httpx.AsyncHTTPTransport):
-    """Counts what is sent, by phase, and what is sent although its client was told to wait."""
+    """Counts what is sent, by phase, and what is sent although its client was asked to wait."""
 
     def __init__(self, remote: Remote) -> None:
         super().__init__(limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100))

@@ -1,7 +1,7 @@
 """Workers killed with -9 every two seconds, and one frozen for five: what five systems lose, repeat and do twice.
 
 Each system executes the same 60 runs of five half-second steps in two workers; see ``_job_peers.py``. A killed worker
-is started again at once. Whoever is not installed is left out: ``python3 noxfile.py bench --peers jobs_kills``.
+is started again at once. A peer that is not installed is left out: ``python3 noxfile.py bench --peers jobs_kills``.
 """
 
 from __future__ import annotations

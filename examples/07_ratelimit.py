@@ -1,4 +1,4 @@
-"""Rate limits: two at once for a login, a refund for work that failed, and what the client is told.
+"""Rate limits: two at once for a login, a refund for work that failed, and what the client sees.
 
 Runs in memory. Give it a Redis to share the limits: ``python examples/07_ratelimit.py redis://…``
 """

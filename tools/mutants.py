@@ -304,7 +304,7 @@ def functions(module: ModuleType) -> Iterator[FunctionType]:
 class Judge:
     """A pytest plugin: once the tests are collected, each mutant runs them in a process of its own.
 
-    What changes inside a function is put into the functions that the tests have imported already, which spares
+    What changes inside a function is put into the functions that the tests have imported already, which saves
     most of the time. What changes elsewhere (a default, a constant of a class) needs a fresh import: `slow`.
     """
 
@@ -324,7 +324,7 @@ class Judge:
         unchanged = ast.parse(source_of(self.core).read_text())
         self.healthy = all(
             os.waitstatus_to_exitcode(os.waitpid(self.fork(work), 0)[1]) == 0
-            for work in (lambda: run(session), lambda: self.afresh(unchanged))  # both ways notice nothing
+            for work in (lambda: run(session), lambda: self.imported_again(unchanged))  # both ways notice nothing
         )
         running: dict[int, Mutant] = {}
         waiting = list(reversed(self.every)) if self.healthy else []
@@ -345,12 +345,12 @@ class Judge:
         differing = [name for name, code in changed_codes.items() if code != original.get(name)]
         outer = {name.split(".<locals>")[0] for name in differing if name in mine or "<locals>" in name}
         if not outer or not outer <= mine.keys() or not all(covers(outer, name) for name in differing):
-            return self.afresh(mutant.tree)
+            return self.imported_again(mutant.tree)
         for name in outer:
             mine[name].__code__ = changed_codes[name]
         return run(session)
 
-    def afresh(self, tree: ast.Module) -> int:
+    def imported_again(self, tree: ast.Module) -> int:
         """Imports everything of ours again, the module from `tree`, and runs the tests.
 
         Third parties stay, those of an environment inside this folder too: a C extension that is imported twice

@@ -287,7 +287,7 @@ async def test_eager_refreshes_before_the_end() -> None:
         await cache.get_or_set("k", source.load, ttl=60, eager=1.0)
         waited += asyncio.get_running_loop().time() - started
         await asyncio.sleep(0.5)
-    assert waited <= 1  # without eager each of the loads would have cost somebody 2 s
+    assert waited <= 1  # without eager each of the loads would have cost a caller 2 s
     assert source.calls <= 10
 
 

@@ -15,7 +15,7 @@ LIMIT = 200_000
 
 
 class Endless:
-    """A file without an end that counts what was taken, and gives more than was asked when told to."""
+    """A file without an end that counts what was taken, and gives more than was asked, on request."""
 
     def __init__(self, generous: int = 0) -> None:
         self.taken = 0

@@ -53,7 +53,7 @@ def docstrings(path: Path) -> Iterator[tuple[int, str, bool]]:
 
 def strings(
     path: Path,
-) -> Iterator[tuple[int, str]]:  # prose has blanks; a user name such as "nobody" has none
+) -> Iterator[tuple[int, str]]:  # prose has blanks; a single name has none
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             yield node.lineno, node.value
@@ -94,6 +94,18 @@ def test_docstrings(package: str) -> None:
             last = text.splitlines()[-1].strip()
             if "\n" in text and re.fullmatch(r"[\w'’-]+[.!]", last):
                 found.append(f"{where}:{line}: its last line is one word")
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tests", "tools"])
+def test_words_beside_the_package(folder: str) -> None:
+    """Comments and docstrings; texts of tests may quote a word."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {hit.group()!r}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line, text in [*comments(path), *((line, text) for line, text, _ in docstrings(path))]
+        if not PORTUGUESE.search(text) and (hit := MARKERS.search(text))
+    ]
     assert not found, "\n".join(found)
 
 

@@ -1,4 +1,4 @@
-"""Code is told apart by what it does, not by how it is laid out."""
+"""Code is distinguished by what it does, not by how it is laid out."""
 
 import functools
 import textwrap

@@ -47,7 +47,7 @@ def _drawn(column: int) -> list[str]:
 
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> Runtime:
-    """A runtime to which nobody has subscribed, with loggers as Python has them: reporting is another path."""
+    """A runtime without subscribers, with loggers as Python has them: reporting is another path."""
     for name in ("prodkit", "httpx", "httpx2", "anthropic"):
         caplog.set_level(logging.WARNING, name)
     return Runtime()

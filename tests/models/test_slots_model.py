@@ -165,7 +165,7 @@ class Places(RuleBasedStateMachine):
     @precondition(lambda self: self.line)
     @rule(data=st.data())
     def one_is_cancelled_as_another_arrives(self, data: st.DataObject) -> None:
-        """A cancelled waiter that has not yet left the line takes nobody's room in it."""
+        """A cancelled waiter that has not yet left the queue takes no slot in it."""
         cancelled, _, _ = each = data.draw(st.sampled_from(self.line))
         self.line.remove(each)
         self.expected[cancelled] = "cancelled"

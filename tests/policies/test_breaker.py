@@ -336,7 +336,7 @@ async def test_processes_tell_each_other_and_one_of_them_probes(up) -> None:
     assert breaker.state == "closed"
     others.on_closed()
     assert up.calls == calls
-    assert len(others.told) == 4  # what came from others is not told to others again
+    assert len(others.told) == 4  # what came from others is not sent to others again
     breaker.isolate()
     others.on_closed()
     assert breaker.state == "isolated"

@@ -195,7 +195,7 @@ def test_a_loop_that_died_with_waiters_in_line_does_not_block_the_next_one() -> 
     dead.run_until_complete(asyncio.sleep(0))
     dead.run_until_complete(asyncio.sleep(0))
     assert (bulkhead.inflight, bulkhead.waiting) == (1, 1)
-    dead.close()  # nobody cancelled what ran on it
+    dead.close()  # what ran on it was not cancelled
     for task in tasks:
         task.get_coro().close()  # the holder's place comes back where no loop runs  # type: ignore[union-attr]
         task._log_destroy_pending = False  # type: ignore[attr-defined]

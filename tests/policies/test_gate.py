@@ -256,7 +256,7 @@ def test_a_gate_outlives_the_loop_on_which_it_was_waited_for() -> None:
     gate.close(0.3)
     task = dead.create_task(gate.run(asyncio.sleep, 0))
     dead.run_until_complete(asyncio.sleep(0))
-    dead.close()  # nobody cancelled what ran on it
+    dead.close()  # what ran on it was not cancelled
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     assert asyncio.run(asyncio.wait_for(gate.run(asyncio.sleep, 0, "served"), 5)) == "served"
 

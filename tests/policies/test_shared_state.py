@@ -11,7 +11,7 @@ from prodkit.testing import virtual_time
 
 
 class Recorder:
-    """Keeps the calls of a breaker, and grants probes as it is told to."""
+    """Keeps the calls of a breaker, and grants probes on request."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []

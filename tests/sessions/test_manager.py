@@ -271,7 +271,7 @@ async def test_a_user_sees_and_ends_sessions_one_by_one() -> None:
     await logged_in(accounts, "7")
     infos = await accounts.list_for("7")
     assert len(infos) == 2
-    assert not await accounts.end("8", infos[1].handle)  # somebody else's handle opens nothing
+    assert not await accounts.end("8", infos[1].handle)  # another user's handle opens nothing
     assert not await accounts.end("7", "zz")
     assert await accounts.end("7", infos[1].handle)
     assert (await accounts.open(first)).user_id is None

@@ -15,7 +15,7 @@ from prodkit.web import Drain, EventStream, last_event_id
 
 
 class Client:
-    """A connection: collects what is sent; leaves when told; takes bytes only while `reading`."""
+    """A connection: collects what is sent; leaves on request; takes bytes only while `reading`."""
 
     def __init__(self, method: str = "GET") -> None:
         self.scope: dict[str, Any] = {

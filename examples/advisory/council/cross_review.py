@@ -106,7 +106,7 @@ def to_review(reviews: Sequence[Review]) -> tuple[Review, ...]:
 def standings(seats: Sequence[Seat], reviews: Sequence[Review]) -> list[Standing]:
     """All rankings as one: by the mean of the places given, then by the better votes, then by position.
 
-    Nobody ranks himself, so each is judged by all the others who did. Equal means and votes share a place.
+    No expert ranks their own opinion, so each is judged by all the others who did. Equal means and votes share a place.
     """
     votes: dict[int, list[int]] = {}
     for review in reviews:

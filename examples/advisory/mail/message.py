@@ -1,4 +1,4 @@
-"""A mail, whoever sends it, and its two kinds of failure."""
+"""A mail, independent of its transport, and its two kinds of failure."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def recovery(*, to: str, name: str, link: str, minutes: int) -> Mail:
 
 
 def password_changed(*, to: str, name: str) -> Mail:
-    """A warning for somebody whose account was taken."""
+    """A warning to the owner of an account that was taken."""
     return Mail(
         to=to,
         subject="A sua senha foi trocada",

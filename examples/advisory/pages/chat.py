@@ -40,7 +40,7 @@ DRAFT = "conversa_guardada"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speaker:
-    """Somebody to talk with. `value` names the choice in the form."""
+    """A partner for a conversation. `value` names the choice in the form."""
 
     value: str
     name: str

@@ -28,7 +28,7 @@ def query_of(research: Research) -> str:
 
 
 def scene_of(research: Research) -> str:
-    """The words for an illustrative photo: an occupation or a scene, never somebody's name."""
+    """The words for an illustrative photo: an occupation or a scene, never a person's name."""
     return " ".join(research.context.split())[:80]
 
 

@@ -10,6 +10,7 @@ from advisory.council.chat import MAX_CHAT_QUESTION, Chat
 from advisory.council.export import chat_as_markdown, chat_export_name
 from advisory.council.model import Run
 from advisory.pages.chat import DRAFT, chat_page, new_page, speakers_of
+from advisory.pages.download import markdown_file
 from advisory.pages.forms import Form, read_form
 from advisory.pages.limits import CHAT, ready, take
 from advisory.pages.visitor import redirect, session_of, signed_in
@@ -158,14 +159,7 @@ async def restore(request: Request, chat_id: UUID) -> Response:
 @router.get("/{chat_id}/exportar")
 async def export(request: Request, chat_id: UUID) -> Response:
     chat = await _own(request, chat_id)
-    return Response(
-        chat_as_markdown(chat),
-        media_type="text/markdown; charset=utf-8",
-        headers={
-            "Content-Disposition": f'attachment; filename="{chat_export_name(chat)}"',
-            "Cache-Control": "no-store",
-        },
-    )
+    return markdown_file(chat_as_markdown(chat), chat_export_name(chat))
 
 
 async def _asked(request: Request, chat: Chat, form: Form, *, instead_of: int | None = None) -> Response:

@@ -11,6 +11,7 @@ from advisory.council.export import as_markdown, export_name
 from advisory.council.model import Run
 from advisory.council.plan import MAX_EXPERTS, MAX_QUESTION, MIN_QUESTION, RESUMABLE
 from advisory.council.texts import standing
+from advisory.pages.download import markdown_file
 from advisory.pages.forms import read_form
 from advisory.pages.limits import COUNCIL, ready, take
 from advisory.pages.visitor import redirect, session_of, signed_in
@@ -143,14 +144,7 @@ async def restore(request: Request, run_id: UUID) -> Response:
 @router.get("/{run_id}/exportar")
 async def export(request: Request, run_id: UUID) -> Response:
     run = await _own(request, run_id)
-    return Response(
-        as_markdown(run),
-        media_type="text/markdown; charset=utf-8",
-        headers={
-            "Content-Disposition": f'attachment; filename="{export_name(run)}"',
-            "Cache-Control": "no-store",
-        },
-    )
+    return markdown_file(as_markdown(run), export_name(run))
 
 
 async def _spend(request: Request, user_id: int) -> Decision | None:

@@ -115,7 +115,7 @@ async def old_address(request: Request) -> Response:
 
 @router.get("/demo/caixa")
 async def outbox(request: Request) -> Response:
-    """The mails of this demo. Whoever may use the demo may read them, also signed out: links in them sign in."""
+    """The mails of this demo. Every visitor of the demo may read them, also signed out: links in them sign in."""
     app = services(request)
     if app.demo is None or app.demo.outbox is None or not app.demo.may_look(request):
         raise HTTPException(404)

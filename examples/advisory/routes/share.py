@@ -45,7 +45,7 @@ async def revoke(request: Request, run_id: UUID, share_id: UUID) -> Response:
 
 @router.get("/c/{token}", name="shared")
 async def shared(request: Request, token: str) -> Response:
-    """Question, synthesis, table and opinions for whoever has the link; nothing of the owner, no button."""
+    """Question, synthesis, table and opinions for every holder of the link; nothing of the owner, no button."""
     app = services(request)
     found = await app.shares.open(token) if len(token) < 100 else None
     run = None if found is None else await app.runs.get(*found)

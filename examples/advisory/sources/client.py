@@ -30,7 +30,7 @@ class Guarded:
     Args:
         name: of the breaker, such as "youtube".
         base_url: of the API.
-        headers: sent with every call to the API, and to nobody else.
+        headers: sent with every call to the API, and to no other host.
         attempt_timeout: seconds for one attempt.
         judge: makes the error of a response that is no success.
         open_for: seconds that the breaker stays open.

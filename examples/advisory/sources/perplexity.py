@@ -50,7 +50,7 @@ async def search_web(client: Guarded, query: str) -> dict[str, Any]:
 
 
 def judge(response: httpx.Response, body: bytes) -> SourceError:
-    """Perplexity's errors: 401 stands for a wrong key and for used-up credits, told apart by the type."""
+    """Perplexity's errors: 401 stands for a wrong key and for used-up credits, distinguished by the type."""
     status = response.status_code
     if status == 429:
         return SourceError("busy", retry_after=number(response.headers.get("retry-after")))

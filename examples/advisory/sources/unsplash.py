@@ -70,7 +70,7 @@ async def fetch_photo(client: Guarded, image: str, download: str) -> Photo:
 
 
 def judge(response: httpx.Response, body: bytes) -> SourceError:
-    """Unsplash's errors: the hourly limit is a 403 in plain text, told by a header that counts to zero."""
+    """Unsplash's errors: the hourly limit is a 403 in plain text, recognised by a header that counts to zero."""
     status = response.status_code
     if response.headers.get("x-ratelimit-remaining") == "0" or b"Rate Limit Exceeded" in body[:200]:
         return SourceError("busy", retry_after=number(response.headers.get("retry-after")) or 3600.0)

@@ -69,7 +69,7 @@ def _videos(answer: dict[str, Any], *, html_escaped: bool) -> dict[str, dict[str
 
 
 def judge(response: httpx.Response, body: bytes) -> SourceError:
-    """Google's errors: 403 stands for a used-up quota and for a key without rights, told apart by the reason."""
+    """Google's errors: 403 stands for a used-up quota and for a key without rights, distinguished by the reason."""
     reasons = _reasons(body)
     status = response.status_code
     if reasons & _QUOTA:

@@ -1,4 +1,4 @@
-"""Links that let somebody choose a new password: only a hash of each is kept, and one link a person."""
+"""Links that let an owner choose a new password: only a hash of each is kept, and one link a person."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ class Balancer:
 
         try:
             there = asyncio.create_task(pump(reader, back_writer))
-            await pump(back_reader, writer)  # when the server has said its last, the client is told
+            await pump(back_reader, writer)  # after the server's last bytes the client's connection ends
             there.cancel()
             await asyncio.gather(there, return_exceptions=True)
         finally:

@@ -16,7 +16,7 @@ PIECES = [f"palavra{n} " for n in range(40)]
 
 
 class Rows:
-    """Stores texts in memory, and fails as often as it is told to."""
+    """Stores texts in memory, and fails a given number of times."""
 
     def __init__(self, text: str = "", *, outages: int = 0, seconds: float = 0.0) -> None:
         self.text = text
@@ -98,7 +98,7 @@ async def test_a_stream_that_breaks_off_leaves_its_text():
         await draft.write(pieces(0.01, breaks=True))
     assert draft.text == "".join(PIECES)
     assert draft.text.startswith(rows.text)
-    assert asyncio.all_tasks() == {asyncio.current_task()}  # nobody stores any more
+    assert asyncio.all_tasks() == {asyncio.current_task()}  # nothing is stored any more
 
 
 @virtual_time

@@ -59,7 +59,7 @@ async def test_what_another_process_writes_wakes_the_followers_of_its_topic_unti
 
 
 class Reader:
-    """The events of one kind in memory, which are away for as long as they are told to."""
+    """The events of one kind in memory, which are unavailable on request."""
 
     def __init__(self, *, until: float = 0.0, error: Exception | None = None) -> None:
         self.until = until
@@ -75,7 +75,7 @@ class Reader:
 
 
 def a_channel(**readers: Reader) -> Topics:
-    return Topics(None, readers)  # type: ignore[arg-type] - nobody listens here
+    return Topics(None, readers)  # type: ignore[arg-type] - without a listener
 
 
 async def test_a_topic_is_read_by_the_reader_of_its_kind():

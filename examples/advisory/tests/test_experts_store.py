@@ -1,4 +1,4 @@
-"""Experts and their pictures on a real database: one's own, the seeded ones, nobody else's."""
+"""Experts and their pictures on a real database: one's own and the seeded ones, no others."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ async def test_tls_is_used_and_the_password_is_sent_inside_it(certificate, schem
         await mailer.send(MAIL)
         assert len(inbox.mails) == 1
         strict = SmtpMailer(f"{scheme}://app:s3nha%2Fdificil@127.0.0.1:{port}", sender=SENDER)
-        with pytest.raises(MailError):  # a certificate that nobody vouches for
+        with pytest.raises(MailError):  # a certificate of an unknown authority
             await strict.send(MAIL)
     assert len(inbox.mails) == 1
     assert "s3nha" not in repr(mailer)

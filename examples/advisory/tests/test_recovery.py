@@ -1,4 +1,4 @@
-"""A forgotten password: one link, once, for 45 minutes, and nobody learns which addresses have an account."""
+"""A forgotten password: one link, once, for 45 minutes, and no response reveals which addresses have an account."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_links_to_one_address_and_from_one_client_are_limited(app, visitor):
     assert int(refused.headers["retry-after"]) > 60
     stranger = Visitor(app.url)
     with stranger.http:
-        assert ask(stranger, "limite@exemplo.com.br").status_code == 429  # whoever asks
+        assert ask(stranger, "limite@exemplo.com.br").status_code == 429  # from every client
         codes = [ask(stranger, f"outro{n}@exemplo.com.br").status_code for n in range(12)]
         assert codes.count(429) >= 2
 
@@ -170,7 +170,7 @@ def test_a_code_of_nobody_opens_nothing(app, visitor):
 def test_an_outage_of_the_mail_server_loses_no_mail(make_settings, running):
     inbox = Inbox()
     with server(inbox) as port:
-        pass  # a port where nobody listens now
+        pass  # a port without a listener now
     app = running(
         make_settings(mail_url=env.Secret(f"smtp://127.0.0.1:{port}"), public_url="https://conselho.example")
     ).start()

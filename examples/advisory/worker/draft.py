@@ -29,7 +29,7 @@ class Draft:
     """One text that grows.
 
     ``store(more, at)`` writes `more` behind the first `at` characters. It may be called again for what it has stored
-    already: after an outage of the database nobody knows whether a commit took effect.
+    already: after an outage of the database it is unknown whether a commit took effect.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Tells the page that an attempt waits: "nova tentativa 2 de 3", with the time of the next try."""
+"""Show on the page that an attempt waits: "nova tentativa 2 de 3", with the time of the next try."""
 
 from __future__ import annotations
 

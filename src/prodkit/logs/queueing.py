@@ -123,6 +123,8 @@ class StreamQueue:
 
     def _before_fork(self) -> None:
         # A fork between `write` and `flush` would copy the stream's buffer, and both processes would write it.
+        # The lines before it come first: the child writes at once, the parent's thread when it is scheduled.
+        self.flush(_FORK_WAITS)
         self._held = self._writing.acquire(timeout=_FORK_WAITS)
 
     def _after_fork_here(self) -> None:

@@ -129,7 +129,7 @@ async def test_a_cancelled_check_kills_the_worker_and_frees_the_slot(faulty: San
             await task
     began = time.monotonic()
     await faulty.decode("jpeg", b"fine")
-    assert time.monotonic() - began < 0.9  # less than the time limit: nobody waited for the hanging ones
+    assert time.monotonic() - began < 0.9  # less than the time limit: none waited for the hanging ones
 
 
 async def test_a_cancelled_wait_in_the_queue_starts_nothing(faulty: Sandbox) -> None:

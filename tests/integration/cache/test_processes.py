@@ -75,7 +75,7 @@ async def test_four_processes_load_once(redis_url: str) -> None:
 
 async def test_a_killed_leader_is_replaced_by_one(redis_url: str) -> None:
     processes = {
-        each.pid: each for each in [await asyncio.to_thread(start, redis_url, 20, 0.4) for _ in range(3)]
+        each.pid: each for each in [await asyncio.to_thread(start, redis_url, 20, 0.8) for _ in range(3)]
     }
     async with RedisLink(redis_url) as link:
         for process in processes.values():
@@ -85,13 +85,11 @@ async def test_a_killed_leader_is_replaced_by_one(redis_url: str) -> None:
         (leader,) = map(int, await link.execute("LRANGE", "loads", 0, -1))
         os.kill(leader, signal.SIGKILL)
         killed = time.monotonic()
-        while await link.execute("LLEN", "loads") < 2:
-            await asyncio.sleep(0.01)
-        assert time.monotonic() - killed < 3
         for pid, process in processes.items():
             out, _ = await asyncio.to_thread(process.communicate, timeout=20)
             if pid != leader:
                 assert json.loads(out) == ["value"]
+        assert time.monotonic() - killed < 3
         assert await link.execute("LLEN", "loads") == 2
 
 

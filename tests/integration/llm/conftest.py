@@ -28,7 +28,7 @@ def params() -> dict[str, Any]:
 
 
 class Log:
-    """The attempts that were told as events, to be compared with what the server saw."""
+    """The attempts that were emitted as events, to be compared with what the server saw."""
 
     def __init__(self) -> None:
         self.runtime = Runtime()

@@ -106,7 +106,8 @@ STREAMS: dict[str, list[dict[str, Any]]] = {
                                     stop=False), *_end("max_tokens")],
     "two_texts": [_start(), *_text(0, "One.\n\n"), *_text(1, "  Two. "), *_end("end_turn")],
 }  # fmt: skip
-FILES = sorted(Path(os.environ.get("PRODKIT_SDK_FIXTURES", "/nonexistent")).glob("*response.txt"))
+FIXTURES = Path(os.environ.get("PRODKIT_SDK_FIXTURES", "/nonexistent"))
+FILES = sorted([*FIXTURES.glob("*response.txt"), *FIXTURES.glob("*.sse")])
 SERVED = {
     **{name: _sse(*events) for name, events in STREAMS.items()},
     **{f.stem: f.read_text() for f in FILES},

@@ -1,4 +1,4 @@
-"""Through PgBouncer in transaction mode: detected, restarted, and told where a session would be needed."""
+"""Through PgBouncer in transaction mode: detected, restarted, and reported where a session would be needed."""
 
 from __future__ import annotations
 

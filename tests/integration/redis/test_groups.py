@@ -76,7 +76,7 @@ async def test_changes_elsewhere_are_heard_from_every_primary(cluster: RedisClus
             assert [await here.get(f"k:{number}") for number in range(60)] == list(range(60))
             hits = here.stats.memory_hits
             assert [await here.get(f"k:{number}") for number in range(60)] == list(range(60))
-            assert here.stats.memory_hits == hits + 60  # nobody was asked
+            assert here.stats.memory_hits == hits + 60  # no server was asked
             for number in range(0, 60, 3):
                 await there.set(f"k:{number}", "new", ttl=60, tags=[f"t:{number % 2}"])
             await asyncio.sleep(0.2)

@@ -135,7 +135,7 @@ async def test_without_redis_each_decides_alone(proxy: Proxy, proxied_url: str, 
         assert (await cut_off.shared.check()).status == "degraded"
         assert await cut_off.shared.claim("api", 1) is None
         proxy.heal()
-        await until(lambda: other.breaker.state == "open")  # told afterwards
+        await until(lambda: other.breaker.state == "open")  # received afterwards
         await until(lambda: cut_off.shared._listening)
 
 

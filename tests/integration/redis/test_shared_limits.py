@@ -91,7 +91,7 @@ async def test_the_slots_of_a_dead_process_are_free_after_its_lease(redis_url: s
         dead, alive = SharedBulkhead(link, 1, lease=0.4), SharedBulkhead(other, 1, lease=0.4, queue_timeout=3)
         running = asyncio.ensure_future(dead.run(asyncio.sleep, 30))
         await until(lambda: dead.inflight == 1)
-        await asyncio.sleep(0.6)  # renewed meanwhile
+        await asyncio.sleep(0.6)  # renewed during that time
         with pytest.raises(BulkheadFullError):
             await SharedBulkhead(other, 1, max_queue=0).run(asyncio.sleep, 0)
         await dead.aclose()  # it renews no more, as if it had been killed

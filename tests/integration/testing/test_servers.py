@@ -96,7 +96,7 @@ def family(pid: int) -> set[int]:
 
 @pytest.fixture
 def owner(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, object]]]]:
-    """Starts another Python process that owns a server and tells its pid and directory."""
+    """Starts another Python process that owns a server and reports its pid and directory."""
     processes: list[subprocess.Popen[str]] = []
 
     def begin(

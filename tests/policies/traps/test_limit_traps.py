@@ -106,7 +106,7 @@ async def test_a_hedge_without_a_budget_says_what_it_costs() -> None:
 
 @virtual_time
 async def test_an_overloaded_limit_serves_those_who_still_wait_for_an_answer() -> None:
-    """Five times the capacity, callers with 0.5 s: first come first served would serve nobody in time."""
+    """Five times the capacity, callers with 0.5 s: first come first served would serve none in time."""
     places = asyncio.Semaphore(4)
 
     async def upstream() -> None:

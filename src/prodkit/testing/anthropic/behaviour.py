@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from prodkit.testing.anthropic.personalities import PERSONALITIES
+from prodkit.testing.behaviours import changed_fields, read_behaviour
 
 __all__ = ["ERROR_TYPES", "Behaviour", "BehaviourLike"]
 
@@ -90,6 +90,8 @@ _SHORT: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     (r"continue-(?P<continuation>[a-z_]+)", {"kind": "ok"}),
 )
 
+_NUMBERS: Final = {"status": int, "seconds": float, "words": int}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
@@ -152,24 +154,11 @@ class Behaviour:
         """
         if isinstance(value, Behaviour):
             return value
-        if not isinstance(value, str):
-            return cls(**value)
-        for pattern, base in _SHORT:
-            if found := re.fullmatch(pattern, value):
-                given: dict[str, Any] = dict(found.groupdict())
-                for name, cast in (("status", int), ("seconds", float), ("words", int)):
-                    if name in given:
-                        given[name] = cast(given[name])
-                return cls(**{**base, **given})
-        kind = value.replace("-", "_")
-        if kind == "status" or kind not in KINDS:
-            raise ValueError(f"unknown behaviour {value!r}; see Behaviour.of for the names")
-        return cls(kind=kind, status=502 if kind == "html" else 200)
+        return read_behaviour(cls, value, short=_SHORT, kinds=KINDS, numbers=_NUMBERS)
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults."""
-        default = _PLAIN
-        return {f.name: v for f in fields(self) if (v := asdict(self)[f.name]) != getattr(default, f.name)}
+        return changed_fields(self, _PLAIN)
 
 
 BehaviourLike: TypeAlias = Behaviour | Mapping[str, Any] | str

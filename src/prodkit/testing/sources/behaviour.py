@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+
+from prodkit.testing.behaviours import changed_fields, read_behaviour
 
 __all__ = ["KINDS", "Behaviour", "BehaviourLike"]
 
@@ -40,6 +41,8 @@ _SHORT: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     (r"drip-(?P<seconds>[\d.]+)", {"kind": "drip"}),
     (r"slow-(?P<seconds>[\d.]+)", {"kind": "ok"}),
 )
+
+_NUMBERS: Final = {"status": int, "seconds": float}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,23 +86,11 @@ class Behaviour:
         """
         if isinstance(value, Behaviour):
             return value
-        if not isinstance(value, str):
-            return cls(**value)
-        for pattern, base in _SHORT:
-            if found := re.fullmatch(pattern, value):
-                given: dict[str, Any] = dict(found.groupdict())
-                for name, cast in (("status", int), ("seconds", float)):
-                    if name in given:
-                        given[name] = cast(given[name])
-                return cls(**{**base, **given})
-        kind = value.replace("-", "_")
-        if kind == "status" or kind not in KINDS:
-            raise ValueError(f"unknown behaviour {value!r}; see Behaviour.of for the names")
-        return cls(kind=kind, status=502 if kind == "html" else 200)
+        return read_behaviour(cls, value, short=_SHORT, kinds=KINDS, numbers=_NUMBERS)
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults."""
-        return {f.name: v for f in fields(self) if (v := asdict(self)[f.name]) != getattr(_PLAIN, f.name)}
+        return changed_fields(self, _PLAIN)
 
 
 BehaviourLike: TypeAlias = Behaviour | Mapping[str, Any] | str

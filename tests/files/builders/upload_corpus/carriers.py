@@ -167,7 +167,7 @@ def appended() -> Iterator[Sample]:
             yield sample(f"prepended:{title}-to-{base}", body + data, extension)
     for title, body in payloads().items():
         if title in ("short-php", "svg", "jsp", "asp", "class"):
-            continue  # too short, or too like pixels, to be told from them
+            continue  # too short, or too like pixels, to be distinguished from them
         for base in ("jpeg", "progressive"):
             data = bases()[base][1]
             yield sample(
