@@ -324,7 +324,10 @@ class Judge:
         unchanged = ast.parse(source_of(self.core).read_text())
         self.healthy = all(
             os.waitstatus_to_exitcode(os.waitpid(self.fork(work), 0)[1]) == 0
-            for work in (lambda: run(session), lambda: self.imported_again(unchanged))  # both ways notice nothing
+            for work in (
+                lambda: run(session),
+                lambda: self.imported_again(unchanged),
+            )  # both ways notice nothing
         )
         running: dict[int, Mutant] = {}
         waiting = list(reversed(self.every)) if self.healthy else []

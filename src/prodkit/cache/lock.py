@@ -31,13 +31,16 @@ _FIRST_LOOK: Final = 0.01
 _LAST_LOOK: Final = 0.25
 
 # KEYS: lock, number. ARGV: token, milliseconds. Returns the number, or minus the milliseconds after which it is free
-# when it is not renewed (a key with PTTL 3 at 10 ms is gone at 14 ms).
+# when it is not renewed. A key with PTTL 3 at 10 ms is gone at 14 ms: so a lease of 30 ms is a key of 29 ms.
 _ACQUIRE: Final = Script("""
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call('INCR', KEYS[2]) end
+local life = math.max(1, ARGV[2] - 1)
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', life) then return redis.call('INCR', KEYS[2]) end
 return -(math.max(0, redis.call('PTTL', KEYS[1])) + 1)
 """)
 _RENEW: Final = Script("""
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('PEXPIRE', KEYS[1], math.max(1, ARGV[2] - 1))
+end
 return 0
 """)
 _RELEASE: Final = Script("""

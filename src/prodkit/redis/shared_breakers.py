@@ -29,10 +29,13 @@ __all__ = ["SharedBreakers"]
 _HEARTBEAT: Final = 5.0
 _PAUSE: Final = 0.5
 
+# A key with PTTL 3 at 10 ms is still there at 13 ms and gone at 14 ms. So a lease of 30 ms is a key of 29 ms, and
+# after PTTL + 1 the answer is another one.
+
 # KEYS: open, lease. ARGV: milliseconds, channel, message. An opening can only be prolonged, and it ends the probe.
 _OPEN: Final = Script("""
-local left = redis.call('PTTL', KEYS[1])
-if left < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '', 'PX', ARGV[1]) end
+local life = math.max(1, ARGV[1] - 1)
+if redis.call('PTTL', KEYS[1]) < life then redis.call('SET', KEYS[1], '', 'PX', life) end
 redis.call('DEL', KEYS[2])
 redis.call('PUBLISH', ARGV[2], ARGV[3])
 """)
@@ -43,13 +46,13 @@ redis.call('PUBLISH', ARGV[1], ARGV[2])
 """)
 
 # KEYS: open, lease. ARGV: process, milliseconds. Returns 0 when the probe is ours, else the milliseconds to wait.
-# A key with PTTL 3 at 10 ms is still there at 13 ms and gone at 14 ms: after PTTL + 1 the answer is another one.
 _CLAIM: Final = Script("""
 local left = redis.call('PTTL', KEYS[1])
 if left > 0 then return left + 1 end
-if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
+local life = math.max(1, ARGV[2] - 1)
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', life) then return 0 end
 if redis.call('GET', KEYS[2]) == ARGV[1] then
-  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+  redis.call('PEXPIRE', KEYS[2], life)
   return 0
 end
 return math.max(0, redis.call('PTTL', KEYS[2])) + 1
