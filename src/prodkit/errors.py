@@ -94,6 +94,9 @@ class CircuitOpenError(RejectedError):
     # Slots, and no dictionary until a note is added: a refusal has to cost less than the call that it replaces.
     __slots__ = ("breaker", "retry_after")
 
+    breaker: str
+    retry_after: float | None
+
     def __init__(self, message: str = "", *, retry_after: float | None = None, breaker: str = "") -> None:
         super().__init__(message, retry_after=retry_after)
         self.breaker = breaker

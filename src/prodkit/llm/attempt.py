@@ -68,7 +68,7 @@ class OpenAttempt:
             self.state.limits.landed(reservation, headers, self._engine.now())
 
     def prove(self) -> None:
-        """Tell the breaker that content has begun: a probe's stream holds no slot while it is read."""
+        """Tell a breaker that probes that content has begun: the stream holds no slot while it is read."""
         if self._open:
             self._permit.prove()
 

@@ -17,7 +17,7 @@ class RetryStatistics(Mapping[str, Any]):
 
     The keys are tenacity's: ``attempt_number``, ``idle_for`` (seconds waited), ``start_time`` and
     ``delay_since_first_attempt`` (seconds). A call whose first attempt succeeds pays for one look at ``pending``, which
-    is true while somebody's counts have to be replaced: after such calls ``start_time`` is that of the first of them.
+    is true while counts of a failed attempt have to be replaced. Of such calls the first one sets ``start_time``.
     """
 
     __slots__ = (
