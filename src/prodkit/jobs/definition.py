@@ -127,7 +127,9 @@ class Job(Generic[P, T]):
         self.schedule = schedule
         self.on_dead = on_dead
         self._options: dict[str, Any] = {}
+        self._limit = 0
         self._signature = inspect.signature(fn)
+        self._arity = _arity(self._signature)
         functools.update_wrapper(self, fn)
 
     def using(
@@ -159,6 +161,7 @@ class Job(Generic[P, T]):
         check.done()
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
+        other._limit = self.tenant_limit if tenant is not None else 0
         other._options = {
             "key": key,
             "tenant": tenant,
@@ -190,11 +193,12 @@ class Job(Generic[P, T]):
             *args: the function's arguments.
             **kwargs: the function's arguments.
         """
-        self._signature.bind(*args, **kwargs)
+        if kwargs or len(args) not in self._arity:
+            self._signature.bind(*args, **kwargs)
         return NewRun(
             kind=self.name,
             arguments=encode_arguments(args, kwargs),
-            tenant_limit=self.tenant_limit if self._options.get("tenant") is not None else 0,
+            tenant_limit=self._limit,
             **self._options,
         )
 
@@ -245,14 +249,35 @@ def job(fn: Any = None, /, **options: Any) -> Any:
     return lambda function: Job(function, **options)
 
 
+def _arity(signature: inspect.Signature) -> range:
+    """Return how many positional arguments alone satisfy `signature`, where that needs no binding to see."""
+    parameters = signature.parameters.values()
+    if any(each.kind is each.KEYWORD_ONLY and each.default is each.empty for each in parameters):
+        return range(0)
+    positional = [
+        each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    return range(sum(each.default is each.empty for each in positional), len(positional) + 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _shape(cls: type) -> str:
+    """Return which of the three `cls` is; isinstance would look at each of the protocol's 30 names at every call."""
+    if hasattr(cls, "claim"):
+        return "engine"
+    if hasattr(cls, "acquire") and hasattr(cls, "transaction"):
+        return "pool"
+    return "connection" if hasattr(cls, "fetchrow") and hasattr(cls, "execute") else ""
+
+
 def engine_of(db: Any) -> tuple[Engine, Any]:
     """Return the engine of `db` and, where `db` is a connection, that connection."""
     from prodkit.jobs.postgres import PostgresEngine
 
-    # In the order of how often they come; isinstance looks at each of the protocol's 30 names.
-    if hasattr(db, "acquire") and hasattr(db, "transaction") and not hasattr(db, "claim"):
+    shape = _shape(type(db))
+    if shape == "pool":
         return PostgresEngine.of(db), None
-    if hasattr(db, "fetchrow") and hasattr(db, "execute") and not hasattr(db, "claim"):
+    if shape == "connection":
         return PostgresEngine.bare(), db
     if isinstance(db, Engine):
         return db, None

@@ -45,6 +45,7 @@ class Execution:
         engine: where results go.
         runtime: clock and events.
         channel: a ``progress.Channel``, or None.
+        vacate: called when the body has ended, before its end is written.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Execution:
         "_due",
         "_signal",
         "_task",
+        "_vacate",
         "channel",
         "claim",
         "clock",
@@ -69,7 +71,13 @@ class Execution:
     )
 
     def __init__(
-        self, claim: Claim | None, engine: Engine | None, *, runtime: Runtime = SYSTEM, channel: Any = None
+        self,
+        claim: Claim | None,
+        engine: Engine | None,
+        *,
+        runtime: Runtime = SYSTEM,
+        channel: Any = None,
+        vacate: Callable[[], None] | None = None,
     ) -> None:
         self.claim: Claim | None = claim
         self.engine: Engine | None = engine
@@ -89,6 +97,7 @@ class Execution:
         self._signal: str | None = None
         self._asleep = False
         self._task: asyncio.Task[Any] | None = None
+        self._vacate = vacate
 
     @property
     def wakes(self) -> tuple[float, str | None]:
@@ -103,6 +112,12 @@ class Execution:
     def attach(self, task: asyncio.Task[Any] | None) -> None:
         """Remember the task that :meth:`interrupt` cancels."""
         self._task = task
+
+    def vacate(self) -> None:
+        """Free the worker's slot, once."""
+        vacate, self._vacate = self._vacate, None
+        if vacate is not None:
+            vacate()
 
     def reserve(self, name: str) -> None:
         """Note that the step `name` runs; raise when it is already running or was already done in this body."""

@@ -52,7 +52,7 @@ async def conclude(job: Job[..., Any], run: Execution, engine: Engine) -> None:
     began = run.clock.monotonic()
     CURRENT.set(run)
     try:
-        text = encode(await _body(job, claim))
+        text = await _result(job, run, claim)
     except asyncio.CancelledError:
         if not run.reason:
             raise  # the event loop ends: the lease will run out
@@ -63,6 +63,13 @@ async def conclude(job: Job[..., Any], run: Execution, engine: Engine) -> None:
         await _failed(job, run, claim, engine, error)
     else:
         await _finished(job, run, claim, engine, text, run.clock.monotonic() - began)
+
+
+async def _result(job: Job[..., Any], run: Execution, claim: Claim) -> str:
+    try:
+        return encode(await _body(job, claim))
+    finally:
+        run.vacate()  # the next run may begin while the end of this one is written
 
 
 async def _body(job: Job[..., Any], claim: Claim) -> Any:

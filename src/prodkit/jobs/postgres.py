@@ -107,11 +107,8 @@ class PostgresEngine(PostgresRuns):
         queue_ids = {UUID(bytes=job.payload or b""): job.id for job in jobs}
         rows = await self._db.fetch(sql.TAKE, list(queue_ids), worker)
         claims = [sql.claim_from(row, queue_ids[row["id"]]) for row in rows]
-        gone = [
-            queue_id
-            for run_id, queue_id in queue_ids.items()
-            if run_id not in {each.run_id for each in claims}
-        ]
+        taken = {each.run_id for each in claims}
+        gone = [queue_id for run_id, queue_id in queue_ids.items() if run_id not in taken]
         if gone:  # cancelled or purged between the queue and us
             await self._db.execute(sql.DROP_QUEUE_ROWS, gone)
         return claims

@@ -26,26 +26,29 @@ _QUEUE: Final = "insert into pgqueuer (priority, entrypoint, payload, execute_af
 _DUE_AGAIN: Final = """
     on conflict (dedupe_key) where ((status = any (array['queued'::pgqueuer_status, 'picked'::pgqueuer_status]))
         and (dedupe_key is not null)) do update set execute_after = excluded.execute_after"""
-_NEW_RUN: Final = f"""
+# Most enqueues have no key and no limit: nothing to look up, and no row to return.
+ENQUEUE: Final = f"""
+with run as (
+    insert into prodkit_jobs (id, kind, tenant, priority, arguments, due_at, deadline_at)
+    values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6::float8),
+            now() + make_interval(secs => $7::float8))
+)
+{_QUEUE}
+values ($4::int, $2::text, uuid_send($1::uuid), now() + make_interval(secs => $6::float8), 'queued', $1::uuid::text)"""  # noqa: S608
+ENQUEUE_KEYED: Final = f"""
 with run as (
     insert into prodkit_jobs (id, kind, key, tenant, priority, arguments, due_at, deadline_at, held_back)
     values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7::float8),
             now() + make_interval(secs => $8::float8), $9)
-    {{conflict}}
+    on conflict (kind, key) where key is not null do nothing
     returning id, kind, priority, due_at, held_back
 ), queued as (
     {_QUEUE}
     select priority, kind, uuid_send(id), due_at, 'queued', id::text from run where not held_back
 )
-select id, true as created from run"""  # noqa: S608
-
-ENQUEUE: Final = _NEW_RUN.format(conflict="")
-ENQUEUE_KEYED: Final = (
-    _NEW_RUN.format(conflict="on conflict (kind, key) where key is not null do nothing")
-    + """
+select id, true as created from run
 union all
-select id, false from prodkit_jobs where kind = $2 and key = $3 and not exists (select from run)"""
-)
+select id, false from prodkit_jobs where kind = $2 and key = $3 and not exists (select from run)"""  # noqa: S608
 LOCK_TENANT: Final = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
 TENANT_ACTIVE: Final = """
 select count(*) from prodkit_jobs
@@ -294,20 +297,20 @@ insert into prodkit_job_steps (run_id, name, status, fence, version, arguments, 
 select id, $2, 'done', fence, '', '', $3 from prodkit_jobs where id = $1
 on conflict (run_id, name) do update set status = 'done', version = '', arguments = '', result = excluded.result
 returning true"""
-STATS: Final = """
-select count(*) filter (where status = 'queued')::int as queued,
+_COUNTS: Final = """count(*) filter (where status = 'queued')::int as queued,
     count(*) filter (where status = 'queued' and due_at <= now() and not held_back)::int as due,
     count(*) filter (where status = 'running')::int as running,
     count(*) filter (where status = 'waiting')::int as waiting,
     count(*) filter (where status = 'dead')::int as dead,
     coalesce(extract(epoch from now() - min(due_at) filter (
-        where status = 'queued' and due_at <= now() and not held_back)), 0)::float8 as oldest_due,
+        where status = 'queued' and due_at <= now() and not held_back)), 0)::float8 as oldest_due"""
+STATS: Final = f"""
+select {_COUNTS},
     coalesce(extract(epoch from now() - min(started_at) filter (where status = 'running')), 0)::float8
         as oldest_running,
     count(distinct worker) filter (where status = 'running')::int as workers
-from prodkit_jobs where status in ('queued', 'running', 'waiting', 'dead')"""
-
-KINDS: Final = """
+from prodkit_jobs where status in ('queued', 'running', 'waiting', 'dead')"""  # noqa: S608
+KINDS: Final = f"""
 with recent as (
     select kind, status, due_at, held_back, finished_at from prodkit_jobs
     where status in ('queued', 'running', 'waiting', 'dead')
@@ -315,16 +318,9 @@ with recent as (
     select kind, status, due_at, held_back, finished_at from prodkit_jobs
     where finished_at > now() - interval '1 minute' and status in ('done', 'cancelled')
 )
-select kind,
-    count(*) filter (where status = 'queued')::int as queued,
-    count(*) filter (where status = 'queued' and due_at <= now() and not held_back)::int as due,
-    count(*) filter (where status = 'running')::int as running,
-    count(*) filter (where status = 'waiting')::int as waiting,
-    count(*) filter (where status = 'dead')::int as dead,
-    count(*) filter (where finished_at > now() - interval '1 minute')::int as ended,
-    coalesce(extract(epoch from now() - min(due_at) filter (
-        where status = 'queued' and due_at <= now() and not held_back)), 0)::float8 as oldest_due
-from recent group by kind order by kind"""
+select kind, {_COUNTS},
+    count(*) filter (where finished_at > now() - interval '1 minute')::int as ended
+from recent group by kind order by kind"""  # noqa: S608
 
 
 def claim_from(row: Any, queue_id: int) -> Claim:

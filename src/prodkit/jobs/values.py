@@ -42,7 +42,7 @@ def new_id() -> UUID:
     return UUID(int=value | tail & (1 << 62) - 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: it is made for one call, and three times as fast
 class NewRun:
     """A run to enqueue.
 
