@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from prodkit.core.validate import Arguments
 from prodkit.jobs.codec import encode_arguments
 from prodkit.jobs.engine import Engine
-from prodkit.jobs.values import Enqueued, NewRun
+from prodkit.jobs.values import LONGEST_WAIT, Enqueued, NewRun, check_text
 from prodkit.policies.backoff import Backoff, upward
 
 __all__ = ["Cron", "Every", "Job", "engine_of", "job"]
@@ -105,7 +105,7 @@ class Job(Generic[P, T]):
             f"a job must be an async function, got {fn!r}; wrap blocking code in a step",
         )
         if name is not None:
-            check.text("name", name)
+            check_text(check, "name", name)
         check.integer("attempts", attempts, minimum=1)
         check.function("backoff", backoff, optional=True)
         check.seconds("timeout", timeout, optional=True)
@@ -152,12 +152,12 @@ class Job(Generic[P, T]):
         """
         check = Arguments("using")
         if key is not None:
-            check.text("key", key)
+            check_text(check, "key", key)
         if tenant is not None:
-            check.text("tenant", tenant)
+            check_text(check, "tenant", tenant)
         check.integer("priority", priority, minimum=-(2**31), maximum=2**31 - 1)
-        check.seconds("delay", delay, zero=True)
-        check.seconds("deadline", deadline, optional=True)
+        check.number("delay", delay, minimum=0, maximum=LONGEST_WAIT, unit="seconds")
+        check.number("deadline", deadline, above=0, maximum=LONGEST_WAIT, optional=True, unit="seconds")
         check.done()
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
@@ -274,7 +274,7 @@ def engine_of(db: Any) -> tuple[Engine, Any]:
     """Return the engine of `db` and, where `db` is a connection, that connection."""
     from prodkit.jobs.postgres import PostgresEngine
 
-    shape = _shape(type(db))
+    shape = _shape(type(db))  # type: ignore[arg-type]  # mypy: a class is not hashable
     if shape == "pool":
         return PostgresEngine.of(db), None
     if shape == "connection":
