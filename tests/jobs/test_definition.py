@@ -91,3 +91,45 @@ def test_a_cron_schedule_is_in_utc() -> None:
     assert nightly.around(3 * 3600.0) == (3 * 3600, 3 * 3600 + day)
     with pytest.raises(ValueError, match="not a cron expression"):
         jobs.Cron("every night")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"key": "a\x00b"},
+        {"key": "\ud800"},
+        {"key": "é" * 800},
+        {"tenant": "a\x1fb"},
+        {"delay": 1e300},
+        {"delay": float("inf")},
+        {"deadline": 1e15},
+    ],
+)
+def test_what_the_database_could_not_keep_is_refused_before_it_is_sent(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"using: {next(iter(options))} must"):
+        jobs.job(charge).using(**options)
+    with pytest.raises(ValueError, match="name must"):
+        jobs.job(name="\x00")(charge)
+
+
+def test_arguments_are_counted_where_that_is_enough_and_bound_where_not() -> None:
+    async def strict(a: int, b: int = 2, /, *rest: int, named: int) -> None: ...
+    async def open_ended(a: int, *rest: int) -> None: ...
+
+    for fn, args, named, fits in (
+        (charge, (), {}, False),
+        (charge, (1,), {}, True),
+        (charge, (1, "EUR"), {}, True),
+        (charge, (1, "EUR", 3), {}, False),
+        (charge, (1,), {"amount": 2}, False),
+        (strict, (1,), {}, False),
+        (strict, (1, 2, 3), {"named": 4}, True),
+        (open_ended, (), {}, False),
+        (open_ended, (1, 2, 3), {}, True),
+    ):
+        made: Any = jobs.job(fn)  # type: ignore[arg-type]
+        if fits:
+            made.new_run(*args, **named)
+        else:
+            with pytest.raises(TypeError):
+                made.new_run(*args, **named)
