@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from prodkit import jobs
-from prodkit.jobs.definition import Every, engine_of
+from prodkit.jobs.definition import engine_of
 from prodkit.policies.backoff import constant
 
 
@@ -74,13 +74,6 @@ def test_something_else_than_a_database_is_refused() -> None:
     assert engine_of(engine) == (engine, None)
     with pytest.raises(TypeError, match="expected a Pool"):
         engine_of("postgresql://db")
-
-
-def test_a_period_is_aligned_to_the_epoch() -> None:
-    assert Every(60).around(125.0) == (120.0, 180.0)
-    assert Every(60).around(120.0) == (120.0, 180.0)
-    with pytest.raises((TypeError, ValueError), match="seconds"):
-        Every(0)
 
 
 def test_a_cron_schedule_is_in_utc() -> None:

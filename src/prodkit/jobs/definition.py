@@ -5,64 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from prodkit.core.validate import Arguments
 from prodkit.jobs.codec import encode_arguments
 from prodkit.jobs.engine import Engine
+from prodkit.jobs.schedules import Cron, Every
 from prodkit.jobs.values import LONGEST_WAIT, Enqueued, NewRun, check_text
 from prodkit.policies.backoff import Backoff, upward
 
-__all__ = ["Cron", "Every", "Job", "engine_of", "job"]
+__all__ = ["Job", "engine_of", "job"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Cron:
-    """A schedule in cron's notation, in UTC: ``Cron("0 3 * * *")`` is every night at 03:00.
-
-    Args:
-        expression: five fields, or six with seconds last.
-    """
-
-    expression: str
-
-    def __post_init__(self) -> None:
-        from croniter import croniter
-
-        if not croniter.is_valid(self.expression):
-            raise ValueError(f"Cron: not a cron expression: {self.expression!r}")
-
-    def around(self, now: float) -> tuple[float, float]:
-        """Return the last tick at or before `now`, and the next one, in seconds of the epoch."""
-        from croniter import croniter
-
-        following = float(croniter(self.expression, now).get_next(float))
-        return float(croniter(self.expression, following).get_prev(float)), following
-
-
-@dataclass(frozen=True, slots=True)
-class Every:
-    """A schedule with a fixed period, aligned to the epoch so that all workers agree on the ticks.
-
-    Args:
-        seconds: the period.
-    """
-
-    seconds: float
-
-    def __post_init__(self) -> None:
-        check = Arguments("Every")
-        check.seconds("seconds", self.seconds)
-        check.done()
-
-    def around(self, now: float) -> tuple[float, float]:
-        """Return the last tick at or before `now`, and the next one, in seconds of the epoch."""
-        number = now // self.seconds
-        return number * self.seconds, (number + 1) * self.seconds
 
 
 class Job(Generic[P, T]):

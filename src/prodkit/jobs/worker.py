@@ -12,7 +12,6 @@ from prodkit.core.check import CheckResult
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
-from prodkit.errors import ProdkitError
 from prodkit.jobs.definition import Job, engine_of
 from prodkit.jobs.events import (
     JobRequeued,
@@ -288,7 +287,7 @@ class Worker(Managed):
         purged = 0.0
         while True:
             await self._runtime.clock.sleep(_SWEEP * (0.75 + self._runtime.rng.random() / 2))
-            with suppress(ProdkitError, OSError):
+            with suppress(Exception):  # whatever it was, the next look may be better
                 for run_id, kind in await self._engine.sweep():
                     if self._runtime.events.listened(JobRequeued):
                         self._runtime.events.emit(JobRequeued(kind=kind, run=str(run_id)))
@@ -306,7 +305,7 @@ class Worker(Managed):
         assert job.schedule is not None
         while True:
             pause = _PAUSE
-            with suppress(ProdkitError, OSError):
+            with suppress(Exception):  # the claim loop reports a queue that is away
                 tick = await self._engine.tick(job.name, job.schedule.around, job.new_run())
                 pause = min(max(tick.wait, 0.0) + 0.005, _LONGEST_NAP)
                 if tick.run is not None and self._runtime.events.listened(ScheduleFired):
