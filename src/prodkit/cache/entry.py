@@ -110,6 +110,8 @@ class Entry:
         "expires_at",
         "failure",
         "fresh_until",
+        "generation",
+        "head",
         "own_until",
         "payload",
         "retries",
@@ -132,6 +134,8 @@ class Entry:
         cost: float = 0.0,
         tags: frozenset[str] = frozenset(),
         failure: Failure | None = None,
+        head: bytes = b"",
+        generation: bytes | None = None,
     ) -> None:
         self.payload: bytes = payload
         self.value: object = value  # MISSING where every reader gets a copy of its own
@@ -141,6 +145,8 @@ class Entry:
         self.cost: float = cost
         self.failure: Failure | None = failure  # instead of a value: a cached exception
         self.tags: frozenset[str] = tags
+        self.head: bytes = head  # of the value in Redis, new with every write; empty for one with tags
+        self.generation: bytes | None = generation  # the one that it was read in
         self.own_until: float = 0.0  # a message about the key before this instant may be of our own writing
         self.session: int = 0
         self.retry_at: float = 0.0

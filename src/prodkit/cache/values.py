@@ -30,13 +30,13 @@ class Values(CacheParts):
             default: returned for a miss; without one that is :data:`MISSING`.
         """
         entry = self._memory.get(key)
+        tiers = self._tiers
         if entry is None:
-            return self._fresh(await self._tiers.fetch(key), self._tier, default)
+            return self._fresh(await tiers.fetch(key), self._tier, default)
         now = self._clock()()
         if now >= entry.expires_at:
             self._memory.remove(key)
-            return self._fresh(await self._tiers.fetch(key), self._tier, default)
-        tiers = self._tiers
+            return self._fresh(await tiers.fetch(key), self._tier, default)
         if now >= entry.revalidate_at and entry.session != tiers.session and tiers.linked:
             return self._fresh(await tiers.fetch(key), self._tier, default)
         self._touch(key)
