@@ -50,6 +50,7 @@ MISSING: Final = Missing.MISSING
 FOREVER: Final = Forever.FOREVER
 """The ttl of a value that never expires by itself."""
 
+_LONGEST: Final = 1e12  # seconds: beyond 30,000 years Redis has no number for it
 Ttl: TypeAlias = float | timedelta | Forever
 
 
@@ -171,7 +172,7 @@ def seconds(name: str, value: Ttl) -> float:
     if value is FOREVER:
         return math.inf
     number: object = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= _LONGEST:
         raise ValueError(
             f"{name} must be a positive number of seconds, a timedelta or FOREVER, got {value!r}"
         )

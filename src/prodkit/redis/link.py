@@ -81,7 +81,10 @@ class RedisLink(LinkCalls):
         if url is not None:
             _need_redis()
             # A bad URL stops the program here, not the first request.
-            check.attempt(lambda: setattr(self, "_address", Address.parse(reveal(url))))
+            if isinstance(url, str) or hasattr(url, "reveal"):
+                check.attempt(lambda: setattr(self, "_address", Address.parse(reveal(url))))
+            else:
+                check.instance("url", url, str, "a URL, a Secret", optional=True)
         check.done()
         self.name: str = name
         self.timeout: float = timeout
