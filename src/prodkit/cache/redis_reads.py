@@ -28,14 +28,14 @@ class Part:
     __slots__ = ("barrier", "fences", "generation", "guards", "leases", "prefix", "tags", "values")
 
     def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.values = f"{prefix}:v:"
-        self.fences = f"{prefix}:f:"
-        self.tags = f"{prefix}:t:"
-        self.generation = f"{prefix}:g"
-        self.barrier = f"{prefix}:b"
-        self.guards = f"{prefix}:p"
-        self.leases = f"~{prefix}:l:"
+        self.prefix: str = prefix
+        self.values: str = f"{prefix}:v:"
+        self.fences: str = f"{prefix}:f:"
+        self.tags: str = f"{prefix}:t:"
+        self.generation: str = f"{prefix}:g"
+        self.barrier: str = f"{prefix}:b"
+        self.guards: str = f"{prefix}:p"
+        self.leases: str = f"~{prefix}:l:"
 
 
 class RedisReads:

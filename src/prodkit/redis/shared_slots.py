@@ -7,7 +7,7 @@
     waiting  NS:waiting   first waiters by the end of their liveness: a process that asks no more leaves the queue
     wake     NS:wake:ID   a token for the process whose waiter is first; it blocks on this list while it queues
 
-A slot is named ``process:number``. Whoever frees a slot, or takes one of several, wakes the process that is next.
+A slot is named ``process:number``. RELEASE, and a TAKE that leaves slots free, wake the process that is next.
 """
 
 from __future__ import annotations
