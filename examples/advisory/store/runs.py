@@ -243,19 +243,6 @@ class Runs:
             await self._enqueue(tx, run_id)
         return True
 
-    async def reuse_refund(self, owner_id: int) -> bool:
-        """Return True, once for each, when a council of the last hour gave its quota back: the next one is free.
-
-        Its use stays counted where it was, and pays for the new one.
-        """
-        found = await self._db.fetchval(
-            """update runs set refunded_at = null where id = (
-                   select id from runs where owner_id = $1 and refunded_at > now() - interval '1 hour'
-                   order by refunded_at limit 1 for update skip locked) returning true""",
-            owner_id,
-        )
-        return bool(found)
-
     async def _enqueue(self, tx: Connection, run_id: UUID) -> None:
         job = await self._council.enqueue(tx, run_id)
         await tx.execute("update runs set job = $2 where id = $1", run_id, job.id)
