@@ -58,6 +58,7 @@ let patience = 0;
 
 function tell(text, href) {
   if (!note || note.textContent === text) return;
+  note.hidden = !text;
   note.textContent = text;
   if (text && href) note.innerHTML = `<a href="${href}">${text}</a>`; // both are ours
 }
@@ -145,10 +146,13 @@ export function follow(element, onStep) {
   show = onStep;
   note = document.createElement("p");
   note.className = "away";
+  note.hidden = true;
   note.setAttribute("role", "status");
   (document.getElementById("situacao") ?? element).after(note);
   connect();
   document.addEventListener("visibilitychange", () => (document.hidden ? leave() : connect()));
   addEventListener("pagehide", leave);
+  addEventListener("offline", worry);
+  addEventListener("online", () => { if (!ended) { leave(); connect(); } }); // the old connection may be dead without a word
   addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
 }
