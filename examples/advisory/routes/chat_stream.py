@@ -64,7 +64,8 @@ async def _steps(
             if event.name == RESYNC:  # the page's number is ahead of ours: the next event will do
                 continue
             if now is not None and event.name == "turn.text" and event.id == now.last_seq + 1:
-                now = replace(now, answer=now.answer + event.data["text"], last_seq=event.id)
+                text = now.answer + event.data["text"]
+                now = replace(now, answer=text, last_seq=event.id, retry_at=None)
             elif now is None or event.id > now.last_seq:
                 now = await app.chats.turn(owner_id, chat.id, turn.id)
             if now is None:

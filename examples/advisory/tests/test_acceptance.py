@@ -152,7 +152,7 @@ the mail server is down: the mail arrives later
 """
 
 
-def tests_of(listed: str) -> dict[str, list[str]]:
+def by_heading(listed: str) -> dict[str, list[str]]:
     """Headings and their tests."""
     found: dict[str, list[str]] = {}
     tests: list[str] = []
@@ -173,16 +173,16 @@ def functions_of(path: Path) -> set[str]:
     }
 
 
-CHECKS: Final = tests_of(LISTED)
+CHECKS: Final = by_heading(LISTED)
 
 
 def test_the_list_has_every_check_once():
     assert [int(each.split()[0]) for each in CHECKS] == list(range(1, 26))
 
 
-@pytest.mark.parametrize("heading", [*CHECKS, *tests_of(DEGRADED)])
+@pytest.mark.parametrize("heading", [*CHECKS, *by_heading(DEGRADED)])
 def test_every_acceptance_check_and_degraded_mode_has_its_tests(heading):
-    tests = {**CHECKS, **tests_of(DEGRADED)}[heading]
+    tests = {**CHECKS, **by_heading(DEGRADED)}[heading]
     assert tests
     for each in tests:
         file, _, name = each.partition("::")
