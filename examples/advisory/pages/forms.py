@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -19,6 +20,15 @@ _EMAIL = re.compile(
 )
 
 
+_GUESSED = frozenset((
+    "0123456789", "0987654321", "1234567890", "1234567891", "12345678910", "123456789a", "1q2w3e4r5t", "abcdefghij",
+    "minhasenha", "password12", "password123", "qwertyuiop", "senha12345", "senha123456", "senhasenha",
+))  # fmt: skip
+"""The most used passwords that are long enough."""
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+"""Not for texts; among them those that turn the writing direction of all that follows on the page."""
+
+
 @dataclass
 class Form:
     """Values for the page to show again, and errors by field. Passwords are never among the values."""
@@ -29,10 +39,10 @@ class Form:
 
     def text(self, name: str, label: str, *, least: int = 1, most: int) -> str:
         """The trimmed text of a field; notes an error when it is missing, too short or too long."""
-        value = (
-            " ".join(self.values.get(name, "").split()) if most <= 200 else self.values.get(name, "").strip()
-        )
-        value = value.replace("\x00", "")
+        value = _CONTROLS.sub("", self.values.get(name, ""))
+        value = " ".join(value.split()) if most <= 200 else value.strip()
+        if all(unicodedata.category(each)[0] in "CZ" for each in value):  # nothing that can be seen
+            value = ""
         self.values[name] = value
         if not value and least:
             self.errors[name] = f"Preencha o campo “{label}”."
@@ -68,6 +78,10 @@ class Form:
             self.errors["password"] = f"A senha precisa de pelo menos {MIN_PASSWORD} caracteres."
         elif len(value) > MAX_PASSWORD:
             self.errors["password"] = f"A senha pode ter no máximo {MAX_PASSWORD} caracteres."
+        elif new and (not value.strip() or value.lower() in (*_GUESSED, self.values.get("email"))):
+            self.errors["password"] = (
+                "Esta senha é fácil de adivinhar. Uma frase com várias palavras é melhor."
+            )
         return value
 
 

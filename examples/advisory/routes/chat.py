@@ -14,6 +14,7 @@ from advisory.pages.chat import DRAFT, chat_page, new_page, speakers_of
 from advisory.pages.download import markdown_file
 from advisory.pages.forms import Form, read_form
 from advisory.pages.limits import CHAT, spending
+from advisory.pages.paging import SIZE, Paging, number_of
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.services import services
 from advisory.store.chat import StillAnsweringError
@@ -28,11 +29,12 @@ _WAIT = "Espere a resposta terminar, ou pare-a, antes de perguntar outra vez."
 @router.get("")
 async def listing(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
-    words = request.query_params.get("busca", "").strip()[:200]
+    words, number = request.query_params.get("busca", "").strip()[:200], number_of(request)
+    found = await app.chats.history(user.id, words=words, limit=SIZE + 1, skip=(number - 1) * SIZE)
     return app.pages.page(
         request,
         "chats.html",
-        chats=await app.chats.history(user.id, words=words),
+        paging=Paging(number, found),
         deleted=() if words else await app.chats.history(user.id, deleted=True),
         words=words,
     )
@@ -143,6 +145,7 @@ async def delete(request: Request, chat_id: UUID) -> Response:
     if not await app.chats.delete(user.id, chat_id):
         raise HTTPException(404)
     session_of(request)["notice"] = "Conversa apagada. Ela pode ser restaurada por 90 dias."
+    session_of(request)["undo"] = f"/conversas/{chat_id}/restaurar"
     return redirect("/conversas")
 
 

@@ -87,6 +87,16 @@ async def remove(request: Request, expert_id: ExpertId) -> Response:
     session_of(request)["notice"] = (
         "Especialista removido. Os conselhos de que participou continuam no histórico."
     )
+    session_of(request)["undo"] = f"/especialistas/{expert_id}/restaurar"
+    return redirect("/especialistas")
+
+
+@router.post("/especialistas/{expert_id}/restaurar")
+async def restore(request: Request, expert_id: ExpertId) -> Response:
+    app, user = services(request), await signed_in(request)
+    if not await app.experts.restore(user.id, expert_id):
+        raise HTTPException(404)
+    session_of(request)["notice"] = "Especialista restaurado."
     return redirect("/especialistas")
 
 

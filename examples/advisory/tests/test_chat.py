@@ -381,6 +381,7 @@ def test_a_deleted_conversation_waits_in_the_bin_and_comes_back(ana, simulator):
     assert ana.post(f"{path}/apagar", page=path).status_code == 303
     listed = ana.get("/conversas").text
     assert "Apagadas (1)" in listed
+    assert f'action="{path}/restaurar"' in listed.partition('class="notice')[2].partition("</div>")[0]
     page = ana.get(path).text
     assert "Esta conversa está na lixeira." in page
     assert 'id="compor"' not in page

@@ -19,7 +19,7 @@ from advisory.council.texts import banner, milestone, reason_for, standing
 from advisory.migrations import HEAD
 from advisory.migrations.script import statements
 from advisory.pages import filters, markdown
-from advisory.pages.forms import read_form
+from advisory.pages.forms import Form, read_form
 from advisory.pages.visitor import client_address, safe_next
 from advisory.settings import Settings
 from prodkit.errors import CallTimeoutError, CircuitOpenError, LlmError, RateLimitedError
@@ -278,3 +278,38 @@ def test_networks_can_be_trusted_as_proxies():
 def test_nothing_but_networks_can_be_trusted_as_proxies(proxies):
     with pytest.raises(ValueError, match="redes"):
         with_proxies(proxies)
+
+
+@pytest.mark.parametrize("most", [60, 4000])
+def test_a_text_has_something_to_see_and_turns_no_direction(most):
+    invisible = "\u200b\u2060 \ufeff\u202e"
+    form = Form(values={"a": invisible, "b": "\u202eoãoJ\x00\x1b[31m", "c": "👩\u200d🚀 مرحبا\u200f"})
+    assert form.text("a", "Nome", most=most) == ""
+    assert form.errors == {"a": "Preencha o campo “Nome”."}
+    assert form.text("b", "Nome", most=most) == "oãoJ[31m"
+    assert form.text("c", "Nome", most=most) == "👩\u200d🚀 مرحبا\u200f"
+    assert list(form.errors) == ["a"]
+    form = Form(values={"d": "um\r\n\tdois"})
+    assert form.text("d", "Nome", most=most) == ("um dois" if most == 60 else "um\r\n\tdois")
+
+
+@pytest.mark.parametrize(
+    ("password", "easy"),
+    [
+        ("1234567890", True),
+        ("Senha12345", True),
+        ("          ", True),
+        ("ana@exemplo.com.br", True),
+        ("uma frase bem comprida", False),
+        ("çãéçãéçãéç", False),
+        ("1234567890 e mais", False),
+    ],
+)
+def test_a_new_password_is_not_one_of_those_that_are_tried_first(password, easy):
+    form = Form(values={"email": "Ana@Exemplo.com.br", "password": password})
+    form.email()
+    assert form.password(new=True) == password
+    assert ("fácil de adivinhar" in form.errors.get("password", "")) is easy
+    form = Form(values={"password": password})
+    form.password(new=False)  # an old one may be what it is
+    assert not form.errors
