@@ -1,4 +1,4 @@
-"""An open page is told that the database is away, and that it is back."""
+"""An open page hears that the database is away, and that it is back."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_an_outage_of_more_than_two_seconds_is_told_with_its_end():
     await asyncio.sleep(1)
     steps.put_nowait(Progress(4, "passo", {}))
     await asyncio.sleep(1)
-    db.restart()  # short: nobody's business
+    db.restart()  # short: no word
     await asyncio.sleep(1)
     db.away = False
     await asyncio.sleep(7)
