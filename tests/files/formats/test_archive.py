@@ -59,7 +59,5 @@ def test_a_local_header_that_contradicts_the_directory() -> None:
         assert code_of(bytes(wrong)) == "malformed"
     streamed = bytearray(data)
     streamed[6] |= 8
-    streamed[14:22] = bytes(
-        8
-    )  # LibreOffice leaves checksum and packed size to the descriptor, and tells the size
+    streamed[14:22] = bytes(8)  # LibreOffice writes the size alone, and the rest into the descriptor
     assert list(walk(bytes(streamed))) == ["a"]
