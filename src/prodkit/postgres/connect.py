@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from prodkit.core.runtime import Runtime
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import DatabaseError
-from prodkit.postgres.address import Address, Host, parse, without_hosts
+from prodkit.policies.classify import is_lost_connection
+from prodkit.postgres.address import Address, Host, for_driver, parse
 from prodkit.postgres.events import ConnectFailed, ConnectionOpened
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
     Init: TypeAlias = Callable[[Connection[Record]], Awaitable[object]]
 
-__all__ = ["ConnectOptions", "Connector", "ServerFullError"]
+__all__ = ["DEFAULT_NAME", "ConnectOptions", "Connector", "ServerFullError"]
 
+DEFAULT_NAME: Final = "prodkit"
 _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 0.3
 _STAGGER: Final = 0.15
@@ -165,7 +167,7 @@ class Connector:
         connection.born = connection.idle_since = now
         # Connections opened together must not end together.
         connection.ends = now + self.options.max_lifetime * (1.0 - 0.1 * self._runtime.rng.random())
-        connection.on_read_only = self._on_read_only
+        connection.guard.on_read_only = self._on_read_only
         connection.on_schema_change = self._on_schema_change
         if self._runtime.events.listened(ConnectionOpened):
             self._runtime.events.emit(ConnectionOpened(pool=self._pool, took=now - began))
@@ -183,10 +185,8 @@ class Connector:
         """One connect, without what makes it ours: codecs are set, nothing was asked."""
         import asyncpg
 
-        from prodkit.postgres.asyncpg_internals import is_lost
-
         dsn = reveal(self._dsn)
-        address = parse(dsn)
+        address = parse(dsn, sslmode=self.options.ssl if isinstance(self.options.ssl, str) else "")
         if address.problem:
             raise self._unusable(address.problem)
         try:
@@ -203,41 +203,50 @@ class Connector:
                 self._failed(error)
                 raise ConnectionError(type(error).__name__) from error
             raise self._unusable("a certificate or key file in it does not exist") from None
+        except ConnectionError as error:
+            self._failed(error)
+            if "rejected SSL upgrade" in str(error):  # asyncpg's words for a server without TLS
+                raise DatabaseError("TLS with the database failed: the server does not speak it") from error
+            raise ConnectionError(type(error).__name__) from error
         except asyncpg.TooManyConnectionsError as error:
             self._failed(error)
             raise ServerFullError(type(error).__name__) from error
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             self._failed(error)
             passing = (OSError, asyncpg.InternalClientError, asyncpg.TargetServerAttributeNotMatched)
-            if isinstance(error, passing) or is_lost(error):
+            if isinstance(error, passing) or is_lost_connection(error):
                 raise ConnectionError(type(error).__name__) from error
             raise DatabaseError(f"the server refused the connection: {_said(error)}") from error
         connection.keep_alive()
-        connection.through_pooler = self.through_pooler
+        connection.guard.through_pooler = self.through_pooler
         if not plain:
-            connection.default_bound = connection.server_bound = self._server_limit or inf
+            connection.guard.default_bound = connection.guard.server_bound = self._server_limit or inf
         if self.options.json:
-            for name in ("json", "jsonb"):
+            # Binary, because asyncpg reads no composite type and writes no COPY with a text codec in it.
+            for name, encoder, decoder in (("json", _dumps, json.loads), ("jsonb", _dumps_b, _loads_b)):
                 await connection.set_type_codec(
-                    name, schema="pg_catalog", encoder=_dumps, decoder=json.loads, format="text"
+                    name, schema="pg_catalog", encoder=encoder, decoder=decoder, format="binary"
                 )
         return connection
 
     async def _reach(self, dsn: str, address: Address, plain: bool) -> GuardedConnection:
         hosts = list(address.hosts)
         if len(hosts) < 2:
-            return await self._connect(dsn, None, self.target or address.target, plain)
+            return await self._connect(for_driver(dsn), address, None, self.target or address.target, plain)
         target = self.target or address.target or "read-write"
         if self._preferred in hosts:
             hosts.sort(key=lambda host: host != self._preferred)
+        driver = for_driver(dsn, one_host=True)
         host, connection = await race(
-            [(host, partial(self._connect, dsn, host, target, plain)) for host in hosts],
+            [(host, partial(self._connect, driver, address, host, target, plain)) for host in hosts],
             discard=lambda connection: connection.terminate(),
         )
         self._preferred = host
         return connection
 
-    async def _connect(self, dsn: str, host: Host | None, target: str, plain: bool) -> GuardedConnection:
+    async def _connect(
+        self, dsn: str, address: Address, host: Host | None, target: str, plain: bool
+    ) -> GuardedConnection:
         import asyncpg
 
         from prodkit.postgres.asyncpg_internals import GuardedConnection
@@ -245,7 +254,6 @@ class Connector:
         options: dict[str, Any] = {}
         if host is not None:
             options |= {"host": host.name, "port": host.port or 5432}
-            dsn = without_hosts(dsn)
         if target:
             options["target_session_attrs"] = target
         if self.options.ssl is not None:
@@ -257,7 +265,7 @@ class Connector:
             command_timeout=self.options.command_timeout,
             statement_cache_size=cache,
             connection_class=GuardedConnection,
-            server_settings=self._settings(plain),
+            server_settings=self._settings(plain, address.application_name),
             **options,
         )
         return connection  # type: ignore[no-any-return]
@@ -268,8 +276,11 @@ class Connector:
             return None
         return self.options.command_timeout * _BOUND
 
-    def _settings(self, plain: bool) -> dict[str, str]:
-        settings = {"application_name": self.options.application_name}
+    def _settings(self, plain: bool, application_name: str) -> dict[str, str]:
+        name = self.options.application_name
+        settings = {
+            "application_name": application_name if application_name and name == DEFAULT_NAME else name
+        }
         if not plain:
             if (limit := self._server_limit) is not None:
                 settings["statement_timeout"] = str(max(1, int(limit * 1000)))
@@ -337,8 +348,16 @@ def _discard(task: asyncio.Task[GuardedConnection], discard: Callable[[GuardedCo
         discard(task.result())
 
 
-def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _dumps(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _dumps_b(value: object) -> bytes:
+    return b"\x01" + _dumps(value)  # the version of jsonb's wire format
+
+
+def _loads_b(data: bytes) -> Any:
+    return json.loads(data[1:])
 
 
 def _said(error: BaseException) -> str:

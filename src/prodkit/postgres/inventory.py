@@ -103,6 +103,13 @@ class Inventory:
         self._changed: asyncio.Event = asyncio.Event()
         self._asked: asyncio.Event = asyncio.Event()
 
+    def begin(self) -> None:
+        """Get ready for a start, which may be in another event loop, or another process, than the one before."""
+        self.forget()
+        self.refusal = None
+        self._ceiling_until = -inf
+        self._changed, self._asked = asyncio.Event(), asyncio.Event()
+
     # --- numbers ---
 
     @property
@@ -237,7 +244,7 @@ class Inventory:
 
     async def _reset(self, connection: GuardedConnection) -> None:
         try:
-            await connection.clean(_SUSPECT_LIMIT if connection.suspect else self._reset_limit)
+            await connection.clean(_SUSPECT_LIMIT if connection.guard.suspect else self._reset_limit)
         except BaseException as error:
             self.pending.discard(connection)
             self._left(connection, "unclean")
@@ -259,7 +266,7 @@ class Inventory:
 
     async def _ping(self, connection: GuardedConnection, kept: bool) -> None:
         try:
-            await connection.wire("select 1", _PING_LIMIT)
+            await connection.guard.wire("select 1", _PING_LIMIT)
         except BaseException as error:
             self.testing -= 1
             self.pending.discard(connection)

@@ -14,6 +14,7 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
 from prodkit.errors import MissingExtraError
+from prodkit.postgres.address import MODES
 from prodkit.postgres.checkout import Checkout, Desk
 from prodkit.postgres.connect import ConnectOptions, Connector
 from prodkit.postgres.events import PoolDemoted
@@ -68,7 +69,7 @@ class Pool(Statements):
             None leaves the server's setting. Not sent through a pooler.
         statement_cache_size: prepared statements kept for each connection. None: 100, and 0 behind a transaction
             pooler, which is detected.
-        application_name: the name in ``pg_stat_activity``.
+        application_name: the name in ``pg_stat_activity``; one in `dsn` is used unless another one is given here.
         server_settings: parameters of each session, such as ``{"search_path": "app"}``. A reset brings them back,
             which a ``SET`` in `init` would not survive.
         ssl: an ``ssl.SSLContext``, True, False, or a mode such as ``"require"``; None reads ``sslmode`` of `dsn`.
@@ -141,10 +142,17 @@ class Pool(Statements):
         check.text("name", name)
         check.function("init", init, optional=True)
         check.instance("runtime", runtime, Runtime, "a Runtime")
-        if server_settings is not None:
-            check.instance("server_settings", server_settings, Mapping, "a mapping of names to texts")
-            for key, setting in dict(server_settings).items():
+        check.instance(
+            "server_settings", server_settings, Mapping, "a mapping of names to texts", optional=True
+        )
+        if isinstance(server_settings, Mapping):
+            for key, setting in server_settings.items():
                 check.text(f"server_settings[{key!r}]", setting, empty=True)
+        check.instance("ssl", ssl, (SSLContext, str, bool), "an SSLContext, a mode or True", optional=True)
+        if isinstance(ssl, str):
+            check.one_of("ssl", ssl, MODES)
+        check.instance("json", json, bool, "True or False")
+        check.instance("replicas", replicas, (str, Revealable, bool), "an address or True", optional=True)
         check.done()
         self._name = name
         self._acquire_timeout = acquire_timeout
@@ -252,12 +260,13 @@ class Pool(Statements):
             raise MissingExtraError.named("asyncpg", "postgres") from None
         desk.state = "starting"
         desk.loop = asyncio.get_running_loop()
+        inventory.begin()
+        self._probe = Probe(self._connector)
         budget = Deadline.sooner(self._acquire_timeout)
         limit = asyncio.timeout(budget)
         try:
             async with limit:
                 await self._connector.detect_pooler()
-                inventory.refusal = None
                 inventory.growing = True
                 await self._fill()
                 if self._replicas is not None:
@@ -337,6 +346,10 @@ class Pool(Statements):
             DeadlineExceededError: the deadline came first.
             DrainingError: the pool is closing.
         """
+        if timeout is not None:
+            check = Arguments("acquire")
+            check.seconds("timeout", timeout, zero=True)
+            check.done()
         return Checkout(self._desk, timeout)
 
     async def release(self, connection: Any) -> None:
