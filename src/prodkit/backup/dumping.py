@@ -24,6 +24,7 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
 from prodkit.errors import BackupError, MissingExtraError
+from prodkit.postgres.address import for_driver
 
 __all__ = ["connect", "dump"]
 
@@ -213,7 +214,7 @@ async def connect(address: Address) -> Any:
         raise MissingExtraError.named("asyncpg", "backup") from None
     try:
         return await asyncpg.connect(
-            address.url,
+            for_driver(address.url),
             timeout=10.0,
             statement_cache_size=0,
             server_settings={"application_name": "prodkit-backup"},

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl as tls
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from prodkit.core.runtime import Runtime
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import DatabaseError
 from prodkit.policies.classify import is_lost_connection
 from prodkit.postgres.address import Address, Host, for_driver, parse
+from prodkit.postgres.codecs import add_json
 from prodkit.postgres.events import ConnectFailed, ConnectionOpened
+from prodkit.postgres.options import DEFAULT_NAME, ConnectOptions
+from prodkit.postgres.race import race
 
 if TYPE_CHECKING:
-    from asyncpg import Connection, Record
-
     from prodkit.postgres.asyncpg_internals import GuardedConnection
 
-    Init: TypeAlias = Callable[[Connection[Record]], Awaitable[object]]
+__all__ = ["Connector", "ServerFullError"]
 
-__all__ = ["DEFAULT_NAME", "ConnectOptions", "Connector", "ServerFullError"]
-
-DEFAULT_NAME: Final = "prodkit"
 _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 0.3
-_STAGGER: Final = 0.15
 _CACHE_SIZE: Final = 100
 _BOUND: Final = 1.25  # the server's own limit is a second net below command_timeout
 
@@ -42,23 +37,6 @@ select current_setting('max_connections')::int - current_setting('superuser_rese
 
 class ServerFullError(ConnectionError):
     """The server has no slot left for us, or too few for everybody else."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectOptions:
-    """Options of a new connection. The fields are parameters of :class:`~prodkit.postgres.Pool`."""
-
-    command_timeout: float
-    connect_timeout: float
-    max_lifetime: float
-    idle_in_transaction_timeout: float | None
-    statement_cache_size: int | None
-    application_name: str
-    server_settings: Mapping[str, str]
-    ssl: Any
-    json: bool
-    init: Init | None
-    reserved_slots: int
 
 
 class Connector:
@@ -192,42 +170,43 @@ class Connector:
         try:
             async with asyncio.timeout(self.options.connect_timeout):
                 connection = await self._reach(dsn, address, plain)
+        except tls.SSLError as error:  # before ValueError, which a certificate's error is as well
+            self._failed(error)
+            raise _refusal(error) from error
         except (ValueError, asyncpg.ClientConfigurationError):
             # urllib, int() and asyncpg repeat parts of the address: a piece of the password, at worst.
             raise self._unusable("check it with env.PostgresUrl") from None
-        except tls.SSLError as error:
-            self._failed(error)
-            raise DatabaseError(f"TLS with the database failed: {_said(error)}") from error
         except FileNotFoundError as error:
             if error.filename is None:  # a Unix socket whose server has not started
                 self._failed(error)
                 raise ConnectionError(type(error).__name__) from error
             raise self._unusable("a certificate or key file in it does not exist") from None
-        except ConnectionError as error:
-            self._failed(error)
-            if "rejected SSL upgrade" in str(error):  # asyncpg's words for a server without TLS
-                raise DatabaseError("TLS with the database failed: the server does not speak it") from error
-            raise ConnectionError(type(error).__name__) from error
-        except asyncpg.TooManyConnectionsError as error:
-            self._failed(error)
-            raise ServerFullError(type(error).__name__) from error
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             self._failed(error)
-            passing = (OSError, asyncpg.InternalClientError, asyncpg.TargetServerAttributeNotMatched)
-            if isinstance(error, passing) or is_lost_connection(error):
-                raise ConnectionError(type(error).__name__) from error
-            raise DatabaseError(f"the server refused the connection: {_said(error)}") from error
+            raise _refusal(error) from error
+        try:
+            async with asyncio.timeout(self.options.connect_timeout):
+                await self._dress(connection, plain)
+        except TimeoutError as error:
+            connection.terminate()
+            self._failed(error)
+            raise ConnectionError(type(error).__name__) from error
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _dress(self, connection: GuardedConnection, plain: bool) -> None:
         connection.keep_alive()
         connection.guard.through_pooler = self.through_pooler
         if not plain:
             connection.guard.default_bound = connection.guard.server_bound = self._server_limit or inf
-        if self.options.json:
-            # Binary, because asyncpg reads no composite type and writes no COPY with a text codec in it.
-            for name, encoder, decoder in (("json", _dumps, json.loads), ("jsonb", _dumps_b, _loads_b)):
-                await connection.set_type_codec(
-                    name, schema="pg_catalog", encoder=encoder, decoder=decoder, format="binary"
-                )
-        return connection
+        try:
+            if self.options.json:
+                await add_json(connection)
+        except (OSError, DatabaseError) as error:
+            self._failed(error)
+            raise ConnectionError(type(error).__name__) from error
 
     async def _reach(self, dsn: str, address: Address, plain: bool) -> GuardedConnection:
         hosts = list(address.hosts)
@@ -305,62 +284,22 @@ class Connector:
         return error
 
 
-async def race(
-    attempts: list[tuple[Host, Callable[[], Awaitable[GuardedConnection]]]],
-    *,
-    discard: Callable[[GuardedConnection], None],
-) -> tuple[Host, GuardedConnection]:
-    """Start one attempt after the other, 0.15 s apart or as soon as the one before fails; the first success wins.
-
-    A host that does not answer therefore costs 0.15 s, not the whole connect timeout. What succeeds too late goes to
-    `discard`. When all fail, an error that may pass is raised before one that says no.
-    """
-    tasks: dict[asyncio.Task[GuardedConnection], Host] = {}
-    errors: list[BaseException] = []
-    queue = list(attempts)
-    winner: asyncio.Task[GuardedConnection] | None = None
-    try:
-        while winner is None and (queue or tasks):
-            if queue:
-                host, start = queue.pop(0)
-                tasks[asyncio.ensure_future(start())] = host
-            done, _ = await asyncio.wait(
-                tasks, timeout=_STAGGER if queue else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                if (error := task.exception()) is None and winner is None:
-                    winner = task
-                elif error is not None:
-                    errors.append(error)
-                    del tasks[task]
-    finally:
-        for task in tasks:
-            if task is not winner:
-                task.add_done_callback(lambda done: _discard(done, discard))
-                task.cancel()
-    if winner is not None:
-        return tasks[winner], winner.result()
-    raise next((error for error in errors if isinstance(error, OSError)), errors[-1])
-
-
-def _discard(task: asyncio.Task[GuardedConnection], discard: Callable[[GuardedConnection], None]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        discard(task.result())
-
-
-def _dumps(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _dumps_b(value: object) -> bytes:
-    return b"\x01" + _dumps(value)  # the version of jsonb's wire format
-
-
-def _loads_b(data: bytes) -> Any:
-    return json.loads(data[1:])
-
-
 def _said(error: BaseException) -> str:
     """The words of the server or the system; neither repeats a password."""
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _refusal(error: Exception) -> Exception:
+    """Return our error for one of a connect: a ConnectionError where another attempt may succeed."""
+    import asyncpg
+
+    if isinstance(error, tls.SSLError):
+        return DatabaseError(f"TLS with the database failed: {_said(error)}")
+    if type(error) is ConnectionError and "rejected SSL upgrade" in str(error):  # asyncpg's words
+        return DatabaseError("TLS with the database failed: the server does not speak it")
+    if isinstance(error, asyncpg.TooManyConnectionsError):
+        return ServerFullError(type(error).__name__)
+    if isinstance(error, OSError | asyncpg.InternalClientError) or is_lost_connection(error):
+        return ConnectionError(type(error).__name__)
+    return DatabaseError(f"the server refused the connection: {_said(error)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,12 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
 from prodkit.errors import MissingExtraError
-from prodkit.postgres.address import MODES
 from prodkit.postgres.checkout import Checkout, Desk
-from prodkit.postgres.connect import ConnectOptions, Connector
+from prodkit.postgres.connect import Connector
 from prodkit.postgres.events import PoolDemoted
 from prodkit.postgres.health import Probe, verdict
 from prodkit.postgres.inventory import Inventory
-from prodkit.postgres.profiles import DEVELOPMENT, Profile
+from prodkit.postgres.options import ConnectOptions, checked
 from prodkit.postgres.replicas import Reader, Replicas
 from prodkit.postgres.statements import Statements
 from prodkit.postgres.stats import PoolStats
@@ -28,7 +26,7 @@ from prodkit.postgres.upkeep import Upkeep, watch_forks
 
 if TYPE_CHECKING:
     from prodkit.postgres.asyncpg_internals import GuardedConnection
-    from prodkit.postgres.connect import Init
+    from prodkit.postgres.options import Init
 
 __all__ = ["Pool"]
 
@@ -114,46 +112,37 @@ class Pool(Statements):
         name: str = "postgres",
         runtime: Runtime = SYSTEM,
     ) -> None:
-        check = Arguments("Pool")
-        check.instance("dsn", dsn, (str, Revealable), "an address")
-        min_size, max_size = _sizes(check, environment, min_size, max_size)
-        seconds = {
-            "acquire_timeout": acquire_timeout,
-            "command_timeout": command_timeout,
-            "connect_timeout": connect_timeout,
-            "max_lifetime": max_lifetime,
-            "close_timeout": close_timeout,
-            "max_lag": max_lag,
-        }
-        maybe = {
-            "idle_timeout": idle_timeout,
-            "keepalive": keepalive,
-            "leak_threshold": leak_threshold,
-            "idle_in_transaction_timeout": idle_in_transaction_timeout,
-        }
-        for key, value in seconds.items():
-            check.seconds(key, value)
-        for key, optional in maybe.items():
-            check.seconds(key, optional, optional=True)
-        check.integer("statement_cache_size", statement_cache_size, minimum=0, optional=True)
-        check.integer("fleet", fleet, minimum=1)
-        check.integer("reserved_slots", reserved_slots, minimum=0)
-        check.text("application_name", application_name)
-        check.text("name", name)
-        check.function("init", init, optional=True)
-        check.instance("runtime", runtime, Runtime, "a Runtime")
-        check.instance(
-            "server_settings", server_settings, Mapping, "a mapping of names to texts", optional=True
+        min_size, max_size = checked(
+            dsn=dsn,
+            environment=environment,
+            min_size=min_size,
+            max_size=max_size,
+            seconds={
+                "acquire_timeout": acquire_timeout,
+                "command_timeout": command_timeout,
+                "connect_timeout": connect_timeout,
+                "max_lifetime": max_lifetime,
+                "close_timeout": close_timeout,
+                "max_lag": max_lag,
+            },
+            optional={
+                "idle_timeout": idle_timeout,
+                "keepalive": keepalive,
+                "leak_threshold": leak_threshold,
+                "idle_in_transaction_timeout": idle_in_transaction_timeout,
+            },
+            statement_cache_size=statement_cache_size,
+            application_name=application_name,
+            server_settings=server_settings,
+            ssl=ssl,
+            json=json,
+            init=init,
+            fleet=fleet,
+            reserved_slots=reserved_slots,
+            replicas=replicas,
+            name=name,
+            runtime=runtime,
         )
-        if isinstance(server_settings, Mapping):
-            for key, setting in server_settings.items():
-                check.text(f"server_settings[{key!r}]", setting, empty=True)
-        check.instance("ssl", ssl, (SSLContext, str, bool), "an SSLContext, a mode or True", optional=True)
-        if isinstance(ssl, str):
-            check.one_of("ssl", ssl, MODES)
-        check.instance("json", json, bool, "True or False")
-        check.instance("replicas", replicas, (str, Revealable, bool), "an address or True", optional=True)
-        check.done()
         self._name = name
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
@@ -403,25 +392,3 @@ class Pool(Statements):
         for each in (*self._inventory.idle, *self._inventory.lent, *self._inventory.pending):
             if each is not connection:
                 each.drop_caches(types=types)
-
-
-def _sizes(check: Arguments, environment: object, min_size: object, max_size: object) -> tuple[int, int]:
-    """Fill in the sizes that were not given from the environment's profile; one that is given bounds the other."""
-    profile = DEVELOPMENT
-    if environment is not None:
-        check.attempt(lambda: Profile.of(str(environment)))
-        with suppress(ValueError):
-            profile = Profile.of(str(environment))
-    check.integer("min_size", min_size, minimum=0, optional=True)
-    check.integer("max_size", max_size, minimum=1, optional=True)
-    low = min_size if isinstance(min_size, int) else None
-    high = max_size if isinstance(max_size, int) else None
-    if low is None:
-        low = profile.min_size if high is None else max(0, min(profile.min_size, high))
-    if high is None:
-        high = max(profile.max_size, low)
-    check.that(
-        low <= high,
-        f"min_size must not be above max_size, got min_size={min_size!r} and max_size={max_size!r}",
-    )
-    return low, high

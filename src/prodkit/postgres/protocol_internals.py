@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from math import inf, isnan, nan
+from math import inf, isfinite, isnan, nan
 from typing import Any, Final
 
 import asyncpg
@@ -258,11 +258,11 @@ class GuardedProtocol:
 
     # --- limits ---
 
-    def _limit(self, timeout: float | None) -> float | None:
+    def _limit(self, timeout: Any) -> float | None:
         own: float | None
         if timeout is None:
             own = self.command_timeout
-        elif isinstance(timeout, bool) or not isinstance(timeout, int | float) or not -inf < timeout < inf:
+        elif isinstance(timeout, bool) or not isinstance(timeout, int | float) or not isfinite(timeout):
             raise ValueError(f"invalid timeout value: expected a number of seconds, got {timeout!r}")
         elif timeout <= 0:
             raise CallTimeoutError(

@@ -187,7 +187,7 @@ def _old(alias: str = "t") -> str:
 
 
 def _ripe(alias: str, holds: bool) -> str:
-    free = f"not exists (select 1 from prodkit_deletions h where h.id = {alias}.deletion_id and h.hold)"
+    free = f"not exists (select 1 from prodkit_deletions h where h.id = {alias}.deletion_id and h.hold)"  # noqa: S608
     return f"{_old(alias)} and {free}" if holds else _old(alias)
 
 

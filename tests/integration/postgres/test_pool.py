@@ -68,7 +68,7 @@ async def test_it_answers_and_counts(postgres_url: str) -> None:
         async with db.acquire() as connection:
             assert await connection.fetchval("select 7") == 7
             assert db.stats().used == 1
-        await eventually(lambda: db.stats().idle == 1)
+        await eventually(lambda: db.stats().idle == db.stats().size)  # a slow machine may have opened two
         stats = db.stats()
         assert stats.acquired == 6
         assert stats.max_size == 2
