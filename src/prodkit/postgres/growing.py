@@ -22,6 +22,9 @@ _SHORTEST_PAUSE: Final = 0.05
 class Growing(Stock):
     """A stock that grows; growth.py decides when that pays."""
 
+    connecting: int
+    refusal: Exception | None
+
     def consider(self) -> None:
         """Open connections where the floor or the queue asks for them; look again later where it does not yet."""
         now = self.runtime.clock.monotonic()

@@ -33,6 +33,12 @@ _SUSPECT_LIMIT: Final = 0.25
 class Inventory(Growing):
     """The connections of one pool, from the start to the end."""
 
+    connecting: int
+    growing: bool
+    lending: bool
+    refusal: Exception | None
+    testing: int
+
     def begin(self) -> None:
         """Get ready for a start, which may be in another event loop, or another process, than the one before."""
         self.forget()

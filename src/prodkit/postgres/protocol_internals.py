@@ -2,10 +2,10 @@
 
 It stands where asyncpg's connection expects its own protocol object. The operations that wait are overridden
 (``prepare``, ``bind_execute``, ``bind_execute_many``, ``bind``, ``execute``, ``close_portal``, ``query``, ``copy_in``,
-``copy_out`` and ``_get_timeout``); the rest is asyncpg's. Read from asyncpg 0.32.0;
-``tests/postgres/test_protocol_internals.py`` holds it to that.
+``copy_out`` and ``_get_timeout``) and ``_wait_for_cancellation`` is called; the rest is asyncpg's. Read from asyncpg
+0.32.0; ``tests/postgres/test_protocol_internals.py`` holds it to that.
 
-The server's own limit is told in the same write as the statement, so that it costs no round trip::
+The server's own limit goes in the same write as the statement, so that it costs no round trip::
 
     ── Parse, Bind, Execute: SET statement_timeout = 730 ─┬─ Bind, Execute, Sync: the statement ──▶
     ◀──────────────────────────────────────── one answer ─┴────────────────────────────────────────
@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf, isfinite, isnan, nan
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from prodkit.postgres.outcome import NotSentError
 __all__ = ["GuardedProtocol", "is_stale"]
 
 _ROLLBACK_LIMIT: Final = 5.0
+_CANCEL_LIMIT: Final = 0.5
 _NEAR: Final = 1.25
 _CONTROL: Final = re.compile(
     r"(BEGIN[A-Z ]*|COMMIT|ROLLBACK( TO \w+)?|SAVEPOINT \w+|RELEASE SAVEPOINT \w+);\Z"
@@ -225,7 +227,11 @@ class GuardedProtocol:
                 return str(await operation(*args, NO_TIMEOUT))
         except BaseException as error:
             self.suspect = True
-            if isinstance(error, OSError) and not limit.expired() and self._raw.is_connected():
+            if isinstance(error, Exception):
+                # The server may have been through before the cancel request, which asyncpg then waits for in vain.
+                with suppress(TimeoutError):
+                    await self._raw._wait_for_cancellation(_CANCEL_LIMIT)
+            if isinstance(error, OSError) and not limit.expired() and not isinstance(error, ConnectionError):
                 raise
             seen = self._translated(error, left)
             if seen is error:

@@ -124,9 +124,24 @@ async def test_errors_of_a_copys_own_source_and_sink_are_the_callers(postgres_ur
         with pytest.raises(FileNotFoundError, match="of the caller"):
             await connection.copy_to_table("incoming", source=broken())
         with pytest.raises(OSError, match="No space left") as caught:
-            await connection.copy_from_query("select generate_series(1, 10)", output=full)
+            await connection.copy_from_query("select generate_series(1, 1000000)", output=full)
         assert caught.value.errno == 28
         assert await connection.fetchval("select count(*) from incoming") == 0
+
+
+async def test_a_sink_that_fails_on_the_last_rows_costs_its_connection_and_no_time(postgres_url: str) -> None:
+    """The server was through before the cancel request came: asyncpg would wait for an answer to it for ever."""
+
+    async def full(_: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with postgres.Pool(postgres_url, min_size=1, max_size=1) as db:
+        began = time.monotonic()
+        with pytest.raises(OSError, match="No space left"):
+            async with db.acquire() as connection:
+                await connection.copy_from_query("select 1", output=full)
+        assert await db.fetchval("select 7") == 7
+        assert time.monotonic() - began < 4.0
 
 
 async def test_what_is_left_reaches_the_server_in_the_same_round_trip(postgres_url: str) -> None:
