@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from prodkit import Runtime, backup
+from prodkit import Deadline, Runtime, backup
 from prodkit.backup.tools import find_tools
 from prodkit.errors import BackupError
 from prodkit.testing.servers import Postgres, postgres_installations
@@ -56,6 +57,19 @@ def sibling(url: str, name: str) -> str:
     return url.rpartition("/")[0] + "/" + name
 
 
+def child_processes(name: str) -> list[int]:
+    """The processes of this one that run a program; a minimal system has no pkill."""
+    found: list[int] = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            program, _, rest = status.read_text().partition("(")[2].rpartition(")")
+        except OSError:  # it has just ended
+            continue
+        if program == name and int(rest.split()[1]) == os.getpid():
+            found.append(int(status.parent.name))
+    return found
+
+
 async def test_dump_verify_restore(filled: str, tmp_path: Path) -> None:
     seen: list[Any] = []
     runtime = Runtime()
@@ -79,6 +93,30 @@ async def test_dump_verify_restore(filled: str, tmp_path: Path) -> None:
     assert "password" not in "".join(map(repr, seen))
     left = "select count(*) from pg_database where datname ~ 'prodkit_verify|_restore_|_before_'"
     assert await value(filled, left) == 0
+
+
+async def test_a_deadline_ends_the_work_and_leaves_nothing_of_it(filled: str, tmp_path: Path) -> None:
+    made = await backup.dump(filled, tmp_path)
+    target = sibling(filled, "late_" + os.urandom(3).hex())
+    with Deadline.after(0.05):
+        for work in (
+            backup.dump(filled, tmp_path),
+            backup.verify(made.path, url=filled),
+            backup.restore(made.path, target),
+        ):
+            with pytest.raises(BackupError, match="did not end before the caller's deadline"):
+                await work
+    assert backup.list_backups(tmp_path) == [made]
+    assert not list(tmp_path.glob("*.partial"))
+    left = "select count(*) from pg_database where datname ~ 'prodkit_verify|_restore_|^late_'"
+    assert await value(filled, left) == 0
+
+
+async def test_what_only_libpq_knows_may_stand_in_the_address(filled: str, tmp_path: Path) -> None:
+    made = await backup.dump(filled + "?connect_timeout=5&keepalives=1&sslmode=disable", tmp_path)
+    assert made.tables["public.expert"] == 500
+    with pytest.raises(BackupError, match="channel_binding=require"):
+        await backup.dump(filled + "?channel_binding=require", tmp_path)
 
 
 async def test_verify_on_a_server_that_is_named(filled: str, tmp_path: Path) -> None:
@@ -183,11 +221,22 @@ async def test_a_killed_pg_dump_leaves_nothing(filled: str, tmp_path: Path) -> N
     def kill(_: int) -> None:
         nonlocal killed
         if not killed:
-            killed = subprocess.run(["pkill", "-9", "-P", str(os.getpid()), "-x", "pg_dump"]).returncode + 1
+            for process in child_processes("pg_dump"):
+                os.kill(process, signal.SIGKILL)
+                killed += 1
 
     with pytest.raises(BackupError, match=r"pg_dump was ended by SIGKILL|pg_dump failed"):
         await backup.dump(filled, tmp_path, progress=kill)
     assert killed == 1
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+async def test_an_error_of_progress_is_not_taken_for_the_disks(filled: str, tmp_path: Path) -> None:
+    def progress(_: int) -> None:
+        raise FileNotFoundError(2, "No such file", "of the callback")
+
+    with pytest.raises(BackupError, match=r"progress\(\) failed: FileNotFoundError"):
+        await backup.dump(filled, tmp_path, progress=progress)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
