@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import Enum
 from typing import Any, Final, Literal
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -192,6 +196,8 @@ def _word(word: str, language: Language) -> str:
 
 def _kind(annotation: Any, language: Language) -> str:
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _kind(parts[0], language)
     if origin is Literal:
         return " | ".join(map(str, parts))
     if parts and origin is not None:
@@ -220,13 +226,30 @@ def _shown(default: Any) -> str:
         return str(default).lower()
     if isinstance(default, Enum):
         return str(default.value)
+    if isinstance(default, BaseModel):
+        return default.model_dump_json()
+    if isinstance(default, Mapping):
+        return json.dumps(default, default=str, ensure_ascii=False)
+    if isinstance(default, timedelta):
+        return f"{default.total_seconds():g}"
     if isinstance(default, list | tuple | set | frozenset):
-        return ",".join(map(str, default))
+        items = [
+            _shown(each) for each in (sorted(default) if isinstance(default, set | frozenset) else default)
+        ]
+        return (
+            json.dumps(items, ensure_ascii=False) if any("," in each for each in items) else ",".join(items)
+        )
     return str(default)
 
 
 def _quoted(text: str) -> str:
-    return f'"{text}"' if any(char in text for char in " #'\"") else text
+    """A value as a .env file takes it."""
+    if not any(char in text for char in " #'\"\n\r\\"):
+        return text
+    if not any(char in text for char in "'\n\r\\"):
+        return f"'{text}'" if '"' in text else f'"{text}"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
 
 
 def _cell(text: str) -> str:
