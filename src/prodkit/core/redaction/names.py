@@ -39,6 +39,7 @@ _STRONG = _words(
     sharedaccesskey sharedsecret consumersecret tokensecret privkey pass passwds dockerconfigjson dockercfg
     personalaccesstoken pat
     dbkey databasekey databasepass databasepwd smtppass redispass mailpass clientkey
+    passwords senhas apikeys palavrapasse credencial credenciais chaveapi chavesecreta chaveprivada clavesecreta
     deploykey licensekey mnemonic seedphrase tlskey sshkey bindpw ldappass authpass
     """
 )
@@ -70,12 +71,32 @@ _STRONG_PAIRS = {(word, "key") for word in _BEFORE_KEY} | {
     ("backup", "code"),
     ("art", "api"),
     ("social", "security"),
+    ("chave", "api"),
+    ("chave", "secreta"),
+    ("chave", "privada"),
+    ("chave", "acesso"),
+    ("chave", "mestra"),
+    ("clave", "secreta"),
+    ("clave", "privada"),
+    ("codigo", "acesso"),
+    ("codigo", "verificacao"),
+    ("codigo", "seguranca"),
+    ("codigo", "autenticacao"),
+    ("palavra", "passe"),
+    ("mot", "passe"),
+    ("frase", "secreta"),
+    ("api", "keys"),
+    ("secret", "keys"),
+    ("access", "keys"),
+    ("access", "tokens"),
+    ("refresh", "tokens"),
 }
 # Generic words that also name harmless things, and providers whose keys have no form of their own.
 _WEAK = _words(
     """
     key keys sig signature code codigo auth session sid sess salt nonce assertion samlresponse credits creds cred
     webhook hook dsn sas pem cert certificate id_token verifier ticket otc magic
+    tokens chave chaves clave segredos pix
     invite reset activation unsubscribe apiid authtok passkey crypt cipher oauth sso
     """
 )

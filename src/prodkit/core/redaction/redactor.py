@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set as AbstractSet
+from itertools import islice
 from typing import Any, Final
 
 from prodkit.core.redaction.names import STRONG, WEAK, is_sensitive, strength
+from prodkit.core.redaction.people import is_phone, names_phone
 from prodkit.core.redaction.scrub import KINDS, scrub
 from prodkit.core.redaction.values import hides
 from prodkit.core.secrets import MASK, REGISTRY, Hidden, Revealable, SecretRegistry
@@ -21,6 +23,12 @@ _REMEMBERED: Final = 4_096
 _SCALARS = frozenset((bool, int, float, type(None)))
 _FIXED = frozenset((bool, float, type(None)))
 _SMALL: Final = 1 << 30  # a larger int may be a card or a CPF
+_USER_FLAG: Final = "user:password"
+_USER_FLAGS: Final = frozenset(("-u", "-U", "--user", "--proxy-user"))
+_INSIDE: Final = frozenset(
+    ("id", "value", "raw", "text", "data", "current", "old", "new", "previous", "key", "hash")
+)
+_NESTED: Final = frozenset((dict, list, tuple, set, frozenset))
 _VALUES: Final = frozenset(("value", "Value", "val"))
 
 
@@ -145,6 +153,13 @@ class _Walk:
             return value if kind is not int or -_SMALL < value < _SMALL else self._number(value)
         if kind is dict or kind is list:
             return self._container(value, depth)
+        try:
+            return self._other(value, depth)
+        except Exception:  # noqa: BLE001 - a hostile object costs its own place only
+            self.open.discard(id(value))
+            return f"<{kind.__name__}: could not be redacted>"
+
+    def _other(self, value: Any, depth: int) -> Any:
         if isinstance(value, dict | list | tuple | Mapping | AbstractSet):
             return self._container(value, depth)
         if isinstance(value, bytes | bytearray | memoryview):
@@ -165,8 +180,12 @@ class _Walk:
             return "<cycle>"
         self.open.add(id(value))
         kind = type(value)
+        found: Any
         if kind is dict or (kind is not list and isinstance(value, Mapping)):
-            found: Any = self._mapping(value, depth)
+            found = self._mapping(value, depth)
+        elif (names := getattr(kind, "_fields", None)) and isinstance(value, tuple):  # a named tuple
+            shown = self._mapping(dict(zip(map(str, names), value, strict=False)), depth)
+            found = tuple(shown.values())
         else:
             found = self._items(value, depth)
             if kind is not list and isinstance(value, tuple):
@@ -184,12 +203,18 @@ class _Walk:
                 items.append("…")
                 break
             if type(item) is str and (flag or item[:1] == "-"):
+                if flag == _USER_FLAG:
+                    user, colon, password = item.partition(":")
+                    flag = ""
+                    if colon and password:
+                        items.append(f"{self.redactor.text(user)}:{MASK}")
+                        continue
                 if flag and item[:1] != "-" and hides(item, STRONG, flag):
                     items.append(MASK)
                     flag = ""
                     continue
                 name = item.lstrip("-") if item[:1] == "-" and len(item) < 64 else ""
-                flag = name if name and is_sensitive(name) else ""
+                flag = name if name and is_sensitive(name) else _USER_FLAG if item in _USER_FLAGS else ""
             else:
                 flag = ""
             items.append(self.walk(item, depth + 1))
@@ -217,13 +242,31 @@ class _Walk:
             name = key if type(key) is str else _text(key)
             shown = key if type(key) in _SCALARS else text(name)
             strong = strength(name)
-            if not strong and name != labelled and name == shown and len(name) <= _SHORT:
+            phone = not strong and names_phone(name) and "phones" in self.redactor._kinds
+            if not strong and not phone and name != labelled and name == shown and len(name) <= _SHORT:
                 if len(plain) >= _REMEMBERED:
                     plain.clear()
                 plain.add(name)
-            hidden = name == labelled or self._is_hidden(strong, name, item)
-            found[shown] = MASK if hidden else self.walk(item, depth + 1)
+            hidden = name == labelled or self._is_hidden(strong, name, item) or (phone and is_phone(item))
+            if not hidden and strong == WEAK and kind in _NESTED:
+                found[shown] = self._under(name, item, depth + 1)
+            else:
+                found[shown] = MASK if hidden else self.walk(item, depth + 1)
         return found
+
+    def _under(self, name: str, value: Any, depth: int) -> Any:
+        """What stands under a weak name: each text of a list is judged, and ``{"session": {"id": …}}`` as one name."""
+        most = max(0, self.left) + 1  # the walk cuts behind it
+        if type(value) is dict:
+            veiled = {
+                key: MASK
+                if key in _INSIDE and self._is_hidden(strength(f"{name}_{key}"), name, item)
+                else item
+                for key, item in islice(value.items(), most)
+            }
+            return self.walk(veiled, depth)
+        items = (MASK if self._is_hidden(WEAK, name, item) else item for item in islice(value, most))
+        return self.walk(type(value)(items), depth)
 
     @staticmethod
     def _is_hidden(kind: int, name: str, item: Any) -> bool:

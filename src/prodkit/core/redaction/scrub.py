@@ -14,11 +14,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from prodkit.core.redaction.addresses import mask_addresses
+from prodkit.core.redaction.addresses import mask_addresses, mask_oracle
 from prodkit.core.redaction.forms import mask_forms, mask_hooks
 from prodkit.core.redaction.pairs import (
     mask_comparisons,
     mask_flags,
+    mask_links,
     mask_pairs,
     mask_phrases,
     mask_schemes,
@@ -68,13 +69,17 @@ def _byte_words(text: str) -> frozenset[bytes]:
 _SCHEME_WORDS: Final = _byte_words("bearer basic token apikey digest bot aws negotiate splunk genie key")
 _PHRASE_WORDS: Final = _byte_words(
     "password passwd passphrase passcode pass pwd senha secret token apikey key pin otp code credential "
-    "credentials identified login"
+    "credentials identified login codigo c\u00f3digo chave segredo totp fa cvv cvc ssn auth"
+)
+_LINK_WORDS: Final = _byte_words(
+    "reset recover verify confirm activate invite invitation magic unsubscribe redefinir recuperar verificar confirmar "
+    "ativar convite"
 )
 _PHONE_WORDS: Final = _byte_words(
     "phone phones telephone telephones telefone telefones tel fone celular celulares cel mobile whats whatsapp zap sms "
-    "fax contato contact msisdn call ligue number número numero phonenumber mobilephone homephone workphone"
+    "fax contato contact msisdn call ligue pix number número numero phonenumber mobilephone homephone workphone"
 )
-_WORDS: Final = _SCHEME_WORDS | _PHRASE_WORDS | _PHONE_WORDS
+_WORDS: Final = _SCHEME_WORDS | _PHRASE_WORDS | _PHONE_WORDS | _LINK_WORDS
 _HOOK_HOSTS: Final = ("hook", "ifttt", "telegram.org/bot", "pagerduty", "chat.googleapis")
 
 
@@ -101,7 +106,7 @@ def scrub(text: str, kinds: frozenset[str] = KINDS) -> str:
         text = _keys(text)
     if "named" in kinds and (words or signs):
         text = _named(text, words, signs)
-    if b"@" in signs and "emails" in kinds:
+    if (b"@" in signs or (b"%" in signs and "%40" in text)) and "emails" in kinds:
         text = mask_emails(text, MASK)
     if digits >= _PHONE_DIGITS and "phones" in kinds:
         text = mask_phones(text, bool(words and not words.isdisjoint(_PHONE_WORDS)), MASK)
@@ -120,6 +125,8 @@ def _signed(text: str, signs: bytes, kinds: frozenset[str]) -> str:
     if b"/" in signs:
         if b"://" in signs and "addresses" in kinds:
             text = mask_addresses(text, MASK)
+        if b"@" in signs and "addresses" in kinds and ("racle" in text or "sqlplus" in text):
+            text = mask_oracle(text, MASK)
         if b"." in signs and "keys" in kinds and any(host in text for host in _HOOK_HOSTS):
             text = mask_hooks(text, MASK)
     return text
@@ -136,6 +143,8 @@ def _named(text: str, words: frozenset[bytes], signs: bytes) -> str:
         text = mask_flags(text, MASK)
     if words and not words.isdisjoint(_PHRASE_WORDS):
         text = mask_phrases(text, MASK)
+    if words and b"/" in signs and not words.isdisjoint(_LINK_WORDS):
+        text = mask_links(text, MASK)
     return text
 
 
