@@ -79,10 +79,12 @@ class Redactor:
         """Return `text` without its secrets, cut after `max_text` characters. Masking comes before the cut."""
         if text in self._clean:
             return text
-        if len(text) > self._max_text:
+        size = len(text)
+        if size > self._max_text:
             return self._cut(text)
-        shown = scrub(self._registry.replace(text), self._kinds)
-        if len(text) <= _SHORT and shown == text:
+        registry = self._registry
+        shown = scrub(text if size < registry.shortest else registry.replace(text), self._kinds)
+        if size <= _SHORT and shown == text:
             if len(self._clean) >= _REMEMBERED:
                 self._clean.clear()
             self._clean.add(text)
@@ -152,7 +154,7 @@ class _Walk:
         if kind in _SCALARS:
             return value if kind is not int or -_SMALL < value < _SMALL else self._number(value)
         if kind is dict or kind is list:
-            return self._container(value, depth)
+            return self.container(value, kind, depth)
         try:
             return self._other(value, depth)
         except Exception:  # noqa: BLE001 - a hostile object costs its own place only
@@ -161,7 +163,7 @@ class _Walk:
 
     def _other(self, value: Any, depth: int) -> Any:
         if isinstance(value, dict | list | tuple | Mapping | AbstractSet):
-            return self._container(value, depth)
+            return self.container(value, type(value), depth)
         if isinstance(value, bytes | bytearray | memoryview):
             return self.redactor.text(bytes(value[: MAX_TEXT + _MARGIN]).decode("utf-8", "replace"))
         if isinstance(value, Hidden | Revealable):
@@ -173,41 +175,54 @@ class _Walk:
         shown = self.redactor.text(text)
         return value if shown == text and value.bit_length() < 64 else shown
 
-    def _container(self, value: Any, depth: int) -> Any:
+    def container(self, value: Any, kind: type[Any], depth: int) -> Any:
         if depth >= self.redactor.max_depth:
             return "…"
-        if id(value) in self.open:
+        known = id(value)
+        if known in self.open:
             return "<cycle>"
-        self.open.add(id(value))
-        kind = type(value)
+        self.open.add(known)
         found: Any
-        if kind is dict or (kind is not list and isinstance(value, Mapping)):
+        if kind is dict:
+            found = self._mapping(value, depth)
+        elif kind is list:
+            found = self._items(value, depth)
+        elif isinstance(value, Mapping):
             found = self._mapping(value, depth)
         elif (names := getattr(kind, "_fields", None)) and isinstance(value, tuple):  # a named tuple
             shown = self._mapping(dict(zip(map(str, names), value, strict=False)), depth)
             found = tuple(shown.values())
         else:
             found = self._items(value, depth)
-            if kind is not list and isinstance(value, tuple):
+            if isinstance(value, tuple):
                 found = tuple(found)
-        self.open.discard(id(value))
+        self.open.discard(known)
         return found
 
     def _items(self, value: Any, depth: int) -> list[Any]:
-        if len(value) == 2 and isinstance(value, list | tuple) and _is_header(value[0], value[1]):
-            return [self.walk(value[0], depth + 1), MASK]
+        if len(value) == 2 and isinstance(value, list | tuple):
+            name = value[0]
+            if not (type(name) is str and name in self.redactor._names) and _is_header(name, value[1]):
+                return [self.walk(name, depth + 1), MASK]
         items: list[Any] = []
+        text, clean = self.redactor.text, self.redactor._clean
+        deeper = depth + 1
         flag = ""  # the name of a command line flag whose value comes next
         for item in value:
             if self.left <= 0:
                 items.append("…")
                 break
-            if type(item) is str and (flag or item[:1] == "-"):
+            kind = type(item)
+            if kind is str and not flag and not item.startswith("-"):  # the usual item
+                self.left -= 1
+                items.append(item if item in clean else text(item))
+                continue
+            if kind is str:
                 if flag == _USER_FLAG:
                     user, colon, password = item.partition(":")
                     flag = ""
                     if colon and password:
-                        items.append(f"{self.redactor.text(user)}:{MASK}")
+                        items.append(f"{text(user)}:{MASK}")
                         continue
                 if flag and item[:1] != "-" and hides(item, STRONG, flag):
                     items.append(MASK)
@@ -217,7 +232,7 @@ class _Walk:
                 flag = name if name and is_sensitive(name) else _USER_FLAG if item in _USER_FLAGS else ""
             else:
                 flag = ""
-            items.append(self.walk(item, depth + 1))
+            items.append(self.walk(item, deeper))
         return items
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
@@ -233,9 +248,12 @@ class _Walk:
                 if kind is str:
                     self.left -= 1
                     found[key] = item if item in clean else text(item)
-                elif kind in _FIXED:
+                elif kind in _FIXED or (kind is int and -_SMALL < item < _SMALL):
                     self.left -= 1
                     found[key] = item
+                elif kind is dict or kind is list:
+                    self.left -= 1
+                    found[key] = self.container(item, kind, depth + 1)
                 else:
                     found[key] = self.walk(item, depth + 1)
                 continue
