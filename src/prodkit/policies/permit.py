@@ -1,6 +1,7 @@
 """Admission to a breaker, and the permit for one admitted call::
 
 Admission.admit  ->  Circuit.admit              a permit, or CircuitOpenError
+Permit.prove     ->  Circuit.prove              the first item of a stream: a probe gives its slot back
 Permit.succeed   ->  Circuit.succeed            a healthy answer; it may still have been slow
 Permit.fail      ->  _outcome -> Circuit.fail   classify, on, ignore: a failure, a throttled or a neutral call
                      Change -> event, shared state of other processes
@@ -23,7 +24,7 @@ from prodkit.policies.classify import outcome_of
 from prodkit.policies.events import BreakerChanged, BreakerRejected, change_event
 from prodkit.policies.fast_clock import FastClock
 from prodkit.policies.shared_state import SharedState
-from prodkit.policies.switch import OFF, is_off
+from prodkit.policies.switch import is_off
 
 __all__ = ["Admission", "Permit"]
 
@@ -46,6 +47,14 @@ class Permit:
 
     breaker: Admission
     lease: Lease | None
+
+    def prove(self) -> None:
+        """Record the first item of a stream: its latency, and the success of a probe, which holds no slot from now on.
+
+        Settle the permit at the end of the stream as ever: an error after the first item is still a failure.
+        """
+        if self.lease is not None:
+            self.breaker._proven(self.lease)
 
     def succeed(self) -> None:
         """Record that the dependency answered."""
@@ -107,7 +116,7 @@ class Admission(Policy):
     def _admit(self) -> Lease:
         now = self._clock()()
         circuit = self.circuit
-        if (wait := circuit.until - now) > 0 and not self._shadow and not OFF[0]:
+        if (wait := circuit.until - now) > 0 and not self._shadow and not is_off(self.runtime):
             raise self._refusal(now, wait)
         with self._lock:
             lease, change = circuit.admit(now)
@@ -115,7 +124,7 @@ class Admission(Policy):
             self._announce(change)
         if lease is not None:
             return lease
-        if is_off():
+        if is_off(self.runtime):
             return Lease(-1, now)
         if self._shadow:
             self._refusal(now, circuit.retry_after(now))
@@ -154,8 +163,16 @@ class Admission(Policy):
         if change is not None:
             self._announce(change)
 
+    def _proven(self, lease: Lease) -> None:
+        now = self._now()
+        lease.took = now - lease.since
+        if self.circuit.guarding and not is_off(self.runtime):
+            with self._lock:
+                change = self.circuit.prove(lease, now)
+            self._announce(change)
+
     def _failed(self, lease: Lease, error: BaseException | None = None) -> None:
-        if is_off():
+        if is_off(self.runtime):
             self._forgotten(lease)
             return
         now = self._now()
