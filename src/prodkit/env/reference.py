@@ -16,8 +16,9 @@ from pydantic_core import PydanticUndefined
 
 from prodkit.core.secrets import MASK, Hidden
 from prodkit.env.fields import Quality
+from prodkit.env.plan import is_hidden
 from prodkit.env.problems import Problems
-from prodkit.env.settings import Settings, _is_hidden, _sounds_secret
+from prodkit.env.settings import Settings, _sounds_secret
 from prodkit.env.source import Source, models_in
 from prodkit.env.texts import Language
 
@@ -96,7 +97,7 @@ def _variable(name: str, key: str, field: FieldInfo, required: bool, language: L
         kind=_kind(field.annotation, language),
         required=required,
         default="" if field.is_required() else MASK if veiled else _shown(field.default),
-        secret=_is_hidden(field.annotation),
+        secret=is_hidden(field.annotation),
         description=field.description or "",
         min_length=lengths[0] if lengths else None,
     )

@@ -6,22 +6,21 @@ import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, ClassVar, Final, Self, get_args, get_origin
+from typing import Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, PrivateAttr, SecretBytes, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from prodkit.core.secrets import REGISTRY
 from prodkit.core.validate import Arguments
 from prodkit.env.fields import MASK, Hidden
 from prodkit.env.gathered import Gathered
+from prodkit.env.plan import Plan, plan_of
 from prodkit.env.problems import Problems
 from prodkit.env.production import broken_groups, broken_rules
-from prodkit.env.source import Source, models_in, read_dotenv, read_files
+from prodkit.env.source import Source, read_dotenv, read_files
 from prodkit.env.texts import LANGUAGES, Language, hint
-from prodkit.env.typos import Index, typos
+from prodkit.env.typos import typos
 from prodkit.errors import EnvProblem
 
 __all__ = ["Settings"]
@@ -140,7 +139,7 @@ class Settings(BaseSettings):
     ) -> Self | None:
         files = [] if dotenv is None else [dotenv] if isinstance(dotenv, str | os.PathLike) else list(dotenv)
         origins: dict[str, str] = {}
-        plan = _plan(cls)
+        plan = plan_of(cls)
         nested = cls.model_config.get("env_nested_delimiter") or ""
         gathered = Gathered(environ, read_dotenv(files, problems, origins), ignore)
         values = gathered.values(plan.known, nested, origins)
@@ -162,7 +161,7 @@ class Settings(BaseSettings):
         return None if problems else made
 
     @classmethod
-    def _made(cls, values: Mapping[str, str], plan: _Plan, nested: str, problems: Problems) -> Self | None:
+    def _made(cls, values: Mapping[str, str], plan: Plan, nested: str, problems: Problems) -> Self | None:
         """Return the settings of `values`, or None and problems."""
         made = cls.__new__(cls)
         try:
@@ -254,73 +253,6 @@ def _place(error: BaseException) -> str:
     return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"  # noqa: PTH119 - a name
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The names of a settings class, which do not change."""
-
-    variables: Mapping[str, str]
-    """Field to preferred variable."""
-    locations: Mapping[str, str]
-    """First location of a pydantic error to variable."""
-    choices: tuple[tuple[str, ...], ...]
-    """For each field its variables, the preferred one first."""
-    known: tuple[str, ...]
-    closed: tuple[str, ...]
-    """Beginnings of nested names, such as ``DB__``, after which only known names make sense."""
-    hidden: frozenset[str]
-    secrets: tuple[str, ...]
-    index: Index
-
-
-@lru_cache(maxsize=256)
-def _plan(settings: type[Settings]) -> _Plan:
-    source = Source(settings, {}, Problems("en"))
-    fields = settings.model_fields.items()
-    names = {key: source.variables(each, key) for key, each in fields}
-    inside = source.nested()
-    delimiter = source.env_nested_delimiter or ""
-    known = tuple(dict.fromkeys((*(name for listed in names.values() for name in listed), *inside)))
-    hidden = frozenset(names[key][0] for key, each in fields if _is_hidden(each.annotation))
-    return _Plan(
-        variables={key: listed[0] for key, listed in names.items()},
-        locations={location: names[key][0] for key, each in fields for location in source.keys(each, key)},
-        choices=tuple(map(tuple, names.values())),
-        known=known,
-        closed=tuple(
-            f"{name}{delimiter}"
-            for key, each in fields
-            if delimiter and _is_closed(each)
-            for name in names[key]
-        ),
-        hidden=hidden,
-        secrets=(*hidden, *inside),
-        index=Index(known),
-    )
-
-
-def _is_closed(field: FieldInfo) -> bool:
-    """Return True for a nested model that takes its own fields only, and for nothing that takes any name."""
-    annotation = field.annotation
-    parts = [part for part in get_args(annotation) if part is not type(None)] or [annotation]
-    return all(
-        isinstance(part, type)
-        and issubclass(part, BaseModel)
-        and part.model_config.get("extra") != "allow"
-        and not any(
-            models_in(inner.annotation) or _is_mapping(inner.annotation)
-            for inner in part.model_fields.values()
-        )
-        for part in parts
-    )
-
-
-def _is_mapping(annotation: Any) -> bool:
-    origin = get_origin(annotation) or annotation
-    if annotation is Any or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        return True
-    return any(map(_is_mapping, get_args(annotation)))
-
-
 def _clean(
     values: dict[str, str], names: Iterable[str], origins: Mapping[str, str], problems: Problems
 ) -> tuple[EnvProblem, ...]:
@@ -347,12 +279,6 @@ def _texts(values: Mapping[str, Any]) -> list[str]:
 
 def _sounds_secret(name: str) -> bool:
     return any(word in name.lower() for word in _HUSH)
-
-
-def _is_hidden(annotation: Any) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, Hidden):
-        return True
-    return any(_is_hidden(part) for part in getattr(annotation, "__args__", ()))
 
 
 def _secrets(name: str, value: Any) -> Iterator[str]:

@@ -77,7 +77,8 @@ def test_many_different_names_do_not_change_the_verdict() -> None:
 
 NAMES = """
     card_number credit-card connection_string ConnectionString art-api seed_phrase recovery_code verification-code
-    session_id sessId DB_PASS dbPass userPin AccountKey X-Amz-Signature new_relic_license message-bird send_grid mot_de_passe
+    session_id sessId DB_PASS dbPass userPin AccountKey X-Amz-Signature new_relic_license message-bird send_grid
+    mot_de_passe
     palavra_passe frase_secreta access_code bind_pw api_keys pwd BINDPW stripeKey foobarKey asana_id social_security
 """.split()  # noqa: SIM905
 
