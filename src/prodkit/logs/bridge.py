@@ -78,7 +78,7 @@ class _Handler(logging.Handler):
             found["line"] = record.lineno
             found["file"] = BridgedFile(record.pathname)
             found["extra"].update(extra)
-            found["extra"]["_path"] = record.pathname  # by which Sentry's hook tells the copy from the record
+            found["extra"]["_path"] = record.pathname  # marks the copy for the hook of Sentry
 
         self._logger.patch(from_there).opt(exception=error).log(level, text)
 

@@ -273,7 +273,7 @@ class _Walk:
         return found
 
     def _under(self, name: str, value: Any, depth: int) -> Any:
-        """What stands under a weak name: each text of a list is judged, and ``{"session": {"id": …}}`` as one name."""
+        """Redact what a weak name holds: each text of a list is judged, and ``{"session": {"id": …}}`` as one name."""
         most = max(0, self.left) + 1  # the walk cuts behind it
         if type(value) is dict:
             veiled = {
