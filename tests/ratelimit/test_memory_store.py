@@ -223,7 +223,9 @@ def test_a_large_cost_is_taken_whole_or_not_at_all() -> None:
     assert not grants
     assert outlooks[0].remaining == 1
     assert admitted(memory.take([(large, "ana")], 1))
-    clock.time += 10.04  # and a 256th
+    clock.time += 9.999
+    assert not admitted(memory.take([(large, "ana")], 1000))
+    clock.time += 0.001
     assert admitted(memory.take([(large, "ana")], 1000))
 
 
