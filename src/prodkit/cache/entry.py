@@ -114,6 +114,7 @@ class Entry:
         "generation",
         "head",
         "own_until",
+        "packed",
         "payload",
         "retries",
         "retry_at",
@@ -139,6 +140,7 @@ class Entry:
         generation: bytes | None = None,
     ) -> None:
         self.payload: bytes = payload
+        self.packed: bool = False  # the payload is not the codec's, but a faster form of this process
         self.value: object = value  # MISSING where every reader gets a copy of its own
         self.fresh_until: float = fresh_until
         self.expires_at: float = expires_at
