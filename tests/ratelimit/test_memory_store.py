@@ -192,7 +192,7 @@ def test_no_window_admits_more_than_the_limit(rate: str) -> None:
 
 
 @pytest.mark.parametrize("rate", ["3/10s", "300/10s"])
-def test_who_waits_as_told_is_admitted(rate: str) -> None:
+def test_waiting_retry_after_is_enough(rate: str) -> None:
     limit = Limit(rate, name="x")
     memory, clock = store()
     clock.time += 0.0123

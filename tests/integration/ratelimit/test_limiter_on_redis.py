@@ -175,7 +175,7 @@ async def test_a_refund_in_slots(link: RedisLink) -> None:
     assert (await limiter.check((limit, "a"), cost=0)).remaining == 995
 
 
-async def test_a_large_limit_lets_nobody_wait_longer_than_its_window(link: RedisLink) -> None:
+async def test_no_wait_is_longer_than_the_window_of_a_large_limit(link: RedisLink) -> None:
     limiter, limit = RateLimiter(link, denial_cache=0), Limit("1000/s", name="large")
     for _ in range(3):
         assert (await limiter.check((limit, "a"), cost=999)).allowed
