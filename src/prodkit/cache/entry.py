@@ -108,6 +108,7 @@ class Entry:
 
     __slots__ = (
         "cost",
+        "error",
         "expires_at",
         "failure",
         "fresh_until",
@@ -152,6 +153,7 @@ class Entry:
         self.generation: bytes | None = generation  # the one that it was read in
         self.own_until: float = 0.0  # a message about the key before this instant may be of our own writing
         self.session: int = 0
+        self.error: BaseException | None = None  # of the last refresh, while it stands in for a fresh value
         self.retry_at: float = 0.0
         self.retries: int = 0
         self.size: int = 0  # bytes in the memory tier
