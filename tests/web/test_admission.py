@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -15,6 +16,11 @@ from prodkit.sessions import MemoryStore, Sessions
 SECRET = "made-up-secret-of-more-than-32-characters"
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
 async def test_under_overload_signed_in_visitors_are_served_and_others_refused_before_the_store() -> None:
     loads = 0
 
@@ -24,8 +30,10 @@ async def test_under_overload_signed_in_visitors_are_served_and_others_refused_b
             loads += 1
             return await super().load(key)
 
+    release = asyncio.Event()
+
     async def work(_: Request) -> Response:
-        await asyncio.sleep(0.05)
+        await release.wait()
         return PlainTextResponse("ok")
 
     accounts = Sessions(Store(), secret=SECRET)
@@ -33,7 +41,7 @@ async def test_under_overload_signed_in_visitors_are_served_and_others_refused_b
     session.login("7")
     signed = str(await accounts.save(session)).split(";")[0]
     forged = "__Host-session=" + "a" * 43 + "." + "b" * 22
-    admission = web.Admission(initial=2, min_limit=2, max_limit=2, max_queue=4)
+    admission = web.Admission(initial=2, min_limit=2, max_limit=2, max_queue=4, queue_timeout=60)
     app = Starlette(routes=[Route("/", work), *web.health_routes(Health(admission))])
     web.install(app, sessions=accounts, admission=admission)
     loads = 0
@@ -43,12 +51,13 @@ async def test_under_overload_signed_in_visitors_are_served_and_others_refused_b
             return await client.get(path, headers={"cookie": cookie} if cookie else {})
 
         anonymous = [asyncio.create_task(get(forged)) for _ in range(20)]
-        await asyncio.sleep(0.01)
+        await until(lambda: sum(each.done() for each in anonymous) == 14)  # 2 run, 4 wait
         users = [asyncio.create_task(get(signed)) for _ in range(4)]
-        await asyncio.sleep(0.01)
+        await until(lambda: sum(each.done() for each in anonymous) == 18)
         health = await get(path="/api/health")
         assert health.status_code == 200
         assert health.json()["checks"]["admission"]["status"] == "degraded"
+        release.set()
         refused = [await each for each in anonymous]
         assert [(await each).status_code for each in users] == [200] * 4
     statuses = [each.status_code for each in refused]
