@@ -19,6 +19,7 @@ from prodkit.web.frameworks import App, adopt
 from prodkit.web.idempotency import Idempotency, IdempotencyMiddleware
 from prodkit.web.proxy import ProxyMiddleware
 from prodkit.web.ratelimit import Limiter, RateLimitMiddleware
+from prodkit.web.request_events import RequestEventsMiddleware
 from prodkit.web.request_id import RequestIdMiddleware
 from prodkit.web.security_headers import CONTENT_SECURITY_POLICY, SecurityHeadersMiddleware
 from prodkit.web.sessions import SessionMiddleware
@@ -56,8 +57,8 @@ def install(
 ) -> None:
     """Put the middleware around `app` (Starlette, FastAPI or Litestar), outermost first::
 
-        proxies · drain · request id · security headers · errors · deadline · admission · rate limits
-                · body limit · sessions · sockets · CSRF · idempotency · your app
+        proxies · request events · drain · request id · security headers · errors · deadline · admission
+                · rate limits · body limit · sessions · sockets · CSRF · idempotency · your app
 
     Handlers and error pages of your own stay: an ``HTTPException``, ``Exception`` or 500 handler that the app has
     is kept, and so is the debug page. FastAPI's validation errors become problem+json, its OpenAPI document describes
@@ -157,6 +158,7 @@ def install(
     )
     add(True, RequestIdMiddleware, trust=trust_request_id, context=log_context)
     add(drain is not None, DrainMiddleware, drain=drain)
+    add(True, RequestEventsMiddleware, runtime=runtime)
     add(bool(trusted_proxies), ProxyMiddleware, trusted=trusted_proxies)
     for layer, options in layers:
         adopted.add(layer, options)
