@@ -91,9 +91,19 @@ class RejectedError(ProdkitError):
 class CircuitOpenError(RejectedError):
     """The circuit breaker refused the call; ``retry_after`` is when it will next let one through."""
 
+    # Slots, and no dictionary until a note is added: a refusal has to cost less than the call that it replaces.
+    __slots__ = ("breaker", "retry_after")
+
+    breaker: str
+    retry_after: float | None
+
     def __init__(self, message: str = "", *, retry_after: float | None = None, breaker: str = "") -> None:
         super().__init__(message, retry_after=retry_after)
         self.breaker = breaker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {**self.__dict__, "retry_after": self.retry_after, "breaker": self.breaker}
+        return type(self), self.args, facts
 
 
 class BulkheadFullError(RejectedError):

@@ -131,3 +131,29 @@ async def test_aiobreaker() -> None:
     assert breaker.time_until_open is None
     with pytest.raises(TypeError, match="positional"):
         breaker(1, 2)  # type: ignore[arg-type]
+
+
+def test_states_are_objects_of_the_libraries_own_classes() -> None:
+    seen: list[tuple[Any, Any]] = []
+
+    class Log(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+            seen.append((old_state, new_state))
+
+    breaker = pybreaker.CircuitBreaker(listeners=[Log()])
+    breaker.open()
+    breaker.half_open()
+    breaker.close()
+    names = [pybreaker.CircuitOpenState, pybreaker.CircuitHalfOpenState, pybreaker.CircuitClosedState]
+    assert [type(new) for _, new in seen] == names
+    assert [new for _, new in seen[:-1]] == [old for old, _ in seen[1:]]
+    assert isinstance(breaker.state, pybreaker.CircuitBreakerState)
+    assert (breaker.state.name, repr(breaker.state)) == ("closed", "CircuitClosedState('closed')")
+    assert breaker.state.breaker is breaker
+
+    for state in aiobreaker.CircuitBreakerState:
+        storage = aiobreaker.CircuitMemoryStorage(state)
+        other = aiobreaker.CircuitBreaker(state_storage=storage)
+        assert isinstance(other.state, state.value)
+        assert isinstance(other.state, aiobreaker.CircuitBreakerBaseState)
+        assert (other.state.state, other.state.name) == (state, state.name)

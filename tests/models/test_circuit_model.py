@@ -24,6 +24,12 @@ class Model:
     openings: int = 0
     probes: list[Lease] = field(default_factory=list)
     proven: int = 0
+    eras: dict[Lease, int] = field(default_factory=dict)
+    """The era in which the outcome of a call counts."""
+    latencies: dict[Lease, float] = field(default_factory=dict)
+    """The wait for the first item, of streams."""
+    settled: set[Lease] = field(default_factory=set)
+    """Probes that their first item has settled."""
 
     def enter(self, state: str, until: float = 0.0) -> None:
         self.state, self.until = state, until
@@ -52,10 +58,17 @@ class Model:
             return False
         return self.state in ("closed", "disabled")
 
+    def first_item(self, lease: Lease, now: float) -> None:
+        self.latencies[lease] = now - lease.since
+        if self.eras[lease] == self.era and self.state == "half_open":
+            self.settles(lease, now, failed=False)
+            self.eras[lease] = self.era
+            self.settled.add(lease)
+
     def settles(self, lease: Lease, now: float, failed: bool) -> None:
-        if lease.era != self.era:
+        slow = self.latencies.get(lease, now - lease.since) >= (self.rules.slow_after or math.inf)
+        if self.eras[lease] != self.era or (lease in self.settled and not failed and not slow):
             return
-        slow = now - lease.since >= (self.rules.slow_after or math.inf)
         if self.state == "half_open":
             self.probes = [probe for probe in self.probes if probe is not lease]
             if failed or slow:
@@ -134,8 +147,20 @@ class CircuitMachine(RuleBasedStateMachine):
             assert (lease is not None) == expected
             if lease is not None:
                 self.leases.append(lease)
+                self.model.eras[lease] = self.model.era
                 if self.model.state == "half_open":
                     self.model.probes.append(lease)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def a_first_item_comes(self, data: st.DataObject) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        if lease in self.model.latencies:
+            return
+        event("first item of a probe" if self.model.state == "half_open" else "first item")
+        self.model.first_item(lease, self.now)
+        lease.took = self.now - lease.since
+        self.told(self.circuit.prove(lease, self.now))
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), outcome=st.sampled_from(["failed", "failed", "well", "well", "nothing"]))
@@ -163,7 +188,9 @@ class CircuitMachine(RuleBasedStateMachine):
     def healthy_calls_take_the_short_way(self, count: int) -> None:
         for _ in range(count):
             self.circuit.ok += 1
-            self.model.settles(Lease(self.model.era, self.now), self.now, failed=False)
+            lease = Lease(self.model.era, self.now)
+            self.model.eras[lease] = self.model.era
+            self.model.settles(lease, self.now, failed=False)
 
     @rule(hold=st.sampled_from([2.0, 8.0, None, None, None, None]))
     def somebody_else_opens_it(self, hold: float | None) -> None:

@@ -376,3 +376,29 @@ class TestConfigure:
         circuit.configure(Rules())
         assert circuit.boundary == math.inf
         assert circuit.totals() == (0, 0, 0)
+
+    def test_a_first_item_settles_a_probe_and_leaves_everything_else_as_it_is(self) -> None:
+        circuit = Circuit(Rules(successes=2, failures=2), random.Random(1))
+        lease, _ = circuit.admit(0.0)
+        assert lease is not None
+        assert circuit.prove(lease, 0.0) is None  # a closed circuit counts the end
+        assert not lease.proven
+        circuit.hold_open(0.0, 5.0, "by hand")
+        probe, _ = circuit.admit(5.0)
+        assert probe is not None
+        assert circuit.prove(lease, 5.0) is None  # of another era
+        assert circuit.admit(5.0)[0] is None
+        assert circuit.prove(probe, 6.0) is None
+        assert probe.proven
+        second, _ = circuit.admit(6.0)
+        assert second is not None
+        change = circuit.prove(second, 7.0)
+        assert change is not None
+        assert (change.after, change.reason) == ("closed", "probes succeeded")
+        assert (second.era, probe.era) == (circuit.era, circuit.era - 1)
+        assert circuit.succeed(second, 9.0) is None
+        assert circuit.totals() == (0, 0, 0)
+        assert circuit.fail(probe, 9.0) is None
+        assert circuit.totals() == (0, 0, 0)
+        assert circuit.fail(second, 9.0) is None
+        assert circuit.totals() == (1, 1, 0)

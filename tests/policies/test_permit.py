@@ -65,3 +65,42 @@ async def test_refusals_leave_no_cycle_to_the_garbage_collector() -> None:
         assert [each() for each in refusals] == [None] * 6
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("successes", "after"), [(1, "closed"), (2, "open")])
+def test_a_proven_probe_that_fails_later_still_counts(successes: int, after: str) -> None:
+    breaker = pk.CircuitBreaker("b", successes=successes)
+    breaker.trip(0)
+    permit = breaker.acquire()
+    permit.prove()
+    permit.prove()  # once is enough
+    permit.fail(ConnectionError())
+    permit.prove()
+    assert breaker.state == after
+    assert breaker.statistics.failures == (1 if after == "closed" else 0)
+
+
+def test_a_proven_probe_counts_its_success_once() -> None:
+    breaker = pk.CircuitBreaker("b", successes=2)
+    breaker.trip(0)
+    permit = breaker.acquire()
+    permit.prove()
+    permit.succeed()
+    assert breaker.state == "half_open"
+    breaker.acquire().succeed()
+    assert (breaker.state, breaker.statistics.calls) == ("closed", 0)
+
+
+def test_shadow_and_switched_off_breakers_prove_nothing() -> None:
+    breaker = pk.CircuitBreaker("b", mode="shadow")
+    breaker.isolate()
+    permit = breaker.acquire()
+    permit.prove()
+    permit.succeed()
+    assert breaker.state == "isolated"
+    breaker = pk.CircuitBreaker("b")
+    breaker.trip(0)
+    permit = breaker.acquire()
+    with pk.policies.off():
+        permit.prove()
+    assert breaker.state == "half_open"

@@ -11,28 +11,59 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, ClassVar
 
-from prodkit.compat.breaker_facade import BreakerFacade, Listener, MemoryStorage
+from prodkit.compat.breaker_facade import BreakerFacade
+from prodkit.compat.breaker_parts import Listener, MemoryStorage, State
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import CircuitOpenError
 
 __all__ = [
     "CircuitBreaker",
+    "CircuitBreakerBaseState",
     "CircuitBreakerError",
     "CircuitBreakerListener",
     "CircuitBreakerState",
+    "CircuitClosedState",
+    "CircuitHalfOpenState",
     "CircuitMemoryStorage",
+    "CircuitOpenState",
 ]
 
 CircuitBreakerListener = Listener
 CircuitMemoryStorage = MemoryStorage
 
 
-class CircuitBreakerState(Enum):
-    """The states of a circuit."""
+class CircuitBreakerBaseState(State):
+    """The base of the states."""
 
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half-open"
+    @property
+    def state(self) -> CircuitBreakerState:
+        """The member of :class:`CircuitBreakerState`."""
+        return CircuitBreakerState(type(self))
+
+    @property
+    def name(self) -> str:
+        """The name of that member."""
+        return self.state.name
+
+
+class CircuitClosedState(CircuitBreakerBaseState):
+    """The circuit is closed."""
+
+
+class CircuitOpenState(CircuitBreakerBaseState):
+    """The circuit refuses calls."""
+
+
+class CircuitHalfOpenState(CircuitBreakerBaseState):
+    """The circuit admits a trial call."""
+
+
+class CircuitBreakerState(Enum):
+    """The states of a circuit; the value of each is the class of its objects."""
+
+    CLOSED = CircuitClosedState
+    OPEN = CircuitOpenState
+    HALF_OPEN = CircuitHalfOpenState
 
 
 class CircuitBreakerError(CircuitOpenError):
@@ -86,6 +117,9 @@ class CircuitBreaker(BreakerFacade):
             throw_new_error_on_trip=True,
             runtime=runtime,
         )
+
+    def _entered(self, state: str, before: State | None, *, notify: bool) -> State:
+        return self.names[state].value(self, before, notify)  # type: ignore[no-any-return]
 
     @property
     def timeout_duration(self) -> timedelta:

@@ -12,76 +12,22 @@ import inspect
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from types import GeneratorType
 from typing import Any, ClassVar, TypeVar
 
+from prodkit.compat.breaker_parts import MemoryStorage, State
 from prodkit.core.runtime import Runtime
 from prodkit.errors import CircuitOpenError
 from prodkit.policies.breaker import CircuitBreaker as Guard
 from prodkit.policies.permit import Permit
 
-__all__ = ["BreakerFacade", "Listener", "MemoryStorage", "State"]
+__all__ = ["BreakerFacade"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPEN = "Timeout not elapsed yet, circuit breaker still open"
 _TRIPPED = "Failures threshold reached, circuit breaker opened"
 _TRIAL = "Trial call failed, circuit breaker opened"
-
-
-class Listener:
-    """Subclass it and override the methods that matter."""
-
-    def before_call(self, cb: Any, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Run before an admitted call."""
-
-    def failure(self, cb: Any, exc: BaseException) -> None:
-        """Run after a call failed."""
-
-    def success(self, cb: Any) -> None:
-        """Run after a call succeeded."""
-
-    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
-        """Run after the state changed."""
-
-
-class MemoryStorage:
-    """The initial state of a breaker, and its count of failures; the state itself is kept by the breaker.
-
-    Args:
-        state: ``"closed"``, ``"open"`` or ``"half-open"``, or the library's own name of it.
-    """
-
-    name: str = "memory"
-
-    def __init__(self, state: Any) -> None:
-        self.state: Any = state
-        self.counter: int = 0
-        self.opened_at: datetime | None = None
-
-    def increment_counter(self) -> None:
-        """Count one failure."""
-        self.counter += 1
-
-    def reset_counter(self) -> None:
-        """Forget the failures."""
-        self.counter = 0
-
-
-class State:
-    """A state as listeners get it.
-
-    Args:
-        name: as the library calls it.
-    """
-
-    def __init__(self, name: Any) -> None:
-        self.name: Any = name
-        self.state: Any = name
-
-    def __repr__(self) -> str:
-        return f"State({self.name!r})"
 
 
 class BreakerFacade:
@@ -138,13 +84,10 @@ class BreakerFacade:
             classify=None,
             runtime=runtime,
         )
-        self._state = "closed"
-        self._noticed: State = State(self.names["closed"])
-        if state_storage is not None:
-            initial = self._ours(state_storage.state)
-            if initial != "closed":
-                self._guard.trip(0 if initial == "half_open" else None)
-            self._state, self._noticed = initial, State(self.names[initial])
+        self._state = "closed" if state_storage is None else self._ours(state_storage.state)
+        if self._state != "closed":
+            self._guard.trip(0 if self._state == "half_open" else None)
+        self._noticed: State = self._entered(self._state, None, notify=False)
 
     @property
     def fail_counter(self) -> int:
@@ -367,6 +310,10 @@ class BreakerFacade:
         error.retry_after = retry_after  # type: ignore[attr-defined]
         return error
 
+    def _entered(self, state: str, before: State | None, *, notify: bool) -> State:
+        """Return the library's own object for `state`."""
+        raise NotImplementedError
+
     def _follow(self) -> None:
         """Notice the state that the breaker has reached by itself."""
         state = self._guard.state
@@ -380,6 +327,7 @@ class BreakerFacade:
             self._successes = 0
         if state == "closed":
             self._state_storage.reset_counter()
-        old, self._state, self._noticed = self._noticed, state, State(self.names[state])
+        old, self._state = self._noticed, state
+        self._noticed = self._entered(state, old, notify=True)
         for listener in self._listeners:
             listener.state_change(self, old, self._noticed)

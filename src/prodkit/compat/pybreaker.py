@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final
 
-from prodkit.compat.breaker_facade import BreakerFacade, Listener, MemoryStorage
+from prodkit.compat.breaker_facade import BreakerFacade
+from prodkit.compat.breaker_parts import Listener, MemoryStorage, State
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import CircuitOpenError
 
@@ -20,7 +21,11 @@ __all__ = [
     "CircuitBreaker",
     "CircuitBreakerError",
     "CircuitBreakerListener",
+    "CircuitBreakerState",
+    "CircuitClosedState",
+    "CircuitHalfOpenState",
     "CircuitMemoryStorage",
+    "CircuitOpenState",
 ]
 
 STATE_OPEN: Final = "open"
@@ -29,6 +34,25 @@ STATE_HALF_OPEN: Final = "half-open"
 
 CircuitBreakerListener = Listener
 CircuitMemoryStorage = MemoryStorage
+CircuitBreakerState = State
+
+
+class CircuitClosedState(CircuitBreakerState):
+    """The circuit is closed."""
+
+    name = STATE_CLOSED
+
+
+class CircuitOpenState(CircuitBreakerState):
+    """The circuit refuses calls."""
+
+    name = STATE_OPEN
+
+
+class CircuitHalfOpenState(CircuitBreakerState):
+    """The circuit admits a trial call."""
+
+    name = STATE_HALF_OPEN
 
 
 class CircuitBreakerError(CircuitOpenError):
@@ -81,6 +105,12 @@ class CircuitBreaker(BreakerFacade):
             throw_new_error_on_trip=throw_new_error_on_trip,
             runtime=runtime,
         )
+
+    def _entered(self, state: str, before: State | None, *, notify: bool) -> State:
+        if state == "closed":
+            return CircuitClosedState(self, prev_state=before, notify=notify)
+        kind = CircuitOpenState if state == "open" else CircuitHalfOpenState
+        return kind(self, prev_state=before, notify=notify)
 
     @property
     def reset_timeout(self) -> float:

@@ -67,6 +67,11 @@ class OpenAttempt:
             self.reservation = None
             self.state.limits.landed(reservation, headers, self._engine.now())
 
+    def prove(self) -> None:
+        """Tell a breaker that probes that content has begun: the stream holds no slot while it is read."""
+        if self._open:
+            self._permit.prove()
+
     def cancel(self) -> None:
         """Give everything back unrecorded: the request was not sent."""
         self._open = False

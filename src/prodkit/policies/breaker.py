@@ -60,7 +60,8 @@ class CircuitBreaker(BreakerShells):
 
     The error that opens it reaches its caller unchanged. A cancelled call is neither success nor failure, unless a
     prodkit timer cancelled it. A throttled call (HTTP 429) and a refusal by another policy are never failures. A stream
-    is slow if its first item is; its error counts whenever it comes. One breaker may be shared by tasks and threads.
+    is slow if its first item is, and a probe succeeds with it; its error counts whenever it comes. One breaker may be
+    shared by tasks and threads.
 
     Args:
         name: of the dependency, in errors, events and health reports.

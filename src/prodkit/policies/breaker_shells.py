@@ -217,27 +217,24 @@ class BreakerShells(Admission):
 class _StreamWatch:
     """Measures a stream: the wait for its first item, and for each later one where a gap may be slow."""
 
-    __slots__ = ("_breaker", "_lease", "_now", "_since", "begun")
+    __slots__ = ("_breaker", "_now", "_permit", "_since", "begun")
 
     def __init__(self, breaker: BreakerShells, permit: Permit) -> None:
         self._breaker = breaker
-        self._lease = permit.lease
+        self._permit = permit
         self._now = breaker._thread_clock()
-        self._since = self._now()
+        self._since = math.inf
         self.begun: bool = False
 
     def arrived(self) -> None:
         """Record an item."""
-        if self.begun and self._breaker._slow_gap == math.inf:
-            return
-        waited = self._now() - self._since
-        lease = self._lease
         if not self.begun:
             self.begun = True
-            if lease is not None:
-                lease.took = waited
-        elif lease is not None and waited >= self._breaker._slow_gap:
-            lease.took = math.inf
+            self._permit.prove()
+        elif self._breaker._slow_gap != math.inf:
+            lease = self._permit.lease
+            if lease is not None and self._now() - self._since >= self._breaker._slow_gap:
+                lease.took = math.inf
 
     def asked(self) -> None:
         """Record that the reader wants the next item: its pause is over."""

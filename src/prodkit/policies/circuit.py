@@ -101,12 +101,14 @@ class Rules:
 class Lease:
     """One admitted call: its era, the instant of its admission, and `took`, its latency if that is not its length.
 
-    A stream is judged by the wait for its first item, not by its length, which includes the pauses of its reader.
+    A stream is judged by the wait for its first item, not by its length, which includes the pauses of its reader. A
+    probe whose first item came is `proven`: its success is counted, and only a failure still is.
     """
 
     era: int
     since: float
     took: float | None = None
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,8 @@ class Circuit:
         if lease.era != self.era:
             return None
         slow = self._slow(lease, now)
+        if lease.proven and not slow:
+            return None
         if self._state == HALF_OPEN:
             self._probes.pop(lease, None)
             if slow:
@@ -221,6 +225,17 @@ class Circuit:
         self._settle()
         self._run = 0
         return self._count(now, SLOW if slow else 0)
+
+    def prove(self, lease: Lease, now: float) -> Change | None:
+        """Record the first item of a stream at `now`: it settles a probe, so that a long stream holds no slot.
+
+        The stream goes on in the era that this item leads to: an error that comes later is a failure there.
+        """
+        if lease.era != self.era or self._state != HALF_OPEN:
+            return None
+        change = self.succeed(lease, now)
+        lease.era, lease.proven = self.era, True
+        return change
 
     def fail(self, lease: Lease, now: float) -> Change | None:
         """Record a failure at `now` that counts against the dependency."""

@@ -1,6 +1,7 @@
 """Admission to a breaker, and the permit for one admitted call::
 
 Admission.admit  ->  Circuit.admit              a permit, or CircuitOpenError
+Permit.prove     ->  Circuit.prove              the first item of a stream: a probe gives its slot back
 Permit.succeed   ->  Circuit.succeed            a healthy answer; it may still have been slow
 Permit.fail      ->  _outcome -> Circuit.fail   classify, on, ignore: a failure, a throttled or a neutral call
                      Change -> event, shared state of other processes
@@ -46,6 +47,14 @@ class Permit:
 
     breaker: Admission
     lease: Lease | None
+
+    def prove(self) -> None:
+        """Record the first item of a stream: its latency, and the success of a probe, which holds no slot from now on.
+
+        Settle the permit at the end of the stream as ever: an error after the first item is still a failure.
+        """
+        if self.lease is not None:
+            self.breaker._proven(self.lease)
 
     def succeed(self) -> None:
         """Record that the dependency answered."""
@@ -152,6 +161,14 @@ class Admission(Policy):
         if self._on_outcome is not None:
             self._on_outcome(Outcome.OK, None)
         if change is not None:
+            self._announce(change)
+
+    def _proven(self, lease: Lease) -> None:
+        now = self._now()
+        lease.took = now - lease.since
+        if self.circuit.guarding and not is_off():
+            with self._lock:
+                change = self.circuit.prove(lease, now)
             self._announce(change)
 
     def _failed(self, lease: Lease, error: BaseException | None = None) -> None:

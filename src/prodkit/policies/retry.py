@@ -28,6 +28,7 @@ from prodkit.policies.retry_rules import (
     verdict_on,
 )
 from prodkit.policies.retry_shells import RetryShells
+from prodkit.policies.retry_statistics import RetryStatistics
 
 __all__ = ["Retry"]
 
@@ -85,8 +86,8 @@ class Retry(RetryShells):
     max_wait: float
     nested: bool
     runtime: Runtime
-    statistics: dict[str, Any]
-    """tenacity's counts of the last call that failed at least once, or that used a tenacity strategy."""
+    statistics: RetryStatistics
+    """tenacity's counts of this thread's last call, such as ``attempt_number``; empty before the first one."""
 
     def __init__(
         self,
@@ -137,7 +138,7 @@ class Retry(RetryShells):
         self.max_wait = max_wait
         self.nested = nested
         self.runtime = runtime
-        self.statistics = {}
+        self.statistics = RetryStatistics(runtime.clock)
         self._options = options
         self._budget = budget
         wait = full_jitter() if wait is None else wait
@@ -190,11 +191,13 @@ class Retry(RetryShells):
         return type(self)(**{**self._options, **changes})
 
     def __call__(self, fn: F) -> F:
-        """Decorate `fn`; the result carries ``retry``, ``statistics`` and ``retry_with(**changes)``."""
-        guarded: Any = super().__call__(fn)
+        """Decorate `fn`; the result carries ``retry``, its own ``statistics`` and ``retry_with(**changes)``."""
+        counting = copy(self)  # counts for `fn` too; everything else is shared
+        counting.statistics = RetryStatistics(self.runtime.clock, self.statistics)
+        guarded: Any = super(Retry, counting).__call__(fn)
         if guarded is not fn:
             guarded.retry = self
-            guarded.statistics = self.statistics
+            guarded.statistics = counting.statistics
             guarded.retry_with = lambda **changes: self.copy(**changes)(fn)
         return guarded  # type: ignore[no-any-return]
 

@@ -12,6 +12,7 @@ from prodkit.policies.block import Block, Scope
 from prodkit.policies.deadline_guard import TimeLimit
 from prodkit.policies.retry_rules import RetryRules
 from prodkit.policies.retry_state import RetryState, drive
+from prodkit.policies.retry_statistics import RetryStatistics
 
 __all__ = ["Attempt", "Attempts"]
 
@@ -25,7 +26,7 @@ class Attempts:
         scopes: make further guards around each attempt, outermost first.
     """
 
-    def __init__(self, rules: RetryRules, statistics: dict[str, Any], *scopes: Callable[[], Scope]) -> None:
+    def __init__(self, rules: RetryRules, statistics: RetryStatistics, *scopes: Callable[[], Scope]) -> None:
         self._rules = rules
         self._statistics = statistics
         self._scopes = scopes

@@ -14,12 +14,14 @@ from typing import Any, Protocol
 from prodkit.core.runtime import Runtime
 from prodkit.errors import DeadlineExceededError, InvalidError, MissingExtraError, RejectedError
 from prodkit.policies.base import MisuseError
+from prodkit.policies.idempotency import innermost
 from prodkit.policies.matching import Errors, classes_in, matcher
 
 __all__ = [
     "NEVER_SENT",
     "Budget",
     "RetryRules",
+    "call_state",
     "from_tenacity",
     "is_try_again",
     "never_retried",
@@ -192,3 +194,16 @@ def is_try_again(error: BaseException) -> bool:
     """Return True if `error` is tenacity's request for another attempt."""
     module = sys.modules.get("tenacity")
     return module is not None and isinstance(error, module.TryAgain)
+
+
+def call_state(
+    fn: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any], start: float
+) -> Any:
+    """Return tenacity's state of the call that the user meant, on our clock."""
+    import tenacity
+
+    if fn is not None:
+        fn, args = innermost(fn, args)
+    state = tenacity.RetryCallState(tenacity.Retrying(), fn, args, kwargs)
+    state.start_time = start
+    return state

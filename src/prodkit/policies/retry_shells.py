@@ -18,6 +18,7 @@ from prodkit.policies.deadline_guard import bounded, deadline_for, stream_until_
 from prodkit.policies.fast_clock import FastClock
 from prodkit.policies.retry_rules import Budget, RetryRules
 from prodkit.policies.retry_state import RETRYING, RetryState, drive
+from prodkit.policies.retry_statistics import RetryStatistics
 
 __all__ = ["RetryShells"]
 
@@ -27,8 +28,8 @@ _NEVER: Final = math.inf
 class RetryShells(Policy):
     """The guarded forms of functions and streams."""
 
-    statistics: dict[str, Any]
-    """tenacity's counts of the last call that failed at least once, or that used a tenacity strategy."""
+    statistics: RetryStatistics
+    """tenacity's counts of this thread's last call; a decorated function has its own."""
 
     _rules: RetryRules
     _budget: Budget | None
@@ -42,7 +43,7 @@ class RetryShells(Policy):
     def _wrap_short(self, fn: AsyncFn) -> AsyncFn:
         deadline = deadline_for(fn)
         deposit = None if self._budget is None else self._budget.deposit
-        judged = self._judged
+        judged, statistics = self._judged, self.statistics
 
         async def retried(*args: Any, **kwargs: Any) -> Any:
             state = None
@@ -54,17 +55,19 @@ class RetryShells(Policy):
                         else:
                             result = await within_deadline(fn, args, kwargs)
                     except Exception as error:
-                        state = state or RetryState(self._rules, fn, args, kwargs, None, self.statistics)
+                        state = state or RetryState(self._rules, fn, args, kwargs, None, statistics)
                         if not await state.failed(error):
                             raise
                     else:
                         if judged:
-                            state = state or RetryState(self._rules, fn, args, kwargs, None, self.statistics)
+                            state = state or RetryState(self._rules, fn, args, kwargs, None, statistics)
                             if await state.answered(result):
                                 await state.rest()
                                 continue
                         if deposit is not None:
                             deposit()
+                        if statistics.pending and state is None:
+                            statistics.succeeded()
                         return result
                     await state.rest()
             finally:
@@ -116,7 +119,7 @@ class RetryShells(Policy):
 
     def _wrap_short_sync(self, fn: SyncFn) -> SyncFn:
         deposit = None if self._budget is None else self._budget.deposit
-        judged = self._judged
+        judged, statistics = self._judged, self.statistics
 
         def retried(*args: Any, **kwargs: Any) -> Any:
             state = None
@@ -125,19 +128,21 @@ class RetryShells(Policy):
                     try:
                         result = fn(*args, **kwargs)
                     except Exception as error:
-                        state = state or RetryState(self._rules, fn, args, kwargs, None, self.statistics)
+                        state = state or RetryState(self._rules, fn, args, kwargs, None, statistics)
                         if not drive(state.failed(error)):
                             raise
                     else:
                         if type(result) is CoroutineType:
                             return self.resume(fn, result, args, kwargs)
                         if judged:
-                            state = state or RetryState(self._rules, fn, args, kwargs, None, self.statistics)
+                            state = state or RetryState(self._rules, fn, args, kwargs, None, statistics)
                             if drive(state.answered(result)):
                                 state.rest_sync()
                                 continue
                         if deposit is not None:
                             deposit()
+                        if statistics.pending and state is None:
+                            statistics.succeeded()
                         return result
                     state.rest_sync()
             finally:
@@ -202,6 +207,8 @@ class RetryShells(Policy):
                 else:
                     if self._budget is not None:
                         self._budget.deposit()
+                    if self.statistics.pending and state is None:
+                        self.statistics.succeeded()
                     return
                 await state.rest()
 
@@ -229,6 +236,8 @@ class RetryShells(Policy):
                 else:
                     if self._budget is not None:
                         self._budget.deposit()
+                    if self.statistics.pending and state is None:
+                        self.statistics.succeeded()
                     return
                 state.rest_sync()
 

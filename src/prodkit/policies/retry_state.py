@@ -26,7 +26,8 @@ from prodkit.policies.base import name_of
 from prodkit.policies.events import RetryGaveUp, RetryScheduled
 from prodkit.policies.idempotency import innermost, is_non_idempotent
 from prodkit.policies.retry_after import retry_after_of
-from prodkit.policies.retry_rules import NEVER_SENT, RetryRules, is_try_again
+from prodkit.policies.retry_rules import NEVER_SENT, RetryRules, call_state, is_try_again
+from prodkit.policies.retry_statistics import RetryStatistics
 from prodkit.policies.switch import is_off
 
 __all__ = ["RETRYING", "RetryState", "drive"]
@@ -83,7 +84,7 @@ class RetryState:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         start: float | None,
-        statistics: dict[str, Any],
+        statistics: RetryStatistics,
         *,
         mark: bool = True,
     ) -> None:
@@ -95,15 +96,13 @@ class RetryState:
         self._attempt = 1
         self._last = 0.0
         self._paid = 0.0
-        self._statistics = statistics
         self.pause: float = 0.0
         self.substitute: Any = _NOTHING
         self._nested = not rules.nested and _under_another()
         self.live: bool = True
         self._token = _outer.set(self) if mark and not self._nested else None
-        self._call = _call_state(fn, args, kwargs, self._since) if rules.exact else None
-        statistics.clear()
-        statistics.update(start_time=self._since, attempt_number=1, idle_for=0, delay_since_first_attempt=0)
+        self._call = call_state(fn, args, kwargs, self._since) if rules.exact else None
+        self._statistics = statistics.begin(self._since)
 
     @property
     def call(self) -> Any:
@@ -340,17 +339,6 @@ def _under_another() -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _call_state(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], start: float) -> Any:
-    """Return tenacity's state of the call that the user meant, on our clock."""
-    import tenacity
-
-    if fn is not None:
-        fn, args = innermost(fn, args)
-    state = tenacity.RetryCallState(tenacity.Retrying(), fn, args, kwargs)
-    state.start_time = start
-    return state
 
 
 def _note(error: Exception, summary: str, reason: str) -> None:

@@ -81,6 +81,8 @@ class StreamAttempt:
             assert self._reply is not None
             raise FaultError(_no_stream(body, self._reply, call.engine.runtime.clock.now()))
         self.attempt.first_content = call.now() - self.attempt.started
+        if self.attempt.breaker != "closed":
+            self.attempt.prove()
 
     async def _send(self, send: Send) -> bytes | None:
         """Send, and return the body of a response that is no stream."""
