@@ -55,7 +55,7 @@ class Sink:
         )
 
     def points(self) -> dict[str, list[Any]]:
-        data = self.reader.get_metrics_data()
+        data: Any = self.reader.get_metrics_data()
         return {
             metric.name: list(metric.data.data_points)
             for resource in data.resource_metrics

@@ -116,10 +116,12 @@ async def test_without_a_subscriber_nothing_stands_between() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append(send)
 
+    async def receive() -> Any: ...
+
     async def send(message: Any) -> None: ...
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    await web.RequestEventsMiddleware(app, runtime=Runtime())(scope, send, send)
+    await web.RequestEventsMiddleware(app, runtime=Runtime())(scope, receive, send)
     assert seen == [send]
 
 

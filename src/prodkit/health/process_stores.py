@@ -1,4 +1,4 @@
-"""Where the processes of a service leave their health reports for each other: Redis or PostgreSQL.
+"""Stores in which the processes of a service leave their health reports for each other: Redis or PostgreSQL.
 
 Both stamp by the server's clock, so that processes with different clocks agree on the age of a report.
 """
@@ -81,7 +81,7 @@ class Database(Protocol):
         ...
 
 
-# A hash of "milliseconds report" by process; the whole key goes when nobody has written for `keep`.
+# A hash of "milliseconds report" by process; the whole key expires `keep` after the last report.
 _PUT: Final = """\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -114,10 +114,23 @@ class RedisReports:
         return f"{self._namespace}:{{{service}}}"
 
     async def put(self, service: str, process: str, report: str, *, keep: float) -> None:
+        """Leave the report of a process, and forget those that are older than `keep`.
+
+        Args:
+            service: the service.
+            process: the process.
+            report: its text.
+            keep: seconds.
+        """
         key = self._key(service)
         await self._redis.execute("EVAL", _PUT, 1, key, process, report, max(1, int(keep * 1000)), key=key)
 
     async def list(self, service: str) -> list[StoredReport]:
+        """Return the reports of all processes.
+
+        Args:
+            service: the service.
+        """
         key = self._key(service)
         now, flat = await self._redis.execute("EVAL", _LIST, 1, key, key=key)
         found: list[StoredReport] = []
@@ -127,6 +140,12 @@ class RedisReports:
         return found
 
     async def remove(self, service: str, process: str) -> None:
+        """Forget a process that leaves.
+
+        Args:
+            service: the service.
+            process: the process.
+        """
         key = self._key(service)
         await self._redis.execute("HDEL", key, process, key=key)
 
@@ -146,6 +165,14 @@ class PostgresReports:
         await self._db.execute(POSTGRES_SCHEMA)
 
     async def put(self, service: str, process: str, report: str, *, keep: float) -> None:
+        """Leave the report of a process, and forget those that are older than `keep`.
+
+        Args:
+            service: the service.
+            process: the process.
+            report: its text.
+            keep: seconds.
+        """
         await self._db.execute(
             "WITH gone AS (DELETE FROM prodkit_health WHERE service = $1 AND process <> $2"
             " AND seen_at < now() - make_interval(secs => $4::float8)) "
@@ -158,6 +185,11 @@ class PostgresReports:
         )
 
     async def list(self, service: str) -> list[StoredReport]:
+        """Return the reports of all processes.
+
+        Args:
+            service: the service.
+        """
         rows = await self._db.fetch(
             "SELECT process, report, extract(epoch FROM now() - seen_at)::float8 AS age FROM prodkit_health"
             " WHERE service = $1 ORDER BY process",
@@ -166,6 +198,12 @@ class PostgresReports:
         return [StoredReport(row["process"], row["report"], max(0.0, row["age"])) for row in rows]
 
     async def remove(self, service: str, process: str) -> None:
+        """Forget a process that leaves.
+
+        Args:
+            service: the service.
+            process: the process.
+        """
         await self._db.execute(
             "DELETE FROM prodkit_health WHERE service = $1 AND process = $2", service, process
         )

@@ -200,14 +200,12 @@ class Processes(Managed):
 
     def _read(self, stored: StoredReport) -> ProcessReport:
         silent = stored.age > 3 * self.every
-        try:
+        status: Status = "degraded"
+        checks: dict[str, Any] = {}
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # a report of another version
             found = json.loads(stored.report)
-            status, checks = cast("Status", found["status"]), cast("dict[str, Any]", found["checks"])
-            known = {status, *(each["status"] for each in checks.values())} <= set(_WORST_FIRST)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            known = False
-        if not known:  # of another version of this library
-            status, checks = "degraded", {}
+            if {found["status"], *(each["status"] for each in found["checks"].values())} <= set(_WORST_FIRST):
+                status, checks = cast("Status", found["status"]), found["checks"]
         return ProcessReport(stored.process, "down" if silent else status, stored.age, silent, checks)
 
     async def _continue(self) -> None:
