@@ -1,4 +1,6 @@
-"""Draw the published results as bars: `python -m benchmarks.plots` writes docs/images/bench-*.svg from results/*.md.
+"""Draw the published results: `python -m benchmarks.plots` writes docs/images/*.svg from benchmarks/results.
+
+The tables (*.md) become bars, bench-*.svg; the curves (timelines.json) become timeline-*.svg.
 
 Names of benchmarks as arguments add their pictures; they are shown in docs/explanation/measured.md.
 Nothing is measured here. A bar is one figure of a table; a tick marks the goal. Each picture names its benchmark, and
@@ -7,12 +9,15 @@ the page that shows it names the command that repeats it.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+
+from prodkit.core.timeline import Band, Chart, Line, Row
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -126,7 +131,22 @@ def pictures() -> dict[str, str]:
             if bars:
                 found[f"bench-{page.stem}.svg"] = draw(title, bars)
                 break
-    return found
+    return found | timelines()
+
+
+def timelines() -> dict[str, str]:
+    """The curves of benchmarks/timelines.py by their file names."""
+    return {
+        f"timeline-{name}.svg": Chart(
+            each["title"],
+            [Row(each["row"], [Band(*band) for band in each["bands"]])] if each["bands"] else [],
+            [Line(**line) for line in each["lines"]],
+            start=0.0,
+            unit=each["unit"],
+        ).svg()
+        + "\n"
+        for name, each in json.loads((RESULTS / "timelines.json").read_text()).items()
+    }
 
 
 def main(added: Sequence[str] = ()) -> None:
@@ -134,7 +154,7 @@ def main(added: Sequence[str] = ()) -> None:
     IMAGES.mkdir(exist_ok=True)
     new = {f"bench-{name}.svg" for name in added}
     for name, picture in pictures().items():
-        if name in new or (IMAGES / name).exists():
+        if name in new or name.startswith("timeline-") or (IMAGES / name).exists():
             (IMAGES / name).write_text(picture)
             print(f"docs/images/{name}")
 

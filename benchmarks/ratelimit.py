@@ -66,7 +66,7 @@ async def _in_memory(table: Table) -> None:
     for number in range(100_000):
         await many.check((long, number))
     works = {
-        "bare": bare,
+        "bare": lambda: bare(),  # through a lambda like the others, which is a fifth of its cost
         "ours": lambda: few.check((limit, "k")),
         "many": lambda: many.check((limit, "k")),
         **_limits_peer(),

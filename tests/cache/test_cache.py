@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Awaitable
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -412,3 +414,81 @@ async def test_loads_emit_events() -> None:
 def test_a_namespace_is_a_plain_word(namespace: str) -> None:
     with pytest.raises(ValueError, match="namespace"):
         Cache(namespace=namespace)
+
+
+KEYS: list[Any] = ["", None, 5, b"k", 1.5, ["k"]]
+
+
+@pytest.mark.parametrize("key", KEYS)
+async def test_a_key_is_a_text_for_every_method(key: Any) -> None:
+    cache = Cache(namespace="t")
+    calls: list[Awaitable[Any]] = [
+        cache.set(key, 1, ttl=5),
+        cache.get_or_set(key, lambda: 1, ttl=5),
+        cache.delete(key),
+        cache.get_many([key]),
+        cache.load_many([key], lambda keys: dict.fromkeys(keys, 1), ttl=5),
+    ]
+    if key != ["k"]:  # which no dictionary takes
+        calls += [cache.get(key), cache.set_many({"a": 1, key: 2}, ttl=5), cache.delete_many("a", key)]
+    for call in calls:
+        with pytest.raises(TypeError):
+            await call
+    assert await cache.get("a") is MISSING
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": math.nan},
+        {"timeout": True},
+        {"timeout": "1"},
+        {"soft_timeout": -1},
+        {"hard_timeout": 0},
+        {"hard_timeout": math.inf},
+        {"eager": -1},
+        {"eager": math.nan},
+        {"when": 5},
+        {"scope": "everywhere"},
+        {"negative": KeyError},
+        {"negative": {"KeyError": 5}},
+        {"negative": {BaseException: 5}},
+        {"negative": {asyncio.CancelledError: 5}},
+        {"negative": {KeyError: 0}},
+        {"stale": -1},
+        {"jitter": 1},
+        {"ttl": 0},
+        {"ttl": 1e300},
+    ],
+)
+async def test_wrong_arguments_are_refused_before_the_load_and_when_decorating(
+    options: dict[str, Any],
+) -> None:
+    cache, loads = Cache(namespace="t"), 0
+
+    def load() -> int:
+        nonlocal loads
+        loads += 1
+        return 1
+
+    with pytest.raises((ValueError, TypeError)):
+        await cache.get_or_set("k", load, **({"ttl": 5} | options))
+    with pytest.raises((ValueError, TypeError)):
+        cache.cached(**({"ttl": 5} | options))
+    assert loads == 0
+
+
+async def test_a_coroutine_instead_of_a_function() -> None:
+    cache = Cache(namespace="t")
+
+    async def load() -> int:
+        return 1
+
+    with pytest.raises(TypeError, match="pass the function"):
+        await cache.get_or_set("k", load(), ttl=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mapping"):
+        await cache.load_many(["k"], lambda _: [1], ttl=5)  # type: ignore[arg-type, return-value]
+    with pytest.raises(TypeError, match="mapping"):
+        await cache.set_many([("k", 1)], ttl=5)  # type: ignore[arg-type]

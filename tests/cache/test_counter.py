@@ -20,3 +20,7 @@ async def test_counts_in_memory() -> None:
     assert await views.value() == 0
     with pytest.raises(TypeError, match="int"):
         await views.increment(1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="2"):
+        await views.increment(2**53 + 1)
+    assert await views.value() == 0
+    assert await cache.counter(None, "ever", ttl=cache.FOREVER).increment() == 1

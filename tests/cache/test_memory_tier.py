@@ -13,7 +13,7 @@ from prodkit.cache.tiers import Tiers
 from prodkit.core.runtime import SYSTEM
 
 
-@pytest.mark.parametrize("shape", ["small", "tagged", "text", "emoji", "document", "shared"])
+@pytest.mark.parametrize("shape", ["small", "read", "tagged", "text", "emoji", "document", "shared"])
 def test_the_bound_is_what_is_used(shape: str) -> None:
     memory = MemoryTier(1_000_000, 2**20)
     codec = JsonCodec()
@@ -21,6 +21,7 @@ def test_the_bound_is_what_is_used(shape: str) -> None:
     tiers = Tiers(None, "t", SYSTEM.clock, codec, memory, OutageLog(1), 1.0, copies)  # type: ignore[arg-type]
     value: object = {
         "small": 7,
+        "read": 7,
         "tagged": 7.5,
         "text": "x" * 10_000,
         "emoji": "x" * 10_000 + "😀",
@@ -33,7 +34,9 @@ def test_the_bound_is_what_is_used(shape: str) -> None:
     for number in range(4_000):
         payload = codec.encode(value)
         tags = [f"u:{number}", "all"] if shape == "tagged" else []
-        tiers.keep(f"key:{number}", tiers.entry(payload, 60, 60, cost=float(number), tags=tags))
+        head = b"pk2....[%050d]" % number if shape == "read" else b""
+        entry = tiers.entry(payload, 60, 60, cost=float(number), tags=tags, head=head)
+        tiers.keep(f"key:{number}", entry)
     gc.collect()
     used = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

@@ -57,6 +57,11 @@ class TestFallback(PolicyContract):
         return policies.Fallback(None, on=KeyError)
 
 
+class TestChaos(PolicyContract):
+    def make_policy(self) -> Policy:
+        return policies.Chaos(0.0)
+
+
 class TestPipeline(PolicyContract):
     def make_policy(self) -> Policy:
         return pk.Pipeline(

@@ -98,3 +98,55 @@ async def test_a_budget_is_fed_by_success_and_pays_for_further_attempts() -> Non
             if attempt.number < 2:
                 raise OSError
     assert budget.balance == before - budget.price(OSError()) + 0.5
+
+
+@virtual_time
+async def test_the_code_behind_the_block_may_set_the_result_that_is_judged() -> None:
+    tenacity = pytest.importorskip("tenacity")
+    below_three = tenacity.retry_if_result(lambda number: number < 3)
+    number = 0
+    async for attempt in pk.Retry(attempts=5, on=below_three, wait=1):
+        with attempt:
+            number += 1
+        if not attempt.retry_state.outcome.failed:
+            attempt.retry_state.set_result(number)
+    assert number == 3
+    number = 0
+    async for attempt in pk.Retry(attempts=5, result=lambda number: number < 3, wait=1):
+        async with attempt:
+            number += 1
+        attempt.set_result(number)
+    assert number == 3
+    assert now() == 4
+
+
+def test_in_plain_code_too_and_after_a_failed_attempt_its_outcome_is_there_to_see() -> None:
+    tenacity = pytest.importorskip("tenacity")
+    rule = tenacity.retry_if_exception_type(OSError) | tenacity.retry_if_result(lambda number: number < 4)
+    outcomes: list[bool] = []
+    number = 0
+    for attempt in pk.Retry(attempts=9, on=rule, wait=0):
+        with attempt:
+            number += 1
+            if number < 3:
+                raise OSError
+        outcomes.append(attempt.retry_state.outcome.failed)
+        if not outcomes[-1]:
+            attempt.retry_state.set_result(number)
+    assert outcomes == [True, True, False, False]
+    assert number == 4
+
+
+def test_a_judged_block_that_leaves_the_loop_has_succeeded() -> None:
+    budget = pk.RetryBudget()
+    budget.withdraw(None)
+    before = budget.balance
+
+    def first() -> int:
+        for attempt in pk.Retry(attempts=5, result=lambda found: found is None, wait=0, budget=budget):
+            with attempt:
+                return attempt.number
+        raise AssertionError
+
+    assert first() == 1
+    assert budget.balance >= before

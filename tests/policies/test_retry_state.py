@@ -5,7 +5,6 @@ import pytest
 
 import prodkit as pk
 from prodkit.policies import non_idempotent
-from prodkit.policies.retry_state import drive
 from prodkit.testing import virtual_time
 
 
@@ -102,22 +101,3 @@ async def test_a_cancelled_wait_gives_the_price_of_the_attempt_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert budget.balance == before
-
-
-def test_synchronous_code_drives_steps_that_never_suspend() -> None:
-    async def steps(value: int) -> int:
-        return value
-
-    async def suspends() -> None:
-        await asyncio.sleep(0)
-
-    assert drive(steps(3)) == 3
-    with pytest.raises(TypeError, match="async strategy"):
-        drive(suspends())
-    with pytest.raises(TypeError, match="async strategy"):
-        pk.Retry(attempts=2, on=asks_later, wait=0).call(int, "x")
-
-
-async def asks_later(error: BaseException) -> bool:
-    await asyncio.sleep(0)
-    return True

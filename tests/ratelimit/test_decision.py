@@ -15,7 +15,7 @@ TRIAL = Limit("1/hour", name="trial", shadow=True)
 
 def decision(*pairs: tuple[Limit, tuple[int, int, int, int]], source: Source = "memory") -> Decision:
     """Make a decision of limits and outlooks: remaining, wait, more and full in microseconds."""
-    return Decision([limit for limit, _ in pairs], [outlook for _, outlook in pairs], source, 1, [])
+    return Decision([limit for limit, _ in pairs], [outlook for _, outlook in pairs], source, 1, ())
 
 
 ADMITTED = decision((HOUR, (4, 0, 5_000_000, 9_000_000)), (DAY, (30, 0, 1, 80_000_000)))

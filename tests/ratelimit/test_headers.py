@@ -11,7 +11,7 @@ TRIAL = Limit("1/hour", name="trial", shadow=True)
 
 
 def decision(*pairs: tuple[Limit, tuple[int, int, int, int]], source: Source = "memory") -> Decision:
-    return Decision([limit for limit, _ in pairs], [outlook for _, outlook in pairs], source, 1, [])
+    return Decision([limit for limit, _ in pairs], [outlook for _, outlook in pairs], source, 1, ())
 
 
 ADMITTED = decision((DAY, (30, 0, 60_000_000, 80_000_000)), (HOUR, (4, 0, 5_000_001, 9_000_000)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from prodkit.ratelimit import Limit
@@ -145,3 +147,99 @@ def test_entries_that_redis_does_not_know() -> None:
     clock.time += 10
     assert list(memory.live(every=True)) == [(DAY, "bia")]
     assert len(memory) == 1
+
+
+@pytest.mark.parametrize("rate", ["1/s", "5/10s", "256/10s", "300/10s", "100000/min"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_short_way_gives_the_same_numbers_as_the_long_one(rate: str, seed: int) -> None:
+    """Taken alone and taken in a list: same answer, same outlook, same log, through refunds and jumps of time."""
+    random, limit = Random(seed), Limit(rate, name="x", replicas=2)
+    short, clock = store()
+    long = MemoryStore(clock, 100)  # type: ignore[arg-type]
+    grants: list[tuple[Grant, Grant]] = []
+    for _ in range(600):
+        clock.time += random.choice((0, 0, 0, 0.0001, 0.01, 0.3, limit.window / 3, limit.window / 300))
+        decision = short.take_one(limit, "ana")
+        outlooks, given = long.take([(limit, "ana")], 1)
+        outlook = outlooks[0]
+        assert decision.allowed == (not outlook.wait) == bool(given) == bool(decision.grants)
+        assert tuple(decision._outlooks[0]) == tuple(outlook)
+        if given:
+            grants.append((decision.grants[0], given[0]))
+        if grants and random.random() < 0.1:
+            mine, other = grants.pop(random.randrange(len(grants)))
+            short.give_back(mine)
+            long.give_back(other)
+        for memory in (short, long):
+            log = memory._tables[limit.series]["ana"]
+            assert log.used == sum(entry[1] for entry in log.entries)
+
+
+@pytest.mark.parametrize("rate", ["3/10s", "300/10s"])
+def test_no_window_admits_more_than_the_limit(rate: str) -> None:
+    random, limit = Random(7), Limit(rate, name="x")
+    memory, clock = store()
+    admissions: list[float] = []
+    for _ in range(3000):
+        clock.time += random.choice((0, 0.001, 0.01, 0.5))
+        if memory.take_one(limit, "ana").allowed:
+            admissions.append(clock.time)
+    for start, first in enumerate(admissions):
+        inside = [
+            each for each in admissions[start : start + limit.amount + 1] if each < first + limit.window
+        ]
+        assert len(inside) <= limit.amount
+
+
+@pytest.mark.parametrize("rate", ["3/10s", "300/10s"])
+def test_who_waits_as_told_is_admitted(rate: str) -> None:
+    limit = Limit(rate, name="x")
+    memory, clock = store()
+    clock.time += 0.0123
+    for _ in range(2000):
+        decision = memory.take_one(limit, "ana")
+        if not decision.allowed:
+            clock.time += decision.retry_after
+            assert memory.take_one(limit, "ana").allowed
+        clock.time += 0.001
+
+
+def test_a_limit_on_trial_refuses_nothing_and_takes_only_what_it_has() -> None:
+    trial = Limit("1/10s", name="trial", shadow=True)
+    memory, _ = store()
+    outlooks, grants = memory.take([(TEN, "ana"), (trial, "ana")], 1)
+    assert len(grants) == 2
+    outlooks, grants = memory.take([(TEN, "ana"), (trial, "ana")], 1)
+    assert [grant[0] for grant in grants] == [TEN]
+    assert [bool(each.wait) for each in outlooks] == [False, True]
+    assert not admitted(memory.take([(TEN, "ana"), (trial, "ana")], 1))
+
+
+def test_a_large_cost_is_taken_whole_or_not_at_all() -> None:
+    large = Limit("1000/10s", name="large")
+    memory, clock = store()
+    assert admitted(memory.take([(large, "ana")], 999))
+    outlooks, grants = memory.take([(large, "ana")], 2)
+    assert not grants
+    assert outlooks[0].remaining == 1
+    assert admitted(memory.take([(large, "ana")], 1))
+    clock.time += 10.04  # and a 256th
+    assert admitted(memory.take([(large, "ana")], 1000))
+
+
+def test_an_outage_of_a_limit_that_is_used_no_more_is_freed_by_the_others() -> None:
+    memory, clock = store(max_keys=3)
+    for key in "abc":
+        memory.take([(TEN, key)], 1)
+    clock.time += 10
+    for key in "xyz":
+        assert admitted(memory.take([(DAY, key)], 1))  # each drops two ended ones of any limit
+    assert len(memory) == 3
+    assert admitted(memory.take([(DAY, "z")], 2))
+
+
+def test_the_shared_counter_is_never_merged_into_redis() -> None:
+    memory, _ = store(max_keys=1)
+    memory.take([(TEN, "ana")], 1)
+    memory.take([(TEN, "bia")], 1)
+    assert list(memory.live(every=True)) == [(TEN, "ana")]

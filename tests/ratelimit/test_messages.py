@@ -43,7 +43,7 @@ def test_durations_in_portuguese(seconds: float, text: str) -> None:
 
 def refused(*limits: Limit, waits: Any = (60,), source: Source = "memory") -> Decision:
     outlooks = [(0, wait * 1_000_000, wait * 1_000_000, wait * 1_000_000) for wait in waits]
-    return Decision(limits, outlooks, source, 1, [])
+    return Decision(limits, outlooks, source, 1, ())
 
 
 @pytest.mark.parametrize(

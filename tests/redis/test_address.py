@@ -40,6 +40,13 @@ def test_groups() -> None:
         ("redis://a?retry_on_timeout=yes", "not known"),
         ("redis://a?sentinel=", "name of a group"),
         ("unix:///tmp/x?cluster=true", "socket"),
+        ("redis://a?protocol=4", "protocol"),
+        ("redis://a ", "space"),
+        ("redis://a,b%20c?cluster=true", "space"),
+        ("rediss://a?ssl_cert_reqs=maybe", "ssl_cert_reqs"),
+        ("rediss://a?ssl_check_hostname=perhaps", "ssl_check_hostname"),
+        ("rediss://a?ssl_ca_certs=/no/such/file", "no file"),
+        ("rediss://a?ssl_certfile=/no/such/file&ssl_keyfile=/", "ssl_keyfile"),
     ],
 )
 def test_an_option_works_or_is_refused(url: str, word: str) -> None:

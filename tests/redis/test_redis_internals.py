@@ -31,6 +31,7 @@ def test_commands_are_packed_as_redis_expects() -> None:
     assert (
         b"".join(pack(("SET", "k", b"\xff", 7))) == b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n\xff\r\n$1\r\n7\r\n"
     )
+    assert b"".join(pack(("GET", "a\ud800"))) == b"*2\r\n$3\r\nGET\r\n$4\r\na\xed\xa0\x80\r\n"
     from redis.exceptions import DataError
 
     with pytest.raises(DataError):

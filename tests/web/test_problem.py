@@ -78,7 +78,7 @@ def test_a_wait_is_never_rounded_down() -> None:
 
 def test_a_refused_limit_brings_its_fields_and_its_own_text() -> None:
     limit = Limit("1/hour", name="upload")
-    refused = Decision([limit], [(0, 3_599_000_001, 1, 1)], "memory", 1, [])
+    refused = Decision([limit], [(0, 3_599_000_001, 1, 1)], "memory", 1, ())
     problem = of_error(LimitReachedError.of(refused), "pt-BR")
     assert problem.status == 429
     assert problem.retry_after == 3600

@@ -6,8 +6,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
-from starlette.testclient import TestClient
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from prodkit import web
 from prodkit.ratelimit import Limit, RateLimiter
@@ -147,10 +148,6 @@ def test_head_and_preflights_are_free() -> None:
 
 
 def test_websockets_count_when_they_connect_and_by_message() -> None:
-    from starlette.routing import WebSocketRoute
-    from starlette.testclient import WebSocketDenialResponse
-    from starlette.websockets import WebSocket, WebSocketDisconnect
-
     async def echo(socket: WebSocket) -> None:
         await socket.accept()
         try:
@@ -182,6 +179,36 @@ def test_websockets_count_when_they_connect_and_by_message() -> None:
     assert refused.value.status_code == 429
 
 
+async def test_after_a_refused_message_a_socket_stays_disconnected() -> None:
+    heard: list[str] = []
+    sent: list[str] = []
+    messages = iter(
+        [{"type": "websocket.connect"}, *({"type": "websocket.receive", "text": "a"} for _ in range(9))]
+    )
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        for number in range(5):
+            heard.append((await receive())["type"])
+            await send({"type": "websocket.close" if number == 4 else "websocket.send", "text": "b"})
+
+    guarded = web.RateLimitMiddleware(
+        app, limiter=RateLimiter(), limits=[Limit("9/h", name="c")], message_limits=[Limit("2/h", name="m")]
+    )
+    await guarded(
+        {"type": "websocket", "path": "/", "headers": [], "client": ("203.0.113.1", 1)}, receive, send
+    )
+    assert heard == ["websocket.receive"] * 2 + ["websocket.disconnect"] * 3
+    assert sent == ["websocket.accept", "websocket.send", "websocket.send", "websocket.close"]
+
+
 def test_legacy_fields() -> None:
     app = Starlette(routes=[Route("/", home)])
     app.add_middleware(
@@ -210,3 +237,36 @@ def test_a_fastapi_dependency() -> None:
     assert "429" in client.get("/openapi.json").json()["paths"]["/"]["get"]["responses"]
     with pytest.raises(ValueError, match="user="):
         web.RateLimits(RateLimiter()).per_user("1/h")
+
+
+def test_a_fastapi_dependency_counts_no_head_and_closes_a_socket() -> None:
+    fastapi = pytest.importorskip("fastapi")
+
+    limits = web.RateLimits(RateLimiter(), user=lambda connection: connection.headers.get("user"))
+    app = fastapi.FastAPI()
+    web.install(app)
+    dependency = fastapi.Depends(limits.per_user("2/h", name="both"))
+
+    @app.api_route("/", methods=["GET", "HEAD", "OPTIONS"], dependencies=[dependency])
+    async def root() -> str:
+        return "ok"
+
+    async def greet(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("hi")
+        await socket.close()
+
+    app.add_api_websocket_route("/ws", greet, dependencies=[dependency])
+    client = TestClient(app)
+    ana = {"user": "ana"}
+    for method in ("HEAD", "OPTIONS"):
+        answers = [client.request(method, "/", headers=ana) for _ in range(3)]
+        assert [each.status_code for each in answers] == [200] * 3
+        assert "r=2" in answers[2].headers["ratelimit"]
+    for _ in range(2):
+        with client.websocket_connect("/ws", headers=ana) as socket:
+            assert socket.receive_text() == "hi"
+    with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect("/ws", headers=ana):
+        pass
+    assert refused.value.code == 1013
+    assert client.get("/", headers=ana).status_code == 429

@@ -51,7 +51,10 @@ class _Hashed:
         self._hash.update(data)
         self.size += len(data)
         if self._progress is not None:
-            self._progress(self.size)
+            try:
+                self._progress(self.size)
+            except Exception as error:
+                raise BackupError(f"progress() failed: {type(error).__name__}: {error}") from error
         return len(data)
 
     def flush(self) -> None:
@@ -114,7 +117,7 @@ def pump(
         progress: called with the bytes written.
 
     Raises:
-        BackupError: a program failed, the disk is full, or the dump is not whole.
+        BackupError: a program failed, the disk is full, the dump is not whole, or `progress` raised.
     """
     programs: list[Program] = []
     try:

@@ -15,7 +15,7 @@ from prodkit.cache.failures import Negative
 from prodkit.cache.flight import Flights
 from prodkit.cache.invalidation import Invalidation
 from prodkit.cache.invalidation_listener import InvalidationListener
-from prodkit.cache.loader import Loader, Scope
+from prodkit.cache.loader import Load, Loader, Scope
 from prodkit.cache.loads import Loads
 from prodkit.cache.lock import Lock
 from prodkit.cache.memory_tier import MemoryTier
@@ -155,6 +155,8 @@ class Cache(Loads, Invalidation):
             key: a template such as ``"profile:{user}"``, or a function of the arguments; needed for methods, and where
                 arguments say nothing about the result.
         """
+        how = Load(_nothing, ttl, stale, jitter, timeout, (), negative or {}, when, scope)
+        self._verify(how, soft_timeout, hard_timeout, eager)  # now, not at the first call
         options = {
             "ttl": ttl,
             "stale": stale,
@@ -185,12 +187,12 @@ class Cache(Loads, Invalidation):
             self._tiers.link, name, namespace=self.namespace, lease=lease, wait=wait, runtime=self._runtime
         )
 
-    def counter(self, name: str, *, ttl: float | timedelta | None = None) -> Counter:
+    def counter(self, name: str, *, ttl: Ttl | None = None) -> Counter:
         """Return a :class:`Counter` of this namespace.
 
         Args:
             name: of the counter.
-            ttl: seconds from its first increment until it begins again; None for never.
+            ttl: seconds from its first increment until it begins again; None or FOREVER for never.
         """
         return Counter(self._tiers.link, name, namespace=self.namespace, ttl=ttl, runtime=self._runtime)
 

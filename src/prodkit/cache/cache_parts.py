@@ -16,7 +16,7 @@ from prodkit.core.events import Event
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import Runtime
 
-__all__ = ["CacheParts", "texts"]
+__all__ = ["CacheParts", "require_key", "texts"]
 
 D = TypeVar("D")
 
@@ -85,7 +85,20 @@ def texts(what: str, given: Iterable[str]) -> tuple[str, ...]:
     """
     if isinstance(given, str):
         raise TypeError(f"{what} is a list of names, got the single text {given!r}")
-    names = tuple(dict.fromkeys(given))
+    try:
+        names = tuple(dict.fromkeys(given))
+    except TypeError:
+        raise TypeError(f"{what} must be a list of texts, got {given!r}") from None
     if not all(type(each) is str and each for each in names):
         raise TypeError(f"{what} must be texts that are not empty, got {names!r}")
     return names
+
+
+def require_key(key: object) -> None:
+    """Refuse a key that Redis and memory would not understand alike, before anything is done or logged.
+
+    Args:
+        key: a text that is not empty.
+    """
+    if not isinstance(key, str) or not key:
+        raise TypeError(f"a key must be a text that is not empty, got {key!r}: see make_cache_key")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import timedelta
+import math
 from typing import Final
 
-from prodkit.cache.entry import seconds
+from prodkit.cache.entry import FOREVER, Ttl, seconds
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
-from prodkit.errors import PoolExhaustedError, RedisError
+from prodkit.errors import PoolExhaustedError, ProdkitError, RedisError
 from prodkit.redis.link import RedisLink
 from prodkit.redis.scripts import Script
 
 __all__ = ["Counter", "counter"]
+
+_MOST: Final = 2**53  # the largest number that a script returns exactly
 
 # KEYS: counter. ARGV: by, milliseconds or 0, and 1 to begin at 0. Returns the number.
 _ADD: Final = Script("""
@@ -40,7 +42,7 @@ class Counter:
         redis: the link, or None for a counter of this process.
         name: counters of one name and namespace are one.
         namespace: the prefix of its key in Redis.
-        ttl: seconds from its first increment until it begins again; None for never.
+        ttl: seconds from its first increment until it begins again; None or FOREVER for never.
         runtime: clock; the default is the system's.
     """
 
@@ -50,7 +52,7 @@ class Counter:
         name: str,
         *,
         namespace: str = "counter",
-        ttl: float | timedelta | None = None,
+        ttl: Ttl | None = None,
         runtime: Runtime = SYSTEM,
     ) -> None:
         check = Arguments("Counter")
@@ -63,7 +65,7 @@ class Counter:
         self.name: str = name
         self._link = redis if redis is not None and redis.configured else None
         self._key = f"~{namespace}:c:{name}"
-        self._ttl = 0.0 if ttl is None else seconds("ttl", ttl)
+        self._ttl = 0.0 if ttl is None or ttl is FOREVER else seconds("ttl", ttl)
         self._now = runtime.clock.monotonic
         self._known = 0  # the number when Redis was last asked, or the number in memory
         self._unsent = 0
@@ -81,6 +83,8 @@ class Counter:
         """
         if isinstance(by, bool) or not isinstance(by, int):
             raise TypeError(f"by must be an int, got {by!r}")
+        if abs(by) > _MOST:
+            raise ValueError(f"by must be at most 2**53, got {by!r}")
         self._expire()
         self._unsent += by
         return await self._send()
@@ -128,11 +132,13 @@ class Counter:
             return
         self._unsent, self._reset = 0, False
         try:
-            args = [unsent, int(self._ttl * 1000), int(reset)]
+            args = [unsent, math.ceil(self._ttl * 1000), int(reset)]
             self._known = int(await _ADD(self._link, keys=[self._key], args=args))
-        except BaseException:
-            self._unsent += unsent
-            self._reset = self._reset or reset
+        except BaseException as error:
+            if not isinstance(error, Exception) or isinstance(error, ProdkitError):
+                self._unsent += unsent
+                self._reset = self._reset or reset
+            # else Redis refuses this very increment (no number there, too large): again, it would refuse all others
             raise
 
     def __repr__(self) -> str:
@@ -144,7 +150,7 @@ def counter(
     name: str,
     *,
     namespace: str = "counter",
-    ttl: float | timedelta | None = None,
+    ttl: Ttl | None = None,
     runtime: Runtime = SYSTEM,
 ) -> Counter:
     """Return a :class:`Counter`.

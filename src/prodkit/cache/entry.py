@@ -50,6 +50,7 @@ MISSING: Final = Missing.MISSING
 FOREVER: Final = Forever.FOREVER
 """The ttl of a value that never expires by itself."""
 
+_LONGEST: Final = 1e12  # seconds: beyond 30,000 years Redis has no number for it
 Ttl: TypeAlias = float | timedelta | Forever
 
 
@@ -110,6 +111,8 @@ class Entry:
         "expires_at",
         "failure",
         "fresh_until",
+        "generation",
+        "head",
         "own_until",
         "payload",
         "retries",
@@ -132,6 +135,8 @@ class Entry:
         cost: float = 0.0,
         tags: frozenset[str] = frozenset(),
         failure: Failure | None = None,
+        head: bytes = b"",
+        generation: bytes | None = None,
     ) -> None:
         self.payload: bytes = payload
         self.value: object = value  # MISSING where every reader gets a copy of its own
@@ -141,6 +146,8 @@ class Entry:
         self.cost: float = cost
         self.failure: Failure | None = failure  # instead of a value: a cached exception
         self.tags: frozenset[str] = tags
+        self.head: bytes = head  # of the value in Redis, new with every write; empty for one with tags
+        self.generation: bytes | None = generation  # the one that it was read in
         self.own_until: float = 0.0  # a message about the key before this instant may be of our own writing
         self.session: int = 0
         self.retry_at: float = 0.0
@@ -165,7 +172,7 @@ def seconds(name: str, value: Ttl) -> float:
     if value is FOREVER:
         return math.inf
     number: object = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= _LONGEST:
         raise ValueError(
             f"{name} must be a positive number of seconds, a timedelta or FOREVER, got {value!r}"
         )

@@ -8,15 +8,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
-from prodkit.cache.entry import Failure, Ttl
+from prodkit.cache.entry import Failure, Ttl, seconds
 
-__all__ = ["Negative", "decode_failure", "encode_failure", "negative_ttl", "restore"]
+__all__ = ["Negative", "decode_failure", "encode_failure", "negative_ttl", "restore", "verify_negative"]
 
 Negative = Mapping[type[Exception], Ttl]
 
 _MARK: Final = b"\x00E"
+
+
+def verify_negative(negative: object) -> None:
+    """Refuse what is no mapping of exception classes to their ttl.
+
+    Args:
+        negative: as given by the caller.
+    """
+    if not isinstance(negative, Mapping):
+        raise TypeError(f"negative must map exception classes to seconds, got {negative!r}")
+    for kind, ttl in cast("Mapping[object, Ttl]", negative).items():
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            raise TypeError(f"negative must name classes of Exception, got {kind!r}")
+        seconds(f"negative[{kind.__name__}]", ttl)
 
 
 def negative_ttl(error: BaseException, negative: Negative) -> Ttl | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from prodkit.cache.cache_parts import CacheParts, texts
+from prodkit.cache.cache_parts import CacheParts, require_key, texts
 from prodkit.cache.patterns import compiled
 from prodkit.cache.redis_tier import RedisTier
 
@@ -28,6 +28,8 @@ class Invalidation(CacheParts):
         Args:
             keys: the keys.
         """
+        for key in keys:
+            require_key(key)
         here = 0
         for key in keys:
             self._supersede(key)
@@ -47,6 +49,8 @@ class Invalidation(CacheParts):
         Args:
             pattern: ``* ? [a-z] [^x] \x`` as in Redis; :func:`escape` makes text literal.
         """
+        if not isinstance(pattern, str):
+            raise TypeError(f"a pattern is a text, got {pattern!r}")
         matches = compiled(pattern).fullmatch
 
         def drop() -> int:

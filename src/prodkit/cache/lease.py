@@ -21,7 +21,10 @@ from prodkit.redis.scripts import Script
 
 __all__ = ["Lease"]
 
-_LIFE: Final = 1.5
+_LIFE: Final = 1.2
+_RENEWALS: Final = (
+    4  # in that time: a holder may stall for three quarters of it, a dead one is replaced after all of it
+)
 
 # KEYS: lease. ARGV: token, milliseconds.
 _RENEW: Final = Script("""
@@ -69,7 +72,7 @@ class Lease:
 
     async def _renew(self) -> None:
         while True:
-            await self._clock.sleep(_LIFE / 3)
+            await self._clock.sleep(_LIFE / _RENEWALS)
             try:
                 if not await _RENEW(self._link, keys=[self._name], args=[self.token, int(_LIFE * 1000)]):
                     return

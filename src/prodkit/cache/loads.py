@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, TypeVar, overload
 
-from prodkit.cache.cache_parts import texts
+from prodkit.cache.cache_parts import require_key, texts
 from prodkit.cache.entry import Entry, Hit, Ttl, lifetime
-from prodkit.cache.failures import Negative, restore
+from prodkit.cache.failures import Negative, restore, verify_negative
 from prodkit.cache.flight import Flight
 from prodkit.cache.loader import Load, Scope
 from prodkit.cache.values import Values
@@ -160,9 +161,10 @@ class Loads(Values):
             scope: one load for the process or for all that share the Redis.
         """
         how = Load(load, ttl, stale, jitter, timeout, texts("tags", tags), negative or {}, when, scope)
-        self._verify(how, soft_timeout, hard_timeout)
+        self._verify(how, soft_timeout, hard_timeout, eager)
         entry = self._tiers.local(key)
         if entry is None or not self._loader.usable(entry, how):
+            require_key(key)
             flight = self._flights.find(key) or self._loader.begin(key, how)
             entry = await self._flights.join(key, flight, hard_timeout)
             source: Literal["memory", "redis", "load"] = (
@@ -202,14 +204,29 @@ class Loads(Values):
                 return Hit(self._tiers.value(refresh.task.result()), source="load")
         return Hit(self._tiers.value(entry), stale=True, source=source, error=error)
 
-    def _verify(self, how: Load, soft_timeout: float, hard_timeout: float | None) -> None:
+    def _verify(self, how: Load, soft_timeout: float, hard_timeout: float | None, eager: float) -> None:
         """Refuse wrong arguments before the load, not after it."""
         lifetime(1.0 if callable(how.ttl) else how.ttl, how.stale, how.jitter, self._runtime.rng)
-        if soft_timeout or hard_timeout is not None or how.scope != "process":
+        if (
+            soft_timeout
+            or eager
+            or how.negative
+            or how.scope != "process"
+            or hard_timeout is not None
+            or how.timeout is not None
+            or how.when is not None
+            or not callable(how.fn)
+        ):
+            if not callable(how.fn):
+                raise _no_function(how.fn)
             check = Arguments("get_or_set")
+            check.seconds("timeout", how.timeout, optional=True)
             check.seconds("soft_timeout", soft_timeout, zero=True)
             check.seconds("hard_timeout", hard_timeout, optional=True)
+            check.number("eager", eager, minimum=0)
+            check.function("when", how.when, optional=True)
             check.one_of("scope", how.scope, ("process", "cluster"))
+            check.attempt(lambda: verify_negative(how.negative))
             check.done()
 
     async def load_many(
@@ -242,7 +259,9 @@ class Loads(Values):
         wanted = texts("keys", keys)
         names = texts("tags", tags)
         how = Load(_nothing, ttl, stale, jitter, timeout, names)
-        self._verify(how, 0.0, None)
+        self._verify(how, 0.0, None, 0.0)
+        if not callable(load):
+            raise _no_function(load)
         found = await self.get_many(wanted)
         flights = {key: flight for key in wanted if key not in found and (flight := self._flights.find(key))}
         missing = [key for key in wanted if key not in found and key not in flights]
@@ -255,7 +274,12 @@ class Loads(Values):
 
                 async def call() -> Mapping[str, T]:
                     result = load(chosen)
-                    return await result if isinstance(result, Awaitable) else result
+                    loaded = await result if isinstance(result, Awaitable) else result
+                    if not isinstance(loaded, Mapping):
+                        raise TypeError(
+                            f"load must return a mapping of keys to values, got {type(loaded).__name__}"
+                        )
+                    return loaded
 
                 task = asyncio.ensure_future(call())
                 task.add_done_callback(lambda each: each.cancelled() or each.exception())
@@ -279,3 +303,9 @@ class Loads(Values):
 
 def _nothing(*_: object) -> None:
     return None
+
+
+def _no_function(given: object) -> TypeError:
+    if inspect.iscoroutine(given):
+        given.close()
+    return TypeError(f"load must be a function, got {given!r}: pass the function, not what it returns")

@@ -84,9 +84,9 @@ class MemoryTier:
 
 
 def _size(entry: Entry) -> int:
-    size = 0
+    size = sys.getsizeof(entry.head) if entry.head else 0
     if entry.tags:
-        size = sys.getsizeof(entry.tags) + sum(map(sys.getsizeof, entry.tags))
+        size += sys.getsizeof(entry.tags) + sum(map(sys.getsizeof, entry.tags))
     if entry.value is MISSING:
         return size + sys.getsizeof(entry.payload)
     kind = type(entry.value)

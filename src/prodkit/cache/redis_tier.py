@@ -25,22 +25,18 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from prodkit.cache.patterns import Patterns
-from prodkit.cache.redis_scripts import CAPTURE, DELETE, GUARD, MOVE, READ_MANY, RELEASE_GUARD, WRITE
-from prodkit.cache.stored_value import Found, Tagged, ValueReader
-from prodkit.redis.link import RedisLink
+from prodkit.cache.redis_reads import BATCH, Part, RedisReads
+from prodkit.cache.redis_scripts import CAPTURE, DELETE, GUARD, MOVE, RELEASE_GUARD, WRITE
 
 __all__ = ["RedisTier", "Snapshot"]
 
 _BARRIER: Final = 600_000  # milliseconds: the longest load that a delete in another process is sure to stop
 _GUARD_LIFE: Final = 600_000
-_PARTS: Final = 16
-_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,132 +46,11 @@ class Snapshot:
     versions: tuple[bytes, ...]
 
 
-class _Part:
-    """The names of one part of the namespace."""
-
-    __slots__ = ("barrier", "fences", "generation", "guards", "leases", "prefix", "tags", "values")
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.values = f"{prefix}:v:"
-        self.fences = f"{prefix}:f:"
-        self.tags = f"{prefix}:t:"
-        self.generation = f"{prefix}:g"
-        self.barrier = f"{prefix}:b"
-        self.guards = f"{prefix}:p"
-        self.leases = f"~{prefix}:l:"
-
-
-class RedisTier:
+class RedisTier(RedisReads):
     """The commands of one namespace. Every method raises what :meth:`RedisLink.execute` raises.
 
-    Args:
-        link: the link to Redis.
-        namespace: the prefix of every key.
-        codec: the name of the codec; a value of another one is unreadable.
+    The arguments are those of :class:`RedisReads`.
     """
-
-    def __init__(self, link: RedisLink, namespace: str, codec: str) -> None:
-        self.link: RedisLink = link
-        self._codec = codec.encode()
-        self._parts = (
-            [_Part(f"{{{namespace}:{number:02}}}") for number in range(_PARTS)]
-            if link.cluster
-            else [_Part(namespace)]
-        )
-        self._reader = ValueReader(self._codec)
-
-    def _part(self, key: str) -> _Part:
-        parts = self._parts
-        return (
-            parts[0]
-            if len(parts) == 1
-            else parts[zlib.crc32(key.encode("utf-8", "surrogatepass")) % len(parts)]
-        )
-
-    # --- reading ----------------------------------------------------------------------------------------------------
-
-    async def read(self, key: str) -> Found:
-        """Return the value of `key`, and whether something unreadable lies there.
-
-        Args:
-            key: the key.
-        """
-        part = self._part(key)
-        name = part.values + key
-        found, left = await self.link.execute_many(
-            (("MGET", name, part.generation, part.guards), ("PTTL", name)), key=name
-        )
-        if isinstance(found, Exception):
-            raise found
-        judged = self._reader.judge(key, found[0], left, found[1], found[2])
-        return (
-            (await self._resolved([judged], (part,)))[0] if type(judged) is Tagged else cast("Found", judged)
-        )
-
-    async def read_many(self, keys: Sequence[str]) -> list[Found]:
-        """Return for each key what :meth:`read` returns: one script for each part, and one MGET where there are tags.
-
-        Args:
-            keys: the keys.
-        """
-        if len(keys) == 1:
-            return [await self.read(keys[0])]
-        groups: dict[_Part, list[int]] = {}
-        for at, key in enumerate(keys):
-            groups.setdefault(self._part(key), []).append(at)
-        chunks = [
-            (part, places[start : start + _BATCH])
-            for part, places in groups.items()
-            for start in range(0, len(places), _BATCH)
-        ]
-
-        async def ask(part: _Part, places: list[int]) -> list[Any]:
-            names = [part.values + keys[at] for at in places]
-            reply: list[Any] = await READ_MANY(self.link, keys=[part.generation, part.guards, *names])
-            return reply
-
-        replies = (
-            [await ask(*chunks[0])]
-            if len(chunks) == 1
-            else await asyncio.gather(*(ask(part, places) for part, places in chunks))
-        )
-        judge = self._reader.judge
-        found: list[Any] = [None] * len(keys)
-        for (_, places), reply in zip(chunks, replies, strict=True):
-            generation, guards = reply[0], reply[1]
-            for at, value, left in zip(places, reply[2::2], reply[3::2], strict=True):
-                found[at] = judge(keys[at], value, left, generation, guards)
-        if any(type(each) is Tagged for each in found):
-            return await self._resolved(found, [self._part(key) for key in keys])
-        return found
-
-    async def _resolved(self, found: Sequence[Found | Tagged], parts: Sequence[_Part]) -> list[Found]:
-        """Compare the versions of tags with those of now, one MGET for each part."""
-        wanted: dict[_Part, dict[str, None]] = {}
-        for each, part in zip(found, parts, strict=True):
-            if isinstance(each, Tagged):
-                wanted.setdefault(part, {}).update(dict.fromkeys(each.value.tags))
-
-        async def versions(part: _Part, tags: list[str]) -> dict[tuple[_Part, str], str | None]:
-            names = [part.tags + tag for tag in tags]
-            now: list[bytes | None] = await self.link.execute("MGET", *names, key=names[0])
-            return {
-                (part, tag): None if each is None else each.decode()
-                for tag, each in zip(tags, now, strict=True)
-            }
-
-        current: dict[tuple[_Part, str], str | None] = {}
-        for some in await asyncio.gather(*(versions(part, list(tags)) for part, tags in wanted.items())):
-            current |= some
-        resolved: list[Found] = []
-        for each, part in zip(found, parts, strict=True):
-            if not isinstance(each, Tagged):
-                resolved.append(each)
-                continue
-            now = tuple(current[part, tag] for tag in each.value.tags)
-            resolved.append((each.value if now == each.versions else None, False))
-        return resolved
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -252,15 +127,15 @@ class RedisTier:
             keys: the keys.
             token: new for each call.
         """
-        groups: dict[_Part, list[str]] = {}
+        groups: dict[Part, list[str]] = {}
         for key in keys:
             part = self._part(key)
             groups.setdefault(part, []).extend((part.values + key, part.fences + key))
         gone = 0
         for names in groups.values():
-            for start in range(0, len(names), 2 * _BATCH):
+            for start in range(0, len(names), 2 * BATCH):
                 gone += int(
-                    await DELETE(self.link, keys=names[start : start + 2 * _BATCH], args=[token, _BARRIER])
+                    await DELETE(self.link, keys=names[start : start + 2 * BATCH], args=[token, _BARRIER])
                 )
         return gone
 
@@ -272,8 +147,8 @@ class RedisTier:
         """
         names = list(tags)
         for part in self._parts:
-            for start in range(0, len(names), _BATCH):
-                await MOVE(self.link, keys=[part.tags + tag for tag in names[start : start + _BATCH]])
+            for start in range(0, len(names), BATCH):
+                await MOVE(self.link, keys=[part.tags + tag for tag in names[start : start + BATCH]])
 
     async def delete_matching(self, pattern: str) -> int:
         """Remove the keys that match in one pass of SCAN; return how many.

@@ -5,34 +5,47 @@
     pk2 │ length │ ["write id","generation","barrier", tag, version, …] │ json;life;stale;cost; │ payload
      3       4                          head                                    body
 
-A head without tags, which is most of them, holds three texts of hexadecimal digits or digits: it is taken apart at its
-quotes. A head with tags is read as the JSON that it is.
+A head without tags, which is most of them, is read by one regular expression. A head with tags is read as the JSON
+that it is.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from prodkit.cache.codec import fastest_loads
+from prodkit.cache.entry import Entry
 from prodkit.cache.patterns import Patterns
 
-__all__ = ["Found", "StoredValue", "Tagged", "ValueReader"]
+__all__ = ["Found", "StoredValue", "Tagged", "Unchanged", "ValueReader"]
 
 _MAGIC: Final = b"pk2"
-_PLAIN_HEAD: Final = [b"[", b",", b",", b"]"]  # between the quotes of a head without tags
 _loads: Final = fastest_loads()
 
 
 class StoredValue(NamedTuple):
-    """A value that holds. `left` is its remaining life in seconds, ``math.inf`` for one without end."""
+    """A value that holds. `left` is its remaining life in seconds, ``math.inf`` for one without end.
+
+    `head` and `generation` recognise it when it is read again; they are empty for a value with tags.
+    """
 
     payload: bytes
     left: float
     stale: float
     cost: float
     tags: tuple[str, ...]
+    head: bytes = b""
+    generation: bytes | None = None
+
+
+class Unchanged(NamedTuple):
+    """The value that `entry` was made of, with `left` milliseconds to live; -1 for no end."""
+
+    entry: Entry
+    left: int
 
 
 class Tagged(NamedTuple):
@@ -42,7 +55,7 @@ class Tagged(NamedTuple):
     versions: tuple[str, ...]
 
 
-Found: TypeAlias = tuple["StoredValue | None", bool]
+Found: TypeAlias = tuple["StoredValue | Unchanged | None", bool]
 """A value that holds, or None; and whether something unreadable lies in its place."""
 
 _ABSENT: Final[Found] = (None, False)
@@ -64,14 +77,27 @@ class ValueReader:
         codec: its name; a value of another one is unreadable.
     """
 
-    __slots__ = ("_codec", "_guards")
+    __slots__ = ("_codec", "_generation", "_guards", "_plain")
 
     def __init__(self, codec: bytes) -> None:
         self._codec = codec
+        self._generation: bytes | None = None  # one object for all entries that were read in it
+        # magic, length, ["write id","generation","barrier"], codec;life;stale;cost;
+        self._plain = re.compile(
+            rb'(pk2(....)\["[^"\\]*","([^"\\]*)","([0-9]+)"\])%b;([0-9]+);([0-9]+);([0-9]+);'
+            % re.escape(codec),
+            re.DOTALL,
+        ).match
         self._guards: tuple[bytes, tuple[_Guard, ...]] = (b"", ())
 
     def judge(
-        self, key: str, value: bytes | None, left: int, generation: bytes | None, guards: bytes | None
+        self,
+        key: str,
+        value: bytes | None,
+        left: int,
+        generation: bytes | None,
+        guards: bytes | None,
+        known: Entry | None = None,
     ) -> Found | Tagged:
         """Return the value if its generation and the guards say that it holds; one with tags as :class:`Tagged`.
 
@@ -81,23 +107,47 @@ class ValueReader:
             left: the milliseconds left of them; -1 for no end, -2 for no value.
             generation: of its part of the namespace.
             guards: of its part of the namespace.
+            known: the entry in memory; when `value` is what it was made of, the answer is :class:`Unchanged`.
         """
         if value is None or left == -2:
             return _ABSENT
+        if (
+            known is not None
+            and guards is None
+            and known.head
+            and known.generation == generation
+            and value.startswith(known.head)
+            and (left < 0) == (known.expires_at == math.inf)
+        ):
+            return Unchanged(known, left), False
+        plain = self._plain(value)
+        if plain is not None:
+            head, length, written_in, barrier, life, stale, cost = plain.groups()
+            if int.from_bytes(length, "big") != len(head) - 7:
+                return _UNREADABLE
+            if written_in != generation or (guards is not None and self._guarded(key, int(barrier), guards)):
+                return _ABSENT
+            # PTTL is read beside the value, not with it: a newer value in between may have the longer life.
+            span = math.inf if left < 0 else min(left, int(life) or left) / 1000
+            if generation == self._generation:
+                generation = self._generation
+            else:
+                self._generation = generation
+            payload = value[plain.end() :]
+            found = StoredValue(payload, span, int(stale) / 1000, int(cost) / 1e6, (), head, generation)
+            return found, False
+        return self._judge(key, value, left, generation, guards)
+
+    def _judge(
+        self, key: str, value: bytes, left: int, generation: bytes | None, guards: bytes | None
+    ) -> Found | Tagged:
         if value[:3] != _MAGIC or len(value) < 7:
             return _UNREADABLE
         end = 7 + int.from_bytes(value[3:7], "big")
-        quoted = value[7:end].split(b'"')
-        tags: list[str] = []
-        if len(quoted) == 7:
-            if quoted[::2] != _PLAIN_HEAD or not quoted[5].isdigit():
-                return _UNREADABLE
-            written_in, barrier = quoted[3], quoted[5]
-        else:
-            head = _head(value[7:end])
-            if head is None:
-                return _UNREADABLE
-            written_in, barrier, tags = head[1].encode(), head[2].encode(), head[3:]
+        head = _head(value[7:end])
+        if head is None:
+            return _UNREADABLE
+        written_in, barrier, tags = head[1].encode(), head[2].encode(), head[3:]
         if written_in != generation:
             return _ABSENT
         if guards is not None and self._guarded(key, int(barrier), guards):
@@ -112,7 +162,6 @@ class ValueReader:
             codec, life, stale, cost, payload = value[end:].split(b";", 4)
             if codec != self._codec:
                 return None
-            # PTTL is read beside the value, not with it: a newer value in between may have the longer life.
             span = math.inf if left < 0 else min(left, int(life) or left) / 1000
             return StoredValue(payload, span, int(stale) / 1000, int(cost) / 1_000_000, tags)
         except ValueError:

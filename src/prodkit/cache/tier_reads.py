@@ -4,17 +4,17 @@
 
     fetch ─▶ lone: redis_tier.read ──────────────┐
       └─ several of one tick: redis_tier.read_many ├─▶ entry, kept in memory unless the key has changed (reads.py)
+                                                    └─▶ the entry in memory, where Redis still has what it was made of
 """
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import math
 import sys
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 from prodkit.cache.catch_up import CatchUp
 from prodkit.cache.codec import IMMUTABLE, Codec
@@ -24,11 +24,11 @@ from prodkit.cache.memory_tier import MemoryTier
 from prodkit.cache.outage_log import OutageLog
 from prodkit.cache.reads import Reads
 from prodkit.cache.redis_tier import RedisTier, Snapshot
-from prodkit.cache.stored_value import StoredValue
+from prodkit.cache.stored_value import Found, StoredValue, Unchanged
 from prodkit.core.clock import Clock
-from prodkit.core.deadline import Deadline
-from prodkit.errors import DeadlineExceededError, PoolExhaustedError, RedisError
+from prodkit.errors import PoolExhaustedError, RedisError
 from prodkit.redis.link import RedisLink
+from prodkit.redis.tick import Tick
 
 __all__ = ["Copy", "Stats", "TierReads"]
 
@@ -36,6 +36,7 @@ T = TypeVar("T")
 Copy: TypeAlias = Literal["never", "shallow", "deep"]
 
 _NO_TAGS: Final[frozenset[str]] = frozenset()
+_BATCH: Final = 10_000  # keys of one tick; the Redis tier divides them into scripts
 
 
 @dataclass(slots=True)
@@ -91,15 +92,13 @@ class TierReads:
         self.shares_values: bool = copies != "shallow"  # a value may be returned to every reader as it is
         self._max_staleness = max_staleness
         self.redis: RedisTier | None = (
-            None if self.link is None else RedisTier(self.link, namespace, codec.name)
+            None if self.link is None else RedisTier(self.link, namespace, codec.name, memory.get)
         )
         self.catch_up: CatchUp | None = (
             None if self.link is None or self.redis is None else CatchUp(self.link, self.redis, log, clock)
         )
         self._reads = Reads()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._busy = self._several = False
-        self._waiting: list[tuple[str, asyncio.Future[Entry | None]]] = []
+        self._tick: Tick[str, Entry | None] = Tick(self.fetch_many, _BATCH)
         self._sessions = 0
         self.session: int = -1
 
@@ -131,6 +130,8 @@ class TierReads:
         cost: float = 0.0,
         tags: Sequence[str] = (),
         now: float | None = None,
+        head: bytes = b"",
+        generation: bytes | None = None,
     ) -> Entry:
         """Return an entry that begins now. The payload is decoded, so the first reader sees what later ones see.
 
@@ -141,6 +142,8 @@ class TierReads:
             cost: seconds that the load took.
             tags: its tags.
             now: the instant at which it begins; None for that of the clock.
+            head: of the value in Redis, if it was read there.
+            generation: in which it was read.
         """
         if now is None:
             now = self._now()
@@ -158,6 +161,8 @@ class TierReads:
             cost=cost,
             tags=frozenset(tags) if tags else _NO_TAGS,
             failure=failure,
+            head=head,
+            generation=generation,
         )
 
     def value(self, entry: Entry) -> Any:
@@ -212,24 +217,10 @@ class TierReads:
         Args:
             key: the key.
         """
-        if self.redis is None or not self.linked:
+        link = self.link
+        if link is None or not link.up:
             return self._local_later(key)
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._busy, self._waiting = loop, False, []
-        if not self._busy:
-            self._busy = True
-            loop.call_soon(self._idle)
-            if not self._several:
-                return self._fetch_one(key)
-        future: asyncio.Future[Entry | None] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._flush)
-        self._waiting.append((key, future))
-        return future if Deadline.instant() == math.inf else _until_deadline(future)
-
-    def _idle(self) -> None:
-        self._busy = False
+        return self._tick.join(key) or self._fetch_one(key)
 
     async def _local_later(self, key: str) -> Entry | None:
         return self.local(key)
@@ -241,8 +232,7 @@ class TierReads:
         try:
             if len(self.log) or (self.catch_up is not None and self.catch_up.replaying):
                 await self._replay()
-            found, corrupt = await redis.read(key)
-            return self._received(key, began, session, self._now(), found, corrupt)
+            return self._received(key, began, session, self._now(), await redis.read(key))
         except (RedisError, PoolExhaustedError):
             return self._kept(key)
         finally:
@@ -262,32 +252,11 @@ class TierReads:
             await self._replay()
             found = await redis.read_many(keys)
             now, received = self._now(), self._received
-            return [received(key, began, session, now, *each) for key, each in zip(keys, found, strict=True)]
+            return [received(key, began, session, now, each) for key, each in zip(keys, found, strict=True)]
         except (RedisError, PoolExhaustedError):
             return [self._kept(key) for key in keys]
         finally:
             self._reads.end()
-
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        self._several = len(waiting) > 1
-        with Deadline.detached():
-            task = asyncio.ensure_future(self._answer(waiting))
-        task.add_done_callback(_consumed)
-
-    async def _answer(self, waiting: list[tuple[str, asyncio.Future[Entry | None]]]) -> None:
-        """Read for all that wait. One that was cancelled does not look at its future."""
-        try:
-            entries = await self.fetch_many([key for key, _ in waiting])
-        except BaseException as error:
-            for _, future in waiting:
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()
-            raise
-        for (_, future), entry in zip(waiting, entries, strict=True):
-            if not future.done():
-                future.set_result(entry)
 
     def _kept(self, key: str) -> Entry | None:
         kept = self.memory.get(key)
@@ -307,43 +276,55 @@ class TierReads:
         except (RedisError, PoolExhaustedError):
             return None
 
-    def _received(
-        self, key: str, began: int, session: int, now: float, found: StoredValue | None, corrupt: bool
-    ) -> Entry | None:
+    def _received(self, key: str, began: int, session: int, now: float, reply: Found) -> Entry | None:
+        found, corrupt = reply
+        current = self._reads.current(key, began)
+        if type(found) is Unchanged:
+            return self._unchanged(key, found, session, now, current)
         entry = None
         if found is not None:
             try:
-                payload, left, stale, cost, tags = found
-                entry = self.entry(payload, left - stale, left, cost=cost, tags=tags, now=now)
+                payload, left, stale, cost, tags, head, generation = cast("StoredValue", found)
+                entry = self.entry(
+                    payload,
+                    left - stale,
+                    left,
+                    cost=cost,
+                    tags=tags,
+                    now=now,
+                    head=head,
+                    generation=generation,
+                )
                 entry.session = max(session, 0)
                 self.stats.redis_hits += 1
             except Exception:  # noqa: BLE001 - whatever a foreign payload makes a codec raise, it is a miss
                 corrupt = True
         if corrupt:
             self.stats.corrupt += 1
-        if self._reads.current(key, began):
+        if current:
             if entry is None:
                 self.memory.remove(key)
             else:
                 self.keep(key, entry)
         return entry
 
+    def _unchanged(self, key: str, found: Unchanged, session: int, now: float, current: bool) -> Entry:
+        """Return the entry that memory had; in memory it is as good as one that was just read."""
+        entry, left = found
+        self.stats.redis_hits += 1
+        if left >= 0 and (end := now + left / 1000) < entry.expires_at:
+            entry.fresh_until -= entry.expires_at - end
+            entry.expires_at = end
+        if current:
+            entry.revalidate_at = now + self._max_staleness
+            entry.session = max(session, 0)
+            if self.memory.get(key) is entry:
+                self.memory.touch(key)
+            else:
+                self.memory.put(key, entry)
+        return entry
+
     async def _replay(self) -> None:
         if len(self.log) or (self.catch_up is not None and self.catch_up.replaying):
             assert self.catch_up is not None
             await self.catch_up.replay()
-
-
-async def _until_deadline(future: asyncio.Future[Entry | None]) -> Entry | None:
-    limit = Deadline.sooner(None)
-    await asyncio.wait((future,), timeout=limit)
-    if not future.done():
-        future.cancel()
-        raise DeadlineExceededError("the deadline passed while waiting for Redis", timeout=limit)
-    return future.result()
-
-
-def _consumed(task: asyncio.Task[None]) -> None:
-    """Take note of the error: every reader has received it."""
-    if not task.cancelled():
-        task.exception()

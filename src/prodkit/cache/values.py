@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from prodkit.cache.cache_parts import CacheParts, texts
+from prodkit.cache.cache_parts import CacheParts, require_key, texts
 from prodkit.cache.entry import MISSING, Entry, Missing, Ttl, lifetime
 from prodkit.cache.events import CacheHit
 from prodkit.cache.redis_scripts import WRITE
@@ -30,13 +30,14 @@ class Values(CacheParts):
             default: returned for a miss; without one that is :data:`MISSING`.
         """
         entry = self._memory.get(key)
+        tiers = self._tiers
         if entry is None:
-            return self._fresh(await self._tiers.fetch(key), self._tier, default)
+            require_key(key)
+            return self._fresh(await tiers.fetch(key), self._tier, default)
         now = self._clock()()
         if now >= entry.expires_at:
             self._memory.remove(key)
-            return self._fresh(await self._tiers.fetch(key), self._tier, default)
-        tiers = self._tiers
+            return self._fresh(await tiers.fetch(key), self._tier, default)
         if now >= entry.revalidate_at and entry.session != tiers.session and tiers.linked:
             return self._fresh(await tiers.fetch(key), self._tier, default)
         self._touch(key)
@@ -139,6 +140,10 @@ class Values(CacheParts):
             ValueError: a ttl that is 0, negative, or no number.
         """
         names = texts("tags", tags)
+        if not isinstance(values, Mapping):
+            raise TypeError(f"set_many takes a mapping of keys to values, got {type(values).__name__}")
+        for key in values:
+            require_key(key)
         entries: dict[str, tuple[bytes, Entry]] = {}
         for key, value in values.items():
             fresh, whole = lifetime(ttl, stale, jitter, self._runtime.rng)

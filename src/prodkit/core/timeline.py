@@ -151,13 +151,14 @@ class Chart:
     def _plot(self, top: int, x: Callable[[float], float]) -> list[str]:
         values = [value for line in self.lines for _, value in line.points if math.isfinite(value)]
         highest = max(values, default=1.0) or 1.0
+        top_label = f"{float(f'{highest:.3g}'):g} {escape(self.unit)}"
 
         def y(value: float) -> float:
             return round(top + 20 + _PLOT - 20 - (value / highest) * (_PLOT - 24), 2)
 
         scale = 'text-anchor="end" opacity=".7"'
         out = [
-            f'<text x="{_LEFT - 6}" y="{y(highest) + 4}" {scale}>{highest:g} {escape(self.unit)}</text>',
+            f'<text x="{_LEFT - 6}" y="{y(highest) + 4}" {scale}>{top_label}</text>',
             f'<text x="{_LEFT - 6}" y="{y(0) + 4}" {scale}>0</text>',
         ]
         left = _LEFT

@@ -150,7 +150,7 @@ class Policy:
             guarded = self.wrap_generator(fn)
         else:
             guarded = self.wrap_sync(fn)
-        return functools.update_wrapper(guarded, fn)
+        return fn if guarded is fn else functools.update_wrapper(guarded, fn)
 
     def calling(self) -> Block:
         """Return a guard for one block: ``async with policy.calling():``, or ``with`` where nothing has to wait.

@@ -16,10 +16,11 @@ from prodkit.core.validate import Arguments
 from prodkit.errors import BulkheadFullError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
 from prodkit.policies.block import Block, Scope
-from prodkit.policies.deadline_guard import bounded, deadline_for, within_deadline
+from prodkit.policies.deadline_guard import bounded, deadline_for, stream_until_deadline, within_deadline
 from prodkit.policies.events import BulkheadRejected
 from prodkit.policies.idempotency import innermost
 from prodkit.policies.queueing import Order, Refusal, Slots
+from prodkit.policies.switch import is_off
 
 __all__ = ["Bulkhead", "Limiter", "Priority"]
 
@@ -87,7 +88,7 @@ class Limiter(Policy):
         Raises:
             BulkheadFullError: on entering, if no slot becomes free in time.
         """
-        return Block(_SlotScope(self, priority))
+        return Block() if is_off(self.runtime) else Block(_SlotScope(self, priority))
 
     def scope(self) -> Scope:
         """Return a guard for one block."""
@@ -107,6 +108,9 @@ class Limiter(Policy):
         return self._priority(*innermost(fn, args)[1], **kwargs)
 
     async def _wait(self, priority: int) -> None:
+        if is_off(self.runtime):
+            self._slots.inflight += 1
+            return
         latest = self._latest(asyncio.get_running_loop().time())
         refusal = await self._slots.queue.wait(latest, priority)
         if refusal is not None:
@@ -138,7 +142,7 @@ class _ThreadSlots:
 
     def enter(self) -> bool:
         with self._lock:
-            if self.inflight >= self.limit:
+            if self.inflight >= self.limit and not is_off():
                 return False
             self.inflight += 1
             return True
@@ -246,6 +250,7 @@ class Bulkhead(Limiter):
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
         """Return the guarded form of the async generator function `fn`."""
+        fn = stream_until_deadline(fn)
 
         async def bulkhead(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             if not self._slots.enter():
@@ -257,7 +262,7 @@ class Bulkhead(Limiter):
             finally:
                 self._slots.leave()
 
-        return bulkhead
+        return bounded(bulkhead)
 
     def wrap_generator(self, fn: SyncFn) -> SyncFn:
         """Return the guarded form of the generator function `fn`."""

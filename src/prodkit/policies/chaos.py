@@ -11,8 +11,10 @@ from typing import Any
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
+from prodkit.policies.deadline_guard import stream_until_deadline, until_deadline
 from prodkit.policies.events import ChaosInjected
 from prodkit.policies.idempotency import innermost
+from prodkit.policies.switch import is_off
 
 __all__ = ["Chaos"]
 
@@ -117,7 +119,7 @@ class Chaos(Policy):
                 return self._result
             return await fn(*args, **kwargs)
 
-        return disturbed
+        return until_deadline(disturbed)  # a disturbance hangs no longer than the call that it disturbs
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
         """Return the guarded form of the plain function `fn`."""
@@ -147,11 +149,11 @@ class Chaos(Policy):
                 async for item in items:
                     yield item
 
-        return disturbed
+        return stream_until_deadline(disturbed)
 
     def _chosen(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         enabled = self.enabled() if callable(self.enabled) else self.enabled
-        if not enabled or self.runtime.rng.random() >= self.rate:
+        if not enabled or self.runtime.rng.random() >= self.rate or is_off(self.runtime):
             return False
         return self._when is None or bool(self._when(*innermost(fn, args)[1], **kwargs))
 

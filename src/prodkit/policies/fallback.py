@@ -12,6 +12,7 @@ from prodkit.policies.base import AsyncFn, Policy, SyncFn, name_of
 from prodkit.policies.deadline_guard import deadline_for, within_deadline
 from prodkit.policies.events import FallbackUsed
 from prodkit.policies.matching import Errors, classes_in, matcher
+from prodkit.policies.switch import is_off
 
 __all__ = ["Fallback"]
 
@@ -58,7 +59,7 @@ class Fallback(Policy):
                     return await fn(*args, **kwargs)
                 return await within_deadline(fn, args, kwargs)
             except Exception as error:
-                if not matches(error):
+                if is_off(self.runtime) or not matches(error):
                     raise
                 self._emit(error)
                 answer = self.instead(error) if callable(self.instead) else self.instead
@@ -76,7 +77,7 @@ class Fallback(Policy):
             try:
                 result = fn(*args, **kwargs)
             except Exception as error:
-                if not matches(error):
+                if is_off(self.runtime) or not matches(error):
                     raise
                 self._emit(error)
                 return self.instead(error) if callable(self.instead) else self.instead

@@ -24,11 +24,12 @@ from prodkit.errors import RateLimitedError, RejectedError
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
 from prodkit.policies.block import Scope
 from prodkit.policies.classify import classifier
-from prodkit.policies.deadline_guard import bounded, deadline_for, within_deadline
+from prodkit.policies.deadline_guard import bounded, deadline_for, stream_until_deadline, within_deadline
 from prodkit.policies.events import GateClosed, GatePassed
 from prodkit.policies.pacing import Pacing
 from prodkit.policies.queueing import WaitQueue
 from prodkit.policies.retry_after import retry_after_of
+from prodkit.policies.switch import is_off
 
 __all__ = ["RetryAfterGate"]
 
@@ -126,6 +127,8 @@ class RetryAfterGate(Policy):
         if not self._queue and pacing.next(now) <= now:
             pacing.reserve(now)
             return
+        if is_off(self.runtime):
+            return
         self._queue.meet(asyncio.get_running_loop())
         of_use = Deadline.instant() - 1.5 * self._latency
         turn = pacing.turn(now, len(self._queue))
@@ -148,6 +151,8 @@ class RetryAfterGate(Policy):
         Raises:
             RateLimitedError: the turn would come too late.
         """
+        if is_off(self.runtime):
+            return
         with self._lock:
             now = self.runtime.clock.monotonic()
             at = self._pacing.next(now)
@@ -237,6 +242,7 @@ class RetryAfterGate(Policy):
 
     def wrap_stream(self, fn: StreamFn) -> StreamFn:
         """Return the guarded form of the async generator function `fn`."""
+        fn = stream_until_deadline(fn)
 
         async def guarded(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             await self.enter()
@@ -249,7 +255,7 @@ class RetryAfterGate(Policy):
                 raise
             self.succeeded()
 
-        return guarded
+        return bounded(guarded)
 
     def scope(self) -> Scope:
         """Return a guard for one block."""

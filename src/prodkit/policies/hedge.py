@@ -15,6 +15,7 @@ from prodkit.policies.classify import classifier
 from prodkit.policies.deadline_guard import bounded, enforces_deadline, until_deadline
 from prodkit.policies.events import HedgeStarted, HedgeWon
 from prodkit.policies.idempotency import is_non_idempotent
+from prodkit.policies.switch import is_off
 
 __all__ = ["Hedge"]
 
@@ -107,7 +108,7 @@ class Hedge(Policy):
             time = asyncio.get_running_loop().time
             began = time()
             delay = self.delay()
-            if delay is None or not allowed or is_non_idempotent(fn, args):
+            if delay is None or not allowed or is_off(self.runtime) or is_non_idempotent(fn, args):
                 result = await fn(*args, **kwargs)
             else:
                 result = await self._race(fn, args, kwargs, delay)

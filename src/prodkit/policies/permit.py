@@ -24,7 +24,7 @@ from prodkit.policies.classify import outcome_of
 from prodkit.policies.events import BreakerChanged, BreakerRejected, change_event
 from prodkit.policies.fast_clock import FastClock
 from prodkit.policies.shared_state import SharedState
-from prodkit.policies.switch import OFF, is_off
+from prodkit.policies.switch import is_off
 
 __all__ = ["Admission", "Permit"]
 
@@ -116,7 +116,7 @@ class Admission(Policy):
     def _admit(self) -> Lease:
         now = self._clock()()
         circuit = self.circuit
-        if (wait := circuit.until - now) > 0 and not self._shadow and not OFF[0]:
+        if (wait := circuit.until - now) > 0 and not self._shadow and not is_off(self.runtime):
             raise self._refusal(now, wait)
         with self._lock:
             lease, change = circuit.admit(now)
@@ -124,7 +124,7 @@ class Admission(Policy):
             self._announce(change)
         if lease is not None:
             return lease
-        if is_off():
+        if is_off(self.runtime):
             return Lease(-1, now)
         if self._shadow:
             self._refusal(now, circuit.retry_after(now))
@@ -166,13 +166,13 @@ class Admission(Policy):
     def _proven(self, lease: Lease) -> None:
         now = self._now()
         lease.took = now - lease.since
-        if self.circuit.guarding and not is_off():
+        if self.circuit.guarding and not is_off(self.runtime):
             with self._lock:
                 change = self.circuit.prove(lease, now)
             self._announce(change)
 
     def _failed(self, lease: Lease, error: BaseException | None = None) -> None:
-        if is_off():
+        if is_off(self.runtime):
             self._forgotten(lease)
             return
         now = self._now()

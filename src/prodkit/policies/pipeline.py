@@ -99,9 +99,7 @@ class Pipeline(Policy):
 
     def calling(self) -> Block:
         """Return a guard for one block."""
-        if self.runtime.policies == "off":
-            return Block()
-        return Block(*(policy.scope() for policy in self._flat()))
+        return Block(*(policy.scope() for policy in self._active()))
 
     def scope(self) -> Scope:
         """Return a guard for one block."""
@@ -116,13 +114,17 @@ class Pipeline(Policy):
         return aiter(self._attempts())
 
     def _attempts(self) -> Attempts:
-        first, *inner = self._flat()
+        first = self._flat()[0]
         if not isinstance(first, Retry):
             raise TypeError("a block is repeated by a pipeline whose first policy is a Retry")
-        return first.attempts_around(*(policy.scope for policy in inner))
+        if self.runtime.policies == "off":
+            first = first.copy(runtime=self.runtime)
+        return first.attempts_around(*(each.scope for each in self._active() if each is not first))
 
     def _compose(self, fn: F, face: str) -> F:
         for policy in reversed(self.policies):
+            if policy.runtime.policies == "off":
+                continue
             guarded = getattr(policy, face)(fn)
             guarded.__wrapped__ = fn  # so that a mark on the innermost is seen from the outermost
             fn = bounded(guarded) if enforces_deadline(fn) else guarded
@@ -131,6 +133,12 @@ class Pipeline(Policy):
     def describe(self) -> str:
         """Return the policies, one a line, outermost first: for a log line at start-up."""
         return "\n".join("  " * depth + repr(policy) for depth, policy in enumerate(self._flat()))
+
+    def _active(self) -> list[Policy]:
+        """Return the policies that are not switched off by their runtime."""
+        if self.runtime.policies == "off":
+            return []
+        return [each for each in self._flat() if each.runtime.policies != "off"]
 
     def _flat(self) -> list[Policy]:
         flat: list[Policy] = []

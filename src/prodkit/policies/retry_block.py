@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from prodkit.core.deadline import Deadline
 from prodkit.policies.block import Block, Scope
 from prodkit.policies.deadline_guard import TimeLimit
 from prodkit.policies.retry_rules import RetryRules
-from prodkit.policies.retry_state import RetryState, drive
+from prodkit.policies.retry_state import RetryState
 from prodkit.policies.retry_statistics import RetryStatistics
+from prodkit.policies.steps import drive
 
 __all__ = ["Attempt", "Attempts"]
+
+_UNSET: Final = object()
 
 
 class Attempts:
@@ -32,6 +35,8 @@ class Attempts:
         self._scopes = scopes
         self.asynchronous: bool = rules.asynchronous
         """A strategy or callback has to be awaited."""
+        self.judged: bool = rules.strategy is not None or rules.result is not None
+        """Results are judged too: after the body of the loop, which may set them behind the block."""
         self._state: RetryState | None = None
         self._again = True
         self._open: Attempt | None = None
@@ -40,6 +45,8 @@ class Attempts:
         return self
 
     def __next__(self) -> Attempt:
+        if self._open is not None and self._open.deferred:
+            drive(self._open.end_deferred())
         if self._begin():
             state = self._made()
             if state.attempt > 1:
@@ -53,10 +60,7 @@ class Attempts:
 
     async def __anext__(self) -> Attempt:
         if self._open is not None and self._open.deferred:
-            self._open.deferred = False
-            error, self._open.error = self._open.error, None
-            if not await self._open.end(error) and error is not None:
-                raise error
+            await self._open.end_deferred()
         if self._begin():
             state = self._made()
             if state.attempt > 1:
@@ -107,7 +111,7 @@ class Attempt:
         self._state = state
         self._block = block
         self._asynchronous = asynchronous
-        self._result: Any = None
+        self._result: Any = _UNSET
         self._limit: TimeLimit | None = None
 
     @property
@@ -116,7 +120,10 @@ class Attempt:
         return self._state.call
 
     def set_result(self, result: Any) -> None:
-        """Hand over the result of this attempt, for a `result=` rule or a tenacity strategy to judge."""
+        """Hand over the result of this attempt, for a `result=` rule or a tenacity strategy to judge.
+
+        In the block or behind it; as in tenacity, ``attempt.retry_state.set_result(result)`` does the same.
+        """
         self._result = result
 
     def __enter__(self) -> Self:
@@ -135,13 +142,14 @@ class Attempt:
         late = None if self._limit is None else self._limit.stop(error)
         ended = error if late is None else late
         self._block.__exit__(None if ended is None else type(ended), ended, trace)
+        if ended is None and self._attempts.judged:
+            return self._defer(None)
         if (
             self._asynchronous
             and self._attempts.asynchronous
             and (ended is None or isinstance(ended, Exception))
         ):
-            self.deferred, self.error = True, ended  # decided in the loop, where strategies can be awaited
-            return True
+            return self._defer(ended)  # decided in the loop, where strategies can be awaited
         swallowed = drive(self.end(ended))
         if late is not None and not swallowed:
             raise late from error
@@ -165,12 +173,29 @@ class Attempt:
             if await self.end(replaced):
                 return True
             raise
+        if error is None and self._attempts.judged:
+            return self._defer(None)
         return await self.end(error)
+
+    def _defer(self, error: Exception | None) -> bool:
+        """Leave the decision to the next step of the loop."""
+        self.deferred, self.error = True, error
+        self._state.block_ended(error, None if self._result is _UNSET else self._result)
+        return error is not None
+
+    async def end_deferred(self) -> None:
+        """Decide what :meth:`__exit__` left to the loop."""
+        self.deferred = False
+        error, self.error = self.error, None
+        if not await self.end(error) and error is not None:
+            raise error
 
     async def end(self, error: BaseException | None) -> bool:
         """Decide after the block; True swallows its error."""
         if error is None:
-            again = await self._state.answered(self._result)
+            again = await self._state.answered(
+                self._state.block_result() if self._result is _UNSET else self._result
+            )
             self._attempts.settle(again)
             if not again:
                 self._attempts.succeeded()

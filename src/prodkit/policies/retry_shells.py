@@ -17,8 +17,9 @@ from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
 from prodkit.policies.deadline_guard import bounded, deadline_for, stream_until_deadline, within_deadline
 from prodkit.policies.fast_clock import FastClock
 from prodkit.policies.retry_rules import Budget, RetryRules
-from prodkit.policies.retry_state import RETRYING, RetryState, drive
+from prodkit.policies.retry_state import RETRYING, RetryState
 from prodkit.policies.retry_statistics import RetryStatistics
+from prodkit.policies.steps import drive
 
 __all__ = ["RetryShells"]
 

@@ -7,19 +7,18 @@ strategies or callbacks are used. A failure goes through the steps in tenacity's
                                                          `-> before_sleep -> sleep -> before -> attempt
 
 Strategies and callbacks may be async. The steps are therefore written once as coroutines; synchronous shells drive them
-with :func:`drive`, which never suspends.
+with :func:`~prodkit.policies.steps.drive`, which never suspends.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
 from types import CodeType, FrameType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from prodkit.core.deadline import Deadline
 from prodkit.policies.base import name_of
@@ -28,11 +27,10 @@ from prodkit.policies.idempotency import innermost, is_non_idempotent
 from prodkit.policies.retry_after import retry_after_of
 from prodkit.policies.retry_rules import NEVER_SENT, RetryRules, call_state, is_try_again
 from prodkit.policies.retry_statistics import RetryStatistics
+from prodkit.policies.steps import settled
 from prodkit.policies.switch import is_off
 
-__all__ = ["RETRYING", "RetryState", "drive"]
-
-T = TypeVar("T")
+__all__ = ["RETRYING", "RetryState"]
 
 RETRYING: set[CodeType] = set()
 """Code objects of the shells in ``retry_shells.py``: a retry that failed looks for them to see if it is nested."""
@@ -41,22 +39,6 @@ _outer: ContextVar[RetryState | None] = ContextVar("prodkit_retry", default=None
 """The retry that repeats the surrounding call, for tasks that the call starts and for block forms."""
 
 _NOTHING: Final = object()
-
-
-def drive(steps: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends, for synchronous shells.
-
-    Raises:
-        TypeError: it suspended: a strategy or callback is async.
-    """
-    try:
-        steps.send(None)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    steps.close()
-    raise TypeError(
-        "an async strategy or callback cannot be awaited in synchronous code: use run, or `async for`"
-    )
 
 
 class RetryState:
@@ -73,7 +55,7 @@ class RetryState:
     """
 
     __slots__ = (
-        "_args", "_attempt", "_call", "_fn", "_last", "_nested", "_paid", "_rules", "_since", "_start", "_statistics",
+        "_args", "_attempt", "_call", "_fn", "_last", "_paid", "_passive", "_rules", "_since", "_start", "_statistics",
         "_token", "live", "pause", "substitute",
     )  # fmt: skip
 
@@ -98,9 +80,9 @@ class RetryState:
         self._paid = 0.0
         self.pause: float = 0.0
         self.substitute: Any = _NOTHING
-        self._nested = not rules.nested and _under_another()
+        self._passive = is_off(rules.runtime) or (not rules.nested and _under_another())
         self.live: bool = True
-        self._token = _outer.set(self) if mark and not self._nested else None
+        self._token = _outer.set(self) if mark and not self._passive else None
         self._call = call_state(fn, args, kwargs, self._since) if rules.exact else None
         self._statistics = statistics.begin(self._since)
 
@@ -128,7 +110,7 @@ class RetryState:
 
     def enter_block(self) -> None:
         """Mark this context as repeated by this retry, for the length of a block."""
-        self._token = _outer.set(self) if not self._nested else None
+        self._token = _outer.set(self) if not self._passive else None
 
     def leave_block(self) -> None:
         """Remove the mark of :meth:`enter_block`."""
@@ -136,14 +118,27 @@ class RetryState:
             _outer.reset(self._token)
             self._token = None
 
+    def block_ended(self, error: Exception | None, result: Any) -> None:
+        """Show the outcome of a block to the code behind it, before anything is decided."""
+        if (call := self._call) is not None:
+            if error is None:
+                call.set_result(result)
+            else:
+                call.set_exception((type(error), error, error.__traceback__))
+
+    def block_result(self) -> Any:
+        """Return the result that the code behind a block has set on tenacity's state; None for none."""
+        outcome = None if self._call is None else self._call.outcome
+        return None if outcome is None or outcome.failed else outcome.result()
+
     async def before(self) -> None:
         """Run the callback before an attempt."""
         if self._rules.before is not None:
-            await _settled(self._rules.before(self._call))
+            await settled(self._rules.before(self._call))
 
     async def failed(self, error: Exception) -> bool:
         """Decide after `error`: True to try again after :attr:`pause` seconds, False to end the call."""
-        if self._nested or is_off():
+        if self._passive or is_off():
             return False
         rules = self._rules
         reason = await self._decide(error, None)
@@ -166,7 +161,7 @@ class RetryState:
     async def answered(self, result: Any) -> bool:
         """Decide after a `result`: True to try again after :attr:`pause` seconds, False to end the call."""
         rules = self._rules
-        if self._nested or is_off() or (rules.strategy is None and rules.result is None):
+        if self._passive or is_off() or (rules.strategy is None and rules.result is None):
             return False
         if await self._decide(None, result) is not None:
             return False
@@ -214,7 +209,7 @@ class RetryState:
             self._drop()
             return "not worth it"
         if rules.after is not None:
-            await _settled(rules.after(call))
+            await settled(rules.after(call))
         self.pause = pause = await self._wait(wanted)
         if call is not None:
             call.upcoming_sleep = pause
@@ -222,7 +217,7 @@ class RetryState:
         reason = await self._end(error, now)
         if reason is not None:
             if rules.retry_error_callback is not None:
-                self.substitute = await _settled(rules.retry_error_callback(call))
+                self.substitute = await settled(rules.retry_error_callback(call))
             self._drop()
             return reason
         pause = self.pause
@@ -236,11 +231,12 @@ class RetryState:
             call.idle_for += pause
         if rules.before_sleep is not None:
             try:
-                await _settled(rules.before_sleep(call))
+                await settled(rules.before_sleep(call))
             except BaseException:
                 self._refund()
                 raise
-        self._drop()
+        if self._fn is not None:  # the code behind a block may look at it
+            self._drop()
         return None
 
     def _drop(self) -> None:
@@ -255,12 +251,12 @@ class RetryState:
         if error is not None and is_try_again(error):
             return True
         if rules.strategy is not None:
-            if await _settled(rules.strategy(self._call)):
+            if await settled(rules.strategy(self._call)):
                 return True
-            return error is None and rules.result is not None and await _settled(rules.result(result))
+            return error is None and rules.result is not None and await settled(rules.result(result))
         if error is not None:
-            return await _settled(rules.verdict(error))
-        return await _settled(rules.result(result)) if rules.result is not None else False
+            return await settled(rules.verdict(error))
+        return await settled(rules.result(result)) if rules.result is not None else False
 
     async def _wait(self, wanted: object) -> float:
         if isinstance(wanted, timedelta):
@@ -271,9 +267,9 @@ class RetryState:
         if isinstance(wait, (int, float)):
             return float(wait)
         if self._rules.wait_takes_state:
-            seconds = await _settled(wait(self._call))
+            seconds = await settled(wait(self._call))
             return seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds or 0.0)
-        return float(await _settled(wait(self._attempt, self._rules.runtime.rng, self._last)))
+        return float(await settled(wait(self._attempt, self._rules.runtime.rng, self._last)))
 
     async def _end(self, error: Exception | None, now: float) -> str | None:
         """Return the reason not to try again, although the outcome is worth it."""
@@ -282,7 +278,7 @@ class RetryState:
             return "attempts"
         if error is not None and not self._repeatable(error):
             return "not idempotent"
-        if rules.stop is not None and await _settled(rules.stop(self._call)):
+        if rules.stop is not None and await settled(rules.stop(self._call)):
             return "stop"
         hint = None if error is None else retry_after_of(error, rules.runtime.clock.now())
         if hint is not None and hint > self.pause:
@@ -317,11 +313,6 @@ class RetryState:
         if self._fn is None:
             return "block"
         return name_of(innermost(self._fn, self._args)[0])
-
-
-async def _settled(value: Any) -> Any:
-    """Return `value`, awaited if it is awaitable."""
-    return await value if inspect.isawaitable(value) else value
 
 
 def _under_another() -> bool:

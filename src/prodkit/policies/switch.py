@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from prodkit.core.runtime import Runtime
+
 __all__ = ["OFF", "is_off", "off"]
 
 OFF: Final = [0]
@@ -23,7 +25,10 @@ OFF: Final = [0]
 
 @contextmanager
 def off() -> Iterator[None]:
-    """Switch retries, breakers, gates and queues off in this process, for tests; blocks may be nested."""
+    """Switch the policies off in this process, for tests; blocks may be nested.
+
+    Nothing is repeated, hedged, queued, refused, disturbed or replaced by a fallback; time limits stay.
+    """
     OFF[0] += 1
     try:
         yield
@@ -31,6 +36,6 @@ def off() -> Iterator[None]:
         OFF[0] -= 1
 
 
-def is_off() -> bool:
-    """Return True inside :func:`off`."""
-    return OFF[0] > 0
+def is_off(runtime: Runtime | None = None) -> bool:
+    """Return True inside :func:`off`, and where `runtime` has its policies switched off."""
+    return OFF[0] > 0 or (runtime is not None and runtime.policies == "off")

@@ -62,13 +62,13 @@ class Decision:
         outlooks: Sequence[Outlook],
         source: Source,
         cost: int,
-        grants: list[Grant],
+        grants: tuple[Grant, ...],
     ) -> None:
         self._limits: Sequence[Limit] = limits
         self._outlooks: Sequence[Outlook] = outlooks
         self.source: Source = source
         self.cost: int = cost
-        self.grants: list[Grant] = grants
+        self.grants: tuple[Grant, ...] = grants
         self.allowed: bool = True
         for at, outlook in enumerate(outlooks):
             if outlook[1] and not limits[at].shadow:

@@ -17,7 +17,8 @@ Key: TypeAlias = str | int | bytes | UUID | None
 """The caller to count. None stands for all callers without a key, together."""
 OnOutage: TypeAlias = Literal["local", "deny", "allow"]
 
-_RATE: Final = re.compile(r"\s*(\d+)\s*(?:/|per)\s*(\d+)?\s*([a-z]+)\s*", re.IGNORECASE)
+_RATE: Final = re.compile(r"\s*([0-9]{1,18})\s*(?:/|per)\s*([0-9]{1,18})?\s*([a-z]+)\s*", re.IGNORECASE)
+_SEPARATORS: Final = re.compile("[;,|]")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,63}")
 _DAY: Final = 86400
 _UNITS: Final = {
@@ -78,7 +79,7 @@ class Limit:
         check = Arguments("Limit")
         amount, window = _parse(self.rate, check)
         name = self.name or "".join(str(self.rate).split())
-        if not _NAME.fullmatch(str(name)):
+        if (self.name or amount) and not _NAME.fullmatch(str(name)):
             check.value("name= must be 1 to 64 of A-Z a-z 0-9 _ . / - and begin with a letter or digit", name)
         check.one_of("on_outage=", self.on_outage, ("local", "deny", "allow"))
         check.integer("replicas=", self.replicas, minimum=1)
@@ -101,7 +102,7 @@ def limits(rates: str, name: str = "", **options: Any) -> tuple[Limit, ...]:
     """Return one :class:`Limit` for each rate of a text such as ``"10/hour; 100/day"``.
 
     Args:
-        rates: rates separated by ``;`` or ``,``.
+        rates: rates separated by ``;``, ``,`` or ``|``.
         name: of all of them; each keeps counters of its own, because its window differs.
         options: further arguments of :class:`Limit`.
 
@@ -110,7 +111,7 @@ def limits(rates: str, name: str = "", **options: Any) -> tuple[Limit, ...]:
     """
     if not isinstance(rates, str):
         raise TypeError(f"limits: rates must be a string such as '10/hour; 100/day', got {rates!r}")
-    found = tuple(Limit(rate, name, **options) for rate in re.split("[;,]", rates))
+    found = tuple(Limit(rate, name, **options) for rate in _SEPARATORS.split(rates))
     if len({each.window for each in found}) < len(found):
         raise ValueError(f"limits: two rates of {rates!r} have the same window")
     return found
@@ -120,11 +121,13 @@ def _parse(rate: object, check: Arguments) -> tuple[int, int]:
     match = _RATE.fullmatch(rate) if isinstance(rate, str) else None
     unit = _UNITS.get(match[3].lower()) if match else None
     if match is None or unit is None:
-        check.value(
-            "rate= must read like '10/hour', '5/15 min' or '3/day' (units: s, min, h, day, week, month, year)",
-            rate,
+        wanted = (
+            "rate= must read like '10/hour', '5/15 min' or '3/day' (units: s, min, h, day, week, month, year)"
         )
-        return 1, 1
+        if isinstance(rate, str) and _SEPARATORS.search(rate):
+            wanted += "; several rates in one text are for ratelimit.limits()"
+        check.value(wanted, rate if not isinstance(rate, str) or len(rate) <= 80 else f"{rate[:80]}…")
+        return 0, 1
     amount, window = int(match[1]), int(match[2] or 1) * unit
     if not 1 <= amount <= _MOST:
         check.value(f"rate= must allow 1 to {_MOST}", rate)

@@ -26,6 +26,7 @@ from prodkit.redis.link import RedisLink
 
 __all__ = ["RateLimiter"]
 
+_ONE: Final = 1  # the default itself: True and 1.0 are other objects and go the long way
 _KEYS: Final = frozenset((str, int, bytes, UUID, type(None)))
 _CLOSED: Final = Outlook(0, 1_000_000, 1_000_000, 1_000_000)
 _Denial: TypeAlias = tuple[
@@ -113,11 +114,15 @@ class RateLimiter:
             TypeError: a key of another type, an ask that is no pair, or a cost that is no int.
             DeadlineExceededError: the caller's Deadline passed while Redis was asked.
         """
-        if self._link is None and len(asks) == 1 and cost.__class__ is int and cost == 1:
-            (ask,) = asks  # the short way: one limit in memory
+        if cost is _ONE and self._link is None and len(asks) == 1:  # the short way: one limit in memory
+            ask = asks[0]
             if ask.__class__ is tuple and len(ask) == 2:
                 limit, key = ask
-                if limit.__class__ is Limit and limit.plain and key.__class__ in _KEYS:
+                if (
+                    limit.__class__ is Limit
+                    and limit.plain
+                    and (key.__class__ is str or key.__class__ in _KEYS)
+                ):
                     decision = self._take_one(limit, key)
                     if decision.allowed or not self._listened(RateLimitDenied):
                         return decision
@@ -125,7 +130,7 @@ class RateLimiter:
         _validate(asks, cost)
         if self._merging is None or self._checks is None:
             outlooks, grants = self._memory.take(asks, cost)
-            return self._report(Decision([ask[0] for ask in asks], outlooks, "memory", cost, grants))
+            return self._report(Decision([ask[0] for ask in asks], outlooks, "memory", cost, tuple(grants)))
         if self._link is not None and self._link.up:
             try:
                 return self._report(await self._with_redis(self._checks, self._merging, asks, cost))
@@ -142,8 +147,7 @@ class RateLimiter:
         Args:
             decision: an answer of :meth:`check`.
         """
-        grants = tuple(decision.grants)
-        decision.grants.clear()
+        grants, decision.grants = decision.grants, ()
         self._denials.clear()
         for grant in grants:
             self._memory.give_back(grant)
@@ -184,7 +188,7 @@ class RateLimiter:
         if self._denial_us and cost:
             name = (cost, *((limit.series, limit.amount, key) for limit, key in asks))
             if name in self._denials and (found := self._repeat(name)) is not None:
-                return Decision(limits, found, "redis", cost, [])
+                return Decision(limits, found, "redis", cost, ())
         names = [self._sealer.name(limit, key) for limit, key in asks]
         mark = merging.ready or await merging.prepare(asks)
         taken = await checks.take(names, limits, cost, mark)
@@ -208,7 +212,7 @@ class RateLimiter:
                 self._denials[name] = (times + 1, now, now + min(wait, self._denial_us), taken.outlooks)
                 while len(self._denials) > _MAX_DENIALS:
                     self._denials.popitem(last=False)
-        return Decision(limits, taken.outlooks, "redis", cost, grants)
+        return Decision(limits, taken.outlooks, "redis", cost, tuple(grants))
 
     def _repeat(self, name: tuple[object, ...]) -> list[Outlook] | None:
         """Return the outlooks of a recent refusal, moved on by the time that has passed since."""
@@ -224,7 +228,7 @@ class RateLimiter:
     def _without_redis(self, asks: Sequence[Ask], cost: int) -> Decision:
         denying = [limit for limit, _ in asks if limit.on_outage == "deny"]
         if denying:
-            return Decision(denying, [_CLOSED] * len(denying), "outage", cost, [])
+            return Decision(denying, [_CLOSED] * len(denying), "outage", cost, ())
         local = [(limit, key) for limit, key in asks if limit.on_outage == "local"]
         free = [limit for limit, _ in asks if limit.on_outage == "allow"]
         outlooks, grants = self._memory.take(local, cost)
@@ -233,7 +237,7 @@ class RateLimiter:
             [*outlooks, *(Outlook(limit.amount, 0, 0, 0) for limit in free)],
             "local" if local else "outage",
             cost,
-            grants,
+            tuple(grants),
         )
         self._sweep_later(local)
         if self._merging is not None and self._link is not None and self._link.up:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from time import monotonic, monotonic_ns
 from typing import Final, TypeAlias, cast
 
 from prodkit.core.clock import Clock
@@ -34,7 +35,6 @@ class MemoryStore:
     """
 
     def __init__(self, clock: Clock, max_keys: int) -> None:
-        self._monotonic = clock.monotonic
         self._clock = fast_clock_of(clock)
         self._max_keys = max_keys
         self._tables: dict[str, OrderedDict[object, Log]] = {}
@@ -46,7 +46,8 @@ class MemoryStore:
 
     def now(self) -> int:
         """Return whole microseconds. The hundredth absorbs what float sums of instants and waits lose."""
-        return int(self._monotonic() * 1_000_000 + 0.01)
+        read = self._clock()
+        return monotonic_ns() // 1000 if read is monotonic else int(read() * 1_000_000 + 0.01)
 
     def take_one(self, limit: Limit, key: Key) -> Decision:
         """Take 1 from a plain limit: the short way of :meth:`take`, a microsecond in all.
@@ -55,14 +56,15 @@ class MemoryStore:
             limit: neither shadow nor count_denied.
             key: the caller.
         """
-        now = int(self._clock()() * 1_000_000 + 0.01)
-        window, share = limit.window_us, limit.share
+        read = self._clock()
+        # On the system's clock whole numbers all the way: half the price, and no other instant than now() gives.
+        now = monotonic_ns() // 1000 if read is monotonic else int(read() * 1_000_000 + 0.01)
         table = self._tables.get(limit.series)
         log = table.get(key) if table is not None else None
         if log is None:
             log = self._log(limit, key, now)
             table = None  # moved to its end already
-        entries, left, first = log.entries, window - now, 0
+        entries, left, first = log.entries, limit.window_us - now, 0
         while entries and (first := entries[0][0] + left) <= 0:
             log.used -= entries.popleft()[1]
         decision = _NEW(Decision)
@@ -70,26 +72,26 @@ class MemoryStore:
         decision.source = "memory"
         decision.cost = 1
         # Plain tuples in the shape of an Outlook: to name their fields costs as much as the rest of this function.
-        used = log.used
+        used, share = log.used, limit.share
         if used >= share:
             decision.allowed = False
-            decision.grants = []
+            decision.grants = ()
             if used > share:
-                decision._outlooks = (look(log, now, share, window, 1),)
+                decision._outlooks = (look(log, now, share, limit.window_us, 1),)
             else:
                 # The first entry gives back 1 at least, which is enough.
                 decision._outlooks = ((0, first, first, entries[-1][0] + left),)
             return decision
-        if limit.quantum_us == 1:
-            entry = [now, 1, 0]
-            entries.append(entry)
-            log.used = used + 1
+        log.used, slot = used + 1, limit.quantum_us
+        if slot > 1 and entries and (entry := entries[-1])[0] >= now and not entry[2]:
+            entry[1] += 1  # admit(): the slot of the last admission has not ended
         else:
-            entry = admit(log, now, limit.quantum_us, 1)
+            entry = [now if slot == 1 else -(-now // slot) * slot, 1, 0]
+            entries.append(entry)
         if table is not None:
             table.move_to_end(key)
         decision.allowed = True
-        decision.grants = [(limit, key, log, entry, 1)]
+        decision.grants = ((limit, key, log, entry, 1),)
         decision._outlooks = ((share - used - 1, 0, entries[0][0] + left, entry[0] + left),)
         return decision
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 import secrets
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from prodkit.core.deadline import Deadline
-from prodkit.errors import DeadlineExceededError
 from prodkit.ratelimit.algorithms import Outlook
 from prodkit.ratelimit.limit import Limit
 from prodkit.ratelimit.redis_scripts import MARK, TAKE
 from prodkit.redis.link import RedisLink
+from prodkit.redis.tick import Tick
 
 __all__ = ["Checks", "Taken", "mark", "merge_arguments"]
 
@@ -30,21 +27,19 @@ class Taken(NamedTuple):
 
 
 class Checks:
-    """The checks of one limiter: the first of a tick is sent at once, those that follow in it are one script call.
+    """The checks of one limiter: those of a tick are one script call (:mod:`prodkit.redis.tick`).
 
     Args:
         link: the link to Redis.
         mark: the name of the mark.
     """
 
-    __slots__ = ("_busy", "_link", "_loop", "_mark", "_waiting")
+    __slots__ = ("_link", "_mark", "_tick")
 
     def __init__(self, link: RedisLink, mark: str) -> None:
         self._link = link
         self._mark = mark
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._busy = False
-        self._waiting: list[_Waiting] = []
+        self._tick: Tick[_Check, tuple[list[int], int]] = Tick(self._send, _BATCH)
 
     async def take(self, names: list[str], limits: Sequence[Limit], cost: int, mark: bytes) -> Taken | None:
         """Check all limits in one round trip; None when Redis has another mark than `mark`, and nothing was counted.
@@ -55,23 +50,15 @@ class Checks:
             cost: the quota asked for.
             mark: the mark known to this process.
         """
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._busy, self._waiting = loop, False, []
         args: list[int | bytes] = [cost, len(names)]
         for limit in limits:
             args += (limit.amount, limit.window_us, limit.quantum_us, limit.count_denied + 2 * limit.shadow)
         at = 0
-        if not self._busy:
-            self._busy = True
-            loop.call_soon(self._idle)
+        future = self._tick.join((names, args, mark))
+        if future is None:
             reply = await TAKE(self._link, keys=[*names, self._mark], args=[mark, *args])
         else:
-            future: asyncio.Future[tuple[list[int], int]] = loop.create_future()
-            if not self._waiting:
-                loop.call_soon(self._flush)
-            self._waiting.append((names, args, mark, future))
-            reply, at = await (future if Deadline.instant() == math.inf else _until_deadline(future))
+            reply, at = await future
         if reply[0] < 0:
             return None
         if len(names) == 1:
@@ -82,55 +69,27 @@ class Checks:
             reply[at] == 1, [Outlook(*reply[row : row + 4]) for row in rows], [reply[row + 4] for row in rows]
         )
 
-    def _idle(self) -> None:
-        self._busy = False
-
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        with Deadline.detached():
-            for start in range(0, len(waiting), _BATCH):
-                task = asyncio.ensure_future(self._send(waiting[start : start + _BATCH]))
-                task.add_done_callback(lambda each: each.cancelled() or each.exception())
-
-    async def _send(self, waiting: list[_Waiting]) -> None:
-        """Send checks that know the same mark together; one that was cancelled by then is not sent."""
-        sent = [each for each in waiting if not each[3].done()]
-        if not sent:
-            return
-        mark = sent[0][2]
-        later = [each for each in sent if each[2] != mark]
-        sent = [each for each in sent if each[2] == mark]
-        keys = [name for names, _, _, _ in sent for name in names]
-        flat: list[int | bytes] = [mark]
-        for _, args, _, _ in sent:
-            flat += args
-        try:
+    async def _send(self, checks: list[_Check]) -> list[tuple[list[int], int]]:
+        """Send the checks that know the same mark together; return the reply of each and where it begins."""
+        found: list[tuple[list[int], int]] = [([-1], 0)] * len(checks)
+        for mark in dict.fromkeys(mark for _, _, mark in checks):
+            keys: list[str] = []
+            flat: list[int | bytes] = [mark]
+            starts: list[tuple[int, int]] = []
+            at = 0
+            for number, (names, args, known) in enumerate(checks):
+                if known == mark:
+                    keys += names
+                    flat += args
+                    starts.append((number, at))
+                    at += 1 + 5 * len(names)
             reply: list[int] = await TAKE(self._link, keys=[*keys, self._mark], args=flat)
-        except BaseException as error:
-            for _, _, _, future in sent:
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()  # a caller that was cancelled does not look at it
-            raise
-        at = 0
-        for names, _, _, future in sent:
-            if not future.done():
-                future.set_result((reply, at))
-            at += 1 + 5 * len(names)
-        if later:
-            await self._send(later)
+            for number, start in starts:
+                found[number] = reply, start
+        return found
 
 
-_Waiting: TypeAlias = tuple[list[str], list[int | bytes], bytes, "asyncio.Future[tuple[list[int], int]]"]
-
-
-async def _until_deadline(future: asyncio.Future[tuple[list[int], int]]) -> tuple[list[int], int]:
-    limit = Deadline.sooner(None)
-    await asyncio.wait((future,), timeout=limit)
-    if not future.done():
-        future.cancel()
-        raise DeadlineExceededError("the deadline passed while waiting for Redis", timeout=limit)
-    return future.result()
+_Check: TypeAlias = tuple[list[str], list[int | bytes], bytes]
 
 
 async def mark(link: RedisLink, name: str) -> bytes:

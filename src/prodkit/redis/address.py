@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
@@ -28,6 +29,11 @@ _TLS: Final = frozenset(
     ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 )
 _OPTIONS: Final = _TLS | {"db", "protocol", "client_name", "cluster", "sentinel", "sentinel_username"}
+_VALUES: Final = {
+    "protocol": ("2", "3"),
+    "ssl_cert_reqs": ("none", "optional", "required"),
+    "ssl_check_hostname": ("true", "false", "yes", "no", "1", "0"),
+}
 _OPTIONS_SECRET: Final = frozenset(("sentinel_password",))
 
 
@@ -102,6 +108,8 @@ def _split(url: str) -> SplitResult:
             raise ValueError(f"the Redis URL names no socket: {_HINT}")
     elif not all(host for host, _ in _hosts(parts, 6379)):
         raise ValueError(f"the Redis URL names no host: {_HINT}")
+    elif any(any(map(str.isspace, host)) for host, _ in _hosts(parts, 6379)):
+        raise ValueError(f"the Redis URL has a space in the name of a host: {_HINT}")
     elif parts.path not in ("", "/") and not parts.path[1:].isdecimal():
         raise ValueError(f"the Redis URL has a database that is no number: {_HINT}")
     return parts
@@ -119,6 +127,16 @@ def _problems(parts: SplitResult, given: dict[str, str]) -> list[str]:
         found.append("has ssl_ options without the scheme rediss://")
     if given.get("cluster", "false") not in ("true", "false"):
         found.append("has a cluster= that is neither true nor false")
+    found += [
+        f"has an option {name}= that is none of {', '.join(values)}"
+        for name, values in _VALUES.items()
+        if name in given and given[name].lower() not in values
+    ]
+    found += [
+        f"has an option {name}= that is no file"
+        for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+        if name in given and not Path(given[name]).is_file()
+    ]
     cluster = given.get("cluster") == "true"
     if parts.scheme == "unix" and (cluster or "sentinel" in given):
         found.append("has a socket, which is neither a cluster nor a sentinel")

@@ -98,7 +98,11 @@ class Cluster:
     ) -> list[Any]:
         loop = asyncio.get_running_loop()
         ends = None if limit is None else loop.time() + limit
-        slot = 0 if key is None else key_slot(key.encode() if isinstance(key, str) else key)
+        slot = (
+            0
+            if key is None
+            else key_slot(key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key)
+        )
         target: Node | None = None
         asking = False
         for _ in range(_REDIRECTS):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prodkit.core.check import CheckResult
 from prodkit.core.deadline import Deadline
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.core.validate import Arguments
-from prodkit.errors import DeadlineExceededError, MissingExtraError, RedisError
+from prodkit.errors import DeadlineExceededError, RedisError
 from prodkit.redis.address import Address
 from prodkit.redis.errors import describe
-from prodkit.redis.link_calls import LinkCalls
+from prodkit.redis.link_calls import LinkCalls, discard, need_redis, no_function
 from prodkit.redis.shared_connection import LimitReached
 
 if TYPE_CHECKING:
@@ -79,9 +77,12 @@ class RedisLink(LinkCalls):
         check.text("name", name)
         self._address: Address | None = None
         if url is not None:
-            _need_redis()
+            need_redis()
             # A bad URL stops the program here, not the first request.
-            check.attempt(lambda: setattr(self, "_address", Address.parse(reveal(url))))
+            if isinstance(url, str) or hasattr(url, "reveal"):
+                check.attempt(lambda: setattr(self, "_address", Address.parse(reveal(url))))
+            else:
+                check.instance("url", url, str, "a URL, a Secret", optional=True)
         check.done()
         self.name: str = name
         self.timeout: float = timeout
@@ -211,7 +212,7 @@ class RedisLink(LinkCalls):
             redis.exceptions.ResponseError: the command itself is wrong (WRONGTYPE, a script error).
         """
         if not callable(fn):
-            raise _no_function(fn)
+            raise no_function(fn)
         if not self._state.usable:
             raise self._refusal()
         topology = self._enter()
@@ -254,7 +255,7 @@ class RedisLink(LinkCalls):
             callback: a function or coroutine function without arguments.
         """
         self._state.on_up.append(callback)
-        return lambda: _discard(self._state.on_up, callback)
+        return lambda: discard(self._state.on_up, callback)
 
     def on_down(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call `callback` once whenever the link goes down; return its removal.
@@ -263,7 +264,7 @@ class RedisLink(LinkCalls):
             callback: a function without arguments; it must not wait.
         """
         self._state.on_down.append(callback)
-        return lambda: _discard(self._state.on_down, callback)
+        return lambda: discard(self._state.on_down, callback)
 
     async def primaries(self) -> tuple[tuple[str, int], ...]:
         """Return host and port of each primary of a cluster as of now; nothing for one server or a Sentinel group.
@@ -341,21 +342,3 @@ class RedisLink(LinkCalls):
         state = "closed" if self._closed else "up" if self.up else "down" if self.configured else "in memory"
         limits = f"timeout={self.timeout}, max_connections={self.max_connections}"
         return f"RedisLink({self.address!r}, {state}, {limits})"
-
-
-def _need_redis() -> None:
-    try:
-        import redis  # noqa: F401 - only to see whether it is there
-    except ImportError:
-        raise MissingExtraError.named("redis", "redis") from None
-
-
-def _no_function(given: object) -> TypeError:
-    if inspect.iscoroutine(given):
-        given.close()
-    return TypeError(f"RedisLink.run takes a function of the client, got {given!r}: pass the function")
-
-
-def _discard(callbacks: list[Any], callback: Callable[[], object]) -> None:
-    with suppress(ValueError):
-        cast("list[object]", callbacks).remove(callback)

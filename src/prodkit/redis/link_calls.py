@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prodkit.core.clock import Clock
 from prodkit.core.deadline import Deadline
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import Runtime
-from prodkit.errors import DeadlineExceededError, PoolExhaustedError, RedisError
+from prodkit.errors import DeadlineExceededError, MissingExtraError, PoolExhaustedError, RedisError
 from prodkit.redis.address import Address
 from prodkit.redis.availability import Availability
 from prodkit.redis.errors import classify, describe
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from prodkit.redis.topology import Topology
 
-__all__ = ["LinkCalls"]
+__all__ = ["LinkCalls", "discard", "need_redis", "no_function"]
 
 T = TypeVar("T")
 
@@ -171,3 +172,33 @@ class LinkCalls(Managed):
         if self._topology is not None:
             with suppress(Exception):
                 await self._topology.disconnect()
+
+
+def need_redis() -> None:
+    """Raise MissingExtraError where redis-py is not installed."""
+    try:
+        import redis  # noqa: F401 - only to see whether it is there
+    except ImportError:
+        raise MissingExtraError.named("redis", "redis") from None
+
+
+def no_function(given: object) -> TypeError:
+    """Return the error for something that is no function.
+
+    Args:
+        given: what stands in its place; a coroutine is closed.
+    """
+    if inspect.iscoroutine(given):
+        given.close()
+    return TypeError(f"RedisLink.run takes a function of the client, got {given!r}: pass the function")
+
+
+def discard(callbacks: list[Any], callback: Callable[[], object]) -> None:
+    """Remove `callback`, if it is there.
+
+    Args:
+        callbacks: the list.
+        callback: what to remove.
+    """
+    with suppress(ValueError):
+        cast("list[object]", callbacks).remove(callback)

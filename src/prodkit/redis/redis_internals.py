@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 __all__ = [
     "buffered",
@@ -46,23 +46,33 @@ def writer_of(connection: Any) -> asyncio.StreamWriter:
 def packer(connection: Any) -> Callable[[tuple[Any, ...]], list[bytes]]:
     """Return a function that writes a command in Redis' protocol.
 
-    redis-py's asyncio connections pack in Python even where hiredis is installed, which takes ten times as long.
+    redis-py's asyncio connections pack in Python even where hiredis is installed, which takes ten times as long. A
+    text with a lone surrogate, such as JSON from outside may hold, becomes bytes like any other.
 
     Args:
         connection: a ``redis.asyncio.Connection``.
     """
     try:
-        from hiredis import pack_command
+        from hiredis import pack_command as fast
     except ImportError:
-        return lambda command: list(connection.pack_command(*command))
+        fast = cast("Any", None)
 
     def pack(command: tuple[Any, ...]) -> list[bytes]:
         try:
-            return [pack_command(command)]
+            if fast is not None:
+                return [fast(command)]
+        except UnicodeEncodeError:
+            pass
         except TypeError:
-            return list(
-                connection.pack_command(*command)
-            )  # redis-py names the argument that it does not take
+            pass  # redis-py names the argument that it does not take
+        return list(
+            connection.pack_command(
+                *(
+                    each.encode("utf-8", "surrogatepass") if isinstance(each, str) else each
+                    for each in command
+                )
+            )
+        )
 
     return pack
 

@@ -3,8 +3,8 @@
 ::
 
     call ─▶ one script: a slot is free and no one waits longer ─▶ the call runs, its slot is renewed every lease / 3
-              └─ none is free: this process queues; its first waiter asks again after 20 ms … 200 ms, and at once when
-                 a call of this process ends
+              └─ none is free: this process queues; its first waiter is woken when it is next (shared_slots.py), and
+                 asks by itself after 50 ms … 400 ms
     Redis away ─▶ the share of this process alone       a process dies ─▶ its slots are free after `lease`
 """
 
@@ -29,60 +29,16 @@ from prodkit.policies.deadline_guard import bounded, deadline_for, within_deadli
 from prodkit.policies.events import BulkheadRejected
 from prodkit.policies.queueing import Refusal
 from prodkit.redis.link import RedisLink
-from prodkit.redis.scripts import Script
+from prodkit.redis.shared_slots import RELEASE, RENEW, TAKE
 
 __all__ = ["SharedBulkhead"]
 
-_FIRST_LOOK: Final = 0.02
-_LAST_LOOK: Final = 0.2
+_FIRST_LOOK: Final = 0.05
+_LAST_LOOK: Final = 0.4
+_LISTEN: Final = 0.5  # seconds that one blocking command waits to be woken
 _PAUSE: Final = 0.1
 _MOST: Final = 1000
 _WAITING: Final = 1000  # milliseconds after which a process that asks no more has left the queue
-
-_TIME: Final = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-"""
-# KEYS: slots by their end, queue by the time of asking, queue by the end of its liveness. ARGV: limit, slot, lease,
-# milliseconds to stay in the queue or 0. Returns 1 when the slot was taken.
-_TAKE: Final = Script(
-    _TIME
-    + """
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
-  redis.call('ZREM', KEYS[2], gone)
-  redis.call('ZREM', KEYS[3], gone)
-end
-local free = tonumber(ARGV[1]) - redis.call('ZCARD', KEYS[1])
-local before = redis.call('ZRANK', KEYS[2], ARGV[2]) or redis.call('ZCARD', KEYS[2])
-if before < free then
-  redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[2])
-  redis.call('ZREM', KEYS[2], ARGV[2])
-  redis.call('ZREM', KEYS[3], ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
-  return 1
-end
-if tonumber(ARGV[4]) > 0 then
-  redis.call('ZADD', KEYS[2], 'NX', time[1] * 1000000 + time[2], ARGV[2])
-  redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[2])
-  redis.call('PEXPIRE', KEYS[2], 10 * ARGV[4])
-  redis.call('PEXPIRE', KEYS[3], 10 * ARGV[4])
-end
-return 0
-"""
-)
-# KEYS: slots. ARGV: lease, slots. One that Redis has lost is there again: its call runs.
-_RENEW: Final = Script(
-    _TIME
-    + """
-for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
-redis.call('PEXPIRE', KEYS[1], 2 * ARGV[1])
-"""
-)
-# KEYS: as of _TAKE. ARGV: slots.
-_RELEASE: Final = Script("""
-for i = 1, #KEYS do redis.call('ZREM', KEYS[i], unpack(ARGV)) end
-""")
 
 
 class SharedBulkhead(Policy):
@@ -149,6 +105,7 @@ class SharedBulkhead(Policy):
         tag = f"{{{namespace}:{name}}}"
         self._keys = (f"{tag}:slots", f"{tag}:queue", f"{tag}:waiting")
         self._me = secrets.token_hex(8)
+        self._wake = f"{tag}:wake:"
         self._numbers = itertools.count()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begin()
@@ -239,6 +196,7 @@ class SharedBulkhead(Policy):
             latest = min(latest, asyncio.get_running_loop().time() + self.queue_timeout)
         self._waiting += 1
         scope = asyncio.timeout_at(None if latest == math.inf else latest)
+        self._background("listen", self._listen)
         try:
             async with scope, self._turn:  # the first waiter asks for its process
                 look = _FIRST_LOOK
@@ -256,7 +214,7 @@ class SharedBulkhead(Policy):
             self._waiting -= 1
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, or until a call of this process ends."""
+        """Wait, or until a slot is free for this process."""
         timer = asyncio.get_running_loop().call_later(seconds, self._freed.set)
         try:
             await self._freed.wait()
@@ -265,9 +223,10 @@ class SharedBulkhead(Policy):
 
     async def _ask(self, slot: str) -> bool:
         if self._link.up:
-            args: list[str | int] = [self.limit, slot, self._lease_ms, _WAITING if self._max_queue else 0]
+            queueing = _WAITING if self._max_queue else 0
+            args: list[str | int] = [self.limit, slot, self._lease_ms, queueing, self._wake]
             try:
-                taken = await _TAKE(self._link, keys=self._keys, args=args)
+                taken = await TAKE(self._link, keys=self._keys, args=args)
             except (RedisError, PoolExhaustedError):
                 pass
             else:
@@ -285,7 +244,8 @@ class SharedBulkhead(Policy):
 
     def _leave(self, slot: str) -> None:
         self._held.discard(slot)
-        self._freed.set()
+        if not self._link.up:
+            self._freed.set()  # else Redis says who is next
         if self._link.configured:
             self._to_release.append(slot)
             self._background("release", self._release)
@@ -304,7 +264,24 @@ class SharedBulkhead(Policy):
                 continue
             slots, self._to_release = self._to_release, []
             with suppress(RedisError, PoolExhaustedError):  # they end with their lease
-                await _RELEASE(self._link, keys=self._keys, args=slots)
+                await RELEASE(self._link, keys=self._keys, args=[self._wake, *slots])
+
+    async def _listen(self) -> None:
+        """Wake the first waiter when Redis says that it is next."""
+        name = self._wake + self._me
+        while self._waiting and self._link.configured:
+            if not self._link.up:
+                await self.runtime.clock.sleep(_PAUSE)
+                continue
+            try:
+                woken = await self._link.run(
+                    lambda client: client.blpop([name], timeout=_LISTEN), timeout=_LISTEN + self._link.timeout
+                )
+            except (RedisError, PoolExhaustedError):  # then it asks by itself
+                await self.runtime.clock.sleep(_PAUSE)
+            else:
+                if woken is not None:
+                    self._freed.set()
 
     async def _keep_renewing(self) -> None:
         while self._held:
@@ -316,7 +293,7 @@ class SharedBulkhead(Policy):
     async def _renew(self) -> None:
         """Tell Redis which calls run; after an outage before other callers use it."""
         if self._held:
-            await _RENEW(self._link, keys=self._keys[:1], args=[self._lease_ms, *self._held])
+            await RENEW(self._link, keys=self._keys[:1], args=[self._lease_ms, *self._held])
 
     def _refused(self, reason: Refusal) -> BulkheadFullError:
         if self.runtime.events.listened(BulkheadRejected):
@@ -339,12 +316,11 @@ class SharedBulkhead(Policy):
     async def aclose(self) -> None:
         """Release what has ended, and stop renewing."""
         self._off()
-        renewing, releasing = self._tasks.pop("renew", None), self._tasks.pop("release", None)
-        if renewing is not None:
-            renewing.cancel()
-        if releasing is not None and not self._link.up:
-            releasing.cancel()
-        await asyncio.gather(*(each for each in (renewing, releasing) if each), return_exceptions=True)
+        tasks, self._tasks = self._tasks, {}
+        for what, task in tasks.items():
+            if what != "release" or not self._link.up:
+                task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     async def check(self) -> CheckResult:
         """Report degraded while this process has only its own share."""

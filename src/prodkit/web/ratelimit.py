@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from starlette.requests import HTTPConnection, Request
+from starlette.exceptions import WebSocketException
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,27 +29,29 @@ _TRY_AGAIN_LATER: Final = 1013  # WebSocket close code
 class Limiter(Protocol):
     """``prodkit.ratelimit.RateLimiter``, or anything that decides on pairs of a limit and a key."""
 
-    async def check(self, *pairs: Any) -> Decision:
+    async def check(self, *pairs: Any, cost: int = 1) -> Decision:
         """Count one call against all pairs, or against none where one refuses.
 
         Args:
             pairs: a limit and a key each.
+            cost: the quota to take; 0 looks without taking.
         """
         ...
 
 
-async def enforce(limiter: Limiter, *pairs: Any) -> Decision:
+async def enforce(limiter: Limiter, *pairs: Any, cost: int = 1) -> Decision:
     """Count a call against `pairs` and return the decision when it is allowed.
 
     Args:
         limiter: counts the call.
         pairs: a limit and a key each.
+        cost: the quota to take; 0 looks without taking.
 
     Raises:
         RateLimitedError: a limit refused. The error pages answer it with 429, or with 503 where a limit must not be
             passed unchecked and Redis is away.
     """
-    decision = await limiter.check(*pairs)
+    decision = await (limiter.check(*pairs) if cost == 1 else limiter.check(*pairs, cost=cost))
     if not decision.allowed:
         raise LimitReachedError.of(decision)
     return decision
@@ -181,22 +184,27 @@ class RateLimitMiddleware:
         if not self._message_limits:
             await self.app(scope, receive, send)
             return
-        closed = False
+        refused = ended = False
 
         async def counted() -> Message:
-            nonlocal closed
-            message = await receive()
-            if message["type"] != "websocket.receive":
-                return message
-            answer = await self._limiter.check(*((limit, key) for limit in self._message_limits))
-            if answer.allowed:
-                return message
-            closed = True
-            await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": "rate limit reached"})
+            nonlocal refused
+            if not refused:
+                message = await receive()
+                if message["type"] != "websocket.receive":
+                    return message
+                answer = await self._limiter.check(*((limit, key) for limit in self._message_limits))
+                if answer.allowed:
+                    return message
+                refused = True
+                if not ended:
+                    close = {"code": _TRY_AGAIN_LATER, "reason": "rate limit reached"}
+                    await send({"type": "websocket.close", **close})
             return {"type": "websocket.disconnect", "code": _TRY_AGAIN_LATER, "reason": "rate limit reached"}
 
         async def until_closed(message: Message) -> None:
-            if not closed:
+            nonlocal ended
+            if not refused:
+                ended = message["type"] == "websocket.close"
                 await send(message)
 
         await self.app(scope, counted, until_closed)
@@ -213,7 +221,8 @@ class RateLimits:
         async def ask() -> Answer: ...
 
     A refusal raises RateLimitedError, which the error pages answer with 429; admitted responses carry the
-    ``RateLimit`` fields.
+    ``RateLimit`` fields. HEAD and OPTIONS are answered without being counted. A WebSocket route counts when it
+    connects; a refusal closes it with code 1013 before it is accepted.
 
     Args:
         limiter: counts the requests.
@@ -271,9 +280,18 @@ class RateLimits:
     ) -> Callable[..., Awaitable[Decision]]:
         limits = limits_of(rates, name, **options)
 
-        async def count(request: Request, response: Response) -> Decision:
-            caller = key(request)
-            decision = await enforce(self._limiter, *((limit, caller) for limit in limits))
+        async def count(connection: HTTPConnection, response: Response) -> Decision:
+            caller, scope = key(connection), connection.scope
+            pairs = [(limit, caller) for limit in limits]
+            if scope["type"] == "websocket":
+                decision = await self._limiter.check(*pairs)
+                if not decision.allowed:
+                    raise WebSocketException(_TRY_AGAIN_LATER, "rate limit reached")
+                return decision
+            if scope["method"] in _FREE_METHODS:
+                decision = await self._limiter.check(*pairs, cost=0)
+            else:
+                decision = await enforce(self._limiter, *pairs)
             for field, value in headers(decision, legacy=self._legacy).items():
                 response.headers[field] = value
             return decision

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -54,6 +55,19 @@ async def filled(postgres_url: str) -> str:
 
 def sibling(url: str, name: str) -> str:
     return url.rpartition("/")[0] + "/" + name
+
+
+def child_processes(name: str) -> list[int]:
+    """The processes of this one that run a program; a minimal system has no pkill."""
+    found: list[int] = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            program, _, rest = status.read_text().partition("(")[2].rpartition(")")
+        except OSError:  # it has just ended
+            continue
+        if program == name and int(rest.split()[1]) == os.getpid():
+            found.append(int(status.parent.name))
+    return found
 
 
 async def test_dump_verify_restore(filled: str, tmp_path: Path) -> None:
@@ -183,11 +197,22 @@ async def test_a_killed_pg_dump_leaves_nothing(filled: str, tmp_path: Path) -> N
     def kill(_: int) -> None:
         nonlocal killed
         if not killed:
-            killed = subprocess.run(["pkill", "-9", "-P", str(os.getpid()), "-x", "pg_dump"]).returncode + 1
+            for process in child_processes("pg_dump"):
+                os.kill(process, signal.SIGKILL)
+                killed += 1
 
     with pytest.raises(BackupError, match=r"pg_dump was ended by SIGKILL|pg_dump failed"):
         await backup.dump(filled, tmp_path, progress=kill)
     assert killed == 1
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+async def test_an_error_of_progress_is_not_taken_for_the_disks(filled: str, tmp_path: Path) -> None:
+    def progress(_: int) -> None:
+        raise FileNotFoundError(2, "No such file", "of the callback")
+
+    with pytest.raises(BackupError, match=r"progress\(\) failed: FileNotFoundError"):
+        await backup.dump(filled, tmp_path, progress=progress)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 

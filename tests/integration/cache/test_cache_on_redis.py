@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prodkit.cache import FOREVER, MISSING, Cache, escape
+from prodkit.cache import FOREVER, MISSING, Cache, JsonCodec, counter, escape
 from prodkit.cache.patterns import compiled
 from prodkit.core.deadline import Deadline
 from prodkit.errors import DeadlineExceededError
@@ -474,3 +474,58 @@ async def test_a_load_is_stored_whatever_the_order_of_its_tags(
     assert await cache.load_many(["m"], lambda _: {"m": 2}, ttl=60, tags=tags) == {"m": 1}
     await cache.invalidate_tags(tags[0])
     assert await cache.get_or_set("k", source.load, ttl=60, tags=tags) == 2
+
+
+async def test_a_value_that_has_not_changed_is_not_decoded_again(link: RedisLink) -> None:
+    class Counted(JsonCodec):
+        decoded = 0
+
+        def decode(self, payload: bytes) -> Any:
+            self.decoded += 1
+            return super().decode(payload)
+
+    codec = Counted()
+    cache = Cache(link, namespace="t", max_staleness=0, coherence=False, codec=codec, copy="never")
+    other = Cache(link, namespace="t", max_staleness=0, coherence=False)
+    await other.set_many({f"k{n}": n for n in range(3)}, ttl=60)
+    for _ in range(4):
+        assert await cache.get("k0") == 0
+        assert await asyncio.gather(*(cache.get(f"k{n}") for n in range(3))) == [0, 1, 2]
+    assert codec.decoded == 3
+    await other.set("k1", "new", ttl=0.3)
+    assert await cache.get_many(["k0", "k1", "k2"]) == {"k0": 0, "k1": "new", "k2": 2}
+    assert codec.decoded == 4
+    await other.set("k2", 2, ttl=60, tags=["t"])
+    assert await cache.get("k2") == 2
+    await other.invalidate_tags("t")
+    assert await cache.get("k2") is MISSING
+    await asyncio.sleep(0.35)
+    assert await cache.get("k1") is MISSING
+    await other.clear()
+    assert await cache.get_many(["k0", "k1", "k2"]) == {}
+
+
+async def test_one_bad_key_spoils_nothing_for_the_others(cache: Cache) -> None:
+    for key in (None, 5, b"k", ""):
+        with pytest.raises(TypeError):
+            await cache.set(key, 1, ttl=5)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            await cache.delete(key)  # type: ignore[arg-type]
+    await cache.set("a\ud800", 1, ttl=5)  # JSON from outside may hold such a text
+    assert await cache.get("a\ud800") == 1
+    assert await cache.delete("a\ud800")
+    await cache.set("good", 1, ttl=5)
+    assert await cache.get("good") == 1
+
+
+async def test_a_counter_survives_what_redis_refuses(link: RedisLink) -> None:
+    views = counter(link, "views", ttl=0.0005)
+    assert await views.increment() == 1
+    await asyncio.sleep(0.02)
+    assert await views.value() == 0
+    forever = counter(link, "forever", ttl=FOREVER)
+    await link.execute("SET", "~counter:c:forever", str(2**63 - 2))
+    with pytest.raises(Exception, match="increment"):
+        await forever.increment(5)
+    await forever.reset()
+    assert await forever.increment() == 1

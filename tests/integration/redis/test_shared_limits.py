@@ -11,7 +11,7 @@ import pytest
 
 from prodkit.errors import BulkheadFullError
 from prodkit.policies import Retry
-from prodkit.redis import RedisLink, SharedBulkhead, SharedRetryBudget
+from prodkit.redis import RedisLink, SharedBulkhead, SharedRetryBudget, shared_bulkhead
 from prodkit.testing.proxy import Proxy
 from prodkit.testing.servers import Redis, RedisCluster, redis_binaries
 
@@ -84,6 +84,41 @@ async def test_cancelled_callers_leave_no_slot_behind(redis_url: str) -> None:
         assert load.highest <= 2
         await here.aclose()
         await there.aclose()
+
+
+async def test_a_slot_that_another_process_frees_is_handed_on_at_once(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (
+        "_FIRST_LOOK",
+        "_LAST_LOOK",
+        "_WAITING",
+    ):  # no waiter asks by itself in the time of this test
+        monkeypatch.setattr(shared_bulkhead, name, 60_000 if name == "_WAITING" else 60)
+    links = [RedisLink(redis_url, timeout=2) for _ in range(3)]
+    fleet = [SharedBulkhead(link, 2, name="handover") for link in links]
+    served: list[int] = []
+    held = [fleet[0].hold(), fleet[0].hold()]
+    for each in held:
+        await each.__aenter__()
+
+    async def work(number: int) -> None:
+        served.append(number)
+        await asyncio.sleep(0.01)
+
+    waiting: list[asyncio.Future[None]] = []
+    for number in range(6):
+        waiting.append(asyncio.ensure_future(fleet[number % 3].run(work, number)))
+        await asyncio.sleep(0.02)
+    assert served == []
+    async with asyncio.timeout(20):
+        for each in held:  # both at once: the process that is woken wakes the next one
+            await each.__aexit__(None, None, None)
+        await asyncio.gather(*waiting)
+    assert sorted(served) == list(range(6))
+    for bulkhead, link in zip(fleet, links, strict=True):
+        await bulkhead.aclose()
+        await link.aclose()
 
 
 async def test_the_slots_of_a_dead_process_are_free_after_its_lease(redis_url: str) -> None:

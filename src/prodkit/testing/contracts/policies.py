@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import AsyncIterator, Coroutine
 from contextvars import copy_context
 from typing import Any
 
+from prodkit.core.deadline import Deadline
+from prodkit.errors import DeadlineExceededError
 from prodkit.policies.base import Policy
 from prodkit.testing.loop import virtual_time
 
@@ -15,6 +18,14 @@ __all__ = ["PolicyContract"]
 
 class _FaultError(Exception):
     """Raised by the guarded call."""
+
+
+async def _late(call: Coroutine[Any, Any, Any]) -> None:
+    try:
+        await call
+    except DeadlineExceededError:
+        return
+    raise AssertionError("no DeadlineExceededError")
 
 
 class PolicyContract:
@@ -89,6 +100,32 @@ class PolicyContract:
             policy, loop = self.make_policy(), asyncio.get_running_loop()
             await asyncio.gather(policy.run(asyncio.sleep, 0.5), policy.run(asyncio.sleep, 0.5))
             assert loop.time() < 1, "two calls took the time of two"
+
+        virtual_time(scenario())
+
+    def test_the_deadline_ends_a_call_and_a_stream(self) -> None:
+        async def stream() -> AsyncIterator[int]:
+            for number in range(9):
+                await asyncio.sleep(0.2)
+                yield number
+
+        async def all_of(items: AsyncIterator[int], into: list[int]) -> None:
+            async for item in items:
+                into.append(item)  # noqa: PERF401 - what came before the deadline is kept
+
+        async def scenario() -> None:
+            policy, loop = self.make_policy(), asyncio.get_running_loop()
+            with Deadline.after(0.5):
+                await _late(policy.run(asyncio.sleep, 9))
+            assert loop.time() == 0.5, "the call went on after the deadline"
+            try:
+                items = policy.stream(stream)
+            except TypeError:
+                return  # it guards no streams
+            seen: list[int] = []
+            with Deadline.after(0.5):
+                await _late(all_of(items, seen))
+            assert (loop.time(), seen) == (1.0, [0, 1]), "the stream went on after the deadline"
 
         virtual_time(scenario())
 
