@@ -33,6 +33,7 @@ def install(
     *,
     drain: Drain | None = None,
     trusted_proxies: Sequence[str] = (),
+    forwarded: bool = False,
     max_body: int | None = MAX_BODY,
     sessions: Sessions | None = None,
     csrf: CsrfMode | bool = "token",
@@ -70,6 +71,7 @@ def install(
         drain: answers carry ``Connection: close``, and streams and sockets end, once it begins.
         trusted_proxies: networks and addresses of your proxies, whose ``X-Forwarded-*``, ``X-Request-ID`` and
             ``X-Deadline-Ms`` count; ``unix`` for a server on a Unix socket.
+        forwarded: your proxies write ``Forwarded`` (RFC 7239) instead of ``X-Forwarded-*``.
         max_body: bytes of a request body; None for no limit.
         sessions: server-side sessions. Without them there is no CSRF protection either, because then no cookie of
             ours speaks for a visitor.
@@ -159,6 +161,6 @@ def install(
     add(True, RequestIdMiddleware, trust=trust_request_id, context=log_context)
     add(drain is not None, DrainMiddleware, drain=drain)
     add(True, RequestEventsMiddleware, runtime=runtime)
-    add(bool(trusted_proxies), ProxyMiddleware, trusted=trusted_proxies)
+    add(bool(trusted_proxies), ProxyMiddleware, trusted=trusted_proxies, forwarded=forwarded)
     for layer, options in layers:
         adopted.add(layer, options)
