@@ -26,6 +26,7 @@ from advisory.store.fleet import Fleet
 from advisory.store.listener import Listener
 from advisory.store.personas import Personas
 from advisory.store.recoveries import Recoveries
+from advisory.store.refunds import Refunds
 from advisory.store.research import Researches
 from advisory.store.research_events import ResearchEvents
 from advisory.store.research_work import ResearchRows
@@ -84,7 +85,10 @@ class Services:
     shares: Shares
     events: RunEvents
     chats: Chats
+    refunds: Refunds
+    chat_refunds: Refunds
     turns: TurnEvents
+    listener: Listener
     channel: progress.Channel
     """Every live stream follows it; a new kind of topic needs a reader in `Services.of` and nothing else."""
     recoveries: Recoveries
@@ -112,7 +116,7 @@ class Services:
         claude = make_claude(settings, runtime, shared=breakers)
         listen(runtime.events)
         council = Council(CouncilRows(), claude).job()
-        events, turns = RunEvents(db), TurnEvents(db)
+        events, turns, listener = RunEvents(db), TurnEvents(db), Listener(db)
         answer = make_answer(settings, claude)
         avatars = make_avatars(runtime)
         sources = make_sources(settings, redis, runtime, breakers)
@@ -168,9 +172,12 @@ class Services:
             shares=Shares(db),
             events=events,
             chats=Chats(db, answer),
+            refunds=Refunds(db, "runs"),
+            chat_refunds=Refunds(db, "chat_turns"),
             turns=turns,
+            listener=listener,
             channel=progress.Channel(
-                log=Topics(Listener(db), {"run": events, "turn": turns, "research": research_events}),
+                log=Topics(listener, {"run": events, "turn": turns, "research": research_events}),
                 runtime=runtime,
             ),
             recoveries=Recoveries(db),
@@ -203,18 +210,29 @@ def make_claude(
         timeout=60,
         open_for=settings.breaker_seconds,
         shared=shared,
-        prices={
-            name: llm.Price(*price)
-            for name, price in settings.model_prices.items()
-            if name in settings.models
-        },
+        prices=model_prices(settings),
         runtime=runtime,
     )
 
 
+def model_prices(settings: Settings) -> dict[str, llm.Price]:
+    """The prices of the models that are used."""
+    return {
+        name: llm.Price(*price) for name, price in settings.model_prices.items() if name in settings.models
+    }
+
+
+class Avatars(files.Validator):
+    """Pictures whose names are never used, so that an odd one, as phones send, is no reason against them."""
+
+    async def check(self, source: Any, *, filename: str | None, **claims: Any) -> files.CleanFile:
+        """As the validator does, under a name that any file system could take."""
+        return await super().check(source, filename=filename and files.safe_filename(filename), **claims)
+
+
 def make_avatars(runtime: pk.Runtime) -> files.Validator:
     """The check of every picture, sent by a visitor or found by a source."""
-    return files.Validator(
+    return Avatars(
         files.ImagePolicy(max_bytes=5 * 2**20, max_width=2048, max_height=2048),
         on_damage="rewrite",
         language="pt-BR",
@@ -230,7 +248,8 @@ def make_sources(
 
 def make_answer(settings: Settings, claude: llm.Client) -> jobs.Job[[UUID], None]:
     """The job that answers a question of a conversation."""
-    return Answering(TurnRows(), claude, context=settings.chat_context_tokens).job()
+    prices = model_prices(settings)
+    return Answering(TurnRows(), claude, context=settings.chat_context_tokens, prices=prices).job()
 
 
 def make_worker(

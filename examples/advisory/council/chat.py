@@ -11,6 +11,7 @@ from uuid import UUID
 
 from advisory.council.model import Run, Seat
 from advisory.council.prompts import chairman_messages
+from advisory.council.texts import second, waiting_reason
 
 __all__ = [
     "CHAIR",
@@ -26,6 +27,7 @@ __all__ = [
     "milestone",
     "opening_from",
     "standing",
+    "waiting",
 ]
 
 TurnStatus: TypeAlias = Literal[
@@ -78,6 +80,11 @@ class Turn:
     seconds: float | None = None
     last_seq: int = 0
     replaced_at: datetime | None = None
+    attempt: int = 0
+    """The attempt that is waited for, while `retry_at` is set."""
+    attempts: int = 0
+    retry_at: datetime | None = None
+    retry_reason: str = ""
 
     @property
     def finished(self) -> bool:
@@ -178,12 +185,16 @@ def milestone(kind: str, data: Mapping[str, Any], name: str) -> str:
     match kind:
         case "turn.started":
             return "Retomando de onde parou…" if data.get("resumed") else f"{name} está pensando…"
-        case "turn.retry":
-            return (
-                f"{data['reason']}: nova tentativa {data['attempt']} de {data['attempts']} às {data['at']}."
-            )
         case _:
             return ""
+
+
+def waiting(turn: Turn) -> str:
+    """The sentence for an attempt that waits, as on the card of a council; nothing while none does."""
+    if turn.status != "running" or turn.retry_at is None:
+        return ""
+    reason, at = waiting_reason(turn.retry_reason), second(turn.retry_at)
+    return f"{reason}: nova tentativa {turn.attempt} de {turn.attempts} às {at}."
 
 
 def standing(turn: Turn | None, name: str) -> str:

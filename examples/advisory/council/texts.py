@@ -24,6 +24,7 @@ __all__ = [
     "is_outage",
     "milestone",
     "reason_for",
+    "second",
     "standing",
     "waiting_reason",
 ]
@@ -96,6 +97,11 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, CircuitOpenError | RateLimitedError | BulkheadFullError | CallTimeoutError):
         return True
     return isinstance(error, LlmError) and error.code in _OUTAGES
+
+
+def second(value: datetime) -> str:
+    """``20:15:30`` in Brasília."""
+    return value.astimezone(_BRASILIA).strftime("%H:%M:%S")
 
 
 def clock(wait: float) -> str:

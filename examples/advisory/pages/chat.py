@@ -19,6 +19,7 @@ from advisory.council.chat import (
     milestone,
     opening_from,
     standing,
+    waiting,
 )
 from advisory.council.model import Run
 from advisory.council.prompts import expert_system
@@ -153,6 +154,9 @@ def step_of(
         "kind": event.name,
         "message": milestone(event.name, event.data, chat.name),
     }
+    if event.name in ("turn.started", "turn.retry", "turn.text"):
+        step["wait"] = waiting(turn)
+        step["message"] = step["message"] or step["wait"]
     if event.name == "turn.text" and not turn.finished:
         if growth.new:
             step["message"] = standing(turn, chat.name)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 from advisory.council.export import names
 from advisory.council.model import Review, Seat
-from advisory.council.texts import clock
+from advisory.council.texts import clock, second
 
 __all__ = [
     "capitalize_first",
@@ -41,11 +41,6 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s".replace(".", ",")
     whole = round(value)
     return f"{whole // 60} min {whole % 60:02d} s"
-
-
-def second(value: datetime) -> str:
-    """``20:15:30`` in Brasília."""
-    return value.astimezone(_BRASILIA).strftime("%H:%M:%S")
 
 
 def decimal(value: float) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-__all__ = ["MIN_PASSWORD", "Form", "Upload", "read_form"]
+__all__ = ["MIN_PASSWORD", "Form", "is_multipart", "read_form"]
 
 MIN_PASSWORD = 10
 MAX_PASSWORD = 200
@@ -19,13 +20,13 @@ _EMAIL = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file as it came: nothing of it is believed."""
-
-    content: bytes
-    filename: str
-    media_type: str
+_GUESSED = frozenset((
+    "0123456789", "0987654321", "1234567890", "1234567891", "12345678910", "123456789a", "1q2w3e4r5t", "abcdefghij",
+    "minhasenha", "password12", "password123", "qwertyuiop", "senha12345", "senha123456", "senhasenha",
+))  # fmt: skip
+"""The most used passwords that are long enough."""
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+"""Not for texts; among them those that turn the writing direction of all that follows on the page."""
 
 
 @dataclass
@@ -35,14 +36,13 @@ class Form:
     values: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
-    file: Upload | None = None
 
     def text(self, name: str, label: str, *, least: int = 1, most: int) -> str:
         """The trimmed text of a field; notes an error when it is missing, too short or too long."""
-        value = (
-            " ".join(self.values.get(name, "").split()) if most <= 200 else self.values.get(name, "").strip()
-        )
-        value = value.replace("\x00", "")
+        value = _CONTROLS.sub("", self.values.get(name, ""))
+        value = " ".join(value.split()) if most <= 200 else value.strip()
+        if all(unicodedata.category(each)[0] in "CZ" for each in value):  # nothing that can be seen
+            value = ""
         self.values[name] = value
         if not value and least:
             self.errors[name] = f"Preencha o campo “{label}”."
@@ -78,25 +78,25 @@ class Form:
             self.errors["password"] = f"A senha precisa de pelo menos {MIN_PASSWORD} caracteres."
         elif len(value) > MAX_PASSWORD:
             self.errors["password"] = f"A senha pode ter no máximo {MAX_PASSWORD} caracteres."
+        elif new and (not value.strip() or value.lower() in (*_GUESSED, self.values.get("email"))):
+            self.errors["password"] = (
+                "Esta senha é fácil de adivinhar. Uma frase com várias palavras é melhor."
+            )
         return value
 
 
-async def read_form(request: Request) -> Form:
-    """Reads a form of either encoding. The body's size is limited by the middleware, so a file fits in memory.
+def is_multipart(request: Request) -> bool:
+    """True for a form that may bring a file."""
+    return request.headers.get("content-type", "").lower().lstrip().startswith("multipart/")
 
-    Browsers send forms in UTF-8. Another charset is refused: parts are decoded with what the client names, and some
-    of Python's codecs (punycode) take seconds of the event loop for a long text.
-    """
-    _, _, parameters = request.headers.get("content-type", "").lower().partition(";")
-    for each in parameters.split(";"):
-        if "charset" in each and each.replace('"', "").strip() != "charset=utf-8":
-            raise HTTPException(400)
+
+async def read_form(request: Request) -> Form:
+    """Read a form without a file; one with a photo is `avatars.read_with_photo`'s to read."""
+    if is_multipart(request):
+        raise HTTPException(400)
     form = Form()
-    async with request.form(max_files=1, max_fields=40) as data:
-        for name, value in data.multi_items():
-            if isinstance(value, str):
-                form.values[name] = value
-                form.lists.setdefault(name, []).append(value)
-            elif value.filename:
-                form.file = Upload(await value.read(), value.filename, value.content_type or "")
+    for name, value in (await request.form(max_fields=40)).multi_items():
+        assert isinstance(value, str)
+        form.values[name] = value
+        form.lists.setdefault(name, []).append(value)
     return form

@@ -6,13 +6,16 @@ login and uploads use the library's presets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from starlette.requests import Request
 
 from advisory.services import services
+from advisory.store.refunds import Refunds
 from prodkit import ratelimit
+from prodkit.errors import ProdkitError
 
 __all__ = [
     "AUTO_CLONE",
@@ -25,7 +28,9 @@ __all__ = [
     "TRIAL",
     "PausedError",
     "TooManyError",
+    "Use",
     "ready",
+    "spending",
     "take",
 ]
 
@@ -124,3 +129,40 @@ async def take(request: Request, *limits: tuple[ratelimit.Limit, str]) -> rateli
     if not decision.allowed:
         raise TooManyError(decision)
     return decision
+
+
+class Use:
+    """One use of a limit, for the block that asks."""
+
+    def __init__(self) -> None:
+        self.kept = True
+
+    def give_back(self) -> None:
+        """Nothing was asked after all."""
+        self.kept = False
+
+
+@asynccontextmanager
+async def spending(
+    request: Request, limit: ratelimit.Limit, owner_id: int, refunds: Refunds | None = None
+) -> AsyncIterator[Use]:
+    """Count one use of `limit` for a block that asks; a refund of an earlier outage pays for it where there is one.
+
+    While every model is paused, nothing is counted and the block does not run. A block that raises costs nothing.
+    """
+    await ready(request)
+    paid = await refunds.take(owner_id) if refunds is not None else None
+    decision = None if paid is not None else await take(request, (limit, str(owner_id)))
+    use = Use()
+    try:
+        yield use
+    except BaseException:
+        use.give_back()
+        raise
+    finally:
+        if not use.kept:
+            with suppress(ProdkitError):  # the reason why it is given back may be that the database is away
+                if decision is not None:
+                    await services(request).limiter.refund(decision)
+                elif refunds is not None and paid is not None:
+                    await refunds.put_back(paid)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from advisory.council.agreement import kind_of
-from advisory.council.chat import TURN_LABELS, Chat, Turn
+from advisory.council.chat import TURN_LABELS, Chat, Turn, waiting
 from advisory.council.cross_review import standings
 from advisory.council.model import Run, Seat
 from advisory.council.spending import spending, total
@@ -71,6 +71,7 @@ class Pages:
             missing_reviews=filters.missing_reviews,
             kind=kind_of,
             waiting_reason=waiting_reason,
+            waiting=waiting,
         )
         self._environment.globals.update(
             demo=demo,

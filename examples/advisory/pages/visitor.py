@@ -79,7 +79,8 @@ def redirect(path: str) -> RedirectResponse:
 
 
 def sign_in_path(request: Request) -> str:
-    back = request.url.path if request.method == "GET" else "/"
+    query = f"?{request.url.query}" if request.url.query else ""
+    back = f"{request.url.path}{query}" if request.method == "GET" else "/"
     return "/entrar" if back == "/" else f"/entrar?proxima={quote(back)}"
 
 

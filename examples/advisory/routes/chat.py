@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -12,7 +13,8 @@ from advisory.council.model import Run
 from advisory.pages.chat import DRAFT, chat_page, new_page, speakers_of
 from advisory.pages.download import markdown_file
 from advisory.pages.forms import Form, read_form
-from advisory.pages.limits import CHAT, ready, take
+from advisory.pages.limits import CHAT, spending
+from advisory.pages.paging import SIZE, Paging, number_of
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.services import services
 from advisory.store.chat import StillAnsweringError
@@ -27,11 +29,12 @@ _WAIT = "Espere a resposta terminar, ou pare-a, antes de perguntar outra vez."
 @router.get("")
 async def listing(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
-    words = request.query_params.get("busca", "").strip()[:200]
+    words, number = request.query_params.get("busca", "").strip()[:200], number_of(request)
+    found = await app.chats.history(user.id, words=words, limit=SIZE + 1, skip=(number - 1) * SIZE)
     return app.pages.page(
         request,
         "chats.html",
-        chats=await app.chats.history(user.id, words=words),
+        paging=Paging(number, found),
         deleted=() if words else await app.chats.history(user.id, deleted=True),
         words=words,
     )
@@ -62,23 +65,22 @@ async def begin(request: Request) -> Response:
     form_key = form.key()
     if form_key is not None and (first := await app.chats.sent(user.id, form_key)) is not None:
         return redirect(f"/conversas/{first}")
-    await ready(request)
-    decision = await take(request, (CHAT, str(user.id)))
-    chat_id, made = await app.chats.begin(
-        user.id,
-        name=speaker.name,
-        role=speaker.role,
-        system=speaker.system,
-        avatar_id=speaker.avatar_id,
-        expert_id=speaker.expert_id,
-        run_id=run.id if run else None,
-        about=run.question if run else "",
-        opening=speaker.opening,
-        question=question,
-        form_key=form_key,
-    )
-    if not made:  # the same form, sent twice at once
-        await app.limiter.refund(decision)
+    async with spending(request, CHAT, user.id, app.chat_refunds) as use:
+        chat_id, made = await app.chats.begin(
+            user.id,
+            name=speaker.name,
+            role=speaker.role,
+            system=speaker.system,
+            avatar_id=speaker.avatar_id,
+            expert_id=speaker.expert_id,
+            run_id=run.id if run else None,
+            about=run.question if run else "",
+            opening=speaker.opening,
+            question=question,
+            form_key=form_key,
+        )
+        if not made:  # the same form, sent twice at once
+            use.give_back()
     return redirect(f"/conversas/{chat_id}")
 
 
@@ -122,10 +124,9 @@ async def go_on(request: Request, chat_id: UUID) -> Response:
     """The rest of an answer that is not whole."""
     app, user, chat = services(request), await signed_in(request), await _own(request, chat_id)
     if chat.turns and chat.turns[-1].may_continue and chat.deleted_at is None:
-        await ready(request)
-        decision = await take(request, (CHAT, str(user.id)))
-        if not await app.chats.go_on(user.id, chat_id):
-            await app.limiter.refund(decision)
+        async with spending(request, CHAT, user.id, app.chat_refunds) as use:
+            if not await app.chats.go_on(user.id, chat_id):
+                use.give_back()
     return redirect(f"/conversas/{chat_id}")
 
 
@@ -144,6 +145,7 @@ async def delete(request: Request, chat_id: UUID) -> Response:
     if not await app.chats.delete(user.id, chat_id):
         raise HTTPException(404)
     session_of(request)["notice"] = "Conversa apagada. Ela pode ser restaurada por 90 dias."
+    session_of(request)["undo"] = f"/conversas/{chat_id}/restaurar"
     return redirect("/conversas")
 
 
@@ -172,16 +174,12 @@ async def _asked(request: Request, chat: Chat, form: Form, *, instead_of: int | 
     if chat.deleted_at is not None or (form_key is not None and await app.chats.asked(chat.id, form_key)):
         return there
     if chat.active is None:
-        await ready(request)
-        decision = await take(request, (CHAT, str(user.id)))
-        question = form.values["question"]
-        try:
-            made = await app.chats.ask(user.id, chat.id, question, instead_of=instead_of, form_key=form_key)
-        except StillAnsweringError:  # asked from another page, at this very moment
-            made = None
-        if not made:
-            await app.limiter.refund(decision)
-        if made is not None:
+        with suppress(StillAnsweringError):  # asked from another page, at this very moment
+            async with spending(request, CHAT, user.id, app.chat_refunds) as use:
+                if not await app.chats.ask(
+                    user.id, chat.id, form.values["question"], instead_of=instead_of, form_key=form_key
+                ):
+                    use.give_back()
             return there
     form.errors["question"] = _WAIT
     return chat_page(request, app, chat, form, status=409)

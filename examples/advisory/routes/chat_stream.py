@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from uuid import UUID
@@ -14,6 +14,7 @@ from advisory.council.chat import Chat, Turn
 from advisory.pages.chat import step_of
 from advisory.pages.markdown import Growth
 from advisory.pages.visitor import signed_in
+from advisory.routes.outages import with_outages
 from advisory.routes.stream import number
 from advisory.services import Services, services
 from advisory.store.chat_turns import turn_topic
@@ -33,7 +34,8 @@ async def events(request: Request, chat_id: UUID, turn_id: UUID) -> Response:
     after = web.last_event_id(request, default=number(request.query_params.get("depois")))
     if turn.finished and after >= turn.last_seq:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
-    return web.EventStream(_steps(request, app, owner_id, chat, turn, after), retry=1.0)
+    steps = _steps(request, app, owner_id, chat, turn, after)
+    return web.EventStream(with_outages(steps, app.listener, after), retry=1.0)
 
 
 @router.get("/passos")
@@ -54,7 +56,7 @@ async def steps(request: Request, chat_id: UUID, turn_id: UUID) -> Response:
 
 async def _steps(
     request: Request, app: Services, owner_id: int, chat: Chat, turn: Turn, after: int
-) -> AsyncIterator[Progress]:
+) -> AsyncGenerator[Progress, None]:
     now: Turn | None = turn
     growth = Growth()
     async with aclosing(app.channel.subscribe(turn_topic(turn.id), after=after)) as found:
@@ -62,7 +64,8 @@ async def _steps(
             if event.name == RESYNC:  # the page's number is ahead of ours: the next event will do
                 continue
             if now is not None and event.name == "turn.text" and event.id == now.last_seq + 1:
-                now = replace(now, answer=now.answer + event.data["text"], last_seq=event.id)
+                text = now.answer + event.data["text"]
+                now = replace(now, answer=text, last_seq=event.id, retry_at=None)
             elif now is None or event.id > now.last_seq:
                 now = await app.chats.turn(owner_id, chat.id, turn.id)
             if now is None:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from advisory.pages.forms import Form, read_form
-from advisory.pages.limits import AUTO_CLONE, ready, take
+from advisory.pages.limits import AUTO_CLONE, spending
 from advisory.pages.person import person_fields
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.research.model import Research
@@ -38,13 +38,12 @@ async def begin(request: Request) -> Response:
     if form.errors:
         key = form.key() or uuid4()
         return app.pages.page(request, "clone.html", status=422, form=form, form_key=key)
-    await ready(request)
-    decision = await take(request, (AUTO_CLONE, str(user.id)))
-    research_id, made = await app.researches.begin(
-        user.id, "clone", subject=subject, context=context, form_key=form.key()
-    )
-    if not made:
-        await app.limiter.refund(decision)
+    async with spending(request, AUTO_CLONE, user.id) as use:
+        research_id, made = await app.researches.begin(
+            user.id, "clone", subject=subject, context=context, form_key=form.key()
+        )
+        if not made:
+            use.give_back()
     return redirect(f"/pesquisas/{research_id}")
 
 

@@ -13,12 +13,11 @@ from advisory.council.plan import MAX_EXPERTS, MAX_QUESTION, MIN_QUESTION, RESUM
 from advisory.council.texts import standing
 from advisory.pages.download import markdown_file
 from advisory.pages.forms import read_form
-from advisory.pages.limits import COUNCIL, ready, take
+from advisory.pages.limits import COUNCIL, spending
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.routes.home import ask_page
 from advisory.services import services
 from advisory.store.saved import saved_key
-from prodkit.ratelimit import Decision
 
 __all__ = ["council_page", "router"]
 
@@ -51,13 +50,12 @@ async def ask(request: Request) -> Response:
     key = saved_key(user.id, question, experts, reviewed=reviewed, persona=about)
     if form.values.get("fresh") != "1" and (saved := await app.saved.find(user.id, key)) is not None:
         return redirect(f"/conselhos/{saved}?guardada=1")
-    await ready(request)
-    decision = await _spend(request, user.id)
-    run_id, made = await app.runs.ask(
-        user.id, question, experts, form_key=form_key, persona=persona, reviewed=reviewed
-    )
-    if not made and decision is not None:  # the same form, sent twice at once
-        await app.limiter.refund(decision)
+    async with spending(request, COUNCIL, user.id, app.refunds) as use:
+        run_id, made = await app.runs.ask(
+            user.id, question, experts, form_key=form_key, persona=persona, reviewed=reviewed
+        )
+        if not made:  # the same form, sent twice at once
+            use.give_back()
     await app.saved.remember(key, run_id)
     return redirect(f"/conselhos/{run_id}")
 
@@ -100,10 +98,10 @@ async def resume(request: Request, run_id: UUID) -> Response:
     run = await _own(request, run_id)
     if run.status not in RESUMABLE:  # nothing to do again, so nothing is spent
         return redirect(f"/conselhos/{run_id}")
-    await ready(request)
-    await _spend(request, user.id)
     keep = (await read_form(request)).values.get("continuar") == "1"
-    await app.runs.resume(user.id, run_id, keep_synthesis=keep)
+    async with spending(request, COUNCIL, user.id, app.refunds) as use:
+        if not await app.runs.resume(user.id, run_id, keep_synthesis=keep):
+            use.give_back()
     return redirect(f"/conselhos/{run_id}")
 
 
@@ -116,9 +114,9 @@ async def retry_seat(request: Request, run_id: UUID, position: Annotated[int, Pa
     if seat is None:
         raise HTTPException(404)
     if run.status in RESUMABLE and seat.status in ("failed", "stopped"):
-        await ready(request)
-        await _spend(request, user.id)
-        await app.runs.resume(user.id, run_id, position=position)
+        async with spending(request, COUNCIL, user.id, app.refunds) as use:
+            if not await app.runs.resume(user.id, run_id, position=position):
+                use.give_back()
     return redirect(f"/conselhos/{run_id}")
 
 
@@ -145,13 +143,6 @@ async def restore(request: Request, run_id: UUID) -> Response:
 async def export(request: Request, run_id: UUID) -> Response:
     run = await _own(request, run_id)
     return markdown_file(as_markdown(run), export_name(run))
-
-
-async def _spend(request: Request, user_id: int) -> Decision | None:
-    """Count one council, unless an earlier one that the service failed has given its use back."""
-    if await services(request).runs.reuse_refund(user_id):
-        return None
-    return await take(request, (COUNCIL, str(user_id)))
 
 
 async def _own(request: Request, run_id: UUID) -> Run:

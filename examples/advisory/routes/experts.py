@@ -7,12 +7,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
-from advisory.pages.forms import Form, read_form
-from advisory.pages.person import person_fields, photo, values_of
+from advisory.pages.avatars import read_with_photo
+from advisory.pages.forms import Form
+from advisory.pages.person import person_fields, values_of
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.services import services
-from advisory.store.users import User
-from prodkit import files
 
 __all__ = ["LABELS", "ExpertId", "router"]
 
@@ -26,11 +25,6 @@ LABELS: Final = {
     "goals": "O que busca em cada conselho",
     "style": "Como fala",
 }
-
-
-async def _checked(request: Request, form: Form, user: User) -> tuple[dict[str, str], files.CleanFile | None]:
-    """The fields of an expert and the photo, if one came; errors are noted in the form."""
-    return person_fields(form, LABELS), await photo(request, form, user)
 
 
 @router.get("/especialistas")
@@ -53,8 +47,8 @@ async def new(request: Request) -> Response:
 @router.post("/especialistas")
 async def create(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
-    form = await read_form(request)
-    values, avatar = await _checked(request, form, user)
+    form, avatar = await read_with_photo(request, user)
+    values = person_fields(form, LABELS)
     if form.errors:
         return app.pages.page(request, "expert_new.html", status=422, form=form)
     await app.experts.add(owner_id=user.id, avatar=avatar, **values)
@@ -75,8 +69,8 @@ async def edit_page(request: Request, expert_id: ExpertId) -> Response:
 @router.post("/especialistas/{expert_id}/editar")
 async def edit(request: Request, expert_id: ExpertId) -> Response:
     app, user = services(request), await signed_in(request)
-    form = await read_form(request)
-    values, avatar = await _checked(request, form, user)
+    form, avatar = await read_with_photo(request, user)
+    values = person_fields(form, LABELS)
     if form.errors:
         return app.pages.page(request, "expert_edit.html", status=422, form=form, expert_id=expert_id)
     if not await app.experts.edit(user.id, expert_id, avatar=avatar, **values):
@@ -93,6 +87,16 @@ async def remove(request: Request, expert_id: ExpertId) -> Response:
     session_of(request)["notice"] = (
         "Especialista removido. Os conselhos de que participou continuam no histórico."
     )
+    session_of(request)["undo"] = f"/especialistas/{expert_id}/restaurar"
+    return redirect("/especialistas")
+
+
+@router.post("/especialistas/{expert_id}/restaurar")
+async def restore(request: Request, expert_id: ExpertId) -> Response:
+    app, user = services(request), await signed_in(request)
+    if not await app.experts.restore(user.id, expert_id):
+        raise HTTPException(404)
+    session_of(request)["notice"] = "Especialista restaurado."
     return redirect("/especialistas")
 
 

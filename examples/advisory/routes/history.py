@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from advisory.pages.paging import SIZE, Paging, number_of
 from advisory.pages.visitor import signed_in
-from advisory.services import services
+from advisory.services import Services, services
 
 __all__ = ["router"]
 
@@ -16,12 +17,20 @@ router = APIRouter()
 async def history(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
     words = request.query_params.get("busca", "").strip()[:200]
-    runs = await app.runs.history(user.id, words=words)
-    return app.pages.page(request, "history.html", runs=runs, deleted=False, words=words)
+    return await _page(request, app, user.id, words=words)
 
 
 @router.get("/lixeira")
 async def bin_page(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
-    runs = await app.runs.history(user.id, deleted=True)
-    return app.pages.page(request, "history.html", runs=runs, deleted=True, words="")
+    return await _page(request, app, user.id, deleted=True)
+
+
+async def _page(
+    request: Request, app: Services, owner_id: int, *, deleted: bool = False, words: str = ""
+) -> Response:
+    number = number_of(request)
+    found = await app.runs.history(
+        owner_id, deleted=deleted, words=words, limit=SIZE + 1, skip=(number - 1) * SIZE
+    )
+    return app.pages.page(request, "history.html", paging=Paging(number, found), deleted=deleted, words=words)

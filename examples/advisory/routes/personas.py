@@ -7,8 +7,9 @@ from uuid import uuid4
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
-from advisory.pages.forms import Form, read_form
-from advisory.pages.person import person_fields, photo, values_of
+from advisory.pages.avatars import read_with_photo
+from advisory.pages.forms import Form
+from advisory.pages.person import person_fields, values_of
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.services import services
 
@@ -40,8 +41,8 @@ async def new(request: Request) -> Response:
 @router.post("")
 async def create(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
-    form = await read_form(request)
-    values, avatar = person_fields(form, LABELS), await photo(request, form, user)
+    form, avatar = await read_with_photo(request, user)
+    values = person_fields(form, LABELS)
     if form.errors:
         return app.pages.page(request, "persona_edit.html", status=422, form=form, persona=None)
     added = await app.personas.add(owner_id=user.id, avatar=avatar, **values)
@@ -80,8 +81,8 @@ async def edit(request: Request, persona_id: PersonaId) -> Response:
     found = await app.personas.get(user.id, persona_id)
     if found is None:
         raise HTTPException(404)
-    form = await read_form(request)
-    values, avatar = person_fields(form, LABELS), await photo(request, form, user)
+    form, avatar = await read_with_photo(request, user)
+    values = person_fields(form, LABELS)
     profile = found.profile
     if "profile" in form.values:
         profile = form.text("profile", "Perfil", least=0, most=MAX_PROFILE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -12,10 +12,11 @@ from fastapi.responses import JSONResponse
 
 from advisory.pages.filters import clock
 from advisory.pages.forms import read_form
-from advisory.pages.limits import ENRICHMENT, SOURCE_AGAIN, ready, take
+from advisory.pages.limits import ENRICHMENT, SOURCE_AGAIN, spending
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.research.model import STEPS, Research
 from advisory.research.texts import milestone, standing
+from advisory.routes.outages import with_outages
 from advisory.routes.personas import PersonaId
 from advisory.routes.stream import number
 from advisory.services import Services, services
@@ -38,19 +39,18 @@ async def enrich(request: Request, persona_id: PersonaId) -> Response:
     if problem := unavailable(app):
         session_of(request)["notice"] = f"{problem} Nada foi descontado."
         return redirect(f"/personas/{persona_id}")
-    await ready(request)
-    decision = await take(request, (ENRICHMENT, str(user.id)))
     described = ". ".join(each for each in (persona.role, persona.goals) if each)
-    research_id, made = await app.researches.begin(
-        user.id,
-        "enrichment",
-        subject=persona.name,
-        context=described,
-        persona_id=persona.id,
-        form_key=form.key(),
-    )
-    if not made:  # the same form again, or one that is being made
-        await app.limiter.refund(decision)
+    async with spending(request, ENRICHMENT, user.id) as use:
+        research_id, made = await app.researches.begin(
+            user.id,
+            "enrichment",
+            subject=persona.name,
+            context=described,
+            persona_id=persona.id,
+            form_key=form.key(),
+        )
+        if not made:  # the same form again, or one that is being made
+            use.give_back()
     return redirect(f"/pesquisas/{research_id}")
 
 
@@ -70,7 +70,8 @@ async def events(request: Request, research_id: UUID) -> Response:
     after = web.last_event_id(request, default=number(request.query_params.get("depois")))
     if research.finished and after >= research.last_seq:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
-    return web.EventStream(_steps(request, app, user.id, research, after), retry=1.0)
+    steps = _steps(request, app, user.id, research, after)
+    return web.EventStream(with_outages(steps, app.listener, after), retry=1.0)
 
 
 @router.get("/pesquisas/{research_id}/passos")
@@ -88,7 +89,7 @@ async def steps(request: Request, research_id: UUID) -> Response:
 
 async def _steps(
     request: Request, app: Services, owner_id: int, research: Research, after: int
-) -> AsyncIterator[Progress]:
+) -> AsyncGenerator[Progress, None]:
     now: Research | None = research
     async with aclosing(app.channel.subscribe(topic_of(research.id), after=after)) as events:
         async for event in events:
@@ -142,10 +143,9 @@ async def again(request: Request, research_id: UUID, name: str) -> Response:
     if name not in (*STEPS, "todas"):
         raise HTTPException(404)
     if research.finished and research.accepted_at is None:
-        await ready(request)
-        decision = await take(request, (SOURCE_AGAIN, str(user.id)))
-        if not await app.researches.again(user.id, research_id, name):
-            await app.limiter.refund(decision)
+        async with spending(request, SOURCE_AGAIN, user.id) as use:
+            if not await app.researches.again(user.id, research_id, name):
+                use.give_back()
     return redirect(f"/pesquisas/{research_id}")
 
 

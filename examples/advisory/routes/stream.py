@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from advisory.council.model import Run
 from advisory.council.texts import milestone, standing
 from advisory.pages.markdown import Growth
 from advisory.pages.visitor import signed_in
+from advisory.routes.outages import with_outages
 from advisory.services import Services, services
 from advisory.store.events import run_topic
 from prodkit import web
@@ -41,7 +42,8 @@ async def events(request: Request, run_id: UUID) -> Response:
     after = web.last_event_id(request, default=number(request.query_params.get("depois")))
     if run.finished and after >= run.last_seq:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
-    return web.EventStream(_steps(request, app, user.id, run, after), retry=1.0)
+    steps = _steps(request, app, user.id, run, after)
+    return web.EventStream(with_outages(steps, app.listener, after), retry=1.0)
 
 
 @router.get("/conselhos/{run_id}/passos")
@@ -62,7 +64,7 @@ async def steps(request: Request, run_id: UUID) -> Response:
 
 async def _steps(
     request: Request, app: Services, owner_id: int, run: Run, after: int
-) -> AsyncIterator[Progress]:
+) -> AsyncGenerator[Progress, None]:
     now: Run | None = run
     growth = Growth()
     async with aclosing(app.channel.subscribe(run_topic(run.id), after=after)) as events:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from advisory.council.prompts import expert_system
 from advisory.pages.forms import Form, read_form
-from advisory.pages.limits import TRIAL, ready, take
+from advisory.pages.limits import TRIAL, spending
 from advisory.pages.visitor import redirect, signed_in
 from advisory.routes.clone import open_draft
 from advisory.services import services
@@ -41,9 +41,8 @@ async def ask(request: Request) -> Response:
     person = await _person(request, form.values)
     if form.errors:
         return await _page(request, form.values, form)
-    await ready(request)
-    await take(request, (TRIAL, str(user.id)))
-    run = await app.trial.using(tenant=str(user.id)).enqueue(app.db, person["system"], question)
+    async with spending(request, TRIAL, user.id):
+        run = await app.trial.using(tenant=str(user.id)).enqueue(app.db, person["system"], question)
     return redirect(f"/experimentar/{run.id}?{person['what']}={person['which']}")
 
 

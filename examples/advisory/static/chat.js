@@ -19,6 +19,8 @@ function atEnd() {
 follow(document.getElementById("conversa"), (step) => {
   const stay = atEnd();
   if (step.rest !== undefined) grow("resposta-viva", step);
+  const wait = step.wait !== undefined && document.getElementById("espera");
+  if (wait) { wait.textContent = step.wait; wait.hidden = !step.wait; }
   if (step.html) replace(step.target, step.html);
   say(step.message);
   if (step.final) {

@@ -5,7 +5,6 @@ let source = null;
 let release = null;
 let timer = 0;
 let seen = 0;
-let tries = 20;
 let ended = false;
 let joining = false;
 let place = null;
@@ -41,7 +40,7 @@ export function say(text, state) {
 
 function take(step) {
   seen = step.seq;
-  tries = 20;
+  calm();
   show(step);
   if (step.final) { ended = true; leave(); }
 }
@@ -50,6 +49,28 @@ function address(path) {
   const url = new URL(path, location.href);
   if (seen) url.searchParams.set("depois", seen);
   return url;
+}
+
+// What the visitor reads while the page is cut off. A moment, such as a deploy, is not worth a word.
+const AWAY = "Salvando… reconectando";
+let note = null;
+let patience = 0;
+
+function tell(text, href) {
+  if (!note || note.textContent === text) return;
+  note.hidden = !text;
+  note.textContent = text;
+  if (text && href) note.innerHTML = `<a href="${href}">${text}</a>`; // both are ours
+}
+
+function calm() {
+  clearTimeout(patience);
+  patience = 0;
+  tell("");
+}
+
+function worry() {
+  patience ||= setTimeout(() => tell(AWAY), 3000);
 }
 
 function leave() {
@@ -75,14 +96,27 @@ async function slot() {
 }
 
 async function poll() {
+  let again = 2000;
   try {
     const answer = await fetch(address(place.dataset.steps), { headers: { accept: "application/json" } });
-    if (answer.ok) for (const step of await answer.json()) take(step);
-  } catch { /* the next round may do better */ }
-  if (!ended && !document.hidden) timer = setTimeout(connect, 2000);
+    if (answer.status === 401 || answer.status === 404) { // signed out, or deleted elsewhere
+      ended = true;
+      calm();
+      tell("A sessão terminou ou a página mudou. Recarregue para continuar.", location.pathname);
+      return;
+    }
+    if (answer.ok) {
+      for (const step of await answer.json()) take(step);
+      calm();
+    } else {
+      worry();
+      again = Math.min(15, Number(answer.headers.get("retry-after")) || 2) * 1000;
+    }
+  } catch { worry(); }
+  if (!ended && !document.hidden) timer = setTimeout(connect, again);
 }
 
-// The browser reconnects by itself after a lost connection, but not after an answer such as 503: then we do.
+// The browser reconnects by itself after a lost connection, but not after an answer such as 503: then we ask why.
 async function connect() {
   if (ended || source || joining || document.hidden) return;
   joining = true;
@@ -92,10 +126,16 @@ async function connect() {
   if (document.hidden) { leave(); return; }
   source = new EventSource(address(place.dataset.events));
   source.addEventListener("passo", (event) => take(JSON.parse(event.data)));
+  source.addEventListener("espera", (event) => { // the database is away, or back
+    if (JSON.parse(event.data).away) tell(AWAY);
+    else calm();
+  });
+  source.addEventListener("open", calm);
   source.addEventListener("error", () => {
+    worry();
     if (source?.readyState !== EventSource.CLOSED) return;
     leave();
-    if (tries-- > 0) timer = setTimeout(connect, 3000);
+    timer = setTimeout(poll, 1000);
   });
 }
 
@@ -104,8 +144,15 @@ export function follow(element, onStep) {
   if (!element?.dataset.events) return;
   place = element;
   show = onStep;
+  note = document.createElement("p");
+  note.className = "away";
+  note.hidden = true;
+  note.setAttribute("role", "status");
+  (document.getElementById("situacao") ?? element).after(note);
   connect();
   document.addEventListener("visibilitychange", () => (document.hidden ? leave() : connect()));
   addEventListener("pagehide", leave);
+  addEventListener("offline", worry);
+  addEventListener("online", () => { if (!ended) { leave(); connect(); } }); // the old connection may be dead without a word
   addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
 }

@@ -9,6 +9,7 @@ from uuid import UUID
 from advisory.council.chat import Chat, Turn
 from advisory.store.chat_turns import TURN_COLUMNS, append, turn_from
 from advisory.store.deleted import CHATS, Bin
+from advisory.store.search import folded, patterns
 from prodkit import jobs, postgres
 
 if TYPE_CHECKING:
@@ -162,21 +163,30 @@ class Chats:
         return turn_from(row) if row else None
 
     async def history(
-        self, owner_id: int, *, deleted: bool = False, words: str = "", limit: int = CHATS_PAGE
+        self,
+        owner_id: int,
+        *,
+        deleted: bool = False,
+        words: str = "",
+        limit: int = CHATS_PAGE,
+        skip: int = 0,
     ) -> list[Chat]:
         """The latest first, without turns; with `words`, those whose questions or answers contain them all."""
         where = "is not null" if deleted else "is null"
-        patterns = [f"%{_like(word)}%" for word in words.split()[:8]]
+        text = folded(
+            """name || ' ' || about || ' ' || coalesce((
+                   select string_agg(question || ' ' || answer, ' ') from chat_turns
+                   where chat_id = chats.id and replaced_at is null), '')"""
+        )
         rows = await self._db.fetch(
             f"""select {_CHAT} from chats where owner_id = $1 and deleted_at {where} and not exists (
                     select from unnest($3::text[]) as pattern
-                    where not (name || ' ' || about || ' ' || coalesce((
-                        select string_agg(question || ' ' || answer, ' ') from chat_turns
-                        where chat_id = chats.id and replaced_at is null), '')) ilike pattern)
-                order by changed_at desc limit $2""",  # noqa: S608
+                    where not {text} like pattern)
+                order by changed_at desc, id limit $2 offset $4""",  # noqa: S608
             owner_id,
             limit,
-            patterns,
+            patterns(words),
+            skip,
         )
         return [Chat(**dict(row)) for row in rows]
 
@@ -266,8 +276,3 @@ class Chats:
             "select id from chats where owner_id = $1 and form_key = $2", owner_id, form_key
         )
         return found
-
-
-def _like(word: str) -> str:
-    """The word as it is, for LIKE."""
-    return word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_").replace("\x00", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -23,7 +24,7 @@ __all__ = ["TURN_COLUMNS", "Begun", "TurnEvents", "TurnRows", "Written", "append
 
 TURN_COLUMNS: Final = (
     "id, position, question, status, created_at, answer, reason, model, requested_model, resumed, left_out,"
-    " input_tokens, output_tokens, estimated, cost, last_seq, replaced_at,"
+    " input_tokens, output_tokens, estimated, cost, last_seq, replaced_at, attempt, attempts, retry_at, retry_reason,"
     " extract(epoch from finished_at - started_at)::float8 as seconds"
 )
 
@@ -63,6 +64,8 @@ class Begun:
     question: str
     answer: str
     """The beginning that is stored; another worker may have written it."""
+    lost: str | None = None
+    """The end of it that came from a request whose usage was never reported; None when there was no such request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class Written:
 
     status: TurnStatus
     reason: str = ""
+    outage: bool = False
+    """The service failed, not the question: its use of the limit is given back."""
     model: str = ""
     requested_model: str = ""
     joints: int = 0
@@ -87,11 +92,12 @@ class TurnRows:
         """Return what is to be answered, or None for a turn that has ended."""
         row = await tx.fetchrow(
             """update chat_turns as turn set status = 'running', started_at = coalesce(turn.started_at, now()),
-                    resumed = turn.resumed + (turn.answer <> '')::int,
-                    estimated = turn.estimated or turn.answer <> ''
-                from chats where turn.id = $1 and chats.id = turn.chat_id and turn.status in ('queued', 'running')
-                returning turn.chat_id, turn.position, turn.question, turn.answer,
-                    chats.name, chats.system, chats.opening""",
+                    resumed = turn.resumed + (turn.answer <> '')::int, retry_at = null
+                from (select chat_turns.id, status, name, system, opening from chat_turns
+                      join chats on chats.id = chat_id where chat_turns.id = $1 for update of chat_turns) as before
+                where turn.id = before.id and before.status in ('queued', 'running')
+                returning turn.chat_id, turn.position, turn.question, turn.answer, turn.counted,
+                    before.status, before.name, before.system, before.opening""",
             turn_id,
         )
         if row is None:
@@ -103,6 +109,7 @@ class TurnRows:
             row["position"],
         )
         await append(tx, turn_id, "turn.started", {"resumed": bool(row["answer"])})
+        lost: str = row["answer"][row["counted"] :]
         return Begun(
             name=row["name"],
             system=row["system"],
@@ -110,6 +117,7 @@ class TurnRows:
             turns=tuple(turn_from(each) for each in turns),
             question=row["question"],
             answer=row["answer"],
+            lost=lost if lost or row["status"] == "running" else None,
         )
 
     async def left_out(self, tx: Connection, turn_id: UUID, count: int) -> None:
@@ -119,7 +127,7 @@ class TurnRows:
     async def wrote(self, tx: Connection, turn_id: UUID, text: str, *, at: int) -> None:
         """The answer goes on with `text` behind its first `at` characters; nothing when it does so already."""
         if await tx.fetchval(
-            """update chat_turns set answer = answer || $2
+            """update chat_turns set answer = answer || $2, retry_at = null
                where id = $1 and char_length(answer) = $3 returning true""",
             turn_id,
             text,
@@ -127,20 +135,31 @@ class TurnRows:
         ):
             await append(tx, turn_id, "turn.text", {"text": text})
 
-    async def retries(
-        self, tx: Connection, turn_id: UUID, *, reason: str, attempt: int, attempts: int, at: str
+    async def waits(
+        self, tx: Connection, turn_id: UUID, *, attempt: int, attempts: int, wait: timedelta, reason: str
     ) -> None:
-        """A request has failed, and another one follows at the time `at`."""
-        await append(
-            tx, turn_id, "turn.retry", {"reason": reason, "attempt": attempt, "attempts": attempts, "at": at}
+        """An attempt waits: its number, and the time when it is sent."""
+        await tx.execute(
+            """update chat_turns set attempt = $2, attempts = $3, retry_at = now() + $4, retry_reason = $5
+               where id = $1 and status = 'running'""",
+            turn_id,
+            attempt,
+            attempts,
+            wait,
+            reason,
         )
+        await append(tx, turn_id, "turn.retry", {"attempt": attempt})
 
     async def finish(self, tx: Connection, turn_id: UUID, written: Written, text: str) -> None:
-        """The last write: the whole text and the event that ends the page's stream."""
+        """The last write: the whole text and the event that ends the page's stream.
+
+        An outage gives the question's use of the limit back.
+        """
         await tx.execute(
             """update chat_turns set status = $2, answer = $3, reason = $4, model = $5, requested_model = $6,
                    resumed = resumed + $7, input_tokens = input_tokens + $8, output_tokens = output_tokens + $9,
-                   estimated = estimated or $10, cost = $11 + coalesce(cost, 0), finished_at = now()
+                   estimated = estimated or $10, cost = $11 + coalesce(cost, 0), finished_at = now(),
+                   counted = char_length($3), retry_at = null, refunded_at = case when $12 then now() end
                where id = $1""",
             turn_id,
             written.status,
@@ -153,6 +172,7 @@ class TurnRows:
             written.output_tokens,
             written.estimated,
             written.cost,
+            written.outage,
         )
         await append(tx, turn_id, "turn.finished", {"status": written.status})
 

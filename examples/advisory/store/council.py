@@ -152,14 +152,20 @@ class CouncilRows:
         reason: str,
         spend: Spend,
         compared: bool = False,
+        outage: bool = False,
     ) -> None:
-        """The chairman's text, or the reason why there is none; the opinions may be `compared` after it."""
+        """The chairman's text, or the reason why there is none; the opinions may be `compared` after it.
+
+        An `outage` of the service gives the council's quota back.
+        """
         await tx.execute(
-            "update runs set synthesis = $2, synthesis_model = $3, synthesis_reason = $4 where id = $1",
+            """update runs set synthesis = $2, synthesis_model = $3, synthesis_reason = $4,
+               refunded_at = case when $5 then now() else refunded_at end where id = $1""",
             run_id,
             text,
             model,
             reason,
+            outage,
         )
         await record(tx, run_id, spend)
         if not reason:
@@ -178,7 +184,8 @@ class CouncilRows:
             """update runs set status = $2, finished_at = now(),
                synthesis_reason = case when $3 = '' then synthesis_reason else $3 end,
                refunded_at = case when $2 = 'no_quorum' and not exists (
-                   select 1 from seats where run_id = $1 and status = 'failed' and not outage) then now() end
+                   select 1 from seats where run_id = $1 and status = 'failed' and not outage) then now()
+                   else refunded_at end
                where id = $1""",
             run_id,
             status,

@@ -146,6 +146,10 @@ class Experts:
         """Softly, and only one's own: past councils keep what the expert said."""
         return await Bin(self._db, EXPERTS).remove(user_id, expert_id)
 
+    async def restore(self, user_id: int, expert_id: int) -> bool:
+        """Take one's own expert out of the bin."""
+        return await Bin(self._db, EXPERTS).restore(user_id, expert_id)
+
     async def avatar(self, user_id: int, avatar_id: UUID) -> Avatar | None:
         """A picture of one's own, or of a seeded expert."""
         row = await self._db.fetchrow(

@@ -23,6 +23,7 @@ _RECHECK: Final = 2.0
 _RENEW: Final = 20.0
 """Seconds after which the connection goes back to the pool: below the pool's leak threshold and lifetime."""
 _AGAIN: Final = 0.5
+_SILENT: Final = 2.0
 
 Notify = Callable[[str | None, Progress | None], None]
 
@@ -33,9 +34,27 @@ class Listener:
     def __init__(self, db: postgres.Pool) -> None:
         self._db = db
         self._ending: set[asyncio.Task[None]] = set()
+        self._lost = asyncio.Event()
+        self._found = asyncio.Event()
+
+    async def away(self) -> None:
+        """Return once the database has been away for 2 s; a shorter outage needs no word."""
+        while True:
+            await self._lost.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SILENT):
+                    await self._found.wait()
+            if self._lost.is_set():
+                return
+
+    async def back(self) -> None:
+        """Return once the database is there again."""
+        await self._found.wait()
 
     def listen(self, topics: Container[str], notify: Notify) -> Callable[[], None]:
         """Wake followers of `topics` through `notify` until the returned function is called."""
+        self._lost.clear()
+        self._found.clear()
         with Deadline.detached():
             tasks = (
                 asyncio.create_task(self._listening(topics, notify), name="listen"),
@@ -62,6 +81,8 @@ class Listener:
                 await self._once(topics, notify)
                 said = False
             except Exception as error:  # noqa: BLE001 - asyncpg's own too; whatever it was, listen again
+                self._found.clear()
+                self._lost.set()
                 if not said:  # once an outage, not twice a second
                     logger.warning("not listening for events: {}", type(error).__name__)
                     said = True
@@ -79,6 +100,8 @@ class Listener:
 
         async with self._db.acquire() as connection:
             await connection.add_listener(CHANNEL, notice)
+            self._lost.clear()
+            self._found.set()
             connection.add_termination_listener(ended)
             try:
                 notify(None, None)  # what was announced while we did not listen

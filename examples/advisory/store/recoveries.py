@@ -54,11 +54,9 @@ class Recoveries:
                 "delete from password_recoveries where token_hash = $1 and expires_at > now() returning user_id",
                 digest,
             )
-            if user_id is None:
-                return None
             row = await tx.fetchrow(
                 "update users set password_hash = $2 where id = $1 returning id, email, name",
-                user_id,
+                user_id,  # None without such a token: then there is no row
                 password_hash,
             )
         return User(row["id"], row["email"], row["name"]) if row else None

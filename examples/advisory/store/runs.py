@@ -14,6 +14,7 @@ from advisory.store.deleted import RUNS, Bin
 from advisory.store.events import append
 from advisory.store.experts import Expert
 from advisory.store.personas import Persona
+from advisory.store.search import folded, patterns
 from advisory.store.spending import SPEND_COLUMNS, spend_from
 from prodkit import jobs, postgres
 
@@ -136,21 +137,30 @@ class Runs:
         return run_from(row, seats, reviews, spends)
 
     async def history(
-        self, owner_id: int, *, deleted: bool = False, limit: int = HISTORY_PAGE, words: str = ""
+        self,
+        owner_id: int,
+        *,
+        deleted: bool = False,
+        limit: int = HISTORY_PAGE,
+        skip: int = 0,
+        words: str = "",
     ) -> list[Run]:
         """Newest first, without seats; with `words`, those whose question, synthesis or opinions contain them all."""
         where = "is not null" if deleted else "is null"
-        patterns = [f"%{_like(word)}%" for word in words.split()[:8]]
+        text = folded(
+            """question || ' ' || synthesis || ' ' || coalesce((
+                   select string_agg(seats.name || ' ' || seats.text, ' ') from seats
+                   where seats.run_id = runs.id), '')"""
+        )
         rows = await self._db.fetch(
             f"""select {_RUN} from runs where owner_id = $1 and deleted_at {where} and not exists (
                     select from unnest($3::text[]) as pattern
-                    where not (question || ' ' || synthesis || ' ' || coalesce((
-                        select string_agg(seats.name || ' ' || seats.text, ' ') from seats
-                        where seats.run_id = runs.id), '')) ilike pattern)
-                order by created_at desc limit $2""",  # noqa: S608
+                    where not {text} like pattern)
+                order by created_at desc, id limit $2 offset $4""",  # noqa: S608
             owner_id,
             limit,
-            patterns,
+            patterns(words),
+            skip,
         )
         return [run_from(row) for row in rows]
 
@@ -243,19 +253,6 @@ class Runs:
             await self._enqueue(tx, run_id)
         return True
 
-    async def reuse_refund(self, owner_id: int) -> bool:
-        """Return True, once for each, when a council of the last hour gave its quota back: the next one is free.
-
-        Its use stays counted where it was, and pays for the new one.
-        """
-        found = await self._db.fetchval(
-            """update runs set refunded_at = null where id = (
-                   select id from runs where owner_id = $1 and refunded_at > now() - interval '1 hour'
-                   order by refunded_at limit 1 for update skip locked) returning true""",
-            owner_id,
-        )
-        return bool(found)
-
     async def _enqueue(self, tx: Connection, run_id: UUID) -> None:
         job = await self._council.enqueue(tx, run_id)
         await tx.execute("update runs set job = $2 where id = $1", run_id, job.id)
@@ -267,11 +264,6 @@ class Runs:
 
     async def restore(self, owner_id: int, run_id: UUID) -> bool:
         return await self._bin.restore(owner_id, run_id)
-
-
-def _like(word: str) -> str:
-    """The word as it is, for LIKE."""
-    return word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_").replace("\x00", "")
 
 
 def _system(expert: Expert, persona: Persona | None) -> str:

@@ -37,6 +37,8 @@ LISTED: Final = """
 4 the keyboard alone
     test_browser.py::test_with_the_keyboard_alone_one_asks_and_stops
     test_browser.py::test_with_the_keyboard_alone_one_creates_and_exports
+    test_research_browser.py::test_with_the_keyboard_alone_one_creates_a_persona_and_enriches_it
+    test_chat_browser.py::test_with_the_keyboard_alone_one_talks_edits_and_stops
 5 signing in says the same, and the sixth try waits
     test_accounts.py::test_unknown_address_and_wrong_password_read_the_same
     test_accounts.py::test_the_sixth_wrong_password_in_a_quarter_of_an_hour_has_to_wait
@@ -69,9 +71,12 @@ LISTED: Final = """
 16 kill -9 of a worker
     test_worker.py::test_another_worker_goes_on_with_what_is_missing
     test_many_councils.py::test_workers_that_are_killed_lose_nothing_and_repeat_only_what_was_in_flight
+    test_chat_kill.py::test_answers_cut_in_mid_sentence_are_completed_exactly_or_called_incomplete
+    test_research_worker.py::test_researches_survive_killed_workers_and_pay_each_step_once
 17 SIGTERM in a council
     test_acceptance.py::test_a_server_that_is_asked_to_leave_hands_its_council_over
     test_worker.py::test_another_worker_goes_on_with_what_is_missing
+    test_worker.py::test_an_answer_is_handed_over_at_a_deploy
 18 experts or the chairman fail
     test_council.py::test_one_expert_without_an_answer_gives_a_partial_result_with_the_reason
     test_council.py::test_without_a_quorum_there_is_no_synthesis_and_the_opinion_is_kept
@@ -80,12 +85,17 @@ LISTED: Final = """
     test_outages.py::test_without_redis_everything_goes_on_and_limits_hold
 20 PostgreSQL restarts
     test_outages.py::test_a_restart_of_postgres_loses_no_answer_and_asks_none_again
+    test_outages.py::test_an_answer_that_streams_outlives_a_restart_of_postgres
+    test_outages_browser.py::test_a_council_says_that_the_database_is_away_and_goes_on
+    test_outages_browser.py::test_a_conversation_says_so_too_and_no_word_is_lost
     test_outages.py::test_without_postgres_a_page_says_so_and_when_to_come_back
 21 a storm of 529
     test_ask.py::test_while_the_models_are_paused_nothing_is_asked_or_counted
     test_retries.py::test_a_card_says_that_an_attempt_waits_and_when_it_is_sent
     test_retries.py::test_a_council_that_an_outage_took_gives_its_use_back
     test_chat.py::test_the_fallback_model_is_shown
+    test_chat.py::test_a_page_says_that_an_attempt_waits_live_and_after_a_reload
+    test_chat.py::test_a_question_that_an_outage_took_gives_its_use_back_once
 22 uploads
     test_experts.py::test_what_is_no_picture_is_refused_with_the_reason
     test_experts.py::test_what_hangs_behind_a_picture_is_not_kept
@@ -98,6 +108,7 @@ LISTED: Final = """
     test_rules.py::test_markdown_of_a_model_runs_nothing_and_loads_nothing
     test_agreement.py::test_hostile_text_in_the_table_is_inert
     test_chat.py::test_hostile_text_is_inert
+    test_research.py::test_what_a_source_says_is_data_and_links_are_only_web_addresses
 24 backup, restore, purge
     tests/integration/backup/test_backup.py::test_dump_verify_restore
     tests/integration/backup/test_backup.py::test_a_damaged_file_never_verifies_nor_restores
@@ -109,15 +120,47 @@ LISTED: Final = """
 """
 
 
-def checks() -> dict[int, list[str]]:
-    """Numbers and tests of the list."""
-    found: dict[int, list[str]] = {}
+DEGRADED: Final = """
+Redis down: nothing changes, health says so
+    test_outages.py::test_without_redis_everything_goes_on_and_limits_hold
+PostgreSQL restarts: "Salvando… reconectando", the cards stay and go on
+    test_outages_browser.py::test_a_council_says_that_the_database_is_away_and_goes_on
+    test_outages_browser.py::test_a_conversation_says_so_too_and_no_word_is_lost
+    test_outages_browser.py::test_a_lost_connection_is_told_after_three_seconds_and_forgotten_when_it_is_back
+    test_outages.py::test_without_postgres_a_page_says_so_and_when_to_come_back
+529: "nova tentativa 2 de 3", then the other model
+    test_retries.py::test_a_card_says_that_an_attempt_waits_and_when_it_is_sent
+    test_chat.py::test_a_page_says_that_an_attempt_waits_live_and_after_a_reload
+    test_chat.py::test_the_fallback_model_is_shown
+the breaker is open: the time of the next try, nothing is counted
+    test_ask.py::test_while_the_models_are_paused_nothing_is_asked_or_counted
+    test_chat.py::test_a_question_that_an_outage_took_gives_its_use_back_once
+sources down: "parcial (2 de 3 fontes)", a button to complete it
+    test_research.py::test_a_source_that_fails_leaves_a_partial_result_that_says_why
+    test_research_browser.py::test_sources_are_watched_one_by_one_and_one_is_asked_again
+    test_research_pauses.py::test_a_source_that_keeps_failing_is_paused_and_says_until_when
+a worker is killed: "Retomando de onde parou…"
+    test_worker.py::test_another_worker_goes_on_with_what_is_missing
+    test_research_worker.py::test_another_worker_takes_over_within_seconds_and_repeats_only_what_was_in_flight
+    test_fleet.py::test_a_worker_that_comes_and_goes_is_seen_by_the_web_process
+a deploy: the stream comes back by itself
+    test_acceptance.py::test_a_server_that_is_asked_to_leave_hands_its_council_over
+    test_worker.py::test_an_answer_is_handed_over_at_a_deploy
+the mail server is down: the mail arrives later
+    test_recovery.py::test_an_outage_of_the_mail_server_loses_no_mail
+    test_mail.py::test_a_dead_server_opens_the_breaker_which_the_health_report_shows
+"""
+
+
+def by_heading(listed: str) -> dict[str, list[str]]:
+    """Headings and their tests."""
+    found: dict[str, list[str]] = {}
     tests: list[str] = []
-    for line in LISTED.strip().splitlines():
+    for line in listed.strip().splitlines():
         if line.startswith(" "):
             tests.append(line.strip())
         else:
-            tests = found[int(line.split()[0])] = []
+            tests = found[line] = []
     return found
 
 
@@ -130,9 +173,16 @@ def functions_of(path: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("number", range(1, 26))
-def test_every_acceptance_check_has_its_tests(number):
-    tests = checks()[number]
+CHECKS: Final = by_heading(LISTED)
+
+
+def test_the_list_has_every_check_once():
+    assert [int(each.split()[0]) for each in CHECKS] == list(range(1, 26))
+
+
+@pytest.mark.parametrize("heading", [*CHECKS, *by_heading(DEGRADED)])
+def test_every_acceptance_check_and_degraded_mode_has_its_tests(heading):
+    tests = {**CHECKS, **by_heading(DEGRADED)}[heading]
     assert tests
     for each in tests:
         file, _, name = each.partition("::")

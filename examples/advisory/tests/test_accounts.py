@@ -19,6 +19,9 @@ def test_registering_signs_in_and_signing_out_ends_the_session(visitor):
     old = dict(visitor.http.cookies)
     assert visitor.post("/sair").headers["location"] == "/entrar"
     assert visitor.get("/historico").headers["location"] == "/entrar?proxima=/historico"
+    searched = visitor.get("/historico?busca=p%C3%A3o&pagina=2").headers["location"]
+    assert searched == "/entrar?proxima=/historico%3Fbusca%3Dp%25C3%25A3o%26pagina%3D2"
+    assert 'value="/historico?busca=p%C3%A3o&amp;pagina=2"' in visitor.get(searched).text
     visitor.http.cookies.update(old)  # the old id is dead, not only forgotten
     assert visitor.get("/historico").status_code == 303
     assert visitor.sign_in("ana.nova@exemplo.com.br", PASSWORD).status_code == 303

@@ -263,6 +263,47 @@ def test_the_fallback_model_is_shown(ana, simulator):
     assert "Escrita pelo modelo alternativo claude-haiku-5-5, porque claude-sonnet-5-5 não respondeu" in page
 
 
+def test_a_page_says_that_an_attempt_waits_live_and_after_a_reload(ana, simulator):
+    simulator.script("ra-3", "slow-1")
+    path = begin(ana)
+    answer = stream_of(ana, path)
+    waits = ana.events(answer, until=lambda step: step["kind"] == "turn.retry")[-1]
+    told = r"[^<]*: nova tentativa 2 de 3 às \d\d:\d\d:\d\d\."
+    assert re.fullmatch(told, waits["wait"])
+    assert waits["message"] == waits["wait"]
+    card = re.compile(rf'<p class="reason waiting" id="espera">{told}</p>')
+    assert card.search(ana.get(path).text)
+    rest = ana.events(answer, after=waits["seq"])
+    assert next(step for step in rest if step["kind"] == "turn.text")["wait"] == ""
+    assert "nova tentativa" not in ana.get(path).text
+
+
+def test_a_question_that_an_outage_took_gives_its_use_back_once(
+    make_settings, running, a_visitor, simulator, monkeypatch
+):
+    from advisory.routes import chat as routes
+    from prodkit import ratelimit
+
+    monkeypatch.setattr(routes, "CHAT", ratelimit.Limit("1/hour", name="chat-outage"))
+    app = running(make_settings(models=["claude-sonnet-5-5"])).start()
+    try:
+        with a_visitor(app.url) as eva:
+            simulator.reset()
+            simulator.storm("overloaded", 60.0)
+            path = begin(eva)
+            page = answered(eva, path)
+            assert "Sem resposta: o modelo está sobrecarregado." in page
+            simulator.reset()
+            app.services.claude.breakers["claude-sonnet-5-5"].reset()
+            again = eva.post(f"{path}/repetir", {"form_key": str(uuid4())}, page=path)
+            assert again.status_code == 303  # within the limit of one
+            assert "volte a esta conversa" in answered(eva, path)
+            assert eva.post(path, {"question": "Mais uma?"}, page=path).status_code == 429
+    finally:
+        app.stop()
+        simulator.reset()
+
+
 def test_a_finished_council_is_talked_about_with_its_chairman_and_its_experts(ana, bruno, simulator):
     council = ana.ask(experts=2)
     page = ana.finished(council).text
@@ -340,6 +381,7 @@ def test_a_deleted_conversation_waits_in_the_bin_and_comes_back(ana, simulator):
     assert ana.post(f"{path}/apagar", page=path).status_code == 303
     listed = ana.get("/conversas").text
     assert "Apagadas (1)" in listed
+    assert f'action="{path}/restaurar"' in listed.partition('class="notice')[2].partition("</div>")[0]
     page = ana.get(path).text
     assert "Esta conversa está na lixeira." in page
     assert 'id="compor"' not in page

@@ -24,6 +24,7 @@ from advisory.council.chat import (
     milestone,
     opening_from,
     standing,
+    waiting,
 )
 from advisory.council.export import chat_as_markdown, chat_export_name
 from advisory.council.model import Run, Seat
@@ -32,7 +33,7 @@ from advisory.store.chat_turns import Begun, Written
 from advisory.worker.chat import ANSWER_TOKENS, Answering
 from prodkit import jobs
 from prodkit.errors import DatabaseError
-from prodkit.llm import LlmError, Usage
+from prodkit.llm import Attempt, LlmError, Price, Usage
 
 TURN = UUID(int=1)
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -42,8 +43,9 @@ PIECES = ("Eu começaria ", "pelo caixa", ", e depois", " veria.")
 class Rows:
     """Keeps one turn in memory."""
 
-    def __init__(self, answer: str = "", *, outages: int = 0) -> None:
+    def __init__(self, answer: str = "", *, outages: int = 0, lost: str | None = None) -> None:
         self.answer = answer
+        self.lost = lost
         self.outages = outages
         self.end: Written | None = None
         self.final = ""
@@ -55,7 +57,13 @@ class Rows:
         if self.end is not None:
             return None
         return Begun(
-            name="Helena", system="Você é Helena.", opening=(), turns=(), question="Abro?", answer=self.answer
+            name="Helena",
+            system="Você é Helena.",
+            opening=(),
+            turns=(),
+            question="Abro?",
+            answer=self.answer,
+            lost=self.lost,
         )
 
     async def left_out(self, tx: Any, turn_id: UUID, count: int) -> None:
@@ -113,9 +121,11 @@ class Model:
         return SimpleNamespace(**{**values, **self.changes})
 
 
-async def answer(rows: Rows, model: Model, *, context: int = 10_000) -> Written:
+async def answer(
+    rows: Rows, model: Model, *, context: int = 10_000, prices: dict[str, Price] | None = None
+) -> Written:
     engine = jobs.MemoryEngine()
-    job = Answering(rows, model, context=context).job()  # type: ignore[arg-type]
+    job = Answering(rows, model, context=context, prices=prices).job()  # type: ignore[arg-type]
     run = await job.enqueue(engine, TURN)
     async with jobs.Worker(engine, [job]):
         await jobs.Runs(engine).result(run.id, timeout=20)
@@ -166,6 +176,37 @@ async def test_what_is_not_whole_says_so_and_why(model, status, reason):
     assert len(model.given) == 1
 
 
+@pytest.mark.parametrize(("code", "outage"), [("overloaded", True), ("refusal", False)])
+async def test_a_failed_answer_reports_what_its_requests_used_and_whose_fault_it_was(code, outage):
+    attempts = (
+        Attempt(number=1, model="sonnet", outcome=code, usage=Usage(10, 2, 3, 4), cost=0.25),
+        Attempt(number=2, model="haiku", outcome=code, usage=Usage(5, 1), cost=0.5),
+    )
+    written = await answer(Rows(), Model(error=LlmError("no", code=code, attempts=attempts)))
+    assert (written.input_tokens, written.output_tokens, written.cost) == (22, 3, 0.75)
+    assert (written.outage, written.estimated) == (outage, False)
+    unpriced = (
+        attempts[0],
+        Attempt(number=2, model="haiku", outcome=code, usage=Usage(5, 1, estimated=True)),
+    )
+    written = await answer(Rows(), Model(error=LlmError("no", code=code, attempts=unpriced)))
+    assert (written.input_tokens, written.cost, written.estimated) == (22, None, True)
+
+
+async def test_a_request_that_died_with_its_worker_is_counted_as_far_as_it_is_known():
+    whole = await answer(Rows("Eu começ"), Model())
+    assert (whole.input_tokens, whole.output_tokens, whole.estimated, whole.cost) == (17, 20, False, 0.5)
+    prices = {"sonnet": Price(3.0, 15.0)}
+    died = await answer(Rows("Eu começ", lost="começ"), Model(), prices=prices)
+    sent = died.input_tokens - 17
+    assert sent > 50  # the system prompt and the question, once more
+    assert died.output_tokens == 20 + 2  # five characters
+    assert died.estimated
+    assert died.cost == pytest.approx(0.5 + (sent * 3 + 2 * 15) / 1e6)
+    unsaid = await answer(Rows(lost=""), Model())  # nothing had arrived, but it was sent
+    assert (unsaid.input_tokens, unsaid.output_tokens, unsaid.cost) == (17 + sent, 20, 0.5)
+
+
 async def test_an_outage_of_the_database_is_not_blamed_on_the_model():
     rows, model = Rows(outages=2), Model()
     assert (await answer(rows, model)).status == "done"
@@ -212,7 +253,7 @@ async def test_a_turn_whose_job_is_a_dead_letter_says_so(beginning, status):
     async with jobs.Worker(engine, [job]):
         with contextlib.suppress(jobs.JobFailedError):
             await jobs.Runs(engine).result(run.id, timeout=20)
-    assert rows.end == Written(status=status, reason="a resposta foi interrompida vezes demais")
+    assert rows.end == Written(status=status, reason="a resposta foi interrompida vezes demais", outage=True)
     assert rows.final == beginning
 
 
@@ -293,17 +334,21 @@ def test_the_prompts_of_a_conversation():
     [
         ("turn.started", {}, "Helena está pensando…"),
         ("turn.started", {"resumed": True}, "Retomando de onde parou…"),
-        (
-            "turn.retry",
-            {"reason": "O modelo caiu", "attempt": 2, "attempts": 3, "at": "10:00:05"},
-            "O modelo caiu: nova tentativa 2 de 3 às 10:00:05.",
-        ),
         ("turn.text", {"text": "a"}, ""),
         ("turn.finished", {}, ""),
     ],
 )
 def test_milestones_are_few(kind, data, text):
     assert milestone(kind, data, "Helena") == text
+
+
+def test_an_attempt_that_waits_is_told_with_its_number_and_its_time():
+    waits = {"attempt": 2, "attempts": 3, "retry_at": NOW, "retry_reason": "overloaded"}
+    told = "O modelo está sobrecarregado: nova tentativa 2 de 3 às 09:00:00."  # Brasília
+    assert waiting(turn("running", **waits)) == told
+    for status in ("queued", "done", "stopped", "failed"):
+        assert waiting(turn(status, **waits)) == ""
+    assert waiting(turn("running")) == ""
 
 
 @pytest.mark.parametrize(

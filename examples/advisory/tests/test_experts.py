@@ -130,7 +130,15 @@ def test_own_experts_are_seen_and_removed_by_their_owner_only(ana, bruno):
     assert bruno.get(picture).status_code == 404
     assert bruno.post(remove).status_code == 404
     assert ana.post(remove).status_code == 303
-    assert "Clara Nunes" not in ana.get("/especialistas").text.split("removido")[-1]
+    page = ana.get("/especialistas").text
+    assert "Clara Nunes" not in page.split("removido")[-1]
+    undo = re.search(r'action="(/especialistas/\d+/restaurar)"', page)[1]
+    assert bruno.post(undo).status_code == 404
+    assert ana.post(undo, page="/especialistas").headers["location"] == "/especialistas"
+    page = ana.get("/especialistas").text
+    assert "Especialista restaurado." in page
+    assert "Clara Nunes" in page
+    assert ana.post(undo).status_code == 404  # once
 
 
 def test_a_name_is_a_name_and_no_markup(ana):

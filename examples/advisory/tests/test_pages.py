@@ -106,3 +106,12 @@ def test_the_scripts_are_small():
     assert sum(each.stat().st_size for each in STATIC.glob("*.js")) < 15_000
     for each in STATIC.glob("*.js"):
         assert "eval(" not in each.read_text()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("path", ["/", "/historico", "/conversas", "/saude", "/static/style.css", "/healthz"])
+def test_every_page_answers_a_question_about_its_headers(ana, path):
+    answer = ana.http.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == ana.get(path).headers["content-type"]
+    assert ana.http.head("/nada").status_code == 404

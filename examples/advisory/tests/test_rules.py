@@ -19,7 +19,7 @@ from advisory.council.texts import banner, milestone, reason_for, standing
 from advisory.migrations import HEAD
 from advisory.migrations.script import statements
 from advisory.pages import filters, markdown
-from advisory.pages.forms import read_form
+from advisory.pages.forms import Form, read_form
 from advisory.pages.visitor import client_address, safe_next
 from advisory.settings import Settings
 from prodkit.errors import CallTimeoutError, CircuitOpenError, LlmError, RateLimitedError
@@ -232,27 +232,27 @@ def test_head_is_the_newest_revision():
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
-def multipart(parameters: str) -> Request:
-    body = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\nIn\xc3\xaas\r\n--x--\r\n'
-
+def sent(kind: str, body: bytes) -> Request:
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    kind = f"multipart/form-data; boundary=x{parameters}".encode()
-    return Request({"type": "http", "method": "POST", "headers": [(b"content-type", kind)]}, receive)
+    headers = [(b"content-type", kind.encode())]
+    return Request({"type": "http", "method": "POST", "headers": headers}, receive)
 
 
-@pytest.mark.parametrize("parameters", ["", "; charset=utf-8", '; Charset="UTF-8"'])
-async def test_a_form_in_utf_8_is_read(parameters):
-    assert (await read_form(multipart(parameters))).values == {"name": "Inês"}
+@pytest.mark.parametrize("parameters", ["", "; charset=utf-8", "; charset=punycode"])
+async def test_a_form_is_read_as_utf_8_whatever_it_names(parameters):
+    """Some of Python's codecs, such as punycode, take seconds of the event loop for a long text."""
+    kind = f"application/x-www-form-urlencoded{parameters}"
+    form = await read_form(sent(kind, b"name=In%C3%AAs&experts=1&experts=2"))
+    assert form.values == {"name": "Inês", "experts": "2"}
+    assert form.lists["experts"] == ["1", "2"]
 
 
-@pytest.mark.parametrize(
-    "parameters", ["; charset=punycode", '; charset="latin-1"', "; charset*=utf-8''punycode"]
-)
-async def test_a_form_in_another_charset_is_refused(parameters):
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", " Multipart/mixed; charset=punycode"])
+async def test_a_form_with_parts_is_read_only_where_a_photo_is_expected(kind):
     with pytest.raises(HTTPException) as refused:
-        await read_form(multipart(parameters))
+        await read_form(sent(kind, b""))
     assert refused.value.status_code == 400
 
 
@@ -278,3 +278,38 @@ def test_networks_can_be_trusted_as_proxies():
 def test_nothing_but_networks_can_be_trusted_as_proxies(proxies):
     with pytest.raises(ValueError, match="redes"):
         with_proxies(proxies)
+
+
+@pytest.mark.parametrize("most", [60, 4000])
+def test_a_text_has_something_to_see_and_turns_no_direction(most):
+    invisible = "\u200b\u2060 \ufeff\u202e"
+    form = Form(values={"a": invisible, "b": "\u202eoãoJ\x00\x1b[31m", "c": "👩\u200d🚀 مرحبا\u200f"})
+    assert form.text("a", "Nome", most=most) == ""
+    assert form.errors == {"a": "Preencha o campo “Nome”."}
+    assert form.text("b", "Nome", most=most) == "oãoJ[31m"
+    assert form.text("c", "Nome", most=most) == "👩\u200d🚀 مرحبا\u200f"
+    assert list(form.errors) == ["a"]
+    form = Form(values={"d": "um\r\n\tdois"})
+    assert form.text("d", "Nome", most=most) == ("um dois" if most == 60 else "um\r\n\tdois")
+
+
+@pytest.mark.parametrize(
+    ("password", "easy"),
+    [
+        ("1234567890", True),
+        ("Senha12345", True),
+        ("          ", True),
+        ("ana@exemplo.com.br", True),
+        ("uma frase bem comprida", False),
+        ("çãéçãéçãéç", False),
+        ("1234567890 e mais", False),
+    ],
+)
+def test_a_new_password_is_not_one_of_those_that_are_tried_first(password, easy):
+    form = Form(values={"email": "Ana@Exemplo.com.br", "password": password})
+    form.email()
+    assert form.password(new=True) == password
+    assert ("fácil de adivinhar" in form.errors.get("password", "")) is easy
+    form = Form(values={"password": password})
+    form.password(new=False)  # an old one may be what it is
+    assert not form.errors

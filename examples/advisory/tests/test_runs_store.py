@@ -10,6 +10,7 @@ from advisory.council.model import Spend
 from advisory.store.deleted import RUNS, Bin
 from advisory.store.events import RunEvents, run_topic
 from advisory.store.personas import Personas
+from advisory.store.refunds import Refunds
 from advisory.tests.stored import a_user
 
 pytestmark = pytest.mark.integration
@@ -150,14 +151,32 @@ async def test_one_seat_or_all_are_asked_again(db, world):
 
 
 async def test_an_outage_gives_the_use_back_once_and_for_an_hour(db, world):
-    reuse = world.runs.reuse_refund
+    reuse = Refunds(db, "runs").take
     for fail, outage, status in (((1, 2), False, "no_quorum"), ((1,), True, "partial"), ((), True, "done")):
         await world.finish(await world.done(await world.ask(), fail=fail, outage=outage), status)
         assert not await reuse(world.user.id), (fail, outage, status)
     await world.finish(await world.done(await world.ask(), fail=(1, 2), outage=True), "no_quorum")
     assert not await reuse((await a_user(db)).id)
-    assert await reuse(world.user.id)
+    taken = await reuse(world.user.id)
+    assert taken is not None
     assert not await reuse(world.user.id)
+    await Refunds(db, "runs").put_back(taken)
+    assert await reuse(world.user.id) == taken
     run_id = await world.finish(await world.done(await world.ask(), fail=(1, 2), outage=True), "no_quorum")
     await db.execute("update runs set refunded_at = now() - interval '61 minutes' where id = $1", run_id)
     assert not await reuse(world.user.id)
+
+
+async def test_a_synthesis_that_an_outage_took_gives_the_use_back_and_what_is_owed_stays_owed(db, world):
+    reuse, rows = Refunds(db, "runs").take, world.rows
+    for outage in (False, True):
+        run_id = await world.done(await world.ask())
+        async with db.transaction() as tx:
+            spend = Spend(step="synthesis")
+            await rows.synthesised(tx, run_id, text="", model="", reason="caiu", spend=spend, outage=outage)
+        await world.finish(run_id, "unsynthesised")
+        assert bool(await reuse(world.user.id)) is outage
+    run_id = await world.finish(await world.done(await world.ask(), fail=(1, 2), outage=True), "no_quorum")
+    await world.runs.resume(world.user.id, run_id)  # paid for by another use
+    await world.finish(await world.done(run_id), "done")
+    assert await reuse(world.user.id) == run_id

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from loguru import logger
 
 from advisory.council.chat import TurnStatus, chat_system, conversation
-from advisory.council.texts import clock, reason_for, waiting_reason
+from advisory.council.texts import is_outage, reason_for
 from advisory.store.chat_turns import Begun, TurnRows, Written
 from advisory.worker.draft import Draft
 from advisory.worker.retries import announced
 from advisory.worker.warm import imported
 from prodkit import Deadline, jobs, llm
-from prodkit.errors import DatabaseError, PoolExhaustedError, ProdkitError
+from prodkit.errors import DatabaseError, LlmError, PoolExhaustedError, ProdkitError
 from prodkit.policies import constant
 
 if TYPE_CHECKING:
@@ -43,12 +47,21 @@ class Answering:
         rows: the turns.
         claude: the model.
         context: input tokens of a request at most; the oldest messages beyond it are left out.
+        prices: of the models, by name, for requests that were never reported; without one the cost leaves them out.
     """
 
-    def __init__(self, rows: TurnRows, claude: Streamer, *, context: int) -> None:
+    def __init__(
+        self,
+        rows: TurnRows,
+        claude: Streamer,
+        *,
+        context: int,
+        prices: Mapping[str, llm.Price] | None = None,
+    ) -> None:
         self._rows = rows
         self._claude = claude
         self._context = context
+        self._prices = dict(prices or {})
 
     def job(self) -> jobs.Job[[UUID], None]:
         """The job that answers a turn. Outages of PostgreSQL are waited for, second by second."""
@@ -77,23 +90,10 @@ class Answering:
         """End a turn whose job is a dead letter: each further try would pay the model again."""
         async with jobs.transaction() as tx:
             if (begun := await self._rows.begin(tx, turn_id)) is not None:
-                written = Written(status=_cut_status(begun.answer), reason=_GIVEN_UP)
+                written = Written(status=_cut_status(begun.answer), reason=_GIVEN_UP, outage=True)
                 await self._rows.finish(tx, turn_id, written, begun.answer)
 
     async def _write(self, turn_id: UUID, begun: Begun, draft: Draft) -> Written:
-        try:
-            with Deadline.after(ANSWER_LIMIT):
-                return await self._stream(turn_id, begun, draft)
-        except (DatabaseError, PoolExhaustedError, jobs.RunLostError):
-            raise  # the job's to handle: the model is not to blame
-        except ProdkitError as error:
-            logger.warning("{} gave no whole answer ({})", begun.name, type(error).__name__)
-            return _broken(error, draft)
-        except Exception as error:  # noqa: BLE001 - recorded as a reason, and logged
-            logger.exception("{} failed unexpectedly", begun.name)
-            return _broken(error, draft)
-
-    async def _stream(self, turn_id: UUID, begun: Begun, draft: Draft) -> Written:
         system = chat_system(begun.system)
         fitted = llm.fit(
             conversation(begun.opening, begun.turns, begun.question),
@@ -104,16 +104,36 @@ class Answering:
         if fitted.left_out:
             async with jobs.transaction() as tx:
                 await self._rows.left_out(tx, turn_id, len(fitted.left_out))
+        written = await self._asked(turn_id, begun, draft, system, fitted.messages)
+        return written if begun.lost is None else self._with_lost(written, fitted.tokens, begun.lost)
 
+    async def _asked(
+        self, turn_id: UUID, begun: Begun, draft: Draft, system: str, messages: list[Any]
+    ) -> Written:
+        try:
+            with Deadline.after(ANSWER_LIMIT):
+                return await self._stream(turn_id, begun, draft, system, messages)
+        except (DatabaseError, PoolExhaustedError, jobs.RunLostError):
+            raise  # the job's to handle: the model is not to blame
+        except ProdkitError as error:
+            logger.warning("{} gave no whole answer ({})", begun.name, type(error).__name__)
+            return _broken(error, draft)
+        except Exception as error:  # noqa: BLE001 - recorded as a reason, and logged
+            logger.exception("{} failed unexpectedly", begun.name)
+            return _broken(error, draft)
+
+    async def _stream(
+        self, turn_id: UUID, begun: Begun, draft: Draft, system: str, messages: list[Any]
+    ) -> Written:
         async def waits(event: llm.LlmScheduled) -> None:
             async with jobs.transaction() as tx:
-                await self._rows.retries(
+                await self._rows.waits(
                     tx,
                     turn_id,
-                    reason=waiting_reason(event.after or event.reason),
                     attempt=event.attempt,
                     attempts=event.attempts,
-                    at=clock(event.wait),
+                    wait=timedelta(seconds=event.wait),
+                    reason=event.after or event.reason,
                 )
 
         async with (
@@ -123,25 +143,37 @@ class Answering:
                 # A beginning counts against the room of the whole: an answer cut for its length gets new room.
                 max_tokens=ANSWER_TOKENS + len(draft.text) // 4,
                 system=system,
-                messages=fitted.messages,
+                messages=messages,
             ) as stream,
         ):
             await draft.write(stream.text)
             answer = stream.answer
         status, reason = _ended(answer)
-        usage = answer.usage
         return Written(
             status=status,
             reason=reason,
             model=answer.model,
             requested_model=answer.requested_model,
             joints=max(0, len(answer.continuations) - bool(begun.answer)),
-            input_tokens=usage.input_tokens
-            + usage.cache_read_input_tokens
-            + usage.cache_creation_input_tokens,
-            output_tokens=usage.output_tokens,
-            estimated=usage.estimated,
+            input_tokens=_read(answer.usage),
+            output_tokens=answer.usage.output_tokens,
+            estimated=answer.usage.estimated,
             cost=answer.cost,
+        )
+
+    def _with_lost(self, written: Written, tokens: int, text: str) -> Written:
+        """Add the request that died with its worker: what it was sent is known, and what it had written by then.
+
+        One token for three characters, as `llm.fit` estimates.
+        """
+        lost = llm.Usage(tokens, math.ceil(len(text) / 3))
+        price = self._prices.get(written.requested_model)
+        return replace(
+            written,
+            input_tokens=written.input_tokens + lost.input_tokens,
+            output_tokens=written.output_tokens + lost.output_tokens,
+            estimated=True,
+            cost=written.cost if price is None or written.cost is None else written.cost + price.of(lost),
         )
 
 
@@ -152,7 +184,21 @@ def _ended(answer: llm.Answer) -> tuple[TurnStatus, str]:
 
 
 def _broken(error: BaseException, draft: Draft) -> Written:
-    return Written(status=_cut_status(draft.text), reason=reason_for(error))
+    attempts = error.attempts if isinstance(error, LlmError) else ()
+    costs = [each.cost for each in attempts]
+    return Written(
+        status=_cut_status(draft.text),
+        reason=reason_for(error),
+        outage=is_outage(error),
+        input_tokens=sum(_read(each.usage) for each in attempts),
+        output_tokens=sum(each.usage.output_tokens for each in attempts),
+        estimated=any(each.usage.estimated for each in attempts),
+        cost=sum(each for each in costs if each is not None) if attempts and None not in costs else None,
+    )
+
+
+def _read(usage: llm.Usage) -> int:
+    return usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens
 
 
 def _cut_status(text: str) -> TurnStatus:

@@ -72,7 +72,7 @@ class Council:
             if await self._rows.begin(tx, run_id) is None:
                 return
             for seat in to_ask(await self._rows.seats(tx, run_id)):
-                await self._rows.seat_failed(tx, run_id, seat, reason=_GIVEN_UP)
+                await self._rows.seat_failed(tx, run_id, seat, reason=_GIVEN_UP, outage=True)
             seats = await self._rows.seats(tx, run_id)
             synthesised = await self._rows.has_synthesis(tx, run_id)
             reason = "" if synthesised else _GIVEN_UP
@@ -129,6 +129,7 @@ class Council:
                 model=answer.model,
                 reason=answer.reason,
                 spend=answer.spend("synthesis"),
+                outage=answer.outage,
                 compared=sum(seat.status == "done" for seat in seats) > 1,
             )
 
