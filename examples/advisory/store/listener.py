@@ -37,8 +37,8 @@ class Listener:
         self._lost = asyncio.Event()
         self._found = asyncio.Event()
 
+    async def away(self) -> None:
         """Return once the database has been away for 2 s; a shorter outage needs no word."""
-        """Return once the database has been away for 2 s; shorter outages are nobody's business."""
         while True:
             await self._lost.wait()
             with suppress(TimeoutError):
