@@ -1,14 +1,16 @@
 """Cost of settings, of redacted log lines and of counted events, on texts and variables that were not seen before."""
 
+import copy
 import itertools
 import os
 import random
+import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
 import pydantic
 from loguru import logger
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from pydantic_settings import BaseSettings
 
 import prodkit as pk
@@ -93,32 +95,33 @@ async def lines(table: Table) -> None:
                 peers={name: ratio for name, ratio in found.items() if name != "loguru serialize"},
             )
     table.note(
-        "loguru and structlog redact nothing. loguru writes to a function, which saves it the flush of a stream."
+        "loguru and structlog redact nothing. Each has a logger and a stream of its own; loguru and prodkit flush it "
+        "after each line, structlog does as well."
     )
 
 
 async def line_ratios(sink: TextIO, size: int) -> dict[str, float]:
+    """Each library has a logger and a stream of its own, as a service that uses it has: nothing is filtered out.
+
+    A copy of loguru's logger has its own sinks, see "Creating independent loggers" in its guide. loguru gets the stream
+    itself, which it flushes after each line as it does with stderr; so do we.
+    """
     texts = itertools.cycle([message(size) for _ in range(20_000)])
-    bound = logger.bind(a=1, b="x", c=2.0, route="/orders", e=True)
+    fields = {"a": 1, "b": "x", "c": 2.0, "route": "/orders", "e": True}
     logger.remove()
-    plain = logger.add(sink.write, serialize=True, filter=lambda record: baseline_on)
-    baseline_on = True
-    with logs.setup(stream=sink, environment="production", level="ERROR", runtime=pk.Runtime()):
-        # The baseline's lines are INFO and reach loguru's sink only; ours are ERROR, and the baseline's filter is off.
-        def baseline() -> None:
-            bound.info(next(texts))
-
-        def candidate() -> None:
-            nonlocal baseline_on
-            baseline_on = False
-            bound.error(next(texts))
-            baseline_on = True
-
-        works = {"loguru serialize": baseline, "ours": candidate}
-        if (theirs := structlog_line(sink)) is not None:
-            works["structlog"] = lambda: theirs(next(texts), a=1, b="x", c=2.0, route="/orders", e=True)
-        found = await ratios(works, calls=500)
-    logger.remove(plain)
+    alone = copy.deepcopy(logger)
+    with open(os.devnull, "w") as theirs_sink:  # noqa: PTH123
+        alone.add(theirs_sink, serialize=True)
+        theirs, ours = alone.bind(**fields), logger.bind(**fields)
+        with logs.setup(stream=sink, environment="production", runtime=pk.Runtime()):
+            works: dict[str, Callable[[], Any]] = {
+                "loguru serialize": lambda: theirs.info(next(texts)),
+                "ours": lambda: ours.info(next(texts)),
+            }
+            if (other := structlog_line(sink)) is not None:
+                works["structlog"] = lambda: other(next(texts), **fields)
+            found = await ratios(works, calls=500, rounds=31)
+        alone.remove()
     return found
 
 
@@ -194,6 +197,28 @@ async def counts(table: Table) -> None:
 
     found = await ratios({"bare": baseline, "ours": lambda: counted.events.emit(event)}, calls=2000)
     table.add("emit with Prometheus ÷ (emit + one inc)", found["ours"], ceiling=1.5)
+    await scrape(table)
+
+
+async def scrape(table: Table) -> None:
+    """A scrape of an idle process, for each byte of its text; the client alone has as many metrics and children."""
+    registry, plain = CollectorRegistry(), CollectorRegistry()
+    exporter = telemetry.prometheus.install(runtime=pk.Runtime(), registry=registry)
+    size = 0
+    while size < len(exporter.text()):  # the same number of bytes, of counters without labels
+        Counter(f"plain_{size}", "Plain.", registry=plain)
+        size = len(generate_latest(plain))
+    found = await ratios(
+        {"client": lambda: generate_latest(plain), "ours": exporter.text}, calls=50, rounds=9
+    )
+    bytes_each = len(exporter.text())
+    begun = time.process_time()
+    for _ in range(200):
+        exporter.text()
+    spent = (time.process_time() - begun) / 200
+    table.add("scrape of an idle process ÷ the client's own, per byte", found["ours"] * size / bytes_each)
+    table.add("scrape of an idle process, bytes of its text", float(bytes_each), unit="B")
+    table.add("scrape of an idle process, ns a byte", spent / bytes_each * 1e9, unit="ns")
 
 
 async def main() -> Table:

@@ -46,7 +46,7 @@ def test_it_shows_no_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [MissingExtraError.named("obstore", "backup"), PermissionError(13, "denied")]
+    "error", [MissingExtraError.named("obstore", "backup"), PermissionError(13, "denied"), RuntimeError()]
 )
 async def test_no_error_of_a_step_ends_the_loop_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -79,3 +79,6 @@ async def test_a_key_that_must_not_delete_leaves_the_directory_pruned(
     with pytest.raises(BackupError, match="denied"):
         await backup.Schedule(URL, tmp_path, check=False, bucket=bucket).run()
     assert done == ["dump", "upload", "prune here", "prune there"]
+    done.clear()
+    await backup.Schedule(URL, tmp_path, check=False, bucket=bucket, prune_bucket=False).run()
+    assert done == ["dump", "upload", "prune here"]

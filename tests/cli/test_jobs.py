@@ -11,7 +11,7 @@ from prodkit import cli, jobs, postgres
 pytestmark = pytest.mark.integration
 
 
-@jobs.job(name="printer", attempts=1)
+@jobs.job(name="printer [/] \\", attempts=1)
 async def broken(page: int) -> None:
     raise OSError("no [red] paper")
 

@@ -7,7 +7,7 @@ import pytest
 
 from prodkit.core import urls
 from prodkit.core.urls import split_address
-from prodkit.postgres.address import without_hosts
+from prodkit.postgres.address import for_driver
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +44,6 @@ def test_a_host_that_cannot_be_read_is_refused(text: str) -> None:
 
 
 def test_a_connect_to_one_host_of_a_list_names_no_other() -> None:
-    found = without_hosts("postgresql://u:p%40@a:1,[::1]:2/shop?sslmode=require")
+    found = for_driver("postgresql://u:p%40@a:1,[::1]:2/shop?sslmode=require", one_host=True)
     assert found == "postgresql://u:p%40@/shop?sslmode=require"
-    assert without_hosts("postgresql://u@a/shop") == "postgresql://u@a/shop"
+    assert for_driver("postgresql://u@a/shop", one_host=True) == "postgresql://u@a/shop"

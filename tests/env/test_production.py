@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import pydantic
 import pytest
 
 from prodkit import env
@@ -120,3 +121,61 @@ def test_nested_variables_and_their_files(tmp_path: object) -> None:
     with pytest.raises(env.EnvError) as caught:
         Nested.load({"DB__PW": "changeme"})
     assert [(each.variable, each.rule) for each in caught.value.problems] == [("DB__PW", "placeholder")]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ana:hunter2@127.0.1.1/shop",
+        "postgresql://ana:hunter2@LOCALHOST./shop",
+        "postgresql://ana:hunter2@[::1]/shop",
+        "postgresql://ana:hunter2@db.example,localhost/shop",
+        "postgresql://ana:hunter2@db.example/shop?host=localhost",
+        "postgresql://ana:hunter2@db.localhost/shop",
+    ],
+)
+def test_a_database_on_this_machine_is_found_however_it_is_written(address: str) -> None:
+    assert problems({"DATABASE_URL": address}) == {"DATABASE_URL": "production_localhost"}
+
+
+class Loose(env.Settings):
+    """Fields of plain and of pydantic's types."""
+
+    environment: env.Environment = "production"
+    redis_url: env.RedisUrl | None = None
+    broker: str = ""
+    app_debug: str = ""
+    api: pydantic.AnyHttpUrl | None = None
+    callbacks: list[pydantic.HttpUrl] = []  # noqa: RUF012
+    session_secret: env.Secret | None = None
+    token: pydantic.SecretStr | None = None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("REDIS_URL", "redis://localhost/0", "production_localhost"),
+        ("BROKER", "amqp://guest:guest@127.0.0.1//", "production_localhost"),
+        ("APP_DEBUG", "true", "production_debug"),
+        ("API", "HTTP://shop.example/x", "production_https"),
+        ("CALLBACKS", '["http://shop.example/x"]', "production_https"),
+    ],
+)
+def test_the_rules_hold_for_every_type_of_field(name: str, value: str, rule: str) -> None:
+    with pytest.raises(env.EnvError) as caught:
+        Loose.load({name: value})
+    assert [(each.variable, each.rule) for each in caught.value.problems] == [(name, rule)]
+
+
+def test_a_secret_that_is_the_password_of_a_server_or_of_pydantics_type_is_found() -> None:
+    secret = GOOD["SESSION_SECRET"]
+    for other in ({"REDIS_URL": f"redis://u:{secret}@cache/0"}, {"TOKEN": secret}):
+        with pytest.raises(env.EnvError) as caught:
+            Loose.load({"SESSION_SECRET": secret, **other})
+        assert [each.rule for each in caught.value.problems] == ["equal_secrets"]
+
+
+def test_an_unreadable_file_is_not_also_a_missing_part_of_its_group() -> None:
+    assert problems({"SMTP_HOST": "h", "SMTP_USER": "u", "SMTP_PASSWORD_FILE": "/nowhere/at/all"}) == {
+        "SMTP_PASSWORD_FILE": "file_unreadable"
+    }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from prodkit import env
 from prodkit.env.reference import env_example, markdown, variables
@@ -74,3 +76,20 @@ def test_what_is_documented_can_be_loaded() -> None:
     )
     assert found.db.tls is not None
     assert (found.db.host, found.db.tls.ca) == ("db", Path("/ca.pem"))
+
+
+def test_the_example_writes_every_default_as_it_is_read(tmp_path: Path) -> None:
+    class Defaults(env.Settings):
+        text: str = 'it\'s "so" #1'
+        lines: str = "a\nb"
+        limits: dict[str, int] = {"x": 1}  # noqa: RUF012
+        wait: timedelta = timedelta(minutes=90)
+        names: list[str] = ["a,b", "c"]  # noqa: RUF012
+        sizes: list[Annotated[int, Field(gt=0)]] = [1, 2]  # noqa: RUF012
+
+    file = tmp_path / ".env"
+    file.write_text(env_example(Defaults).replace("# TEXT", "TEXT"), encoding="utf-8")
+    lines = [line.removeprefix("# ") for line in file.read_text(encoding="utf-8").splitlines() if "=" in line]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert Defaults.load({}, file) == Defaults()
+    assert {each.name: each.kind for each in variables(Defaults)}["SIZES"] == "list of whole number"

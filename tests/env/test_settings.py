@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 import pickle
 import secrets
 import traceback
+import uuid
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +299,90 @@ def test_the_example_file_filled_in_loads(tmp_path: Path) -> None:
 def test_generated_secrets_pass() -> None:
     for _ in range(500):
         Shop.load({**GOOD, "SESSION_SECRET": secrets.token_hex(16)})
+
+
+def test_types_say_what_they_want() -> None:
+    class Typed(env.Settings):
+        day: date
+        moment: datetime
+        wait: timedelta
+        ident: uuid.UUID
+        address: ipaddress.IPv4Address
+        link: pydantic.AnyHttpUrl
+
+    wrong = dict.fromkeys(("DAY", "MOMENT", "WAIT", "IDENT", "ADDRESS", "LINK"), "hunter2")
+    with pytest.raises(env.EnvError) as caught:
+        Typed.load(wrong)
+    assert {each.variable: each.rule for each in caught.value.problems} == {
+        "DAY": "date", "MOMENT": "datetime", "WAIT": "duration", "IDENT": "uuid", "ADDRESS": "ip", "LINK": "address",
+    }  # fmt: skip
+    assert "hunter2" not in str(caught.value)
+
+
+def test_durations_and_quoted_commas_are_read() -> None:
+    class Typed(env.Settings):
+        wait: timedelta
+        names: list[str]
+        more: list[str] | None = ["x"]  # noqa: RUF012
+
+    found = Typed.load({"WAIT": "1h30m", "NAMES": 'a, "b, c"', "MORE": "null"})
+    assert found.wait == timedelta(hours=1, minutes=30)
+    assert found.names == ["a", "b, c"]
+    assert found.more is None
+
+
+def test_a_validator_that_breaks_is_a_problem_without_the_value() -> None:
+    class Broken(env.Settings):
+        colour: str
+
+        @pydantic.field_validator("colour")
+        @classmethod
+        def _colour(cls, value: str) -> str:
+            raise KeyError(value)
+
+    with pytest.raises(env.EnvError) as caught:
+        Broken.load({"COLOUR": "hunter2"})
+    assert [each.rule for each in caught.value.problems] == ["validator"]
+    assert "KeyError (test_settings.py:" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_change_is_refused_without_showing_the_value() -> None:
+    settings = Shop.load(GOOD)
+    with pytest.raises(pydantic.ValidationError) as caught:
+        settings.port = "hunter2"  # type: ignore[assignment, misc]
+    assert "hunter2" not in str(caught.value) + repr(caught.value.errors())
+
+
+def test_provenance_names_the_alias_that_gave_the_value() -> None:
+    class Aliased(env.Settings):
+        port: int = pydantic.Field(1, validation_alias=pydantic.AliasChoices("PORT", "HTTP_PORT"))
+
+    assert Aliased.load({"HTTP_PORT": "5"}).provenance() == {"HTTP_PORT": "environment"}
+    assert Aliased.load({}).provenance() == {"PORT": "default"}
+
+
+def test_a_misspelt_nested_name_is_a_problem_and_a_mapping_takes_any_name() -> None:
+    class Database(pydantic.BaseModel):
+        host: str = ""
+
+    class Nested(env.Settings):
+        model_config = {"env_nested_delimiter": "__"}  # noqa: RUF012
+        db: Database = Database()
+        pools: dict[str, Database] = {}  # noqa: RUF012
+
+    with pytest.raises(env.EnvError) as caught:
+        Nested.load({"DB__HSOT": "h", "DB__HOST": "h", "DB__PORTER": "5"})
+    assert [(each.variable, each.rule) for each in caught.value.problems] == [
+        ("DB__HSOT", "unknown"),
+        ("DB__PORTER", "unknown_prefix"),
+    ]
+    assert Nested.load({"POOLS__A__HOST": "q"}).pools["a"].host == "q"
+
+
+def test_pydantics_own_secrets_are_registered() -> None:
+    class Theirs(env.Settings):
+        token: pydantic.SecretStr
+
+    assert Theirs.load({"TOKEN": "hunter2-hunter2"}).secret_values() == ("hunter2-hunter2",)

@@ -115,3 +115,16 @@ def test_the_reason_never_names_the_path_which_may_be_the_secret(tmp_path: Path)
         [problem] = problems.error().problems
         assert (problem.variable, problem.rule) == ("KEY_FILE", "file_unreadable")
         assert problem.hint.endswith(f"({reason})")
+
+
+def test_a_name_in_two_cases_is_set_twice(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\na=2\n", encoding="utf-8")
+    problems = Problems("en")
+    read_dotenv([tmp_path / ".env"], problems, {})
+    assert found(problems) == [(".env", "dotenv_duplicate")]
+
+
+def test_quotes_in_a_list_that_do_not_match_are_a_problem() -> None:
+    made, problems = source(SHOP_HOSTS='a,"b')
+    made()
+    assert found(problems) == [("SHOP_HOSTS", "list")]

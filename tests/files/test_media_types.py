@@ -17,3 +17,9 @@ def test_types_that_no_policy_accepts(declared: str) -> None:
 )
 def test_a_type_that_says_nothing_is_no_evidence(declared: str) -> None:
     assert not names_another(declared)
+
+
+def test_an_office_document_is_an_archive() -> None:
+    for declared in ("application/zip", "application/x-zip-compressed"):
+        assert names_another(declared)
+        assert not names_another(declared, archive=True)

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from prodkit import jobs
-from prodkit.jobs.definition import Every, engine_of
+from prodkit.jobs.definition import engine_of
 from prodkit.policies.backoff import constant
 
 
@@ -76,13 +76,6 @@ def test_something_else_than_a_database_is_refused() -> None:
         engine_of("postgresql://db")
 
 
-def test_a_period_is_aligned_to_the_epoch() -> None:
-    assert Every(60).around(125.0) == (120.0, 180.0)
-    assert Every(60).around(120.0) == (120.0, 180.0)
-    with pytest.raises((TypeError, ValueError), match="seconds"):
-        Every(0)
-
-
 def test_a_cron_schedule_is_in_utc() -> None:
     pytest.importorskip("croniter")
     nightly = jobs.Cron("0 3 * * *")
@@ -91,3 +84,45 @@ def test_a_cron_schedule_is_in_utc() -> None:
     assert nightly.around(3 * 3600.0) == (3 * 3600, 3 * 3600 + day)
     with pytest.raises(ValueError, match="not a cron expression"):
         jobs.Cron("every night")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"key": "a\x00b"},
+        {"key": "\ud800"},
+        {"key": "é" * 800},
+        {"tenant": "a\x1fb"},
+        {"delay": 1e300},
+        {"delay": float("inf")},
+        {"deadline": 1e15},
+    ],
+)
+def test_what_the_database_could_not_keep_is_refused_before_it_is_sent(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"using: {next(iter(options))} must"):
+        jobs.job(charge).using(**options)
+    with pytest.raises(ValueError, match="name must"):
+        jobs.job(name="\x00")(charge)
+
+
+def test_arguments_are_counted_where_that_is_enough_and_bound_where_not() -> None:
+    async def strict(a: int, b: int = 2, /, *rest: int, named: int) -> None: ...
+    async def open_ended(a: int, *rest: int) -> None: ...
+
+    for fn, args, named, fits in (
+        (charge, (), {}, False),
+        (charge, (1,), {}, True),
+        (charge, (1, "EUR"), {}, True),
+        (charge, (1, "EUR", 3), {}, False),
+        (charge, (1,), {"amount": 2}, False),
+        (strict, (1,), {}, False),
+        (strict, (1, 2, 3), {"named": 4}, True),
+        (open_ended, (), {}, False),
+        (open_ended, (1, 2, 3), {}, True),
+    ):
+        made: Any = jobs.job(fn)  # type: ignore[arg-type]
+        if fits:
+            made.new_run(*args, **named)
+        else:
+            with pytest.raises(TypeError):
+                made.new_run(*args, **named)

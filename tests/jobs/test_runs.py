@@ -1,6 +1,7 @@
 """Runs in memory, on virtual time; the contract of engines has the rest."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -91,3 +92,26 @@ async def test_work_that_nobody_does_degrades_the_health() -> None:
     assert "1 runs are due" in result.reason
     with pytest.raises(CallTimeoutError, match="work was left"):
         await runs.wait_idle(timeout=1)
+
+
+@virtual_time
+async def test_an_id_may_be_text_and_odd_arguments_are_refused() -> None:
+    engine = jobs.MemoryEngine()
+    runs: Any = jobs.Runs(engine)
+    run = await add.enqueue(engine, 1, 2)
+    assert (await runs.get(str(run.id))).id == run.id
+    assert await runs.cancel(str(run.id))
+    for call in (
+        lambda: runs.get("nonsense"),
+        lambda: runs.cancel(7),
+        lambda: runs.list(status="finished"),
+        lambda: runs.list(limit=-1),
+        lambda: runs.purge(older=-1),
+        lambda: runs.purge(older=1e300),
+        lambda: runs.signal(run.id, "a\x00"),
+        lambda: runs.resolve(run.id, "", 1),
+        lambda: runs.retry(run.id, forget="step"),
+        lambda: runs.result(run.id, timeout=-1),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            await call()

@@ -48,6 +48,19 @@ def test_lines_of_the_standard_library_keep_logger_level_and_place(
         ("shop.cart", "WARNING", "between two levels"),
     ]
     assert records[0]["extra"]["_path"] == __file__
+    assert (records[0]["file"].name, records[0]["file"].path) == ("test_bridge.py", __file__)
+    assert f"{records[0]['file']:>20}".endswith("test_bridge.py")
+
+
+def test_extra_fields_a_stack_and_a_rendered_error_are_kept(bridge: Bridge, records: list[Any]) -> None:
+    logging.getLogger("shop").info("sold", extra={"items": 3, "user": "ana"})
+    assert {key: records[0]["extra"][key] for key in ("items", "user")} == {"items": 3, "user": "ana"}
+    assert set(records[0]["extra"]) == {"items", "user", "_path"}
+    logging.getLogger("shop").info("here", stack_info=True)
+    assert records[1]["message"].startswith("here\nStack (most recent call last):")
+    queued = logging.makeLogRecord({"msg": "failed", "levelno": 40, "exc_text": "ValueError: x"})
+    logging.getLogger("shop").handle(queued)
+    assert records[2]["message"] == "failed\nValueError: x"
 
 
 def test_arguments_that_do_not_fit_leave_a_line_and_no_error(records: list[Any]) -> None:

@@ -8,14 +8,12 @@ import asyncpg
 import pytest
 from asyncpg import connection, pool, transaction
 
-from prodkit.postgres.asyncpg_internals import GuardedConnection, is_lost, is_stale
+from prodkit.postgres.asyncpg_internals import GuardedConnection
 
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("_execute", ["self", "query", "args", "limit", "timeout"]),
-        ("_executemany", ["self", "query", "args", "timeout"]),
         ("_check_open", ["self"]),
         ("_cleanup", ["self"]),
         ("_unwrap", ["self"]),
@@ -46,11 +44,10 @@ def test_attributes() -> None:
     assert {"_con", "_holder"} <= set(pool.PoolConnectionProxy.__slots__)
 
 
-def test_everything_runs_through_what_is_guarded() -> None:
-    for name in ("fetch", "fetchrow", "fetchval", "fetchmany"):
-        source = inspect.getsource(getattr(asyncpg.Connection, name))
-        assert "self._execute(" in source or "self._executemany(" in source
-    assert "self._executemany(" in inspect.getsource(asyncpg.Connection.executemany)
+def test_a_connection_takes_the_guarded_protocol() -> None:
+    found = list(inspect.signature(asyncpg.Connection.__init__).parameters)
+    assert found == ["self", "protocol", "transport", "loop", "addr", "config", "params"]
+    assert "guard" in GuardedConnection.__slots__
     assert "self._connection.execute(query)" in inspect.getsource(transaction.Transaction)
     assert "self._check_open()" in inspect.getsource(connection.Connection.execute)
 
@@ -59,15 +56,3 @@ def test_transactions_are_spelled_as_expected() -> None:
     source = inspect.getsource(transaction.Transaction)
     for words in ("'BEGIN'", "'COMMIT;'", "'ROLLBACK;'", "'SAVEPOINT {};'", "'ROLLBACK TO {};'"):
         assert words in source
-
-
-def test_a_stale_cache_is_not_a_lost_connection() -> None:
-    stale = asyncpg.OutdatedSchemaCacheError("composite changed")
-    assert isinstance(stale, asyncpg.InternalClientError)
-    assert is_stale(stale)
-    assert not is_lost(stale)
-    assert is_lost(asyncpg.ConnectionDoesNotExistError("gone"))
-    assert is_lost(ConnectionResetError())
-    assert not is_lost(TimeoutError())
-    assert not is_lost(asyncpg.UniqueViolationError("twice"))
-    assert "execute" in vars(GuardedConnection)

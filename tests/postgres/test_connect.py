@@ -13,8 +13,10 @@ import pytest
 from prodkit import Runtime
 from prodkit.errors import DatabaseError
 from prodkit.postgres.address import Host
-from prodkit.postgres.connect import ConnectOptions, Connector, race
+from prodkit.postgres.connect import Connector
 from prodkit.postgres.events import ConnectFailed
+from prodkit.postgres.options import ConnectOptions
+from prodkit.postgres.race import race
 from prodkit.testing import virtual_time
 from prodkit.testing.events import EventLog
 

@@ -17,6 +17,7 @@ SECRET = "made-up-secret-of-more-than-32-characters"
 
 async def test_under_overload_signed_in_visitors_are_served_and_others_refused_before_the_store() -> None:
     loads = 0
+    finish = asyncio.Event()
 
     class Store(MemoryStore):
         async def load(self, key: bytes) -> Any:
@@ -25,8 +26,13 @@ async def test_under_overload_signed_in_visitors_are_served_and_others_refused_b
             return await super().load(key)
 
     async def work(_: Request) -> Response:
-        await asyncio.sleep(0.05)
+        await finish.wait()
         return PlainTextResponse("ok")
+
+    async def settle() -> None:
+        """Let every request come to where it waits."""
+        for _ in range(500):
+            await asyncio.sleep(0)
 
     accounts = Sessions(Store(), secret=SECRET)
     session = await accounts.open([])
@@ -43,12 +49,13 @@ async def test_under_overload_signed_in_visitors_are_served_and_others_refused_b
             return await client.get(path, headers={"cookie": cookie} if cookie else {})
 
         anonymous = [asyncio.create_task(get(forged)) for _ in range(20)]
-        await asyncio.sleep(0.01)
+        await settle()
         users = [asyncio.create_task(get(signed)) for _ in range(4)]
-        await asyncio.sleep(0.01)
+        await settle()
         health = await get(path="/api/health")
         assert health.status_code == 200
         assert health.json()["checks"]["admission"]["status"] == "degraded"
+        finish.set()
         refused = [await each for each in anonymous]
         assert [(await each).status_code for each in users] == [200] * 4
     statuses = [each.status_code for each in refused]

@@ -17,13 +17,14 @@ from prodkit.backup.census import Census, take
 from prodkit.backup.events import BackupFailed, BackupMade
 from prodkit.backup.locking import check_room, exclusive
 from prodkit.backup.manifest import Backup, list_backups, sync_directory, write
-from prodkit.backup.process import in_thread
+from prodkit.backup.process import in_deadline, in_thread
 from prodkit.backup.pump import Written, pump
 from prodkit.backup.tools import Tools, find_tools
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
 from prodkit.errors import BackupError, MissingExtraError
+from prodkit.postgres.address import for_driver, parse
 
 __all__ = ["connect", "dump"]
 
@@ -65,6 +66,7 @@ async def dump(
     check.integer("compression", compression, minimum=0, maximum=9)
     check.seconds("lock_wait", lock_wait)
     check.function("progress", progress, optional=True)
+    check.instance("recipients", recipients, Sequence, "a list of keys")
     check.that(not isinstance(recipients, str), "recipients must be a list of keys, not one text")
     check.done()
     database = ""
@@ -74,7 +76,10 @@ async def dump(
         place = Path(directory)
         with exclusive(place):
             _sweep(place)
-            backup = await _dump(address, place, list(recipients), compression, lock_wait, progress, runtime)
+            async with in_deadline("the backup"):
+                backup = await _dump(
+                    address, place, list(recipients), compression, lock_wait, progress, runtime
+                )
     except BackupError as error:
         if runtime.events.listened(BackupFailed):
             runtime.events.emit(BackupFailed(database=database, step="dump", error=str(error)))
@@ -211,9 +216,11 @@ async def connect(address: Address) -> Any:
         if error.name != "asyncpg":
             raise
         raise MissingExtraError.named("asyncpg", "backup") from None
+    if problem := parse(address.url).problem:
+        raise BackupError(f"the address of the database cannot be used: {problem}")
     try:
         return await asyncpg.connect(
-            address.url,
+            for_driver(address.url),
             timeout=10.0,
             statement_cache_size=0,
             server_settings={"application_name": "prodkit-backup"},

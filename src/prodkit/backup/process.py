@@ -8,14 +8,15 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import IO, Any, Final, TypeVar
 
 from prodkit.backup.address import Address
+from prodkit.core.deadline import Deadline
 from prodkit.errors import BackupError
 
-__all__ = ["Program", "in_thread", "run"]
+__all__ = ["Program", "in_deadline", "in_thread", "run"]
 
 T = TypeVar("T")
 _WORDS: Final = 2000
@@ -102,6 +103,26 @@ class Program:
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
+
+
+@asynccontextmanager
+async def in_deadline(what: str) -> AsyncIterator[None]:
+    """End a block by the caller's Deadline, if there is one.
+
+    Args:
+        what: names the work in the error.
+
+    Raises:
+        BackupError: the deadline passed; the work was undone.
+    """
+    limit = asyncio.timeout(Deadline.sooner(None))
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise BackupError(f"{what} did not end before the caller's deadline: run it without one") from error
 
 
 async def in_thread(work: Callable[[threading.Event], T]) -> T:

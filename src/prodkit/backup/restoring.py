@@ -12,6 +12,7 @@ from typing import Any, Final
 from prodkit.backup.address import Address
 from prodkit.backup.dumping import connect
 from prodkit.backup.events import BackupFailed, BackupRestored
+from prodkit.backup.process import in_deadline
 from prodkit.backup.source import Source
 from prodkit.backup.tools import find_tools
 from prodkit.backup.verifying import entered, load_and_count, require_same
@@ -120,7 +121,8 @@ async def _restore(source: Source, address: Address, replace: bool, owners: bool
         )
         mark = secrets.token_hex(4)
         fresh = address.named(f"{address.database[:40]}_restore_{mark}")
-        census = await load_and_count(source, fresh, tools, owners=owners, keep=True)
+        async with in_deadline("the restore"):  # up to here: the swap is done or not, whatever the time
+            census = await load_and_count(source, fresh, tools, owners=owners, keep=True)
         try:
             require_same(source.path, record, census)
             previous = f"{address.database[:40]}_before_{mark}" if exists else ""

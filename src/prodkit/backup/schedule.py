@@ -30,7 +30,6 @@ from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
-from prodkit.errors import ProdkitError
 
 __all__ = ["Schedule"]
 
@@ -63,6 +62,8 @@ class Schedule(Managed):
         identity: the private age key, to verify encrypted backups.
         days: age in days after which backups are removed, here and in the bucket.
         keep: verified backups that always stay.
+        prune_bucket: also remove old backups from the bucket. False leaves that to another key, or to a lifecycle rule
+            of the bucket, so that the key of this service need not be able to delete.
         retry: seconds after a failure.
         name: the name in health.
         runtime: clock and events.
@@ -81,6 +82,7 @@ class Schedule(Managed):
         identity: str | Revealable | None = None,
         days: float = KEEP_DAYS,
         keep: int = 3,
+        prune_bucket: bool = True,
         retry: float = 900.0,
         name: str = "backup",
         runtime: Runtime = SYSTEM,
@@ -99,6 +101,7 @@ class Schedule(Managed):
         )
         arguments.number("days", days, minimum=0, unit="days")
         arguments.integer("keep", keep, minimum=1)
+        arguments.instance("prune_bucket", prune_bucket, bool, "True or False")
         arguments.seconds("retry", retry)
         arguments.done()
         self.name: str = name
@@ -106,6 +109,7 @@ class Schedule(Managed):
         self._check, self._verify_url = check, verify_url
         self._recipients, self._identity = tuple(recipients), identity
         self._days, self._keep, self._retry = days, keep, retry
+        self._prune_bucket = prune_bucket
         self._runtime = runtime
         self._status = Status(bucket or self._place, name=name, runtime=runtime)
         self._task: asyncio.Task[None] | None = None
@@ -128,7 +132,7 @@ class Schedule(Managed):
         if self._bucket is not None:
             await self._bucket.upload(made)
         await prune(self._place, days=self._days, keep=self._keep, runtime=self._runtime)
-        if self._bucket is not None:  # last: its key may be one that must not delete
+        if self._bucket is not None and self._prune_bucket:  # last: its key may be one that must not delete
             await self._bucket.prune(days=self._days, keep=self._keep)
         return made
 
@@ -166,8 +170,8 @@ class Schedule(Managed):
             try:
                 with exclusive(self._place, _LOCK):  # two schedules that look at once would both find none
                     await self._run_due()
-            except (ProdkitError, OSError) as error:  # a loop that ended here would back up nothing, silently
-                self.last_error = str(error)
+            except Exception as error:  # noqa: BLE001 - a loop that ended here would back up nothing, silently
+                self.last_error = str(error) or type(error).__name__
                 await clock.sleep(self._retry)
                 continue
             self.last_error = ""

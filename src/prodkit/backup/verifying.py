@@ -18,6 +18,7 @@ from prodkit.backup.dumping import connect
 from prodkit.backup.events import BackupFailed, BackupVerified
 from prodkit.backup.load import load
 from prodkit.backup.manifest import Backup, read, write
+from prodkit.backup.process import in_deadline
 from prodkit.backup.scratch import scratch_server
 from prodkit.backup.source import Source, opened
 from prodkit.backup.tools import Tools, find_tools
@@ -51,7 +52,7 @@ async def verify(
     database = ""
     began = runtime.clock.monotonic()
     try:
-        async with entered(file, identity) as source:
+        async with in_deadline("the verification"), entered(file, identity) as source:
             record = source.record
             database = record.database if record is not None else ""
             census = await (_there(source, url) if url is not None else _here(source))

@@ -63,6 +63,7 @@ def list_(
         print(json.dumps({"stats": dataclasses.asdict(stats), "runs": [_plain(each) for each in found]}))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
@@ -76,8 +77,8 @@ def list_(
     for run in found:
         style = _STYLES.get(run.status, "")
         table.add_row(
-            str(run.id), run.kind, f"[{style}]{run.status}[/]" if style else run.status, _age(run), str(run.takes),
-            _line(run.error),
+            str(run.id), escape(run.kind), f"[{style}]{run.status}[/]" if style else run.status, _age(run),
+            str(run.takes), escape(_line(run.error)),
         )  # fmt: skip
     console.print(table)
 
@@ -158,6 +159,8 @@ def _with(url: str, work: Callable[[jobs.Runs], Awaitable[T]]) -> T:
         return asyncio.run(connected())
     except (ProdkitError, OSError) as error:
         _fail(str(error))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _fail(message: str) -> NoReturn:
@@ -194,7 +197,7 @@ def _age(run: Run) -> str:
 
 
 def _line(text: str) -> str:
-    return text.splitlines()[0][:100].replace("[", r"\[") if text else ""
+    return text.splitlines()[0][:100] if text else ""
 
 
 def _plain(run: Run) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from itertools import pairwise
+from string import ascii_lowercase
 
 __all__ = ["is_placeholder", "weakness"]
 
@@ -33,6 +34,14 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 
+_LONG_WORDS = re.compile(
+    r"change|replace|secret|segredo|passw|senha|session|default|product|develop|example|exemplo|sample|admin|qwerty"
+    r"|welcome|please|super|random|string|character|hello|world|should|minha|quick|brown|jumps|nunca|sempre|never"
+    r"|always|love|wife|forever|amor|familia|family|company|empresa|server|master|private|public|iloveyou|teamo",
+    re.IGNORECASE,
+)
+_MANY_LETTERS = 12
+
 _ROWS = ["1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./"]
 _BESIDE = {a + b for row in _ROWS for a, b in pairwise(row)}
 _ABOVE = {a + b for upper, lower in pairwise(_ROWS) for a, b in zip(upper, lower, strict=False)}
@@ -40,7 +49,7 @@ _SLANTED = {b + a for upper, lower in pairwise(_ROWS) for a, b in zip(upper[1:],
 _NEIGHBOURS = frozenset(pair for each in _BESIDE for pair in (each, each[::-1]))
 _AROUND = _NEIGHBOURS | {pair for each in _ABOVE | _SLANTED for pair in (each, each[::-1])}
 
-_MIN_BITS = 72.0  # token_hex(16) measured over 10 million draws stays above 84
+_MIN_BITS = 72.0  # token_hex(16) measured over 10 million draws stays above 84; 18 characters have less
 
 
 def is_placeholder(text: str) -> bool:
@@ -105,24 +114,12 @@ def _predictable(text: str) -> bool:
         return True
     if sum(map(str.isalpha, text.split())) >= 3:
         return True
-    runs = [run for run in _RUNS.findall(text) if _sayable(run)]
-    spoken = sum(map(len, runs))
-    if spoken * 100 >= sum(map(str.isalnum, text)) * 90:
-        return True  # a phrase: correct-horse-battery-staple
-    if (
-        len(runs) >= 3
-        and not text.islower()
-        and not text.isupper()
-        and len(_NUMBERS.findall(text)) <= 2
-        and spoken * 100 >= sum(map(str.isalpha, text)) * 80
-        and spoken >= 5 * len(runs)
-    ):
-        return True  # a phrase with a year: Iwasbornin1990inSaoPaulo
-    if _listed(text):
+    lettered = sum(map(str.isalpha, text)) * 5 >= len(text) * 3
+    if lettered and (_reads_as_words(text, _STRONG_EVIDENCE) or (_is_phrase(text) and _reads_as_words(text))):
         return True
     classes = sum(any(map(test, text)) for test in (str.isdigit, str.islower, str.isupper))
-    if classes < 2:
-        return True  # only small letters, or only digits: no generator in use prints that
+    if classes < 2 and (not text.isalpha() or _reads_as_words(text, _SOME_EVIDENCE)):
+        return True  # only digits, or letters of one case that spell words; base32 may have no digit
     steps = sum(abs(ord(b) - ord(a)) <= 1 or a + b in _NEIGHBOURS for a, b in pairwise(folded))
     if steps * 5 >= 3 * len(text):
         return True  # abcdef…, 123456…, qwerty…
@@ -132,13 +129,64 @@ def _predictable(text: str) -> bool:
     return _bits(left) < _MIN_BITS * 0.6
 
 
+def _is_phrase(text: str) -> bool:
+    """Return True when most of `text` can be spoken; so can one of a hundred texts of random letters."""
+    runs = [run for run in _RUNS.findall(text) if _sayable(run)]
+    spoken = sum(map(len, runs))
+    if spoken * 100 >= sum(map(str.isalnum, text)) * 90:
+        return True  # correct-horse-battery-staple
+    if (
+        len(runs) >= 3
+        and not text.islower()
+        and not text.isupper()
+        and len(_NUMBERS.findall(text)) <= 2
+        and spoken * 100 >= sum(map(str.isalpha, text)) * 80
+        and spoken >= 5 * len(runs)
+    ):
+        return True  # with a year: Iwasbornin1990inSaoPaulo
+    return _listed(text)
+
+
 def _nearly_periodic(text: str) -> bool:
     """Return True when a piece of at most two thirds repeats with two exceptions: ``cafebabecafebabe…7``."""
     size = len(text)
     return any(
-        sum(a != b for a, b in zip(text, text[period:], strict=False)) <= 2
+        sum(a != b for a, b in zip(text, text[period:], strict=False)) <= min(2, (size - period) // 5)
         for period in range(1, size * 2 // 3)
     )
+
+
+# How much more often two letters stand together in words of English, Portuguese and five further languages than in
+# random text: log2 of the ratio plus 5, a row for each first letter. Counted on lists of words.
+_PAIRS_TEXT = """
+    56772463624878562877653254 62007000520600500530500020 70507008705500800516600020 70038030700220700541510030
+    74776564734779363987564634 60016500600300600503500000 50007034500404500532600020 70007000600313600515402010
+    74767562053668753777360304 40014000003002410020310000 30006000402302400241300000 72258333703730720145531050
+    74018000600251660130500020 70777474614225702278540033 45665553524678660876755231 70007213500611750734500020
+    00000000000000000000600000 82569351804455831667542053 60618205713331762078613040 82418006800321710756613053
+    55556342611657340766233222 60007000600100600400110000 50006005500103500331000000 30203000400000040003000000
+    12004000100113420042000000 40005000500000400001302002
+"""
+_PAIRS = {
+    first + second: int(digit) - 5
+    for first, row in zip(ascii_lowercase, _PAIRS_TEXT.split(), strict=True)
+    for second, digit in zip(ascii_lowercase, row, strict=True)
+}
+_SPELT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_MIN_EVIDENCE = (
+    12  # bits; 32 random letters have 11 or more once in 10,000 draws, a phrase of that length 16 or more
+)
+_SOME_EVIDENCE = 5
+_STRONG_EVIDENCE = 22
+
+
+def _reads_as_words(text: str, enough: int = _MIN_EVIDENCE) -> bool:
+    """Return True when the pairs of letters in `text` speak for words rather than for a generator."""
+    weights = [_PAIRS[a + b] for run in _SPELT.findall(text) for a, b in pairwise(run.lower())]
+    evidence = sum(weights)
+    if evidence >= enough and (enough < _STRONG_EVIDENCE or evidence * 4 >= 3 * len(weights)):
+        return True
+    return sum(map(len, _LONG_WORDS.findall(text))) >= _MANY_LETTERS
 
 
 _RUNS = re.compile(r"[A-Z][a-z]{2,}|[a-z]{4,}|[A-Z]{5,}")

@@ -176,9 +176,11 @@ class SecretRegistry:
     across threads.
     """
 
-    __slots__ = ("_callbacks", "_index", "_known", "_lock", "_longest")
+    __slots__ = ("_callbacks", "_index", "_known", "_lock", "_longest", "shortest")
     _index: _Index
     _longest: int
+    shortest: int
+    """Length of the shortest registered spelling: shorter texts hold none. Beyond any text when there is none."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -281,6 +283,7 @@ class SecretRegistry:
         long = tuple(text for text in ordered if len(text) >= _LONG)
         self._longest = max((len(text) for text in (*ordered[:1], *words)), default=0)
         shortest = min(map(len, long), default=1 << 62)
+        self.shortest = min(map(len, (*ordered[-1:], *words)), default=1 << 62)
         solid = not any(char.isspace() for text in long for char in text)
         self._index = _Index(
             step=shortest - _GRAM + 1,

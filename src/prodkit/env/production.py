@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import SecretStr
 
 from prodkit.core.secrets import Secret
-from prodkit.env.urls import PostgresUrl
+from prodkit.env.urls import PostgresUrl, RedisUrl
 
 __all__ = ["RULES", "broken_groups", "broken_rules"]
 
@@ -21,7 +23,13 @@ RULES = (
 )
 """Rules that ``relaxed`` can switch off, for instance where a proxy on the same machine is the database."""
 
-_LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - names, nothing listens
+_LOCAL = ("localhost", "localhost.localdomain", "ip6-localhost", "0.0.0.0")  # noqa: S104 - names, nothing listens
+_SERVERS = (
+    "postgres://", "postgresql://", "postgresql+", "mysql://", "mysql+", "mariadb://", "mariadb+", "mongodb://",
+    "mongodb+", "redis://", "rediss://", "valkey://", "amqp://", "amqps://",
+)  # fmt: skip
+_LISTS = (list, tuple, set, frozenset)
+_ON = ("1", "true", "on", "yes", "t", "y")
 _OPEN_LISTS = ("origins", "cors", "allowed_hosts", "trusted_hosts")
 
 
@@ -43,18 +51,54 @@ def broken_rules(environment: object, values: Mapping[str, Any]) -> Iterator[tup
 
 
 def _in_production(name: str, value: Any) -> str | None:
-    if isinstance(value, PostgresUrl):
-        return "production_localhost" if value.host.lower() in _LOCAL else None
-    if isinstance(value, bool):
-        return "production_debug" if value and (name == "debug" or name.endswith("_debug")) else None
-    if any(word in name for word in _OPEN_LISTS):
-        items = value if isinstance(value, list | tuple | set | frozenset) else str(value).split(",")
-        if any(str(item).strip() == "*" for item in items):
-            return "production_wildcard"
-    texts = value if isinstance(value, list | tuple) else (value,)
-    if any(isinstance(text, str) and text.startswith("http://") and _is_public(text) for text in texts):
+    if isinstance(value, PostgresUrl | RedisUrl):
+        return "production_localhost" if any(map(_is_local, _hosts(value.reveal()))) else None
+    if name == "debug" or name.endswith("_debug"):
+        on = value is True or (isinstance(value, str) and value.strip().lower() in _ON)
+        return "production_debug" if on else None
+    texts = [_text(item) for item in (value if isinstance(value, _LISTS) else (value,))]
+    if any(word in name for word in _OPEN_LISTS) and any("*" in _split(text) for text in texts):
+        return "production_wildcard"
+    if any(text.lower().startswith(_SERVERS) and any(map(_is_local, _hosts(text))) for text in texts):
+        return "production_localhost"
+    if any(text.lower().startswith("http://") and _is_public(text) for text in texts):
         return "production_https"
     return None
+
+
+def _text(value: Any) -> str:
+    """The text of a plain value or of one of pydantic's addresses; nothing of other objects."""
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if hasattr(type(value), "unicode_string") else ""
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _hosts(address: str) -> list[str]:
+    """Return every host of `address`, also those of ``?host=``."""
+    try:
+        parts = urlsplit(address)
+        listed = parts.netloc.rpartition("@")[2].split(",")
+        listed += [each for text in parse_qs(parts.query).get("host", ()) for each in text.split(",")]
+    except ValueError:
+        return []
+    bare = [each[1:].partition("]")[0] if each.startswith("[") else each.partition(":")[0] for each in listed]
+    return [each.lower().rstrip(".") for each in bare if each]
+
+
+def _is_local(host: str) -> bool:
+    """Return True for names and addresses of this machine."""
+    if host in _LOCAL or host.endswith(".localhost"):
+        return True
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return found.is_loopback or found.is_unspecified or bool(mapped and mapped.is_loopback)
 
 
 def _is_public(address: str) -> bool:
@@ -63,7 +107,7 @@ def _is_public(address: str) -> bool:
         host = urlsplit(address).hostname or ""
     except ValueError:
         return False
-    if host in _LOCAL or "." not in host:
+    if _is_local(host) or "." not in host:
         return False
     try:
         return ipaddress.ip_address(host).is_global
@@ -74,12 +118,21 @@ def _is_public(address: str) -> bool:
 
 
 def _equal_secrets(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Secrets of one value, and passwords of servers that serve as a secret too; two servers may share theirs."""
     seen: dict[str, str] = {}
+    passwords: dict[str, str] = {}
     for name, value in values.items():
-        if isinstance(value, Secret):
-            first = seen.setdefault(value.reveal(), name)
+        if isinstance(value, PostgresUrl | RedisUrl):
+            for text in value.secret_values()[:1]:
+                passwords.setdefault(text, name)
+        elif isinstance(value, Secret | SecretStr):
+            text = value.get_secret_value() if isinstance(value, SecretStr) else value.reveal()
+            first = seen.setdefault(text, name)
             if first != name:
                 yield name, "equal_secrets", first
+    for text, name in passwords.items():
+        if text in seen:
+            yield seen[text], "equal_secrets", name
 
 
 def broken_groups(

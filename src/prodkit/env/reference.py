@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import Enum
 from typing import Any, Final, Literal
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from prodkit.core.secrets import MASK, Hidden
 from prodkit.env.fields import Quality
+from prodkit.env.plan import is_hidden
 from prodkit.env.problems import Problems
-from prodkit.env.settings import Settings, _is_hidden, _sounds_secret
+from prodkit.env.settings import Settings, _sounds_secret
 from prodkit.env.source import Source, models_in
 from prodkit.env.texts import Language
 
@@ -92,7 +97,7 @@ def _variable(name: str, key: str, field: FieldInfo, required: bool, language: L
         kind=_kind(field.annotation, language),
         required=required,
         default="" if field.is_required() else MASK if veiled else _shown(field.default),
-        secret=_is_hidden(field.annotation),
+        secret=is_hidden(field.annotation),
         description=field.description or "",
         min_length=lengths[0] if lengths else None,
     )
@@ -192,6 +197,8 @@ def _word(word: str, language: Language) -> str:
 
 def _kind(annotation: Any, language: Language) -> str:
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _kind(parts[0], language)
     if origin is Literal:
         return " | ".join(map(str, parts))
     if parts and origin is not None:
@@ -220,13 +227,30 @@ def _shown(default: Any) -> str:
         return str(default).lower()
     if isinstance(default, Enum):
         return str(default.value)
+    if isinstance(default, BaseModel):
+        return default.model_dump_json()
+    if isinstance(default, Mapping):
+        return json.dumps(default, default=str, ensure_ascii=False)
+    if isinstance(default, timedelta):
+        return f"{default.total_seconds():g}"
     if isinstance(default, list | tuple | set | frozenset):
-        return ",".join(map(str, default))
+        items = [
+            _shown(each) for each in (sorted(default) if isinstance(default, set | frozenset) else default)
+        ]
+        return (
+            json.dumps(items, ensure_ascii=False) if any("," in each for each in items) else ",".join(items)
+        )
     return str(default)
 
 
 def _quoted(text: str) -> str:
-    return f'"{text}"' if any(char in text for char in " #'\"") else text
+    """A value as a .env file takes it."""
+    if not any(char in text for char in " #'\"\n\r\\"):
+        return text
+    if not any(char in text for char in "'\n\r\\"):
+        return f"'{text}'" if '"' in text else f'"{text}"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
 
 
 def _cell(text: str) -> str:

@@ -6,20 +6,21 @@ import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, ClassVar, Final, Self
 
-from pydantic import PrivateAttr, ValidationError
+from pydantic import BaseModel, PrivateAttr, SecretBytes, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from prodkit.core.secrets import REGISTRY
 from prodkit.core.validate import Arguments
 from prodkit.env.fields import MASK, Hidden
+from prodkit.env.gathered import Gathered
+from prodkit.env.plan import Plan, plan_of
 from prodkit.env.problems import Problems
 from prodkit.env.production import broken_groups, broken_rules
 from prodkit.env.source import Source, read_dotenv, read_files
 from prodkit.env.texts import LANGUAGES, Language, hint
-from prodkit.env.typos import Index, typos
+from prodkit.env.typos import typos
 from prodkit.errors import EnvProblem
 
 __all__ = ["Settings"]
@@ -32,7 +33,8 @@ _HUSH = ("password", "passwd", "senha", "secret", "token", "apikey", "api_key", 
 class _Loading:
     """The way settings were loaded. Equal to every other: settings are compared by their values."""
 
-    variables: tuple[str, ...] = ()
+    choices: tuple[tuple[str, ...], ...] = ()
+    """For each field its variables, the preferred one first."""
     set_names: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     notices: tuple[EnvProblem, ...] = ()
@@ -82,9 +84,6 @@ class Settings(BaseSettings):
     _loading: _Loading = PrivateAttr(default_factory=lambda: _Loading())
 
     def __init__(self, **values: Any) -> None:
-        if "_build_sources" in values:
-            super().__init__(**values)
-            return
         problems = Problems("en")
         try:
             source = InitSettingsSource(type(self), init_kwargs=values)
@@ -140,38 +139,50 @@ class Settings(BaseSettings):
     ) -> Self | None:
         files = [] if dotenv is None else [dotenv] if isinstance(dotenv, str | os.PathLike) else list(dotenv)
         origins: dict[str, str] = {}
-        given = read_dotenv(files, problems, origins)
-        values = _folded(given)
-        for name in _fold_into(values, environ):
-            origins.pop(name, None)
-        skipped = {name.upper() for name in ignore}
-        suspects = [name for name in values if name not in skipped] if skipped else list(values)
-        plan = _plan(cls)
-        read_files(values, plan.known, problems, origins)
-        notices = _clean(values, plan.secrets, origins, problems)
-        made: Self | None = None
+        plan = plan_of(cls)
         nested = cls.model_config.get("env_nested_delimiter") or ""
-        source = Source(cls, values if nested else _picked(values, plan.known), problems)
-        try:
-            made = cls(_build_sources=((source,), {}))
-        except ValidationError as error:
-            problems.add_validation(_errors(error), plan.locations, _texts(values), plan.hidden, nested)
+        gathered = Gathered(environ, read_dotenv(files, problems, origins), ignore)
+        values = gathered.values(plan.known, nested, origins)
+        read_files(values, plan.index.known, problems, origins)
+        notices = _clean(values, plan.secrets, origins, problems)
+        made = cls._made(values, plan, nested, problems)
         set_names = frozenset(name for name in plan.known if name in values)
-        for name, meant in typos(suspects, plan.index, set_names, source.env_prefix, nested):
+        prefix = str(cls.model_config.get("env_prefix") or "")
+        for name, meant in typos(gathered.names(), plan.index, set_names, prefix, nested, plan.closed):
+            if not gathered.is_set(name):
+                continue
             if meant:
                 problems.add(name, "unknown", meant=meant)
             else:
                 problems.add(name, "unknown_prefix")
         cls._add_rules(made, plan.variables, set_names, problems)
         if made is not None and not problems:
-            made._loading = _Loading(tuple(plan.variables.values()), set_names, origins, notices)
+            made._loading = _Loading(plan.choices, set_names, origins, notices)
         return None if problems else made
+
+    @classmethod
+    def _made(cls, values: Mapping[str, str], plan: Plan, nested: str, problems: Problems) -> Self | None:
+        """Return the settings of `values`, or None and problems."""
+        made = cls.__new__(cls)
+        try:
+            # Not through the constructor of pydantic-settings: it has nothing to add to one source, and its log of
+            # sources, which an environment variable switches on, shows every value.
+            BaseModel.__init__(made, **Source(cls, values, problems)())
+        except ValidationError as error:
+            problems.add_validation(_errors(error), plan.locations, _texts(values), plan.hidden, nested)
+        except Exception as error:  # noqa: BLE001 - a validator of the class; its message may hold the value
+            problems.add("-", "validator", error=type(error).__name__, where=_place(error))
+        else:
+            return made
+        return None
 
     @classmethod
     def _add_rules(
         cls, made: Self | None, variables: Mapping[str, str], set_names: Collection[str], problems: Problems
     ) -> None:
         for missing, other in broken_groups(cls.all_or_none, lambda name: variables[name] in set_names):
+            if variables[missing] in problems.spoilt:
+                continue  # it is set, and its own problem says what is wrong
             problems.add(variables[missing], "group", other=variables[other])
         if made is None:
             return
@@ -187,9 +198,12 @@ class Settings(BaseSettings):
         Empty for settings that were made from values.
         """
         loading = self._loading
+        used = [
+            next((name for name in each if name in loading.set_names), each[0]) for each in loading.choices
+        ]
         return {
             name: loading.origins.get(name, "environment" if name in loading.set_names else "default")
-            for name in (*loading.variables, *loading.set_names)
+            for name in (*used, *sorted(loading.set_names.difference(*loading.choices)))
         }
 
     def notices(self) -> tuple[EnvProblem, ...]:
@@ -211,6 +225,16 @@ class Settings(BaseSettings):
     def __str__(self) -> str:
         return repr(self)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).model_fields:
+            raise self._frozen(name)
+        super().__setattr__(name, value)
+
+    def _frozen(self, name: str) -> ValidationError:
+        """Pydantic's error for a change, without the value that pydantic would show."""
+        wrong: Any = {"type": "frozen_instance", "loc": (name,), "input": MASK}
+        return ValidationError.from_exception_data(type(self).__name__, [wrong], hide_input=True)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
             "settings do not pickle: a pickle would hold their secrets. Call load() in the other process"
@@ -221,63 +245,12 @@ def _errors(error: ValidationError) -> list[Any]:
     return list(error.errors(include_url=False, include_input=False))
 
 
-def _picked(values: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    return {name: values[name] for name in names if name in values}
-
-
-def _folded(given: Mapping[str, str]) -> dict[str, str]:
-    """Names in capitals; where a system has both ``Port`` and ``PORT``, the capitals win."""
-    values: dict[str, str] = {}
-    for _ in _fold_into(values, given):
-        pass
-    return values
-
-
-def _fold_into(values: dict[str, str], given: Mapping[str, str]) -> Iterator[str]:
-    """Put what is set in `given` into `values`, and yield the names."""
-    exact: set[str] = set()
-    for name, value in given.items():
-        if not value:
-            continue
-        upper = name.upper()
-        if upper is name or upper == name:
-            exact.add(upper)
-        elif upper in exact:
-            continue
-        values[upper] = value
-        yield upper
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The names of a settings class, which do not change."""
-
-    variables: Mapping[str, str]
-    """Field to preferred variable."""
-    locations: Mapping[str, str]
-    """First location of a pydantic error to variable."""
-    known: tuple[str, ...]
-    hidden: frozenset[str]
-    secrets: tuple[str, ...]
-    index: Index
-
-
-@lru_cache(maxsize=256)
-def _plan(settings: type[Settings]) -> _Plan:
-    source = Source(settings, {}, Problems("en"))
-    fields = settings.model_fields.items()
-    names = {key: source.variables(each, key) for key, each in fields}
-    inside = source.nested()
-    known = tuple(dict.fromkeys((*(name for listed in names.values() for name in listed), *inside)))
-    hidden = frozenset(names[key][0] for key, each in fields if _is_hidden(each.annotation))
-    return _Plan(
-        variables={key: listed[0] for key, listed in names.items()},
-        locations={location: names[key][0] for key, each in fields for location in source.keys(each, key)},
-        known=known,
-        hidden=hidden,
-        secrets=(*hidden, *inside),
-        index=Index(known),
-    )
+def _place(error: BaseException) -> str:
+    """File and line where `error` was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"  # noqa: PTH119 - a name
 
 
 def _clean(
@@ -308,15 +281,12 @@ def _sounds_secret(name: str) -> bool:
     return any(word in name.lower() for word in _HUSH)
 
 
-def _is_hidden(annotation: Any) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, Hidden):
-        return True
-    return any(_is_hidden(part) for part in getattr(annotation, "__args__", ()))
-
-
 def _secrets(name: str, value: Any) -> Iterator[str]:
     if isinstance(value, Hidden):
         yield from value.secret_values()
+    elif isinstance(value, SecretStr | SecretBytes):
+        text = value.get_secret_value()
+        yield text if isinstance(text, str) else text.decode("utf-8", "replace")
     elif isinstance(value, str):
         if _sounds_secret(name):
             yield value

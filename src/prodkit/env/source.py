@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import typing
 from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
+from prodkit.core.secrets import Hidden
+from prodkit.env.durations import duration
 from prodkit.env.problems import Problems
 
 __all__ = ["Source", "models_in", "read_dotenv", "read_files"]
 
 _LISTS = (list, tuple, set, frozenset)
 _MAX_SECRET_FILE = 1 << 20
+_PLAIN: Final = (str, int, float, bool, bytes, Path)
+_CONSTRAINTS: Final = (
+    "annotated_types",
+    "prodkit.env.fields",
+)  # metadata that changes nothing about the reading
 
 
 class Source(EnvSettingsSource):
@@ -36,10 +46,27 @@ class Source(EnvSettingsSource):
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return {name.lower(): value for name, value in self._values.items()}
 
-    def fill(self, values: Mapping[str, str]) -> None:
-        """Read from `values` from now on. One source serves for the names and for the values."""
-        self._values = values
-        self.env_vars: Mapping[str, str | None] = self._load_env_vars()
+    def __call__(self) -> dict[str, Any]:
+        """Return the values by the names that the class takes, as the original does, without asking it again."""
+        lookups = _lookups(type(self), self.settings_cls)
+        if lookups is None:
+            return super().__call__()
+        data: dict[str, Any] = {}
+        nested = bool(self.env_nested_delimiter)
+        for each in lookups:
+            value = next(
+                (found for name in each.variables if (found := self.env_vars.get(name)) is not None), None
+            )
+            if value is None and (each.plain or not nested):
+                continue
+            made = value if each.plain else self.prepare_field_value(each.name, each.field, value, each.whole)
+            if isinstance(made, dict):
+                made = self._replace_field_names_case_insensitively(each.field, made)
+            if made is not None:
+                data[each.key] = made
+            elif value is not None and each.optional and value.strip().lower() == "null":
+                data[each.key] = None
+        return data
 
     def variables(self, field: FieldInfo, name: str) -> list[str]:
         """Return the names under which `field` is looked up, the preferred one first."""
@@ -65,6 +92,9 @@ class Source(EnvSettingsSource):
     def prepare_field_value(
         self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
     ) -> Any:
+        if isinstance(value, str) and timedelta in (field.annotation, *typing.get_args(field.annotation)):
+            found = duration(value)
+            return value if found is None else found
         try:
             return super().prepare_field_value(field_name, field, value, value_is_complex)
         except ValueError:
@@ -75,8 +105,77 @@ class Source(EnvSettingsSource):
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         if isinstance(value, str) and _is_list(field.annotation) and not value.lstrip().startswith("["):
-            return [part.strip() for part in value.split(",") if part.strip()]
+            if value.strip() == "null" and type(None) in typing.get_args(field.annotation):
+                return None
+            return _separated(value)
         return super().decode_complex_value(field_name, field, value)
+
+
+class _Lookup(NamedTuple):
+    """The way one field is looked up."""
+
+    name: str
+    field: FieldInfo
+    key: str
+    """The name by which the class takes the value."""
+    variables: tuple[str, ...]
+    """In small letters, the preferred one first."""
+    plain: bool
+    """The text is the value: nothing is decoded."""
+    whole: bool
+    """The original asks that the value is decoded as a whole, see its ``value_is_complex``."""
+    optional: bool
+
+
+@lru_cache(maxsize=256)
+def _lookups(source: type[Source], settings: type[BaseSettings]) -> tuple[_Lookup, ...] | None:
+    """Return what does not change from load to load, or None for classes that only the original reads."""
+    config = settings.model_config
+    unusual = ("strict", "validate_by_name", "populate_by_name", "env_parse_none_str", "env_parse_enums")
+    if any(config.get(each) for each in unusual) or config.get("validate_by_alias") is False:
+        return None
+    made = source(settings, {}, Problems("en"))
+    found: list[_Lookup] = []
+    for name, field in settings.model_fields.items():
+        choices = made._extract_field_info(field, name)
+        if field.validation_alias is not None and any(deep for _, _, deep in choices):
+            return None  # a path into a value
+        found.append(
+            _Lookup(
+                name=name,
+                field=field,
+                key=choices[0][0],
+                variables=tuple(variable for _, variable, _ in choices),
+                plain=all(type(each).__module__ in _CONSTRAINTS for each in field.metadata)
+                and _is_plain(field.annotation),
+                whole=choices[-1][2],
+                optional=type(None) in typing.get_args(field.annotation),
+            )
+        )
+    return tuple(found)
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Return True for types that take the text as it is."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return all(isinstance(part, str) for part in typing.get_args(annotation))
+    parts = [part for part in typing.get_args(annotation) if part is not type(None)]
+    if parts:
+        return not isinstance(typing.get_origin(annotation), type) and all(map(_is_plain, parts))
+    if not isinstance(annotation, type):
+        return False
+    return annotation in _PLAIN or issubclass(annotation, Hidden)
+
+
+def _separated(text: str) -> list[str]:
+    """The items of ``a,b,"c,d"``: quotes keep a comma inside an item."""
+    if '"' not in text:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    rows = csv.reader([text.replace("\r", " ").replace("\n", " ")], skipinitialspace=True, strict=True)
+    try:
+        return [part.strip() for part in next(rows) if part.strip()]
+    except csv.Error:
+        raise ValueError("quotes that do not match") from None
 
 
 def models_in(annotation: Any) -> list[type[Any]]:
@@ -120,9 +219,9 @@ def read_dotenv(
             if binding.error or (binding.key and binding.value is None):
                 problems.add(path.name, "dotenv_line", line=line)
             elif binding.key and binding.value is not None:
-                if binding.key in seen:
+                if binding.key.upper() in seen:
                     problems.add(path.name, "dotenv_duplicate", line=line, name=binding.key)
-                seen.add(binding.key)
+                seen.add(binding.key.upper())
                 values[binding.key] = binding.value
                 origins[binding.key.upper()] = f"{path.name}:{line}"
     return values
@@ -132,9 +231,9 @@ def read_files(
     values: dict[str, str], known: Collection[str], problems: Problems, origins: dict[str, str]
 ) -> None:
     """Put the content of the file that ``NAME_FILE`` names under ``NAME``, without its last line break."""
-    for name in known:
-        pointer = f"{name}_FILE"
-        if pointer in known or not values.get(pointer):
+    for pointer in [each for each in values if each.endswith("_FILE")]:
+        name = pointer.removesuffix("_FILE")
+        if pointer in known or name not in known or not values[pointer]:
             continue
         if values.get(name):
             problems.add(name, "both_set", other=pointer)

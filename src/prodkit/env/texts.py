@@ -34,7 +34,26 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "range": ("is out of range: {limit}", "está fora dos limites: {limit}"),
     "length": ("has the wrong length: {limit}", "tem tamanho inválido: {limit}"),
     "pattern": ("does not have the expected form", "não está no formato esperado"),
-    "duration": ("must be a duration, such as 90 or PT1M30S", "deve ser uma duração, como 90 ou PT1M30S"),
+    "duration": (
+        "must be a duration, such as 90, 1h30m or PT1M30S",
+        "deve ser uma duração, como 90, 1h30m ou PT1M30S",
+    ),
+    "date": ("must be a date, such as 2026-11-25", "deve ser uma data, como 2026-11-25"),
+    "datetime": (
+        "must be a date and time, such as 2026-11-25T18:00:00Z",
+        "deve ser uma data e hora, como 2026-11-25T18:00:00Z",
+    ),
+    "time": ("must be a time, such as 18:30", "deve ser um horário, como 18:30"),
+    "uuid": ("must be a UUID", "deve ser um UUID"),
+    "address": (
+        "must be an address, such as https://example.com",
+        "deve ser um endereço, como https://exemplo.com.br",
+    ),
+    "ip": ("must be an IP address or network", "deve ser um endereço ou rede IP"),
+    "validator": (
+        "could not be checked: a validator of the settings class raised {error} ({where})",
+        "não pôde ser verificada: um validador da classe levantou {error} ({where})",
+    ),
     "path": ("must be a path that exists", "deve ser um caminho que existe"),
     "list": (
         'must be a list: a,b,c or ["a", "b"] in JSON',

@@ -17,7 +17,12 @@ _EDITS: Final = 2
 
 
 def typos(
-    names: Iterable[str], index: Index, set_names: Collection[str], prefix: str, nested: str
+    names: Iterable[str],
+    index: Index,
+    set_names: Collection[str],
+    prefix: str,
+    nested: str,
+    closed: tuple[str, ...] = (),
 ) -> Iterable[tuple[str, str | None]]:
     """Yield names that look like ours and are not, each with the known name that was probably meant.
 
@@ -29,16 +34,17 @@ def typos(
         set_names: those of them that are set.
         prefix: the common prefix of the service's variables, or an empty text.
         nested: the delimiter of nested names, or an empty text.
+        closed: beginnings of nested names, such as ``DB__``, after which only known names make sense.
     """
-    known, places = index.known, index.places
-    begin = prefix.upper()
-    for name in names:
-        size = len(name)
-        near = (size, name[:1]) in places or (size, name[-1:], 1) in places or "FIL" in name or "ILE" in name
-        owned = bool(begin) and name.startswith(begin)
-        if not (near or owned) or name in known or name.removesuffix(_POINTER) in known:
+    known = index.known
+    begins = (prefix.upper(), *closed) if prefix else closed
+    for name in index.candidates(names, begins):
+        owned = bool(begins) and name.startswith(begins)
+        if name in known or name.removesuffix(_POINTER) in known:
             continue
-        if _FOREIGN.match(name) or (nested and _is_nested(name, known, nested)):
+        if _FOREIGN.match(name):
+            continue
+        if nested and not name.startswith(closed or "\0") and _is_nested(name, known, nested):
             continue
         taken: Collection[str] = () if owned else set_names
         meant = index.nearest(name, taken) or (index.nearest_pointer(name, taken) if "_" in name else None)
@@ -59,17 +65,39 @@ class Index:
         known: the variables of the service, in capitals.
     """
 
-    __slots__ = ("known", "places")
+    __slots__ = ("_firsts", "_lasts", "known", "places")
 
     def __init__(self, known: Collection[str]) -> None:
         self.known: frozenset[str] = frozenset(known)
         self.places: dict[tuple[object, ...], list[str]] = {}
+        self._firsts: dict[str, set[int]] = {}
+        self._lasts: dict[str, set[int]] = {}
         for name in known:
             if len(name) < 4:
                 continue
-            for size in range(len(name) - _EDITS, len(name) + _EDITS + 1):
+            sizes = range(len(name) - _EDITS, len(name) + _EDITS + 1)
+            self._firsts.setdefault(name[0], set()).update(sizes)
+            self._lasts.setdefault(name[-1], set()).update(sizes)
+            for size in sizes:
                 self.places.setdefault((size, name[0]), []).append(name)
                 self.places.setdefault((size, name[-1], 1), []).append(name)
+
+    def candidates(self, names: Iterable[str], begins: tuple[str, ...]) -> list[str]:
+        """Return those of `names` that can be near a known name, and those that start with one of `begins`."""
+        firsts, lasts = self._firsts, self._lasts
+        found = [
+            name
+            for name in names
+            if name
+            and (
+                (name[0] in firsts and len(name) in firsts[name[0]])
+                or (name[-1] in lasts and len(name) in lasts[name[-1]])
+            )
+        ]
+        found += [name for name in names if "FIL" in name or "ILE" in name]
+        if begins:
+            found += [name for name in names if name.startswith(begins)]
+        return list(dict.fromkeys(found))
 
     def nearest(self, name: str, taken: Collection[str]) -> str | None:
         """Return the known name, not in `taken`, that differs from `name` by one or two edits inside its words."""

@@ -12,7 +12,7 @@ from prodkit.files.decoding.sandbox import Decoded, UndecodableError
 from prodkit.files.events import FileAccepted, FileRejected
 from prodkit.files.formats.base import ImageFacts, RefusedError
 from prodkit.files.messages import mebibytes, problem, repair
-from prodkit.files.policies import ImagePolicy, PdfPolicy, SinglePolicy
+from prodkit.files.policies import ImagePolicy, OfficePolicy, PdfPolicy, SinglePolicy
 from prodkit.files.request import Claims, Progress, Stage, Tools
 from prodkit.files.result import CleanFile
 from prodkit.files.structure import Found, inspect, reinspect, walk_document
@@ -136,7 +136,7 @@ class Inspection:
         if kind and declared and policy.match_declared_type:
             claimed = sniff.kind_of_media_type(declared)
             another = (
-                media_types.names_another(declared)
+                media_types.names_another(declared, archive=isinstance(policy, OfficePolicy))
                 if claimed is None
                 else claimed.name != "text" and not _same(claimed, kind)
             )

@@ -28,8 +28,6 @@ _ACTIVE_TYPES: Final = frozenset(
         "application/x-executable",
         "application/java-archive",
         "application/x-shockwave-flash",
-        "application/zip",
-        "application/x-zip-compressed",
         "application/hta",
         "text/x-python",
         "text/x-perl",
@@ -48,7 +46,18 @@ _OTHERS: Final = frozenset(
 )
 
 
-def names_another(declared: str) -> bool:
-    """Return True when `declared` names a type that no policy accepts; "image/*" and the like name none."""
+# Office documents are archives; a browser on a machine without an office suite says so.
+_ARCHIVES: Final = frozenset(("application/zip", "application/x-zip-compressed", "application/x-zip"))
+
+
+def names_another(declared: str, *, archive: bool = False) -> bool:
+    """Return True when `declared` names a type that no policy accepts; "image/*" and the like name none.
+
+    Args:
+        declared: the media type, with or without parameters.
+        archive: the file is a ZIP archive, so that the types of archives are right, too.
+    """
     media_type = declared.partition(";")[0].strip().lower()
+    if media_type in _ARCHIVES:
+        return not archive
     return media_type in _ACTIVE_TYPES | _OTHER_PICTURES | _OTHERS or media_type.startswith(_OTHER_FAMILIES)

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from prodkit.files.formats.active import refuse_active
+from prodkit.files.formats.active import find_active, find_archive, refuse_active
 from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
 from prodkit.files.formats.gif import walk_gif
 from prodkit.files.formats.isobmff import walk_avif, walk_heic
 from prodkit.files.formats.jpeg import walk_jpeg
 from prodkit.files.formats.office import walk_office
-from prodkit.files.formats.pdf import find_document, walk_pdf
+from prodkit.files.formats.pdf import find_document, text_before, walk_pdf
 from prodkit.files.formats.png import walk_png
+from prodkit.files.formats.signatures import in_metadata
 from prodkit.files.formats.text import walk_text
 from prodkit.files.formats.trailer import check_trailer, is_attached
 from prodkit.files.formats.webp import walk_webp
@@ -81,6 +82,9 @@ def inspect(
         rebuild: with `repair`, documents can be written again here.
     """
     kind = sniff(data[:256])
+    papers = any(isinstance(each, PdfPolicy) for each in policies)
+    if papers and not kind and text_before(data[:1024]) and not disguise(data[:512]):
+        kind = "pdf"
     stray = repair and not kind and b"%PDF-" in data[:1024] and not disguise(data[:512])
     if stray:
         kind = "pdf"
@@ -139,6 +143,8 @@ def _image(kind: str, data: bytes, policy: ImagePolicy, repair: bool, drop_tail:
     if trailer not in ("", "padding") and policy.trailers == "refuse":
         raise RefusedError("trailing_data", trailer)
     refuse_active(data[: facts.end] if "tail" in facts.repairs else data, facts.metadata, facts.inflated)
+    if facts.foreign:
+        raise RefusedError("embedded_file", facts.foreign)
     return Found(kind, policy, facts, trailer)
 
 
@@ -152,7 +158,9 @@ def _pdf(data: bytes, policy: PdfPolicy, repair: bool, rebuild: bool, stray: boo
         if not stray:
             return Found("pdf", policy, notes=notes)
     begin, end = find_document(data)
-    attached = disguise(data[:begin]) or (is_attached(data, end) if end < len(data) else "")
+    attached = disguise(data[:begin]) or in_metadata(data, 0, begin) or find_active(data[:begin])
+    if not attached and end < len(data):
+        attached = is_attached(data, end)
     if attached:
         raise RefusedError("trailing_data", attached)
     own = data[begin:end]
@@ -167,6 +175,8 @@ def _pdf(data: bytes, policy: PdfPolicy, repair: bool, rebuild: bool, stray: boo
 
 def walk_document(data: bytes, policy: PdfPolicy) -> tuple[str, ...]:
     """Return the notes of a PDF, or refuse it."""
+    if find_archive(data):
+        raise RefusedError("embedded_file", "a ZIP archive around or inside the document")
     return walk_pdf(data, max_unpacked_bytes=policy.max_unpacked_bytes, max_objects=policy.max_objects)
 
 

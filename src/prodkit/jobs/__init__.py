@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         publish as publish,
         transaction as transaction,
     )
-    from prodkit.jobs.definition import Cron as Cron, Every as Every, Job as Job, job as job
+    from prodkit.jobs.definition import Job as Job, job as job
     from prodkit.jobs.engine import Engine as Engine
     from prodkit.jobs.errors import (
         JobCancelledError as JobCancelledError,
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from prodkit.jobs.memory import MemoryEngine as MemoryEngine
     from prodkit.jobs.postgres import PostgresEngine as PostgresEngine
     from prodkit.jobs.runs import Runs as Runs
+    from prodkit.jobs.schedules import Cron as Cron, Every as Every
     from prodkit.jobs.schema import (
         POSTGRES_SCHEMA as POSTGRES_SCHEMA,
         install as install,
@@ -84,7 +85,7 @@ else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
-            "definition": ("Cron", "Every", "Job", "job"),
+            "definition": ("Job", "job"),
             "context": ("current", "gather", "idempotency_key", "publish", "transaction"),
             "engine": ("Engine",),
             "errors": (
@@ -117,6 +118,7 @@ else:
             "postgres": ("PostgresEngine",),
             "runs": ("Runs",),
             "schema": ("POSTGRES_SCHEMA", "install", "pgqueuer_schema"),
+            "schedules": ("Cron", "Every"),
             "steps": ("step",),
             "streaming": ("stream",),
             "timers": ("signal", "sleep"),

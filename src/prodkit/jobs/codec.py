@@ -14,11 +14,15 @@ import typing
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["decode", "decode_arguments", "digest", "encode", "encode_arguments"]
+__all__ = ["UnstorableError", "decode", "decode_arguments", "digest", "encode", "encode_arguments"]
 
 _PLAIN: Final = frozenset(
     {str, int, float, bool, None, type(None), Any, object, dict, list, inspect.Parameter.empty}
 )
+
+
+class UnstorableError(TypeError):
+    """The value has no JSON form; another call of the same code returns the like."""
 
 
 def encode(value: object) -> str:
@@ -28,7 +32,7 @@ def encode(value: object) -> str:
         value: anything that pydantic can serialise: JSON types, dataclasses, models, dates, UUIDs, sets, bytes.
 
     Raises:
-        TypeError: the value has no JSON form.
+        UnstorableError: the value has no JSON form.
     """
     from pydantic_core import PydanticSerializationError, to_json
 
@@ -38,7 +42,7 @@ def encode(value: object) -> str:
         try:
             return json.dumps(value)  # a lone surrogate in a text, which UTF-8 cannot hold
         except (TypeError, ValueError):
-            raise TypeError(f"{type(value).__name__} cannot be stored as JSON: {error}") from None
+            raise UnstorableError(f"{type(value).__name__} cannot be stored as JSON: {error}") from None
 
 
 def decode(text: str, annotation: Any) -> Any:
@@ -60,6 +64,11 @@ def decode(text: str, annotation: Any) -> Any:
         return adapter.validate_json(text)
     except ValidationError as error:
         raise TypeError(f"the stored value does not fit {annotation!r}: {error.errors()[0]['msg']}") from None
+
+
+def storable(text: str) -> str:
+    """Return `text` without what PostgreSQL's text cannot hold: NUL, and surrogates that stand alone."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def returned(fn: Callable[..., Any]) -> Any:

@@ -6,17 +6,16 @@ import asyncio
 import inspect
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from prodkit.core.validate import Arguments
 from prodkit.jobs.execution import CURRENT, Execution
-from prodkit.jobs.values import Claim
+from prodkit.jobs.values import Claim, check_text
 
 __all__ = ["current", "gather", "idempotency_key", "publish", "transaction"]
 
 T = TypeVar("T")
-_LONGEST_NAME: Final = 200
 
 
 async def gather(*calls: Awaitable[T], limit: int | None = None) -> list[T]:
@@ -118,5 +117,6 @@ def run_of(what: str) -> Execution:
 
 
 def check_name(name: object) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
-        raise ValueError(f"a step's name is a text of 1 to {_LONGEST_NAME} characters, got {name!r}")
+    check = Arguments("step")
+    check_text(check, "name", name)
+    check.done()

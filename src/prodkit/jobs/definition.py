@@ -5,64 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from prodkit.core.validate import Arguments
 from prodkit.jobs.codec import encode_arguments
 from prodkit.jobs.engine import Engine
-from prodkit.jobs.values import Enqueued, NewRun
+from prodkit.jobs.schedules import Cron, Every
+from prodkit.jobs.values import LONGEST_WAIT, Enqueued, NewRun, check_text
 from prodkit.policies.backoff import Backoff, upward
 
-__all__ = ["Cron", "Every", "Job", "engine_of", "job"]
+__all__ = ["Job", "engine_of", "job"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Cron:
-    """A schedule in cron's notation, in UTC: ``Cron("0 3 * * *")`` is every night at 03:00.
-
-    Args:
-        expression: five fields, or six with seconds last.
-    """
-
-    expression: str
-
-    def __post_init__(self) -> None:
-        from croniter import croniter
-
-        if not croniter.is_valid(self.expression):
-            raise ValueError(f"Cron: not a cron expression: {self.expression!r}")
-
-    def around(self, now: float) -> tuple[float, float]:
-        """Return the last tick at or before `now`, and the next one, in seconds of the epoch."""
-        from croniter import croniter
-
-        following = float(croniter(self.expression, now).get_next(float))
-        return float(croniter(self.expression, following).get_prev(float)), following
-
-
-@dataclass(frozen=True, slots=True)
-class Every:
-    """A schedule with a fixed period, aligned to the epoch so that all workers agree on the ticks.
-
-    Args:
-        seconds: the period.
-    """
-
-    seconds: float
-
-    def __post_init__(self) -> None:
-        check = Arguments("Every")
-        check.seconds("seconds", self.seconds)
-        check.done()
-
-    def around(self, now: float) -> tuple[float, float]:
-        """Return the last tick at or before `now`, and the next one, in seconds of the epoch."""
-        number = now // self.seconds
-        return number * self.seconds, (number + 1) * self.seconds
 
 
 class Job(Generic[P, T]):
@@ -105,7 +60,7 @@ class Job(Generic[P, T]):
             f"a job must be an async function, got {fn!r}; wrap blocking code in a step",
         )
         if name is not None:
-            check.text("name", name)
+            check_text(check, "name", name)
         check.integer("attempts", attempts, minimum=1)
         check.function("backoff", backoff, optional=True)
         check.seconds("timeout", timeout, optional=True)
@@ -127,7 +82,9 @@ class Job(Generic[P, T]):
         self.schedule = schedule
         self.on_dead = on_dead
         self._options: dict[str, Any] = {}
+        self._limit = 0
         self._signature = inspect.signature(fn)
+        self._arity = _arity(self._signature)
         functools.update_wrapper(self, fn)
 
     def using(
@@ -150,15 +107,16 @@ class Job(Generic[P, T]):
         """
         check = Arguments("using")
         if key is not None:
-            check.text("key", key)
+            check_text(check, "key", key)
         if tenant is not None:
-            check.text("tenant", tenant)
+            check_text(check, "tenant", tenant)
         check.integer("priority", priority, minimum=-(2**31), maximum=2**31 - 1)
-        check.seconds("delay", delay, zero=True)
-        check.seconds("deadline", deadline, optional=True)
+        check.number("delay", delay, minimum=0, maximum=LONGEST_WAIT, unit="seconds")
+        check.number("deadline", deadline, above=0, maximum=LONGEST_WAIT, optional=True, unit="seconds")
         check.done()
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
+        other._limit = self.tenant_limit if tenant is not None else 0
         other._options = {
             "key": key,
             "tenant": tenant,
@@ -190,11 +148,12 @@ class Job(Generic[P, T]):
             *args: the function's arguments.
             **kwargs: the function's arguments.
         """
-        self._signature.bind(*args, **kwargs)
+        if kwargs or len(args) not in self._arity:
+            self._signature.bind(*args, **kwargs)
         return NewRun(
             kind=self.name,
             arguments=encode_arguments(args, kwargs),
-            tenant_limit=self.tenant_limit if self._options.get("tenant") is not None else 0,
+            tenant_limit=self._limit,
             **self._options,
         )
 
@@ -245,14 +204,35 @@ def job(fn: Any = None, /, **options: Any) -> Any:
     return lambda function: Job(function, **options)
 
 
+def _arity(signature: inspect.Signature) -> range:
+    """Return how many positional arguments alone satisfy `signature`, where that needs no binding to see."""
+    parameters = signature.parameters.values()
+    if any(each.kind is each.KEYWORD_ONLY and each.default is each.empty for each in parameters):
+        return range(0)
+    positional = [
+        each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    return range(sum(each.default is each.empty for each in positional), len(positional) + 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _shape(cls: type) -> str:
+    """Return which of the three `cls` is; isinstance would look at each of the protocol's 30 names at every call."""
+    if hasattr(cls, "claim"):
+        return "engine"
+    if hasattr(cls, "acquire") and hasattr(cls, "transaction"):
+        return "pool"
+    return "connection" if hasattr(cls, "fetchrow") and hasattr(cls, "execute") else ""
+
+
 def engine_of(db: Any) -> tuple[Engine, Any]:
     """Return the engine of `db` and, where `db` is a connection, that connection."""
     from prodkit.jobs.postgres import PostgresEngine
 
-    # In the order of how often they come; isinstance looks at each of the protocol's 30 names.
-    if hasattr(db, "acquire") and hasattr(db, "transaction") and not hasattr(db, "claim"):
+    shape = _shape(type(db))  # type: ignore[arg-type]  # mypy: a class is not hashable
+    if shape == "pool":
         return PostgresEngine.of(db), None
-    if hasattr(db, "fetchrow") and hasattr(db, "execute") and not hasattr(db, "claim"):
+    if shape == "connection":
         return PostgresEngine.bare(), db
     if isinstance(db, Engine):
         return db, None

@@ -28,6 +28,14 @@ __all__ = [
 ]
 
 
+def _seconds(name: str, label: str, value: str, text: str) -> Metric:
+    return Metric(name, "histogram", (label,), value=value, unit="seconds", help=text)
+
+
+def _count(name: str, labels: tuple[str, ...], text: str) -> Metric:
+    return Metric(name, labels=labels, help=text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStarted(Event):
     """A worker took a run for the first time, `waited` seconds after it was due.
@@ -39,14 +47,7 @@ class JobStarted(Event):
 
     name = "jobs.started"
     level: ClassVar[Level] = "DEBUG"
-    metric: ClassVar[Metrics] = Metric(
-        "job_queue_seconds",
-        "histogram",
-        ("kind",),
-        value="waited",
-        unit="seconds",
-        help="Time from due to start.",
-    )
+    metric: ClassVar[Metrics] = _seconds("job_queue_seconds", "kind", "waited", "Time from due to start.")
     kind: str
     run: str
     waited: float
@@ -64,8 +65,8 @@ class JobResumed(Event):
 
     name = "jobs.resumed"
     level: ClassVar[Level] = "INFO"
-    metric: ClassVar[Metrics] = Metric(
-        "jobs_resumed", labels=("kind",), help="Runs taken again after a kill, a retry or a wait."
+    metric: ClassVar[Metrics] = _count(
+        "jobs_resumed", ("kind",), "Runs taken again after a kill, a retry or a wait."
     )
     kind: str
     run: str
@@ -85,13 +86,8 @@ class JobFinished(Event):
 
     name = "jobs.finished"
     level: ClassVar[Level] = "DEBUG"
-    metric: ClassVar[Metrics] = Metric(
-        "job_seconds",
-        "histogram",
-        ("kind",),
-        value="duration",
-        unit="seconds",
-        help="Time of a run in its last worker.",
+    metric: ClassVar[Metrics] = _seconds(
+        "job_seconds", "kind", "duration", "Time of a run in its last worker."
     )
     kind: str
     run: str
@@ -111,9 +107,7 @@ class JobFailed(Event):
 
     name = "jobs.failed"
     level: ClassVar[Level] = "WARNING"
-    metric: ClassVar[Metrics] = Metric(
-        "job_failures", labels=("kind", "error"), help="Failed attempts of runs."
-    )
+    metric: ClassVar[Metrics] = _count("job_failures", ("kind", "error"), "Failed attempts of runs.")
     kind: str
     run: str
     attempt: int
@@ -134,9 +128,7 @@ class JobDead(Event):
 
     name = "jobs.dead"
     level: ClassVar[Level] = "ERROR"
-    metric: ClassVar[Metrics] = Metric(
-        "jobs_dead", labels=("kind", "error"), help="Runs that became dead letters."
-    )
+    metric: ClassVar[Metrics] = _count("jobs_dead", ("kind", "error"), "Runs that became dead letters.")
     kind: str
     run: str
     attempt: int
@@ -154,8 +146,8 @@ class JobCancelled(Event):
 
     name = "jobs.cancelled"
     level: ClassVar[Level] = "INFO"
-    metric: ClassVar[Metrics] = Metric(
-        "jobs_cancelled", labels=("kind",), help="Runs cancelled while they were executed."
+    metric: ClassVar[Metrics] = _count(
+        "jobs_cancelled", ("kind",), "Runs cancelled while they were executed."
     )
     kind: str
     run: str
@@ -172,9 +164,7 @@ class JobLost(Event):
 
     name = "jobs.lost"
     level: ClassVar[Level] = "WARNING"
-    metric: ClassVar[Metrics] = Metric(
-        "jobs_lost", labels=("kind",), help="Runs that another worker took over."
-    )
+    metric: ClassVar[Metrics] = _count("jobs_lost", ("kind",), "Runs that another worker took over.")
     kind: str
     run: str
 
@@ -190,9 +180,7 @@ class JobHandedOver(Event):
 
     name = "jobs.handed_over"
     level: ClassVar[Level] = "INFO"
-    metric: ClassVar[Metrics] = Metric(
-        "jobs_handed_over", labels=("kind",), help="Runs given back at shutdown."
-    )
+    metric: ClassVar[Metrics] = _count("jobs_handed_over", ("kind",), "Runs given back at shutdown.")
     kind: str
     run: str
     interrupted: int
@@ -209,8 +197,8 @@ class JobRequeued(Event):
 
     name = "jobs.requeued"
     level: ClassVar[Level] = "WARNING"
-    metric: ClassVar[Metrics] = Metric(
-        "jobs_requeued", labels=("kind",), help="Unfinished runs that had lost their queue row."
+    metric: ClassVar[Metrics] = _count(
+        "jobs_requeued", ("kind",), "Unfinished runs that had lost their queue row."
     )
     kind: str
     run: str
@@ -229,14 +217,7 @@ class StepFinished(Event):
 
     name = "jobs.step_finished"
     level: ClassVar[Level] = "DEBUG"
-    metric: ClassVar[Metrics] = Metric(
-        "job_step_seconds",
-        "histogram",
-        ("kind",),
-        value="duration",
-        unit="seconds",
-        help="Time of a step.",
-    )
+    metric: ClassVar[Metrics] = _seconds("job_step_seconds", "kind", "duration", "Time of a step.")
     kind: str
     run: str
     step: str
@@ -256,9 +237,7 @@ class StepFailed(Event):
 
     name = "jobs.step_failed"
     level: ClassVar[Level] = "INFO"
-    metric: ClassVar[Metrics] = Metric(
-        "job_step_failures", labels=("kind", "error"), help="Steps that raised."
-    )
+    metric: ClassVar[Metrics] = _count("job_step_failures", ("kind", "error"), "Steps that raised.")
     kind: str
     run: str
     step: str
@@ -277,8 +256,8 @@ class StepUnused(Event):
 
     name = "jobs.step_unused"
     level: ClassVar[Level] = "WARNING"
-    metric: ClassVar[Metrics] = Metric(
-        "job_steps_unused", labels=("kind",), help="Recorded steps that no code asked for."
+    metric: ClassVar[Metrics] = _count(
+        "job_steps_unused", ("kind",), "Recorded steps that no code asked for."
     )
     kind: str
     run: str
@@ -296,9 +275,7 @@ class QueueLost(Event):
 
     name = "jobs.queue_lost"
     level: ClassVar[Level] = "WARNING"
-    metric: ClassVar[Metrics] = Metric(
-        "job_queue_losses", labels=("worker", "error"), help="Losses of the queue."
-    )
+    metric: ClassVar[Metrics] = _count("job_queue_losses", ("worker", "error"), "Losses of the queue.")
     worker: str
     error: str
 
@@ -313,13 +290,8 @@ class QueueRecovered(Event):
 
     name = "jobs.queue_recovered"
     level: ClassVar[Level] = "INFO"
-    metric: ClassVar[Metrics] = Metric(
-        "job_queue_down_seconds",
-        "histogram",
-        ("worker",),
-        value="down_for",
-        unit="seconds",
-        help="Length of an outage of the queue.",
+    metric: ClassVar[Metrics] = _seconds(
+        "job_queue_down_seconds", "worker", "down_for", "Length of an outage of the queue."
     )
     worker: str
     down_for: float
@@ -336,8 +308,8 @@ class ListenStopped(Event):
 
     name = "jobs.listen_stopped"
     level: ClassVar[Level] = "WARNING"
-    metric: ClassVar[Metrics] = Metric(
-        "job_listen_stops", labels=("worker", "reason"), help="Changes from LISTEN to polling."
+    metric: ClassVar[Metrics] = _count(
+        "job_listen_stops", ("worker", "reason"), "Changes from LISTEN to polling."
     )
     worker: str
     reason: str
@@ -356,7 +328,7 @@ class ScheduleFired(Event):
 
     name = "jobs.schedule_fired"
     level: ClassVar[Level] = "DEBUG"
-    metric: ClassVar[Metrics] = Metric("job_schedule_ticks", labels=("kind",), help="Ticks of schedules.")
+    metric: ClassVar[Metrics] = _count("job_schedule_ticks", ("kind",), "Ticks of schedules.")
     kind: str
     run: str
     late: float

@@ -24,7 +24,7 @@ from prodkit.core.events import EventStream
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.jobs.engine import Engine
 from prodkit.jobs.errors import RunLostError
-from prodkit.jobs.values import Claim, Recorded, Write
+from prodkit.jobs.values import SEPARATOR, Claim, Recorded, Write
 
 __all__ = ["CURRENT", "Execution", "Interrupt", "detached", "inline"]
 
@@ -45,16 +45,20 @@ class Execution:
         engine: where results go.
         runtime: clock and events.
         channel: a ``progress.Channel``, or None.
+        vacate: called when the body has ended, before its end is written.
     """
 
     __slots__ = (
         "_asleep",
+        "_beside",
         "_blocked",
         "_busy",
         "_closing",
         "_due",
-        "_signal",
+        "_signals",
         "_task",
+        "_vacate",
+        "_waits",
         "channel",
         "claim",
         "clock",
@@ -69,7 +73,13 @@ class Execution:
     )
 
     def __init__(
-        self, claim: Claim | None, engine: Engine | None, *, runtime: Runtime = SYSTEM, channel: Any = None
+        self,
+        claim: Claim | None,
+        engine: Engine | None,
+        *,
+        runtime: Runtime = SYSTEM,
+        channel: Any = None,
+        vacate: Callable[[], None] | None = None,
     ) -> None:
         self.claim: Claim | None = claim
         self.engine: Engine | None = engine
@@ -86,15 +96,18 @@ class Execution:
         self._blocked = 0
         self._closing = False
         self._due: float | None = None
-        self._signal: str | None = None
+        self._signals: set[str] = set()
         self._asleep = False
         self._task: asyncio.Task[Any] | None = None
+        self._vacate = vacate
+        self._waits: set[asyncio.Future[None]] = set()
+        self._beside: set[asyncio.Task[Any]] = set()
 
     @property
     def wakes(self) -> tuple[float, str | None]:
-        """Seconds until a suspended run is due, and the signal that makes it due sooner."""
+        """Seconds until a suspended run is due, and the signals of which each makes it due sooner."""
         left = float("inf") if self._due is None else max(0.0, self._due - self.clock.monotonic())
-        return left, self._signal
+        return left, SEPARATOR.join(sorted(self._signals)) or None
 
     async def now(self) -> float:
         """Return seconds on the engine's clock, the same for all workers."""
@@ -103,6 +116,17 @@ class Execution:
     def attach(self, task: asyncio.Task[Any] | None) -> None:
         """Remember the task that :meth:`interrupt` cancels."""
         self._task = task
+
+    def vacate(self) -> None:
+        """Free the worker's slot, once, and end what the body has left behind in tasks of its own."""
+        for wait in tuple(self._waits):
+            wait.cancel()
+        if self.reason:
+            for task in self._beside - {self._task}:
+                task.cancel()
+        vacate, self._vacate = self._vacate, None
+        if vacate is not None:
+            vacate()
 
     def reserve(self, name: str) -> None:
         """Note that the step `name` runs; raise when it is already running or was already done in this body."""
@@ -123,20 +147,29 @@ class Execution:
         if self._closing or self.reason:
             await self.block()
         self.in_flight += 1
+        task = asyncio.current_task()
+        if task is not None:
+            self._beside.add(task)
 
     def leave(self) -> None:
         """A step ended."""
         self.in_flight -= 1
+        task = asyncio.current_task()
+        if task is not None:
+            self._beside.discard(task)
         self._settle()
 
     async def block(self) -> None:
         """Wait for the interruption of the run."""
         self._blocked += 1
+        wait: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waits.add(wait)
         self._settle()
         try:
-            await asyncio.get_running_loop().create_future()
+            await wait
         finally:
             self._blocked -= 1
+            self._waits.discard(wait)
 
     async def suspend(self, seconds: float | None, signal: str | None = None) -> None:
         """Give the run back until `seconds` from now, or until `signal`; never returns."""
@@ -144,7 +177,7 @@ class Execution:
             due = self.clock.monotonic() + seconds
             self._due = due if self._due is None else min(self._due, due)
         if signal is not None:
-            self._signal = signal
+            self._signals.add(signal)
         self._asleep = True
         await self.block()
 

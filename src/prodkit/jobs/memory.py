@@ -10,7 +10,7 @@ from uuid import UUID
 
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.jobs.errors import RunLostError
-from prodkit.jobs.memory_runs import NEVER, MemoryRuns, Row
+from prodkit.jobs.memory_runs import NEVER, MemoryRuns, Row, awaited
 from prodkit.jobs.values import (
     FINISHED,
     Claim,
@@ -222,7 +222,7 @@ class MemoryEngine(MemoryRuns):
         row.status = "queued" if signal is None else "waiting"
         row.signal, row.worker, row.error = signal, None, error
         row.attempts += failed
-        row.due = self._clock.monotonic() + (0.0 if signal in row.signals else min(delay, NEVER))
+        row.due = self._clock.monotonic() + (0.0 if awaited(row) else min(delay, NEVER))
         self._notify()
         return True
 
@@ -248,7 +248,7 @@ class MemoryEngine(MemoryRuns):
         if row is None or row.status in FINISHED:
             return False
         row.signals.setdefault(name, data)
-        if row.status == "waiting" and row.signal == name:
+        if row.status == "waiting" and awaited(row):
             row.status, row.signal, row.due = "queued", None, self._clock.monotonic()
         self._notify()
         return True

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from prodkit.core.clock import Clock
-from prodkit.jobs.values import FINISHED, KindStats, NewRun, Recorded, Run, RunStatus, Stats
+from prodkit.jobs.values import FINISHED, SEPARATOR, KindStats, NewRun, Recorded, Run, RunStatus, Stats
 
 __all__ = ["MemoryRuns", "Row"]
 
@@ -44,6 +44,11 @@ class Row:
     steps: dict[str, Recorded] = field(default_factory=dict)
     chunks: dict[str, dict[int, str]] = field(default_factory=dict)
     signals: dict[str, str] = field(default_factory=dict)
+
+
+def awaited(row: Row) -> bool:
+    """Return True when a signal is there for which the run waits."""
+    return row.signal is not None and any(name in row.signals for name in row.signal.split(SEPARATOR))
 
 
 class MemoryRuns:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from prodkit.core.deadline import Deadline
 from prodkit.errors import CallTimeoutError, DeadlineExceededError, InvalidError
-from prodkit.jobs.codec import decode_arguments, encode
+from prodkit.jobs.codec import UnstorableError, decode_arguments, encode, storable
 from prodkit.jobs.errors import RunLostError, StepUnknownError
 from prodkit.jobs.events import (
     JobCancelled,
@@ -22,6 +22,8 @@ from prodkit.jobs.events import (
     StepUnused,
 )
 from prodkit.jobs.execution import CURRENT, Execution, detached
+from prodkit.jobs.values import LONGEST_WAIT
+from prodkit.policies.backoff import upward
 
 if TYPE_CHECKING:
     from prodkit.jobs.definition import Job
@@ -52,17 +54,29 @@ async def conclude(job: Job[..., Any], run: Execution, engine: Engine) -> None:
     began = run.clock.monotonic()
     CURRENT.set(run)
     try:
-        text = encode(await _body(job, claim))
-    except asyncio.CancelledError:
-        if not run.reason:
+        text = await _result(job, run, claim)
+    except asyncio.CancelledError as error:
+        if run.reason:
+            await _interrupted(run, claim, engine)
+        elif (task := asyncio.current_task()) is not None and task.cancelling():
             raise  # the event loop ends: the lease will run out
-        await _interrupted(run, claim, engine)
+        else:
+            await _failed(job, run, claim, engine, _unusual(error))
     except RunLostError:
         await _interrupted(run, claim, engine)
     except Exception as error:  # noqa: BLE001 - the run's own, which decides what becomes of it
         await _failed(job, run, claim, engine, error)
+    except (SystemExit, GeneratorExit) as error:
+        await _failed(job, run, claim, engine, _unusual(error))
     else:
         await _finished(job, run, claim, engine, text, run.clock.monotonic() - began)
+
+
+async def _result(job: Job[..., Any], run: Execution, claim: Claim) -> str:
+    try:
+        return encode(await _body(job, claim))
+    finally:
+        run.vacate()  # the next run may begin while the end of this one is written
 
 
 async def _body(job: Job[..., Any], claim: Claim) -> Any:
@@ -114,8 +128,10 @@ async def _finished(
 async def _failed(job: Job[..., Any], run: Execution, claim: Claim, engine: Engine, error: Exception) -> None:
     attempt = claim.attempts + 1
     name = type(error).__name__
-    hopeless = isinstance(error, InvalidError | StepUnknownError | DeadlineExceededError) or not isinstance(
-        error, job.retry_on
+    hopeless = any(
+        isinstance(each, InvalidError | StepUnknownError | DeadlineExceededError | UnstorableError)
+        or not isinstance(each, job.retry_on)
+        for each in _leaves(error)
     )
     if isinstance(error, DeadlineExceededError) and (claim.left is None or claim.left > 0):
         hopeless = claim.left is not None  # the run's own deadline, and not one that the body has set
@@ -124,7 +140,7 @@ async def _failed(job: Job[..., Any], run: Execution, claim: Claim, engine: Engi
         if job.tenant_limit and claim.tenant is not None:
             await detached(engine.promote(claim.kind, claim.tenant, job.tenant_limit))
         return
-    delay = job.backoff(attempt, run.runtime.rng, 0.0)
+    delay = _delay(job, attempt, run)
     held = await detached(engine.release(claim, delay=delay, error=_text(name, str(error)), failed=True))
     if not held:
         _lost(run, claim)
@@ -163,17 +179,39 @@ async def _interrupted(run: Execution, claim: Claim, engine: Engine) -> None:
             run.events.emit(
                 JobHandedOver(kind=claim.kind, run=str(claim.run_id), interrupted=run.interrupted)
             )
-    elif run.reason == "cancelled":
-        if run.events.listened(JobCancelled):
-            run.events.emit(JobCancelled(kind=claim.kind, run=str(claim.run_id)))
     else:
         _lost(run, claim)
 
 
+def _unusual(error: BaseException) -> RuntimeError:
+    """Return what would end this worker, or look like a cancellation of it, as a failure of the one run."""
+    found = RuntimeError(f"the job raised {type(error).__name__}: {error}".rstrip(": "))
+    found.__cause__ = error
+    return found
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors of a group, however deep, or the error itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for each in error.exceptions for leaf in _leaves(each)]
+
+
+def _delay(job: Job[..., Any], attempt: int, run: Execution) -> float:
+    """Return the wait that the job's own function chose, or the default one where it does not work."""
+    try:
+        return min(max(0.0, float(job.backoff(attempt, run.runtime.rng, 0.0))), LONGEST_WAIT)
+    except Exception:  # noqa: BLE001 - the run's own error counts, not that of its backoff
+        return upward(1.0, cap=300.0)(attempt, run.runtime.rng, 0.0)
+
+
 def _lost(run: Execution, claim: Claim) -> None:
-    if run.events.listened(JobLost):
+    if run.reason == "cancelled":  # and the body went on to its end
+        if run.events.listened(JobCancelled):
+            run.events.emit(JobCancelled(kind=claim.kind, run=str(claim.run_id)))
+    elif run.events.listened(JobLost):
         run.events.emit(JobLost(kind=claim.kind, run=str(claim.run_id)))
 
 
 def _text(name: str, message: str) -> str:
-    return f"{name}: {message}"[:_LONGEST_ERROR]
+    return storable(f"{name}: {message}"[:_LONGEST_ERROR])

@@ -17,6 +17,7 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.errors import DatabaseError, PoolExhaustedError
 from prodkit.jobs import sql
 from prodkit.jobs.batching import GroupCommit
+from prodkit.jobs.codec import storable
 from prodkit.jobs.errors import RunLostError
 from prodkit.jobs.listening import Listener
 from prodkit.jobs.postgres_runs import PostgresRuns
@@ -107,11 +108,8 @@ class PostgresEngine(PostgresRuns):
         queue_ids = {UUID(bytes=job.payload or b""): job.id for job in jobs}
         rows = await self._db.fetch(sql.TAKE, list(queue_ids), worker)
         claims = [sql.claim_from(row, queue_ids[row["id"]]) for row in rows]
-        gone = [
-            queue_id
-            for run_id, queue_id in queue_ids.items()
-            if run_id not in {each.run_id for each in claims}
-        ]
+        taken = {each.run_id for each in claims}
+        gone = [queue_id for run_id, queue_id in queue_ids.items() if run_id not in taken]
         if gone:  # cancelled or purged between the queue and us
             await self._db.execute(sql.DROP_QUEUE_ROWS, gone)
         return claims
@@ -205,7 +203,7 @@ class PostgresEngine(PostgresRuns):
             claim.fence,
             step,
             [first + n for n in range(len(chunks))],
-            [_storable(chunk) for chunk in chunks],
+            [storable(chunk) for chunk in chunks],
         )
         return bool(held)
 
@@ -228,7 +226,7 @@ class PostgresEngine(PostgresRuns):
             result: JSON text.
             error: ``Class: message``.
         """
-        return await self._ends.add((claim, status, result, _storable(error)))
+        return await self._ends.add((claim, status, result, storable(error)))
 
     async def _flush_ends(self, items: Sequence[tuple[Claim, RunStatus, str, str]]) -> list[bool]:
         rows = await self._persist.run(
@@ -256,7 +254,7 @@ class PostgresEngine(PostgresRuns):
             failed: count a failed attempt.
             signal: a signal that makes it due sooner.
         """
-        return await self._releases.add((claim, delay, _storable(error), failed, signal))
+        return await self._releases.add((claim, delay, storable(error), failed, signal))
 
     async def _flush_releases(
         self, items: Sequence[tuple[Claim, float, str, bool, str | None]]
@@ -267,7 +265,7 @@ class PostgresEngine(PostgresRuns):
             [claim.run_id for claim, *_ in items],
             [claim.fence for claim, *_ in items],
             [claim.queue_id for claim, *_ in items],
-            [min(delay, sql.FOR_EVER) for _, delay, *_ in items],
+            [min(delay, sql.FOR_EVER - 2 * (signal is None)) for _, delay, _, _, signal in items],
             [error for _, _, error, _, _ in items],
             [failed for *_, failed, _ in items],
             [signal for *_, signal in items],
@@ -326,11 +324,6 @@ class PostgresEngine(PostgresRuns):
 
             self._queries = queries(self._db)
         return self._queries
-
-
-def _storable(text: str) -> str:
-    """Return `text` without what PostgreSQL's text cannot hold: NUL, and surrogates that stand alone."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 _BARE = PostgresEngine(None)  # type: ignore[arg-type]

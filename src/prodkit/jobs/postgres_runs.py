@@ -40,7 +40,19 @@ class PostgresRuns:
             async with self._db.transaction() as tx:
                 return await self._enqueue_held(tx, new)
         target = connection if connection is not None else self._db
-        return await self._insert(target, new, held_back=False)
+        if new.key is not None:
+            return await self._insert(target, new, held_back=False)
+        await target.execute(
+            sql.ENQUEUE,
+            new.id,
+            new.kind,
+            new.tenant,
+            new.priority,
+            new.arguments,
+            new.delay,
+            new.deadline,
+        )
+        return Enqueued(new.id)
 
     async def _enqueue_held(self, tx: Any, new: NewRun) -> Enqueued:
         await tx.execute(sql.LOCK_TENANT, f"prodkit jobs {new.kind} {new.tenant}")
@@ -61,7 +73,7 @@ class PostgresRuns:
         )
         for _ in range(5):
             # A key that a concurrent transaction is inserting is invisible to this statement's snapshot.
-            row = await target.fetchrow(sql.ENQUEUE_KEYED if new.key is not None else sql.ENQUEUE, *arguments)
+            row = await target.fetchrow(sql.ENQUEUE_KEYED, *arguments)
             if row is not None:
                 return Enqueued(row["id"], bool(row["created"]))
         raise DatabaseError(f"the key {new.key!r} of {new.kind} is in another transaction's hands")

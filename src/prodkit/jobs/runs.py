@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from uuid import UUID
 
 from prodkit.core.check import CheckResult
@@ -14,9 +14,10 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
 from prodkit.errors import CallTimeoutError
 from prodkit.jobs.codec import decode, encode, returned
+from prodkit.jobs.context import check_name
 from prodkit.jobs.definition import Job, engine_of
 from prodkit.jobs.errors import JobCancelledError, JobFailedError
-from prodkit.jobs.values import Run, RunStatus, Snapshot, Stats
+from prodkit.jobs.values import LONGEST_WAIT, Run, RunStatus, Snapshot, Stats, check_run, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,13 +55,13 @@ class Runs:
         """This check in health reports."""
         return self._name
 
-    async def get(self, run_id: UUID) -> Run | None:
+    async def get(self, run_id: UUID | str) -> Run | None:
         """Return one run with the names of its recorded steps, or None.
 
         Args:
             run_id: the id that ``enqueue`` returned.
         """
-        return await self._engine.get(run_id)
+        return await self._engine.get(check_run(run_id))
 
     async def list(
         self, *, status: RunStatus | None = None, kind: str | None = None, limit: int = 50
@@ -72,10 +73,17 @@ class Runs:
             kind: only runs of this job.
             limit: at most so many.
         """
+        check = Arguments("list")
+        if status is not None:
+            check.one_of("status", status, get_args(RunStatus))
+        if kind is not None:
+            check_text(check, "kind", kind)
+        check.integer("limit", limit, minimum=0, maximum=2**31 - 1)
+        check.done()
         return await self._engine.list(status=status, kind=kind, limit=limit)
 
     async def result(
-        self, run_id: UUID, *, job: Job[..., Any] | None = None, timeout: float | None = None
+        self, run_id: UUID | str, *, job: Job[..., Any] | None = None, timeout: float | None = None
     ) -> Any:
         """Wait for the run's end and return its result.
 
@@ -90,6 +98,10 @@ class Runs:
             JobCancelledError: the run was cancelled.
             LookupError: there is no such run.
         """
+        run_id = check_run(run_id)
+        check = Arguments("result")
+        check.seconds("timeout", timeout, optional=True, zero=True)
+        check.done()
         until = None if timeout is None else self._clock.monotonic() + timeout
         pause = 0.02
         while True:
@@ -113,7 +125,7 @@ class Runs:
             await self._clock.sleep(pause if left is None else min(pause, left))
             pause = min(pause * 1.5, 0.5)
 
-    async def cancel(self, run_id: UUID, *, connection: Any = None) -> bool:
+    async def cancel(self, run_id: UUID | str, *, connection: Any = None) -> bool:
         """End a run that has not finished, and interrupt the step in flight.
 
         Args:
@@ -123,9 +135,9 @@ class Runs:
         Returns:
             False when the run had already ended or does not exist.
         """
-        return await self._engine.cancel(run_id, connection)
+        return await self._engine.cancel(check_run(run_id), connection)
 
-    async def retry(self, run_id: UUID, *, forget: Sequence[str] = (), accept: bool = False) -> bool:
+    async def retry(self, run_id: UUID | str, *, forget: Sequence[str] = (), accept: bool = False) -> bool:
         """Queue a dead or cancelled run again. Recorded steps are not called again.
 
         Args:
@@ -136,9 +148,14 @@ class Runs:
         Returns:
             False when the run is neither dead nor cancelled.
         """
-        return await self._engine.retry(run_id, forget=forget, accept=accept)
+        check = Arguments("retry")
+        check.that(not isinstance(forget, str), f"forget must be a sequence of names, got {forget!r}")
+        for name in () if isinstance(forget, str) else forget:
+            check_text(check, "name", name)
+        check.done()
+        return await self._engine.retry(check_run(run_id), forget=forget, accept=accept)
 
-    async def resolve(self, run_id: UUID, step: str, result: Any) -> bool:
+    async def resolve(self, run_id: UUID | str, step: str, result: Any) -> bool:
         """Record a step by hand, such as a payment that did take effect; then :meth:`retry` the run.
 
         Args:
@@ -146,9 +163,10 @@ class Runs:
             step: the step's name.
             result: what the step returns from now on.
         """
-        return await self._engine.resolve(run_id, step, encode(result))
+        check_name(step)
+        return await self._engine.resolve(check_run(run_id), step, encode(result))
 
-    async def signal(self, run_id: UUID, name: str, data: Any = None) -> bool:
+    async def signal(self, run_id: UUID | str, name: str, data: Any = None) -> bool:
         """Send a signal for which the run waits, or will wait, in ``jobs.signal(name)``. The first one counts.
 
         Args:
@@ -159,7 +177,8 @@ class Runs:
         Returns:
             False when the run has ended or does not exist.
         """
-        return await self._engine.send_signal(run_id, name, encode(data))
+        check_name(name)
+        return await self._engine.send_signal(check_run(run_id), name, encode(data))
 
     async def purge(self, *, older: float, dead: bool = False) -> int:
         """Remove runs that ended more than `older` seconds ago, in batches of 1,000; return how many.
@@ -168,6 +187,9 @@ class Runs:
             older: age in seconds since the end.
             dead: remove dead letters too.
         """
+        check = Arguments("purge")
+        check.number("older", older, minimum=0, maximum=LONGEST_WAIT, unit="seconds")
+        check.done()
         total = 0
         while gone := await self._engine.purge(older=older, limit=1000, dead=dead):
             total += gone

@@ -17,35 +17,40 @@ import json
 from typing import Any, Final
 from uuid import UUID
 
-from prodkit.jobs.values import Claim, Recorded, Run
+from prodkit.jobs.values import LONGEST_WAIT, Claim, Recorded, Run
 
-FOR_EVER: Final = 1e9
-"""Seconds from which a delay means "not by itself": such a run has no queue row."""
+FOR_EVER: Final = LONGEST_WAIT
+"""Seconds from which the delay of a run that waits for a signal means "not by itself": it has no queue row."""
 
 _QUEUE: Final = "insert into pgqueuer (priority, entrypoint, payload, execute_after, status, dedupe_key)"
+_NAMES: Final = "string_to_array({}, e'\\x1f')"
+_SIGNALS: Final = _NAMES.format("r.signal")
 _DUE_AGAIN: Final = """
     on conflict (dedupe_key) where ((status = any (array['queued'::pgqueuer_status, 'picked'::pgqueuer_status]))
         and (dedupe_key is not null)) do update set execute_after = excluded.execute_after"""
-_NEW_RUN: Final = f"""
+# Most enqueues have no key and no limit: nothing to look up, and no row to return.
+ENQUEUE: Final = f"""
+with run as (
+    insert into prodkit_jobs (id, kind, tenant, priority, arguments, due_at, deadline_at)
+    values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6::float8),
+            now() + make_interval(secs => $7::float8))
+)
+{_QUEUE}
+values ($4::int, $2::text, uuid_send($1::uuid), now() + make_interval(secs => $6::float8), 'queued', $1::uuid::text)"""  # noqa: S608
+ENQUEUE_KEYED: Final = f"""
 with run as (
     insert into prodkit_jobs (id, kind, key, tenant, priority, arguments, due_at, deadline_at, held_back)
     values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7::float8),
             now() + make_interval(secs => $8::float8), $9)
-    {{conflict}}
+    on conflict (kind, key) where key is not null do nothing
     returning id, kind, priority, due_at, held_back
 ), queued as (
     {_QUEUE}
     select priority, kind, uuid_send(id), due_at, 'queued', id::text from run where not held_back
 )
-select id, true as created from run"""  # noqa: S608
-
-ENQUEUE: Final = _NEW_RUN.format(conflict="")
-ENQUEUE_KEYED: Final = (
-    _NEW_RUN.format(conflict="on conflict (kind, key) where key is not null do nothing")
-    + """
+select id, true as created from run
 union all
-select id, false from prodkit_jobs where kind = $2 and key = $3 and not exists (select from run)"""
-)
+select id, false from prodkit_jobs where kind = $2 and key = $3 and not exists (select from run)"""  # noqa: S608
 LOCK_TENANT: Final = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
 TENANT_ACTIVE: Final = """
 select count(*) from prodkit_jobs
@@ -164,7 +169,7 @@ with input as (
     set status = case when i.signal is null then 'queued' else 'waiting' end, signal = i.signal, worker = null,
         error = i.error, attempts = r.attempts + i.failed::int,
         due_at = case when exists (
-                select from prodkit_job_signals s where s.run_id = i.id and s.name = i.signal)
+                select from prodkit_job_signals s where s.run_id = i.id and s.name = any({_NAMES.format("i.signal")}))
             then now() else now() + make_interval(secs => i.delay) end
     from input i where r.id = i.id and r.fence = i.fence and r.status = 'running'
     returning r.id, i.queue_id, r.due_at
@@ -184,7 +189,7 @@ WAKE_SIGNALLED: Final = f"""
 with run as (
     select r.id from (select unnest($1::uuid[]) as id limit cardinality($1::uuid[])) i
     join prodkit_jobs r on r.id = i.id and r.status = 'waiting'
-    where exists (select from prodkit_job_signals s where s.run_id = r.id and s.name = r.signal) for update of r
+    where exists (select from prodkit_job_signals s where s.run_id = r.id and s.name = any({_SIGNALS})) for update of r
 ), woken as (
     update prodkit_jobs r set status = 'queued', signal = null, due_at = now()
     from run where r.id = run.id and r.status = 'waiting'
@@ -203,7 +208,7 @@ with run as (
     insert into prodkit_job_signals (run_id, name, data) select id, $2, $3 from run on conflict do nothing
 ), woken as (
     update prodkit_jobs r set status = 'queued', signal = null, due_at = now()
-    from run where r.id = run.id and run.status = 'waiting' and run.signal = $2
+    from run where r.id = run.id and run.status = 'waiting' and $2 = any({_NAMES.format("run.signal")})
     returning r.id, r.kind, r.priority
 ), queued as (
     {_QUEUE} select priority, kind, uuid_send(id), now(), 'queued', id::text from woken {_DUE_AGAIN}
@@ -221,15 +226,16 @@ with lost as (
     select r.id from prodkit_jobs r
     where ((r.status in ('queued', 'running') and not r.held_back and r.created_at < now() - interval '10 seconds')
         or (r.status = 'waiting' and exists (
-            select from prodkit_job_signals s where s.run_id = r.id and s.name = r.signal)))
+            select from prodkit_job_signals s where s.run_id = r.id and s.name = any({_SIGNALS}))))
       and not exists (select from pgqueuer q where q.dedupe_key = r.id::text and q.status in ('queued', 'picked'))
     limit 500 for update skip locked
 ), known as (
-    update prodkit_jobs r set status = case r.status when 'waiting' then 'queued' else r.status end
+    update prodkit_jobs r set status = case r.status when 'waiting' then 'queued' else r.status end,
+        due_at = case r.status when 'waiting' then now() else r.due_at end
     from lost where r.id = lost.id
     returning r.id, r.kind, r.priority, r.due_at
 ), queued as (
-    {_QUEUE} select priority, kind, uuid_send(id), least(due_at, now()), 'queued', id::text from known
+    {_QUEUE} select priority, kind, uuid_send(id), due_at, 'queued', id::text from known
     on conflict do nothing
 )
 select id, kind from known"""  # noqa: S608
@@ -294,20 +300,20 @@ insert into prodkit_job_steps (run_id, name, status, fence, version, arguments, 
 select id, $2, 'done', fence, '', '', $3 from prodkit_jobs where id = $1
 on conflict (run_id, name) do update set status = 'done', version = '', arguments = '', result = excluded.result
 returning true"""
-STATS: Final = """
-select count(*) filter (where status = 'queued')::int as queued,
+_COUNTS: Final = """count(*) filter (where status = 'queued')::int as queued,
     count(*) filter (where status = 'queued' and due_at <= now() and not held_back)::int as due,
     count(*) filter (where status = 'running')::int as running,
     count(*) filter (where status = 'waiting')::int as waiting,
     count(*) filter (where status = 'dead')::int as dead,
     coalesce(extract(epoch from now() - min(due_at) filter (
-        where status = 'queued' and due_at <= now() and not held_back)), 0)::float8 as oldest_due,
+        where status = 'queued' and due_at <= now() and not held_back)), 0)::float8 as oldest_due"""
+STATS: Final = f"""
+select {_COUNTS},
     coalesce(extract(epoch from now() - min(started_at) filter (where status = 'running')), 0)::float8
         as oldest_running,
     count(distinct worker) filter (where status = 'running')::int as workers
-from prodkit_jobs where status in ('queued', 'running', 'waiting', 'dead')"""
-
-KINDS: Final = """
+from prodkit_jobs where status in ('queued', 'running', 'waiting', 'dead')"""  # noqa: S608
+KINDS: Final = f"""
 with recent as (
     select kind, status, due_at, held_back, finished_at from prodkit_jobs
     where status in ('queued', 'running', 'waiting', 'dead')
@@ -315,16 +321,9 @@ with recent as (
     select kind, status, due_at, held_back, finished_at from prodkit_jobs
     where finished_at > now() - interval '1 minute' and status in ('done', 'cancelled')
 )
-select kind,
-    count(*) filter (where status = 'queued')::int as queued,
-    count(*) filter (where status = 'queued' and due_at <= now() and not held_back)::int as due,
-    count(*) filter (where status = 'running')::int as running,
-    count(*) filter (where status = 'waiting')::int as waiting,
-    count(*) filter (where status = 'dead')::int as dead,
-    count(*) filter (where finished_at > now() - interval '1 minute')::int as ended,
-    coalesce(extract(epoch from now() - min(due_at) filter (
-        where status = 'queued' and due_at <= now() and not held_back)), 0)::float8 as oldest_due
-from recent group by kind order by kind"""
+select kind, {_COUNTS},
+    count(*) filter (where finished_at > now() - interval '1 minute')::int as ended
+from recent group by kind order by kind"""  # noqa: S608
 
 
 def claim_from(row: Any, queue_id: int) -> Claim:

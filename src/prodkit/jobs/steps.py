@@ -189,6 +189,8 @@ class Step:
             if self._policy is not None:
                 return await self._policy.run(target, *args, **kwargs)
             return await target(*args, **kwargs)
+        except SystemExit as error:  # it would end the event loop, and the other runs of this worker with it
+            raise RuntimeError(f"the step {name!r} called sys.exit({error.code!r})") from error
         except Exception as error:
             if self._once and isinstance(error, RejectedError | InvalidError):
                 await run.record(name, Recorded("started", "", "", ""), forget=True)  # it did not run

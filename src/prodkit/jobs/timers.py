@@ -65,6 +65,9 @@ async def signal(name: str, *, timeout: float | None = None) -> Any:
         raise RuntimeError("jobs.signal needs a worker: this job is called in place")
     run.reserve(name)
     done = True
+    timer = f"{name}:timeout"
+    if timer in run.recorded:
+        run.used.add(timer)
     try:
         known = run.recorded.get(name)
         if known is not None and known.status == "done":
@@ -76,13 +79,12 @@ async def signal(name: str, *, timeout: float | None = None) -> Any:
         done = False
         left = None
         if timeout is not None:
-            timer = f"{name}:timeout"
             limit = run.recorded.get(timer)
             now = await run.now()
             due = now + timeout if limit is None else float(json.loads(limit.result))
             if limit is None:
                 await run.record(timer, Recorded("done", "", "", encode(due)))
-            run.used.add(timer)
+                run.used.add(timer)
             left = due - now
             if left <= 0:
                 raise TimeoutError(f"no signal {name!r} within {timeout} s")

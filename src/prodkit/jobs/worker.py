@@ -12,7 +12,6 @@ from prodkit.core.check import CheckResult
 from prodkit.core.lifespan import Managed
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.validate import Arguments
-from prodkit.errors import ProdkitError
 from prodkit.jobs.definition import Job, engine_of
 from prodkit.jobs.events import (
     JobRequeued,
@@ -111,6 +110,7 @@ class Worker(Managed):
         self._running: dict[UUID, Execution] = {}
         self._claims: dict[UUID, Claim] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._used = 0
         self._loops: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._free = asyncio.Event()
@@ -207,7 +207,8 @@ class Worker(Managed):
 
     async def _claim_loop(self) -> None:
         while not self._leaving:
-            free = self._concurrency - len(self._tasks)
+            # Runs whose end is being written hold no slot, up to as many again: so many are the price of a slow disk.
+            free = min(self._concurrency - self._used, 2 * self._concurrency - len(self._tasks))
             if free <= 0:
                 self._free.clear()
                 await self._free.wait()
@@ -228,7 +229,10 @@ class Worker(Managed):
                         await self._wake.wait()
 
     def _spawn(self, claim: Claim) -> None:
-        execution = Execution(claim, self._engine, runtime=self._runtime, channel=self._channel)
+        execution = Execution(
+            claim, self._engine, runtime=self._runtime, channel=self._channel, vacate=self._vacated
+        )
+        self._used += 1
         if self._leaving:
             execution.close()
         old = self._running.get(claim.run_id)
@@ -247,11 +251,16 @@ class Worker(Managed):
             if self._running.get(claim.run_id) is execution:
                 del self._running[claim.run_id]
                 del self._claims[claim.run_id]
+            execution.vacate()
             self._free.set()
             if not task.cancelled():
                 task.exception()
 
         task.add_done_callback(done)
+
+    def _vacated(self) -> None:
+        self._used -= 1
+        self._free.set()
 
     def _cancelled(self, run_id: UUID) -> None:
         execution = self._running.get(run_id)
@@ -278,7 +287,7 @@ class Worker(Managed):
         purged = 0.0
         while True:
             await self._runtime.clock.sleep(_SWEEP * (0.75 + self._runtime.rng.random() / 2))
-            with suppress(ProdkitError, OSError):
+            with suppress(Exception):  # whatever it was, the next look may be better
                 for run_id, kind in await self._engine.sweep():
                     if self._runtime.events.listened(JobRequeued):
                         self._runtime.events.emit(JobRequeued(kind=kind, run=str(run_id)))
@@ -296,7 +305,7 @@ class Worker(Managed):
         assert job.schedule is not None
         while True:
             pause = _PAUSE
-            with suppress(ProdkitError, OSError):
+            with suppress(Exception):  # the claim loop reports a queue that is away
                 tick = await self._engine.tick(job.name, job.schedule.around, job.new_run())
                 pause = min(max(tick.wait, 0.0) + 0.005, _LONGEST_NAP)
                 if tick.run is not None and self._runtime.events.listened(ScheduleFired):

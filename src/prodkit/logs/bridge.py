@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from prodkit.core.redaction.redactor import show
 if TYPE_CHECKING:
     from loguru import Logger
 
-__all__ = ["Bridge"]
+__all__ = ["Bridge", "BridgedFile"]
 
 # Loggers that bring handlers of their own and keep their lines to themselves.
 _OWN_HANDLERS = (
@@ -32,8 +33,25 @@ _TALKATIVE = ("httpx", "httpx2", "httpcore", "httpcore2")
 _STANDARD = ((50, "CRITICAL"), (40, "ERROR"), (30, "WARNING"), (20, "INFO"))
 
 
+# What every record of the standard library has; anything else came from the caller's ``extra=``.
+_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
 def _from_kit(record: Any) -> None:
     record["name"] = "prodkit"
+
+
+class BridgedFile:
+    """The file of a standard record, as loguru shows its own."""
+
+    __slots__ = ("name", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path: str = path
+        self.name: str = os.path.basename(path)  # noqa: PTH119 - a name, not a path
+
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
 
 
 class _Handler(logging.Handler):
@@ -47,13 +65,20 @@ class _Handler(logging.Handler):
         except Exception as problem:  # noqa: BLE001 - arguments that do not fit their format, or cannot be shown
             text = f"{show(record.msg):.200} <arguments could not be shown: {type(problem).__name__}>"
         level = next((name for number, name in _STANDARD if record.levelno >= number), "DEBUG")
-        error = record.exc_info[1] if record.exc_info else None
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if error is None and record.exc_text:  # rendered elsewhere, as a QueueHandler does
+            text = f"{text}\n{record.exc_text}"
+        if record.stack_info:
+            text = f"{text}\n{record.stack_info}"
+        extra = {key: value for key, value in vars(record).items() if key not in _USUAL}
 
         def from_there(found: Any) -> None:
             found["name"] = record.name
             found["function"] = record.funcName
             found["line"] = record.lineno
-            found["extra"]["_path"] = record.pathname
+            found["file"] = BridgedFile(record.pathname)
+            found["extra"].update(extra)
+            found["extra"]["_path"] = record.pathname  # marks the copy for the hook of Sentry
 
         self._logger.patch(from_there).opt(exception=error).log(level, text)
 

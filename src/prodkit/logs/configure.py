@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TextIO, runtime_ch
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import REGISTRY, Revealable
 from prodkit.core.validate import Arguments
-from prodkit.logs.bridge import Bridge
+from prodkit.logs.bridge import Bridge, BridgedFile
 from prodkit.logs.fields import current, loguru
 from prodkit.logs.files import DailyFile, finish_compressing
 from prodkit.logs.layouts import LAYOUTS, Layout
@@ -307,14 +307,14 @@ def _entry(record: Any) -> Entry:
     from prodkit.logs.lines import Entry
 
     fields = {**current(), **record["extra"]}
-    path = fields.pop("_path", None)
-    file = os.path.basename(path) if path else record["file"].name  # noqa: PTH119 - a name, not a path
+    if type(record["file"]) is BridgedFile:
+        fields.pop("_path", None)
     raised = record["exception"]
     return Entry(
         time=record["time"],
         level=str(record["level"].name),
         logger=str(record["name"] or "-"),
-        where=f"{file}:{record['line']}",
+        where=f"{record['file'].name}:{record['line']}",
         message=record["message"],
         fields=fields,
         error=raised.value if raised is not None else None,

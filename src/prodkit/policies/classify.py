@@ -29,7 +29,14 @@ from prodkit.policies.base import MisuseError
 from prodkit.policies.deadline_guard import ended_by_timer
 from prodkit.policies.retry_after import retry_after_of
 
-__all__ = ["classifier", "is_overload", "outcome_of", "outcome_of_status", "redis_codes"]
+__all__ = [
+    "classifier",
+    "is_lost_connection",
+    "is_overload",
+    "outcome_of",
+    "outcome_of_status",
+    "redis_codes",
+]
 
 _SOME_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _FAILED, _THROTTLED, _NEUTRAL = Outcome.FAILED, Outcome.THROTTLED, Outcome.NEUTRAL
@@ -80,7 +87,7 @@ _LOCAL: Final[Mapping[str, frozenset[str]]] = {
             "WatchError",
         }
     ),
-    "asyncpg": frozenset({"InterfaceError", "InternalClientError"}),
+    "asyncpg": frozenset({"InterfaceError", "OutdatedSchemaCacheError"}),
     "psycopg": frozenset({"InterfaceError", "ProgrammingError", "DataError", "IntegrityError"}),
 }
 _ILL: Final[Mapping[str, frozenset[str]]] = {
@@ -126,6 +133,15 @@ _FULL: Final = (503, 529)
 _SQL_ILL: Final = ("08", "53", "57P", "58", "F0", "XX", "25006")
 """SQLSTATE prefixes of a server that cannot work: connection, resources, shutdown, I/O, configuration, internal
 errors, and a primary that became read-only. Others (constraints, syntax, rights, deadlocks) say nothing of it."""
+
+_SQL_LOST: Final = ("08", "57P01", "57P02", "57P03", "57P05")
+"""SQLSTATE prefixes of a connection that is gone, or that the server will not serve."""
+
+_SQL_LOSSES: Final[Mapping[str, frozenset[str]]] = {
+    # Without a SQLSTATE: the driver found the connection out of step, or its end.
+    "asyncpg": frozenset({"InternalClientError"}),
+    "psycopg": frozenset({"OperationalError"}),
+}
 
 _FILES: Final = frozenset(
     {
@@ -196,6 +212,29 @@ def outcome_of_status(status: int, *, hinted: bool = False) -> Outcome:
     if status >= 500 or status in (408, 425):
         return _FAILED
     return _NEUTRAL if status >= 400 else Outcome.OK
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Return True if `error` says that a connection to a database is gone, not that a statement is bad.
+
+    Args:
+        error: of asyncpg, psycopg, SQLAlchemy or the OS.
+    """
+    library = type(error).__module__.partition(".")[0]
+    if library not in _SQL:
+        path = isinstance(error, OSError) and error.errno in _FILES
+        return isinstance(error, OSError) and not isinstance(error, TimeoutError) and not path
+    inner = getattr(error, "orig", None)  # SQLAlchemy wraps the driver's error
+    if isinstance(inner, BaseException):
+        return is_lost_connection(inner)
+    state = _sqlstate(error)
+    if state is not None:
+        return state.startswith(_SQL_LOST)
+    library = _SAME_AS.get(library, library)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & _SQL_LOSSES.get(library, frozenset())) and not names & _LOCAL.get(
+        library, frozenset()
+    )
 
 
 def is_overload(error: BaseException, classify: Classifier = outcome_of) -> bool:
@@ -305,9 +344,16 @@ def _of_sql(error: Exception) -> Outcome:
     inner = getattr(error, "orig", None)  # SQLAlchemy wraps the driver's error
     if isinstance(inner, Exception):
         return outcome_of(inner)
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if isinstance(state, str):
+    if is_lost_connection(error):
+        return _FAILED
+    state = _sqlstate(error)
+    if state is not None:
         # 57014 is a statement timeout or a cancel request: the statement was too slow for its limit.
         return _FAILED if state.startswith(_SQL_ILL) or state == "57014" else _NEUTRAL
     verdict = _of_library(error, type(error).__module__.partition(".")[0])
     return _FAILED if verdict is None else verdict
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return state if isinstance(state, str) else None

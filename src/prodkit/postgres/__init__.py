@@ -4,9 +4,10 @@ The path of ``await db.fetch(…)``::
 
     Pool.fetch            pool.py          one statement on a connection of its own
       Desk.take           checkout.py      deadline, queue, errors
-        Inventory.take    inventory.py     the idle list; in the background: resets, pings, connects
+        Inventory.take    inventory.py     the idle list (stock.py); in the background: resets, pings, growing.py
           Connector.open  connect.py       asyncpg.connect, hosts, codecs, init=
-      GuardedConnection   asyncpg_internals.py  limits and errors of each statement
+      GuardedConnection   asyncpg_internals.py  asyncpg's connection, and its reset
+        GuardedProtocol   protocol_internals.py  limits and errors of each statement
       Desk.give_back                       the reset is a task of the pool
 
 ``Upkeep`` (upkeep.py) keeps idle connections alive and reports long borrowers, ``Transaction`` (transaction.py) knows

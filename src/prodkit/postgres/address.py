@@ -10,13 +10,23 @@ from urllib.parse import parse_qs, unquote, urlunsplit
 
 from prodkit.core.urls import split_address
 
-__all__ = ["Address", "Host", "parse", "without_hosts"]
+__all__ = ["MODES", "Address", "Host", "for_driver", "parse"]
 
 _SCHEMES: Final = ("postgresql", "postgres")
-_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _TARGETS: Final = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
 _FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _MAX_PORT: Final = 65535
+# Parameters of libpq that asyncpg does not know: it would send them to the server, which refuses them.
+_LIBPQ_ONLY: Final = frozenset(
+    {
+        "channel_binding", "connect_timeout", "fallback_application_name", "gssdelegation", "gssencmode", "keepalives",
+        "keepalives_count", "keepalives_idle", "keepalives_interval", "load_balance_hosts", "max_protocol_version",
+        "min_protocol_version", "sslcertmode", "sslcompression", "sslsni", "tcp_user_timeout",
+    }
+)  # fmt: skip
+_DEMANDS: Final = ("channel_binding", "gssencmode", "sslcertmode")
+_UNKNOWN: Final = ("hostaddr", "require_auth", "requirepeer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +44,23 @@ class Address:
     Args:
         hosts: the servers, in order; empty when the address names none.
         target: ``target_session_attrs``, empty when it is not given.
+        application_name: empty when it is not given.
         problem: one sentence about what is wrong with it, without a piece of it; empty when nothing is.
     """
 
     hosts: tuple[Host, ...] = ()
     target: str = ""
+    application_name: str = ""
     problem: str = ""
 
 
-def parse(dsn: str) -> Address:
-    """Read the hosts of a URL and look for the usual mistakes. What libpq alone understands passes unread."""
+def parse(dsn: str, *, sslmode: str = "") -> Address:
+    """Read the hosts of a URL and look for the usual mistakes. What libpq alone understands passes unread.
+
+    Args:
+        dsn: the address.
+        sslmode: the mode that is used in place of the address's own; empty: that one.
+    """
     scheme, separator, rest = dsn.partition("://")
     if not separator:
         return Address(problem="it must begin with postgresql://")
@@ -58,18 +75,30 @@ def parse(dsn: str) -> Address:
     target = query.get("target_session_attrs", "")
     if target and target not in _TARGETS:
         return Address(problem=f"target_session_attrs must be one of {', '.join(_TARGETS)}")
+    if problem := _demand(query):
+        return Address(problem=problem)
     try:
         hosts = _hosts(rest, query)
     except ValueError as error:
         return Address(problem=str(error))
-    return Address(hosts, target, _tls(query))
+    name = query.get("application_name", "")
+    return Address(hosts, target, name, _tls(query, sslmode or query.get("sslmode", "")))
 
 
-def without_hosts(dsn: str) -> str:
-    """Return `dsn` without its hosts, for a connect to one of them: some Pythons cannot read a list with IPv6 in it."""
+def for_driver(dsn: str, *, one_host: bool = False) -> str:
+    """Return `dsn` without the parameters that asyncpg does not know and the pool sees to itself.
+
+    Args:
+        dsn: the address.
+        one_host: leave the hosts out, for a connect to one of them: some Pythons cannot read a list with IPv6 in it.
+    """
     parts = split_address(dsn)
+    kept = [each for each in parts.query.split("&") if unquote(each.partition("=")[0]) not in _LIBPQ_ONLY]
     login, at, hosts = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{login}{at}")) if "," in hosts else dsn
+    place = f"{login}{at}" if one_host and "," in hosts else parts.netloc
+    if place == parts.netloc and "&".join(kept) == parts.query:
+        return dsn
+    return urlunsplit(parts._replace(netloc=place, query="&".join(kept)))
 
 
 def _unescaped(rest: str) -> str:
@@ -115,10 +144,20 @@ def _hosts(rest: str, query: dict[str, str]) -> tuple[Host, ...]:
     return tuple(hosts)
 
 
-def _tls(query: dict[str, str]) -> str:
-    mode = query.get("sslmode", "")
-    if mode and mode not in _MODES:
-        return f"sslmode must be one of {', '.join(_MODES)}"
+def _demand(query: dict[str, str]) -> str:
+    """Return the sentence about a demand that asyncpg cannot keep; ignoring it would be less safe than was asked."""
+    for name in _DEMANDS:
+        if query.get(name) == "require":
+            return (
+                f"asyncpg cannot keep {name}=require: leave it out, and choose sslmode=verify-full if you can"
+            )
+    found = next((name for name in _UNKNOWN if name in query), "")
+    return f"asyncpg does not know {found}: leave it out" if found else ""
+
+
+def _tls(query: dict[str, str], mode: str) -> str:
+    if mode and mode not in MODES:
+        return f"sslmode must be one of {', '.join(MODES)}"
     for name in _FILES:
         if name in query and query[name] != "system" and not Path(query[name]).is_file():
             return f"{name} names a file that does not exist or cannot be read"

@@ -18,8 +18,9 @@ from prodkit.errors import (
     ProdkitError,
 )
 from prodkit.postgres.events import ConnectionReclaimed, PoolExhausted, PoolNested, PoolWaitCancelled
-from prodkit.postgres.inventory import Inventory, Waiter
+from prodkit.postgres.inventory import Inventory
 from prodkit.postgres.stats import PoolStats
+from prodkit.postgres.stock import Waiter
 
 if TYPE_CHECKING:
     from asyncpg import Record

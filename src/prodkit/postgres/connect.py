@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl as tls
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from prodkit.core.runtime import Runtime
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.errors import DatabaseError
-from prodkit.postgres.address import Address, Host, parse, without_hosts
+from prodkit.policies.classify import is_lost_connection
+from prodkit.postgres.address import Address, Host, for_driver, parse
+from prodkit.postgres.codecs import add_json
 from prodkit.postgres.events import ConnectFailed, ConnectionOpened
+from prodkit.postgres.options import DEFAULT_NAME, ConnectOptions
+from prodkit.postgres.race import race
 
 if TYPE_CHECKING:
-    from asyncpg import Connection, Record
-
     from prodkit.postgres.asyncpg_internals import GuardedConnection
 
-    Init: TypeAlias = Callable[[Connection[Record]], Awaitable[object]]
-
-__all__ = ["ConnectOptions", "Connector", "ServerFullError"]
+__all__ = ["Connector", "ServerFullError"]
 
 _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 0.3
-_STAGGER: Final = 0.15
 _CACHE_SIZE: Final = 100
 _BOUND: Final = 1.25  # the server's own limit is a second net below command_timeout
 
@@ -40,23 +37,6 @@ select current_setting('max_connections')::int - current_setting('superuser_rese
 
 class ServerFullError(ConnectionError):
     """The server has no slot left for us, or too few for everybody else."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectOptions:
-    """Options of a new connection. The fields are parameters of :class:`~prodkit.postgres.Pool`."""
-
-    command_timeout: float
-    connect_timeout: float
-    max_lifetime: float
-    idle_in_transaction_timeout: float | None
-    statement_cache_size: int | None
-    application_name: str
-    server_settings: Mapping[str, str]
-    ssl: Any
-    json: bool
-    init: Init | None
-    reserved_slots: int
 
 
 class Connector:
@@ -165,7 +145,7 @@ class Connector:
         connection.born = connection.idle_since = now
         # Connections opened together must not end together.
         connection.ends = now + self.options.max_lifetime * (1.0 - 0.1 * self._runtime.rng.random())
-        connection.on_read_only = self._on_read_only
+        connection.guard.on_read_only = self._on_read_only
         connection.on_schema_change = self._on_schema_change
         if self._runtime.events.listened(ConnectionOpened):
             self._runtime.events.emit(ConnectionOpened(pool=self._pool, took=now - began))
@@ -183,61 +163,69 @@ class Connector:
         """One connect, without what makes it ours: codecs are set, nothing was asked."""
         import asyncpg
 
-        from prodkit.postgres.asyncpg_internals import is_lost
-
         dsn = reveal(self._dsn)
-        address = parse(dsn)
+        address = parse(dsn, sslmode=self.options.ssl if isinstance(self.options.ssl, str) else "")
         if address.problem:
             raise self._unusable(address.problem)
         try:
             async with asyncio.timeout(self.options.connect_timeout):
                 connection = await self._reach(dsn, address, plain)
+        except tls.SSLError as error:  # before ValueError, which a certificate's error is as well
+            self._failed(error)
+            raise _refusal(error) from error
         except (ValueError, asyncpg.ClientConfigurationError):
             # urllib, int() and asyncpg repeat parts of the address: a piece of the password, at worst.
             raise self._unusable("check it with env.PostgresUrl") from None
-        except tls.SSLError as error:
-            self._failed(error)
-            raise DatabaseError(f"TLS with the database failed: {_said(error)}") from error
         except FileNotFoundError as error:
             if error.filename is None:  # a Unix socket whose server has not started
                 self._failed(error)
                 raise ConnectionError(type(error).__name__) from error
             raise self._unusable("a certificate or key file in it does not exist") from None
-        except asyncpg.TooManyConnectionsError as error:
-            self._failed(error)
-            raise ServerFullError(type(error).__name__) from error
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             self._failed(error)
-            passing = (OSError, asyncpg.InternalClientError, asyncpg.TargetServerAttributeNotMatched)
-            if isinstance(error, passing) or is_lost(error):
-                raise ConnectionError(type(error).__name__) from error
-            raise DatabaseError(f"the server refused the connection: {_said(error)}") from error
-        connection.keep_alive()
-        connection.through_pooler = self.through_pooler
-        if not plain:
-            connection.default_bound = connection.server_bound = self._server_limit or inf
-        if self.options.json:
-            for name in ("json", "jsonb"):
-                await connection.set_type_codec(
-                    name, schema="pg_catalog", encoder=_dumps, decoder=json.loads, format="text"
-                )
+            raise _refusal(error) from error
+        try:
+            async with asyncio.timeout(self.options.connect_timeout):
+                await self._dress(connection, plain)
+        except TimeoutError as error:
+            connection.terminate()
+            self._failed(error)
+            raise ConnectionError(type(error).__name__) from error
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
+
+    async def _dress(self, connection: GuardedConnection, plain: bool) -> None:
+        connection.keep_alive()
+        connection.guard.through_pooler = self.through_pooler
+        if not plain:
+            connection.guard.default_bound = connection.guard.server_bound = self._server_limit or inf
+        try:
+            if self.options.json:
+                await add_json(connection)
+        except (OSError, DatabaseError) as error:
+            self._failed(error)
+            raise ConnectionError(type(error).__name__) from error
 
     async def _reach(self, dsn: str, address: Address, plain: bool) -> GuardedConnection:
         hosts = list(address.hosts)
         if len(hosts) < 2:
-            return await self._connect(dsn, None, self.target or address.target, plain)
+            return await self._connect(for_driver(dsn), address, None, self.target or address.target, plain)
         target = self.target or address.target or "read-write"
         if self._preferred in hosts:
             hosts.sort(key=lambda host: host != self._preferred)
+        driver = for_driver(dsn, one_host=True)
         host, connection = await race(
-            [(host, partial(self._connect, dsn, host, target, plain)) for host in hosts],
+            [(host, partial(self._connect, driver, address, host, target, plain)) for host in hosts],
             discard=lambda connection: connection.terminate(),
         )
         self._preferred = host
         return connection
 
-    async def _connect(self, dsn: str, host: Host | None, target: str, plain: bool) -> GuardedConnection:
+    async def _connect(
+        self, dsn: str, address: Address, host: Host | None, target: str, plain: bool
+    ) -> GuardedConnection:
         import asyncpg
 
         from prodkit.postgres.asyncpg_internals import GuardedConnection
@@ -245,7 +233,6 @@ class Connector:
         options: dict[str, Any] = {}
         if host is not None:
             options |= {"host": host.name, "port": host.port or 5432}
-            dsn = without_hosts(dsn)
         if target:
             options["target_session_attrs"] = target
         if self.options.ssl is not None:
@@ -257,7 +244,7 @@ class Connector:
             command_timeout=self.options.command_timeout,
             statement_cache_size=cache,
             connection_class=GuardedConnection,
-            server_settings=self._settings(plain),
+            server_settings=self._settings(plain, address.application_name),
             **options,
         )
         return connection  # type: ignore[no-any-return]
@@ -268,8 +255,11 @@ class Connector:
             return None
         return self.options.command_timeout * _BOUND
 
-    def _settings(self, plain: bool) -> dict[str, str]:
-        settings = {"application_name": self.options.application_name}
+    def _settings(self, plain: bool, application_name: str) -> dict[str, str]:
+        name = self.options.application_name
+        settings = {
+            "application_name": application_name if application_name and name == DEFAULT_NAME else name
+        }
         if not plain:
             if (limit := self._server_limit) is not None:
                 settings["statement_timeout"] = str(max(1, int(limit * 1000)))
@@ -294,54 +284,22 @@ class Connector:
         return error
 
 
-async def race(
-    attempts: list[tuple[Host, Callable[[], Awaitable[GuardedConnection]]]],
-    *,
-    discard: Callable[[GuardedConnection], None],
-) -> tuple[Host, GuardedConnection]:
-    """Start one attempt after the other, 0.15 s apart or as soon as the one before fails; the first success wins.
-
-    A host that does not answer therefore costs 0.15 s, not the whole connect timeout. What succeeds too late goes to
-    `discard`. When all fail, an error that may pass is raised before one that says no.
-    """
-    tasks: dict[asyncio.Task[GuardedConnection], Host] = {}
-    errors: list[BaseException] = []
-    queue = list(attempts)
-    winner: asyncio.Task[GuardedConnection] | None = None
-    try:
-        while winner is None and (queue or tasks):
-            if queue:
-                host, start = queue.pop(0)
-                tasks[asyncio.ensure_future(start())] = host
-            done, _ = await asyncio.wait(
-                tasks, timeout=_STAGGER if queue else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                if (error := task.exception()) is None and winner is None:
-                    winner = task
-                elif error is not None:
-                    errors.append(error)
-                    del tasks[task]
-    finally:
-        for task in tasks:
-            if task is not winner:
-                task.add_done_callback(lambda done: _discard(done, discard))
-                task.cancel()
-    if winner is not None:
-        return tasks[winner], winner.result()
-    raise next((error for error in errors if isinstance(error, OSError)), errors[-1])
-
-
-def _discard(task: asyncio.Task[GuardedConnection], discard: Callable[[GuardedConnection], None]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        discard(task.result())
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def _said(error: BaseException) -> str:
     """The words of the server or the system; neither repeats a password."""
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _refusal(error: Exception) -> Exception:
+    """Return our error for one of a connect: a ConnectionError where another attempt may succeed."""
+    import asyncpg
+
+    if isinstance(error, tls.SSLError):
+        return DatabaseError(f"TLS with the database failed: {_said(error)}")
+    if type(error) is ConnectionError and "rejected SSL upgrade" in str(error):  # asyncpg's words
+        return DatabaseError("TLS with the database failed: the server does not speak it")
+    if isinstance(error, asyncpg.TooManyConnectionsError):
+        return ServerFullError(type(error).__name__)
+    if isinstance(error, OSError | asyncpg.InternalClientError) or is_lost_connection(error):
+        return ConnectionError(type(error).__name__)
+    return DatabaseError(f"the server refused the connection: {_said(error)}")

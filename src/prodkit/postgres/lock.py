@@ -100,7 +100,7 @@ async def _unlock(connection: Asks, key: int) -> None:
 
 async def _refuse_pooler(connection: Asks) -> None:
     pid: Callable[[], int] | None = getattr(connection, "get_server_pid", None)
-    pooled = getattr(connection, "through_pooler", None)
+    pooled = getattr(getattr(connection, "guard", None), "through_pooler", None)
     if pooled is None and pid is not None:
         pooled = await connection.fetchval("select pg_catalog.pg_backend_pid()") != pid()
     if pooled:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,11 @@ from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
 from prodkit.errors import MissingExtraError
 from prodkit.postgres.checkout import Checkout, Desk
-from prodkit.postgres.connect import ConnectOptions, Connector
+from prodkit.postgres.connect import Connector
 from prodkit.postgres.events import PoolDemoted
 from prodkit.postgres.health import Probe, verdict
 from prodkit.postgres.inventory import Inventory
-from prodkit.postgres.profiles import DEVELOPMENT, Profile
+from prodkit.postgres.options import ConnectOptions, checked
 from prodkit.postgres.replicas import Reader, Replicas
 from prodkit.postgres.statements import Statements
 from prodkit.postgres.stats import PoolStats
@@ -27,7 +26,7 @@ from prodkit.postgres.upkeep import Upkeep, watch_forks
 
 if TYPE_CHECKING:
     from prodkit.postgres.asyncpg_internals import GuardedConnection
-    from prodkit.postgres.connect import Init
+    from prodkit.postgres.options import Init
 
 __all__ = ["Pool"]
 
@@ -68,7 +67,7 @@ class Pool(Statements):
             None leaves the server's setting. Not sent through a pooler.
         statement_cache_size: prepared statements kept for each connection. None: 100, and 0 behind a transaction
             pooler, which is detected.
-        application_name: the name in ``pg_stat_activity``.
+        application_name: the name in ``pg_stat_activity``; one in `dsn` is used unless another one is given here.
         server_settings: parameters of each session, such as ``{"search_path": "app"}``. A reset brings them back,
             which a ``SET`` in `init` would not survive.
         ssl: an ``ssl.SSLContext``, True, False, or a mode such as ``"require"``; None reads ``sslmode`` of `dsn`.
@@ -113,39 +112,37 @@ class Pool(Statements):
         name: str = "postgres",
         runtime: Runtime = SYSTEM,
     ) -> None:
-        check = Arguments("Pool")
-        check.instance("dsn", dsn, (str, Revealable), "an address")
-        min_size, max_size = _sizes(check, environment, min_size, max_size)
-        seconds = {
-            "acquire_timeout": acquire_timeout,
-            "command_timeout": command_timeout,
-            "connect_timeout": connect_timeout,
-            "max_lifetime": max_lifetime,
-            "close_timeout": close_timeout,
-            "max_lag": max_lag,
-        }
-        maybe = {
-            "idle_timeout": idle_timeout,
-            "keepalive": keepalive,
-            "leak_threshold": leak_threshold,
-            "idle_in_transaction_timeout": idle_in_transaction_timeout,
-        }
-        for key, value in seconds.items():
-            check.seconds(key, value)
-        for key, optional in maybe.items():
-            check.seconds(key, optional, optional=True)
-        check.integer("statement_cache_size", statement_cache_size, minimum=0, optional=True)
-        check.integer("fleet", fleet, minimum=1)
-        check.integer("reserved_slots", reserved_slots, minimum=0)
-        check.text("application_name", application_name)
-        check.text("name", name)
-        check.function("init", init, optional=True)
-        check.instance("runtime", runtime, Runtime, "a Runtime")
-        if server_settings is not None:
-            check.instance("server_settings", server_settings, Mapping, "a mapping of names to texts")
-            for key, setting in dict(server_settings).items():
-                check.text(f"server_settings[{key!r}]", setting, empty=True)
-        check.done()
+        min_size, max_size = checked(
+            dsn=dsn,
+            environment=environment,
+            min_size=min_size,
+            max_size=max_size,
+            seconds={
+                "acquire_timeout": acquire_timeout,
+                "command_timeout": command_timeout,
+                "connect_timeout": connect_timeout,
+                "max_lifetime": max_lifetime,
+                "close_timeout": close_timeout,
+                "max_lag": max_lag,
+            },
+            optional={
+                "idle_timeout": idle_timeout,
+                "keepalive": keepalive,
+                "leak_threshold": leak_threshold,
+                "idle_in_transaction_timeout": idle_in_transaction_timeout,
+            },
+            statement_cache_size=statement_cache_size,
+            application_name=application_name,
+            server_settings=server_settings,
+            ssl=ssl,
+            json=json,
+            init=init,
+            fleet=fleet,
+            reserved_slots=reserved_slots,
+            replicas=replicas,
+            name=name,
+            runtime=runtime,
+        )
         self._name = name
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
@@ -252,12 +249,13 @@ class Pool(Statements):
             raise MissingExtraError.named("asyncpg", "postgres") from None
         desk.state = "starting"
         desk.loop = asyncio.get_running_loop()
+        inventory.begin()
+        self._probe = Probe(self._connector)
         budget = Deadline.sooner(self._acquire_timeout)
         limit = asyncio.timeout(budget)
         try:
             async with limit:
                 await self._connector.detect_pooler()
-                inventory.refusal = None
                 inventory.growing = True
                 await self._fill()
                 if self._replicas is not None:
@@ -337,6 +335,10 @@ class Pool(Statements):
             DeadlineExceededError: the deadline came first.
             DrainingError: the pool is closing.
         """
+        if timeout is not None:
+            check = Arguments("acquire")
+            check.seconds("timeout", timeout, zero=True)
+            check.done()
         return Checkout(self._desk, timeout)
 
     async def release(self, connection: Any) -> None:
@@ -390,25 +392,3 @@ class Pool(Statements):
         for each in (*self._inventory.idle, *self._inventory.lent, *self._inventory.pending):
             if each is not connection:
                 each.drop_caches(types=types)
-
-
-def _sizes(check: Arguments, environment: object, min_size: object, max_size: object) -> tuple[int, int]:
-    """Fill in the sizes that were not given from the environment's profile; one that is given bounds the other."""
-    profile = DEVELOPMENT
-    if environment is not None:
-        check.attempt(lambda: Profile.of(str(environment)))
-        with suppress(ValueError):
-            profile = Profile.of(str(environment))
-    check.integer("min_size", min_size, minimum=0, optional=True)
-    check.integer("max_size", max_size, minimum=1, optional=True)
-    low = min_size if isinstance(min_size, int) else None
-    high = max_size if isinstance(max_size, int) else None
-    if low is None:
-        low = profile.min_size if high is None else max(0, min(profile.min_size, high))
-    if high is None:
-        high = max(profile.max_size, low)
-    check.that(
-        low <= high,
-        f"min_size must not be above max_size, got min_size={min_size!r} and max_size={max_size!r}",
-    )
-    return low, high

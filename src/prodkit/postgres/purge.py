@@ -86,7 +86,16 @@ class Purge:
         check.integer("batch", batch, minimum=1)
         check.seconds("pause", pause, zero=True)
         check.done()
-        self._tables = tables
+        found = [each for table in tables for each in _below(table)]
+        self._children: dict[str, list[SoftDelete]] = {each.table: [] for each in found}
+        for each in found:
+            for child in each.children:
+                if all(
+                    known.parent != child.parent or known.table != child.table
+                    for known in self._children[each.table]
+                ):
+                    self._children[each.table].append(child)
+        self._order = list({each.table: each for each in found}.values())  # children before their parents
         self._days = days
         self._batch = batch
         self._pause = pause
@@ -112,11 +121,11 @@ class Purge:
         rows: dict[str, int] = {}
         kept: dict[str, int] = {}
         batches, longest = 0, 0.0
-        for table in self._in_order():
-            condition = _condition(table, holds)
+        for table in self._order:
             if dry_run:
-                rows[table.table] = await db.fetchval(_count(table, condition), self._days)
+                rows[table.table] = await db.fetchval(_count(table, self._whole(table, holds)), self._days)
                 continue
+            condition = self._now(table, holds)
             size = self._batch
             while limit is None or sum(rows.values()) < limit:
                 wanted = size if limit is None else min(size, limit - sum(rows.values()))
@@ -139,13 +148,32 @@ class Purge:
             if remaining := await db.fetchval(_count(table, _old()), self._days):
                 kept[table.table] = remaining
         if holds and not dry_run:
-            await db.execute(_forget(list(self._in_order())), self._days)
+            await db.execute(_forget(self._order), self._days)
         return PurgeReport(rows, dry_run, batches, longest, kept)
 
-    def _in_order(self) -> Iterator[SoftDelete]:
-        """Children before their parents."""
-        for table in self._tables:
-            yield from _below(table)
+    def _now(self, table: SoftDelete, holds: bool) -> str:
+        """Old enough, not held, and no child left."""
+        left = [
+            f"not exists (select 1 from {quoted(child.table)} c "  # noqa: S608 - names are quoted
+            f"where c.{quoted(child.parent)} = t.{quoted(table.key)})"
+            for child in self._children[table.table]
+        ]
+        return " and ".join([_ripe("t", holds), *left])
+
+    def _whole(self, table: SoftDelete, holds: bool, alias: str = "t", above: tuple[str, ...] = ()) -> str:
+        """Old enough, not held, and no child that would stay: the condition once all children are through."""
+        left = [
+            f"not exists (select 1 from {quoted(child.table)} {alias}c "  # noqa: S608 - names are quoted
+            f"where {alias}c.{quoted(child.parent)} = {alias}.{quoted(table.key)} "
+            f"and ({self._whole(child, holds, f'{alias}c', (*above, table.table))}) is not true)"
+            for child in self._children[table.table]
+            if table.table not in above  # a tree in one table: one level is looked at
+        ]
+        return " and ".join([_ripe(alias, holds), *left])
+
+    def __repr__(self) -> str:
+        tables = ", ".join(table.table for table in self._order)
+        return f"Purge({tables}, days={self._days}, batch={self._batch})"
 
 
 def _below(table: SoftDelete) -> Iterator[SoftDelete]:
@@ -158,17 +186,9 @@ def _old(alias: str = "t") -> str:
     return f"{alias}.deleted_at < now() - make_interval(days => $1)"
 
 
-def _condition(table: SoftDelete, holds: bool) -> str:
-    """Old enough, not held, and no child left."""
-    parts = [_old()]
-    if holds:
-        parts.append("not exists (select 1 from prodkit_deletions h where h.id = t.deletion_id and h.hold)")
-    parts += [
-        f"not exists (select 1 from {quoted(child.table)} c "  # noqa: S608 - names are quoted
-        f"where c.{quoted(child.parent)} = t.{quoted(table.key)})"
-        for child in table.children
-    ]
-    return " and ".join(parts)
+def _ripe(alias: str, holds: bool) -> str:
+    free = f"not exists (select 1 from prodkit_deletions h where h.id = {alias}.deletion_id and h.hold)"  # noqa: S608
+    return f"{_old(alias)} and {free}" if holds else _old(alias)
 
 
 def _delete(table: SoftDelete, condition: str) -> str:

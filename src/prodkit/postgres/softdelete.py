@@ -54,7 +54,7 @@ def quoted(name: str) -> str:
         bare = part[1:-1].replace('""', '"') if part.startswith('"') else part
         if not bare.strip() or len(bare.encode()) > 63:
             raise ValueError(f"each part of a name has 1 to 63 bytes, got {name!r}")
-        done.append('"' + bare.replace('"', '""') + '"')
+        done.append(_quote(bare))
     return ".".join(done)
 
 
@@ -157,17 +157,17 @@ class SoftDelete:
                 "ADD COLUMN IF NOT EXISTS deletion_id uuid;"
             ),
             (
-                f"CREATE INDEX IF NOT EXISTS {quoted(_short(bare, 'deleted'))} ON {table} (deleted_at) "
+                f"CREATE INDEX IF NOT EXISTS {_quote(_short(bare, 'deleted'))} ON {table} (deleted_at) "
                 "WHERE deleted_at IS NOT NULL;"
             ),
             (
-                f"CREATE INDEX IF NOT EXISTS {quoted(_short(bare, 'deletion'))} ON {table} (deletion_id) "
+                f"CREATE INDEX IF NOT EXISTS {_quote(_short(bare, 'deletion'))} ON {table} (deletion_id) "
                 "WHERE deletion_id IS NOT NULL;"
             ),
         ]
         for group in unique:
             names = [group] if isinstance(group, str) else list(group)
-            index = quoted(_short(bare, "_".join([*(_bare(name) for name in names), "live"])))
+            index = _quote(_short(bare, "_".join([*(_bare(name) for name in names), "live"])))
             listed = ", ".join(quoted(name) for name in names)
             lines.append(
                 f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {table} ({listed}) WHERE deleted_at IS NULL;"
@@ -179,10 +179,9 @@ class SoftDelete:
 
     def _guard_sql(self, child: SoftDelete) -> str:
         """A trigger that refuses a live child below a deleted parent, which a foreign key does not see."""
-        name = quoted(_short(child._bare, "live_parent"))
-        schema = f"{quoted(self.table.rpartition('.')[0])}." if "." in self.table else ""
+        name = _quote(_short(child._bare, "live_parent"))
         return f"""\
-CREATE OR REPLACE FUNCTION {schema}{name}() RETURNS trigger LANGUAGE plpgsql AS $guard$ BEGIN
+CREATE OR REPLACE FUNCTION {self._schema}{name}() RETURNS trigger LANGUAGE plpgsql AS $guard$ BEGIN
   IF NEW.deleted_at IS NULL AND NEW.{quoted(child.parent)} IS NOT NULL THEN
     PERFORM 1 FROM {quoted(self.table)} WHERE {quoted(self.key)} = NEW.{quoted(child.parent)}
       AND deleted_at IS NOT NULL FOR SHARE;
@@ -195,15 +194,12 @@ CREATE OR REPLACE FUNCTION {schema}{name}() RETURNS trigger LANGUAGE plpgsql AS 
   RETURN NEW;
 END $guard$;
 CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OF {quoted(child.parent)}, deleted_at
-  ON {quoted(child.table)} FOR EACH ROW EXECUTE FUNCTION {schema}{name}();"""
+  ON {quoted(child.table)} FOR EACH ROW EXECUTE FUNCTION {self._schema}{name}();"""
 
     @property
     def view(self) -> str:
-        """The view of the rows that are not deleted, ``<table>_live``, quoted."""
-        head, _, _ = (
-            self.table.rpartition(".") if "." in self.table and '"' not in self.table else ("", "", "")
-        )
-        return (f"{quoted(head)}." if head else "") + quoted(_short(self._bare, "live"))
+        """The view of the rows that are not deleted, ``<table>_live`` beside the table, quoted."""
+        return self._schema + _quote(_short(self._bare, "live"))
 
     @property
     def conflict(self) -> str:
@@ -213,6 +209,11 @@ CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OF {quoted(child.parent
     @property
     def _bare(self) -> str:
         return _bare(self.table)
+
+    @property
+    def _schema(self) -> str:
+        """The part before the table's own name, quoted and with its dot; empty when there is none."""
+        return "".join(f"{quoted(part)}." for part in _PARTS.findall(self.table)[:-1])
 
     # --- statements ---
 
@@ -308,7 +309,7 @@ CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OF {quoted(child.parent
 
     async def _unmark(self, tx: Statements, deletion: uuid.UUID, rows: dict[str, int]) -> None:
         tag = await tx.execute(self.restore, deletion)
-        rows[self.table] = int(tag.rpartition(" ")[2])
+        rows[self.table] = rows.get(self.table, 0) + int(tag.rpartition(" ")[2])
         for child in self.children:
             await child._unmark(tx, deletion, rows)
 
@@ -322,6 +323,11 @@ CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OF {quoted(child.parent
         """
         tag = await tx.execute("update prodkit_deletions set hold = $2 where id = $1", deletion, on)
         return tag == "UPDATE 1"
+
+
+def _quote(name: str) -> str:
+    """Quote one part, whatever stands in it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _bare(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from prodkit.core.lifespan import Managed
 from prodkit.core.validate import Arguments
@@ -81,6 +81,8 @@ class Statements(Managed):
                 CancelledError with it as the cause.
         """
         options = {"isolation": isolation, "readonly": readonly, "deferrable": deferrable}
+        if isolation is not None or readonly or deferrable or resolvable:
+            _check_options(isolation, readonly=readonly, deferrable=deferrable, resolvable=resolvable)
         if work is None:
             return Transaction(self._desk, options, resolvable=resolvable)
         if not callable(work):
@@ -177,7 +179,7 @@ class Statements(Managed):
         """
         import asyncpg
 
-        from prodkit.postgres.asyncpg_internals import is_stale
+        from prodkit.postgres.protocol_internals import is_stale
 
         if not is_stale(error):
             return False
@@ -189,3 +191,12 @@ class Statements(Managed):
     def _refresh(self) -> None:
         """Replace every connection before its next use."""
         raise NotImplementedError
+
+
+def _check_options(isolation: object, **flags: object) -> None:
+    check = Arguments("transaction")
+    if isolation is not None:
+        check.one_of("isolation", isolation, get_args(Isolation))
+    for name, flag in flags.items():
+        check.instance(name, flag, bool, "True or False")
+    check.done()

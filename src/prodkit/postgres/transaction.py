@@ -155,7 +155,7 @@ class Transaction:
     async def _send_commit(self, connection: GuardedConnection) -> bool:
         """Return False when the server rolled back instead, because a statement had failed."""
         await self._started.commit()
-        return not connection.commit_failed
+        return not connection.guard.commit_failed
 
     def _unknown(self, what: str, commit: asyncio.Future[bool]) -> CommitUnknownError:
         error = CommitUnknownError(f"{what}; its outcome is unknown")
@@ -246,7 +246,7 @@ def _may_pass_now(desk: Desk, error: Exception, refresh: Callable[[], None]) -> 
     """Return True when a second run has a chance; each of these happens before anything is committed."""
     import asyncpg
 
-    from prodkit.postgres.asyncpg_internals import is_stale
+    from prodkit.postgres.protocol_internals import is_stale
 
     if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
         return True

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from prodkit.core.redaction.names import HEADER, NONE, STRONG, WEAK, is_sensitive, strength
+from prodkit.core.redaction.names import HEADER, NONE, STRONG, WEAK, is_sensitive, is_suspect, strength
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,24 @@ def test_many_different_names_do_not_change_the_verdict() -> None:
     for number in range(5_000):
         strength(f"column{number}x")
     assert is_sensitive("password")
+
+
+NAMES = """
+    card_number credit-card connection_string ConnectionString art-api seed_phrase recovery_code verification-code
+    session_id sessId DB_PASS dbPass userPin AccountKey X-Amz-Signature new_relic_license message-bird send_grid
+    mot_de_passe
+    palavra_passe frase_secreta access_code bind_pw api_keys pwd BINDPW stripeKey foobarKey asana_id social_security
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sensitive_name_has_a_suspect_word(name: str) -> None:
+    assert strength(name) or "_pw" in name
+    assert any(is_suspect(word) for word in re.findall("[A-Za-z]+", name))
+
+
+@pytest.mark.parametrize(
+    "word", ["order", "id", "connection", "database", "user", "status", "worker", "número", "with"]
+)
+def test_usual_words_are_not_suspect(word: str) -> None:
+    assert not is_suspect(word)

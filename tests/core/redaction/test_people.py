@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from prodkit.core.redaction.people import mask_emails, mask_numbers, mask_phones
+from prodkit.core.redaction.people import (
+    is_phone,
+    mask_emails,
+    mask_numbers,
+    mask_phones,
+    names_phone,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,6 +18,14 @@ from prodkit.core.redaction.people import mask_emails, mask_numbers, mask_phones
         ("from ana.maria+x@loja.com.br, to b@c.org.", "from ***, to ***."),
         ("<ana@loja.com>", "<***>"),
         ("to: ana@loja.com", "to: ***"),
+        ("sent to=ana@loja.com in 3 ms", "sent to=*** in 3 ms"),
+        ("https://api.loja.com/users/ana@loja.com/edit", "https://api.loja.com/users/***/edit"),
+        ("GET https://h/u?email=ana@loja.com&x=1", "GET https://h/u?email=***&x=1"),
+        ("GET /u?email=ana%40loja.com&x=1", "GET /u?email=***&x=1"),
+        ("q=email%3Dana%2Bx%40loja.com%26y", "q=email%3D***%26y"),
+        ("id|ana@loja.com|ok", "id|***|ok"),
+        ("bounces+ana=loja.com@mailer.example", "***"),
+        ("Return-Path=ana@loja.com", "Return-Path=***"),
     ],
 )
 def test_email_addresses_are_masked(text: str, shown: str) -> None:
@@ -67,3 +81,20 @@ def test_each_kind_of_number_is_masked_only_when_it_is_asked_for() -> None:
 )
 def test_numbers_that_do_not_prove_themselves_or_are_part_of_others_stay(text: str) -> None:
     assert mask_numbers(text, "***", cards=True, cpf=True, cnpj=True) == text
+
+
+@pytest.mark.parametrize("name", ["phone", "phone_number", "telefoneCelular", "user.whatsapp", "mobile"])
+def test_names_of_telephone_numbers(name: str) -> None:
+    assert names_phone(name)
+
+
+@pytest.mark.parametrize("name", ["", "microphone", "phone_model_name", "hotel", "telemetry", "number"])
+def test_other_names(name: str) -> None:
+    assert not names_phone(name)
+
+
+def test_a_telephone_number_has_eight_to_fifteen_digits_and_nothing_else() -> None:
+    assert is_phone("(11) 91234-5678")
+    assert is_phone(11912345678)
+    for other in ("iPhone 15", "", "1234567", "1" * 16, None, 3.5, 12345, True):
+        assert not is_phone(other)

@@ -3,15 +3,22 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from prodkit import env, logs
 from prodkit.core import redaction
+from prodkit.core.redaction import redact
 from prodkit.core.redaction.documents import is_card, is_cnpj, is_cpf
 from prodkit.core.redaction.names import is_sensitive
 from prodkit.core.secrets import REGISTRY
+
+
+class Login(NamedTuple):
+    user: str
+    password: str
+
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJoaWRlbWUifQ.c2lnbmF0dXJlLWhpZGVtZQ"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEhideme\nhideme==\n-----END RSA PRIVATE KEY-----"
@@ -26,6 +33,27 @@ SECRET_TEXTS = [
     ("cloning https://0123456789abcdef0123456789@github.example/x.git", "0123456789abcdef"),
     ("GET /ws?access_token=hunter2&x=1 HTTP/1.1", "hunter2"),
     ("password=hunter2 user=ana", "hunter2"),
+    ("senha do banco: hunter2", "hunter2"),
+    ("chave de API: hunter2-x", "hunter2"),
+    ("chave_api=hunter2", "hunter2"),
+    ("token de acesso: hunter2", "hunter2"),
+    ("Seu código de verificação é 482913", "482913"),
+    ("código de acesso: 482913", "482913"),
+    ("Invalid API key provided: hunter2-abc", "hunter2"),
+    ("login failed for ana with password Zq8vT1kPw3LmX9cR", "Zq8v"),
+    ("| password | Zq8vT1kPw3LmX9cR |", "Zq8v"),
+    ("PASSWORD\tZq8vT1kPw3LmX9cR", "Zq8v"),
+    ("basic auth ana:Zq8vT1kPw3LmX9cR", "Zq8v"),
+    ("OTP 482913 sent", "482913"),
+    ("card ok, cvv 123", "123"),
+    ("ssn 078-05-1120", "05-1120"),
+    ("jdbc:oracle:thin:scott/hunter2@//db:1521/x", "hunter2"),
+    ("sqlplus -s scott/hunter2@db", "hunter2"),
+    ("GET /conta/redefinir-senha/Zq8vT1kPw3LmX9cRZq8v HTTP/1.1", "Zq8v"),
+    ("GET /reset/Zq8vT1kPw3LmX9cRZq8v", "Zq8v"),
+    ("int('tok_hidemehideme0123')", "hideme"),
+    ("$2b$12$KIXQJ0l1g3kz3k9pXz1Z5u8G1a1k7yq1o8k8Q0b4fGm6oYpQxXqK2", "KIXQ"),
+    ("$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b7dWRWJTmaaE", "Rdescudv"),
     ("password: hunter2", "hunter2"),
     ("senha: hunter2", "hunter2"),
     ("PGPASSWORD='hun ter2' psql", "ter2"),
@@ -315,3 +343,60 @@ def test_check_digits() -> None:
     assert is_cnpj("11222333000181")
     assert is_cnpj("12ABC34501DE35")
     assert not is_cnpj("12ABC34501DE36")
+
+
+RANDOM = "Zq8vT1kPw3LmX9cR"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"passwords": ["hunter2hunter2", RANDOM]},
+        {"tokens": [RANDOM]},
+        {"api_keys": {"a": RANDOM}},
+        {"auth": ("ana", RANDOM)},
+        {"session": {"id": RANDOM}},
+        ["curl", "-u", f"ana:{RANDOM}", "https://shop.example"],
+        ["curl", "--proxy-user", f"ana:{RANDOM}"],
+        Login("ana", RANDOM),
+        [Login("ana", RANDOM)],
+    ],
+)
+def test_secrets_of_lists_and_of_nested_names_are_hidden(value: Any) -> None:
+    assert RANDOM not in repr(redact(value))
+
+
+def test_amounts_words_and_ids_under_such_names_stay() -> None:
+    kept = {"tokens": 1234, "keys": ["red", "blue"], "session": {"id": 17, "user": "ana"}, "tags": ["x"]}
+    assert redact(kept)["tokens"] == 1234
+    assert redact(kept)["keys"] == ["red", "blue"]
+    assert redact(kept)["session"]["user"] == "ana"
+
+
+def test_telephone_numbers_are_hidden_by_the_name_of_their_field() -> None:
+    found = redact({"phone": "11912345678", "celular": 11912345678, "phone_model": "11912345678"})
+    assert found == {"phone": "***", "celular": "***", "phone_model": "11912345678"}
+    emails = redaction.Redactor(kinds={"emails"})
+    assert emails.redact({"phone": "11912345678"}) == {"phone": "11912345678"}
+
+
+class Hostile(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError("no")
+
+
+def test_a_hostile_value_costs_its_own_place_only() -> None:
+    class Silent:
+        def __getattr__(self, name: str) -> Any:
+            raise ZeroDivisionError
+
+    found = redact({"a": Hostile(x=1), "b": [Silent(), 1], "c": "kept"})
+    assert found["a"] == "<Hostile: could not be redacted>"
+    assert found["b"][1] == 1
+    assert found["c"] == "kept"
+
+
+def test_a_huge_list_under_a_weak_name_is_cut_like_any_other() -> None:
+    found = redact({"keys": [RANDOM] * 200_000})
+    assert len(found["keys"]) <= 5_001
+    assert set(found["keys"]) <= {"***", "…"}

@@ -63,3 +63,27 @@ def test_a_private_key_is_always_masked_even_without_its_end(kinds: frozenset[st
 def test_scrubbing_twice_changes_nothing() -> None:
     once = scrub("\n".join(SAMPLES.values()))
     assert scrub(once) == once
+
+
+def test_a_text_of_known_words_is_judged_as_one_of_new_words_is() -> None:
+    for text in ("order token=Zq8vT1kPw3LmX9cR done", "order done", "Order Token: Zq8vT1kPw3LmX9cR"):
+        first = scrub(text)
+        assert scrub("order done with a status") == "order done with a status"
+        assert scrub(text) == first
+    assert "Zq8v" not in scrub("order token=Zq8vT1kPw3LmX9cR done")
+
+
+@pytest.mark.parametrize("text", ["00f067aa0ba902b7", "3f2b8c1e-1234-4abc-9def-1234567890ab", "7c197b6"])
+def test_hashes_and_uuids_stay(text: str) -> None:
+    assert scrub(text) == text
+
+
+@pytest.mark.parametrize("text", ["4111111111111111", "4111-1111-1111-1111", "52998224725"])
+def test_numbers_of_the_same_signs_do_not(text: str) -> None:
+    assert scrub(text) == "***"
+
+
+def test_words_of_a_long_text_are_searched_for_without_being_judged() -> None:
+    text = " ".join(f"w{number:x}x" for number in range(2_000))
+    assert scrub(f"{text} password=hunter22 {text}").count("***") == 1
+    assert scrub(text) == text

@@ -13,7 +13,7 @@ import pytest
 from upload_corpus.base import bases, encoded
 
 from prodkit import Deadline, DeadlineExceededError, MissingExtraError, files
-from prodkit.files.decoding.process import WorkerProcess
+from prodkit.files.decoding.process import DecodeKilledError, WorkerProcess
 from prodkit.files.decoding.sandbox import (
     DecodeCrashedError,
     Decoded,
@@ -27,7 +27,7 @@ from prodkit.testing import virtual_time
 # A worker whose decoder has the faults that a real one must not show us on demand.
 FAULTY = """
 import sys; sys.path += sys.argv[3:]
-import ctypes, json, os, resource, socket
+import ctypes, json, os, resource, socket, time
 from prodkit.files.decoding import decode, worker
 def faulty(kind, data, **options):
     if data == b"crash": ctypes.string_at(0)
@@ -35,6 +35,8 @@ def faulty(kind, data, **options):
         while True: pass
     if data == b"nonsense": os.write(1, b"\\xff" * 64)
     if data == b"leave": os._exit(3)
+    if data == b"killed": os.kill(os.getpid(), 9)
+    if data == b"patient": time.sleep(0.4)
     if data == b"memory": bytearray(2 * 2**30)
     if data == b"look":
         def tried(do):
@@ -172,6 +174,19 @@ async def test_a_worker_that_died_while_idle_is_replaced(faulty: Sandbox) -> Non
     os.kill(pid, 9)
     await asyncio.sleep(0.05)
     await faulty.decode("jpeg", b"fine")
+
+
+async def test_a_worker_that_is_killed_from_outside_is_replaced_once(faulty: Sandbox) -> None:
+    with pytest.raises(DecodeKilledError, match="signal 9"):
+        await faulty.decode("jpeg", b"killed")
+    assert faulty.restarts == 2
+    pid = (await look(faulty))["pid"]
+    assert isinstance(pid, int)
+    waiting = asyncio.create_task(faulty.decode("jpeg", b"patient"))
+    await asyncio.sleep(0.1)
+    os.kill(pid, 9)
+    assert await waiting == Decoded(1, 1, 1, "jpeg")
+    assert faulty.restarts == 3
 
 
 async def test_the_real_worker_meets_its_memory_limit() -> None:

@@ -49,3 +49,15 @@ def test_both_ends_see_the_same_archive() -> None:
     assert code_of(data[:-30]) == "truncated"
     renamed = data.replace(b"a", b"c", 1)  # the local header contradicts the directory
     assert code_of(renamed) == "malformed"
+
+
+def test_a_local_header_that_contradicts_the_directory() -> None:
+    data = archive(a=b"one " * 50)
+    for field in (14, 18, 22):  # checksum, packed size, size
+        wrong = bytearray(data)
+        wrong[field] ^= 1
+        assert code_of(bytes(wrong)) == "malformed"
+    streamed = bytearray(data)
+    streamed[6] |= 8
+    streamed[14:22] = bytes(8)  # LibreOffice writes the size alone, and the rest into the descriptor
+    assert list(walk(bytes(streamed))) == ["a"]

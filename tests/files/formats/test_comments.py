@@ -55,3 +55,59 @@ async def test_a_short_comment_is_no_reason_to_encode_again(made: Callable[[byte
     clean = await REWRITING.check(made(SHORT), filename=None, declared_type=None)
     assert clean.content == made(SHORT)
     assert clean.repairs == ()
+
+
+@pytest.mark.parametrize("made", [jpeg, gif])
+@pytest.mark.parametrize(
+    "guest",
+    [
+        b"\x08\x01",
+        b"\xc2\x01\x21\x08\x01\x08\x96\x01\x1d\xc3\xf5H@E\xff\xff\xff\xff\x21\xfe\xff\xff\xff\xff\xfa\x01\x06Hello!",
+        b'<plist version="1.0">\n  <integer>255</integer>\n</plist>',
+        b"<?xml version='1.0'?><dict/>",
+        b"\0\1\0\0\0\x0e\0\x80\0\3\0`FFTM\x97\xbckx" + bytes(40),
+    ],
+)
+async def test_a_comment_that_is_a_file_of_its_own(made: Callable[[bytes], bytes], guest: bytes) -> None:
+    with pytest.raises(files.InvalidFileError) as caught:
+        await STRICT.check(made(guest), filename=None, declared_type=None)
+    assert [each.code for each in caught.value.problems] == ["embedded_file"]
+    clean = await REWRITING.check(made(guest), filename=None, declared_type=None)
+    assert clean.repairs == ("comment",)
+    assert len(guest) == 2 or guest not in clean.content  # two bytes stand in any table
+
+
+@pytest.mark.parametrize("made", [jpeg, gif])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Férias em Búzios ☀".encode(),
+        "Férias".encode("latin-1"),
+        "фото".encode("utf-16"),
+        b"Handmade Software, Inc. Image Alchemy v1.8\r\n\x1a",
+        b"AppleMark\n\0\0\0",
+        bytes(64),
+        b"<Digimax S500>",
+        b"a < b and c > d",
+        b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf/></x:xmpmeta>",
+        b"\x1b$B<L??\x1b(B",
+    ],
+)
+async def test_comments_that_people_and_cameras_write_pass(
+    made: Callable[[bytes], bytes], text: bytes
+) -> None:
+    clean = await STRICT.check(made(text), filename=None, declared_type=None)
+    assert clean.content == made(text)
+
+
+@pytest.mark.parametrize("tail", [b"\x14", b"\0\0\x14", b"\xff\xd9", b"\n\n"])
+async def test_a_stray_byte_behind_a_picture_passes(tail: bytes) -> None:
+    assert (await STRICT.check(jpeg(b"") + tail, filename=None, declared_type=None)).size
+
+
+async def test_two_bytes_behind_a_picture_may_be_a_message() -> None:
+    for made in (jpeg, gif):
+        with pytest.raises(files.InvalidFileError):
+            await STRICT.check(made(b"a") + b"\x08\x01", filename=None, declared_type=None)
+        clean = await REWRITING.check(made(b"a") + b"\x08\x01", filename=None, declared_type=None)
+        assert clean.repairs == ("tail",)

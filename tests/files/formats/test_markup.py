@@ -26,6 +26,10 @@ def test_honest_markup_passes() -> None:
     )
     check_markup(b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY ns "http://x">]><svg/>', svg=True)
     check_markup(relationship("https://example.org") + relationship("mailto:ana@loja.example"))
+    check_markup(b'<w:instrText>INCLUDEPICTURE "http://x.example/a.png" \\* MERGEFORMATINET</w:instrText>')
+    check_markup(
+        b'<w:instrText>HYPERLINK "https://x.example/dde"</w:instrText><w:instrText>PAGE</w:instrText>'
+    )
     check_markup(relationship("file:///C:/Users/ana/plan.docx"))
 
 
@@ -34,6 +38,11 @@ def test_honest_markup_passes() -> None:
     [
         (b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]>", "active_content"),
         (b'<w:instrText xml:space="preserve"> DDEAUTO c:\\x', "active_content"),
+        (b"<w:instrText>DD</w:instrText></w:r><w:r><w:instrText>EAUTO c:\\x</w:instrText>", "active_content"),
+        (b'<w:fldSimple w:instr=" DDE excel "/>', "active_content"),
+        (b'<w:instrText>INCLUDEPICTURE "\\\\evil\\a.png"</w:instrText>', "external_links"),
+        (b'<w:instrText>INCLUDEPICTURE "http://x.example/a.png" \\d</w:instrText>', "external_links"),
+        (b'<w:fldSimple w:instr="INCLUDETEXT &quot;file://evil/a.docx&quot;"/>', "external_links"),
         (relationship("https://example.org/x.dotm", "attachedTemplate"), "external_links"),
         (relationship("javascript:x"), "active_content"),
         (relationship("file://server/share/a.docx"), "external_links"),

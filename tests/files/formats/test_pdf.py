@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zipfile
 import zlib
 
 import pytest
@@ -93,6 +94,14 @@ async def test_every_revision_counts_and_is_reported() -> None:
     assert (await PAPERS.check(form, filename=None, declared_type=None)).notes == ("signed", "form")
 
 
+async def test_an_archive_inside_a_document_is_found_by_readers_of_archives_too() -> None:
+    with io.BytesIO() as out:
+        with zipfile.ZipFile(out, "w") as made:
+            made.writestr("META-INF/MANIFEST.MF", "Main-Class: A")
+        archive = out.getvalue()
+    assert await codes(document(stream(b"/Length 1", archive))) == ["embedded_file"]
+
+
 REPAIRING = files.Validator(files.PdfPolicy(), on_damage="rewrite")
 
 
@@ -106,6 +115,9 @@ async def test_ends_that_readers_find_pass() -> None:
     assert await codes(whole.replace(b"startxref\n9", b"startxref\n?")) == []
     assert await codes(whole + bytes(3000)) == []
     assert await codes(whole[:-6]) == ["truncated"]
+    assert await codes(whole[: whole.index(b"startxref")]) == ["truncated"]
+    assert await codes(whole + b"\r\n--boundary-7d9--\r\n") == []
+    assert await codes(whole + b"\r\n--x\r\nevil\r\n") == ["trailing_data"]
     assert await codes(whole + b"the rest of an old file") == ["trailing_data"]
 
 
@@ -114,9 +126,36 @@ async def test_stray_bytes_around_a_document_are_removed() -> None:
     assert clean.content == document().rstrip()
     assert clean.repairs == ("tail",)
     assert clean.repairs[0].message
-    clean = await repaired(b"Some junk before the header\n" + document())
+    clean = await repaired(b"Some {junk} before the header\n" + document())
     assert clean.content == document()
     assert clean.repairs == ("foreign_bytes",)
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        (b"Some junk before the header\n", []),
+        (b'Content-Type: application/pdf; name="a.pdf"\r\nContent-Length: 12\r\n\r\n', []),
+        (b"x" * 1100 + b"\n", ["unknown_type"]),
+        (b"eval(atob('x'))\n", ["unknown_type"]),
+        (b"<html><body>\n", ["unknown_type"]),
+        (b"#!/bin/sh\n", ["unknown_type"]),
+        (b"MZ and more\n", ["unknown_type"]),
+    ],
+)
+async def test_lines_of_text_before_a_document(lines: bytes, verdict: list[str]) -> None:
+    assert await codes(lines + document()) == verdict
+
+
+async def test_a_stream_that_lost_its_end_hides_nothing() -> None:
+    open_ended = b"9 0 obj\n<< /Length 5 >>\nstream\nhello\nendobj\n"
+    assert await codes(document(open_ended)) == []
+    action = b"8 0 obj\n<< /S /JavaScript /JS (1) >>\nendobj\n"
+    assert await codes(document(open_ended + action)) == ["active_content"]
+    packed = (
+        b"9 0 obj\n<< /Type /ObjStm /Filter /FlateDecode >>\nstream\n" + zlib.compress(action) + b"\nendobj\n"
+    )
+    assert await codes(document(packed)) == ["active_content"]
 
 
 @pytest.mark.parametrize(

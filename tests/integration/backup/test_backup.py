@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from prodkit import Runtime, backup
+from prodkit import Deadline, Runtime, backup
 from prodkit.backup.tools import find_tools
 from prodkit.errors import BackupError
 from prodkit.testing.servers import Postgres, postgres_installations
@@ -93,6 +93,30 @@ async def test_dump_verify_restore(filled: str, tmp_path: Path) -> None:
     assert "password" not in "".join(map(repr, seen))
     left = "select count(*) from pg_database where datname ~ 'prodkit_verify|_restore_|_before_'"
     assert await value(filled, left) == 0
+
+
+async def test_a_deadline_ends_the_work_and_leaves_nothing_of_it(filled: str, tmp_path: Path) -> None:
+    made = await backup.dump(filled, tmp_path)
+    target = sibling(filled, "late_" + os.urandom(3).hex())
+    with Deadline.after(0.05):
+        for work in (
+            backup.dump(filled, tmp_path),
+            backup.verify(made.path, url=filled),
+            backup.restore(made.path, target),
+        ):
+            with pytest.raises(BackupError, match="did not end before the caller's deadline"):
+                await work
+    assert backup.list_backups(tmp_path) == [made]
+    assert not list(tmp_path.glob("*.partial"))
+    left = "select count(*) from pg_database where datname ~ 'prodkit_verify|_restore_|^late_'"
+    assert await value(filled, left) == 0
+
+
+async def test_what_only_libpq_knows_may_stand_in_the_address(filled: str, tmp_path: Path) -> None:
+    made = await backup.dump(filled + "?connect_timeout=5&keepalives=1&sslmode=disable", tmp_path)
+    assert made.tables["public.expert"] == 500
+    with pytest.raises(BackupError, match="channel_binding=require"):
+        await backup.dump(filled + "?channel_binding=require", tmp_path)
 
 
 async def test_verify_on_a_server_that_is_named(filled: str, tmp_path: Path) -> None:

@@ -66,3 +66,17 @@ async def test_a_table_that_has_grown_is_analysed_by_the_sweep(postgres_url):
         await fill(db, 5000)
         await jobs.PostgresEngine(db).sweep()
         assert await db.fetchval(known) == 5040
+
+
+async def test_a_delayed_run_that_lost_its_queue_row_keeps_its_delay(postgres_url):
+    @jobs.job(name="later")
+    async def later() -> None: ...
+
+    async with postgres.Pool(postgres_url, min_size=1) as db:
+        await jobs.install(db)
+        run = await later.using(delay=3600).enqueue(db)
+        await db.execute("delete from pgqueuer")
+        await db.execute("update prodkit_jobs set created_at = now() - interval '1 minute'")
+        assert await jobs.PostgresEngine(db).sweep() == [(run.id, "later")]
+        waits = "select execute_after > now() + interval '50 minutes' from pgqueuer"
+        assert await db.fetchval(waits) is True

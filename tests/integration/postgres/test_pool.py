@@ -68,7 +68,7 @@ async def test_it_answers_and_counts(postgres_url: str) -> None:
         async with db.acquire() as connection:
             assert await connection.fetchval("select 7") == 7
             assert db.stats().used == 1
-        await eventually(lambda: db.stats().idle == 1)
+        await eventually(lambda: db.stats().idle == db.stats().size)  # a slow machine may have opened two
         stats = db.stats()
         assert stats.acquired == 6
         assert stats.max_size == 2
@@ -88,7 +88,7 @@ async def test_an_error_of_the_statement_stays_what_it_is(postgres_url: str) -> 
 
 
 async def test_a_full_pool_refuses_in_time_and_says_who_holds_it(postgres_url: str) -> None:
-    async with pool(postgres_url, acquire_timeout=0.2) as db, db.acquire(), db.acquire():
+    async with pool(postgres_url, min_size=2, acquire_timeout=0.2) as db, db.acquire(), db.acquire():
         started = time.monotonic()
         with pytest.raises(PoolExhaustedError, match=r"2 of 2 in use.*this task holds 2 itself") as caught:
             await db.fetch("select 1")

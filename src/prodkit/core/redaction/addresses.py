@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["mask_addresses"]
+__all__ = ["mask_addresses", "mask_oracle"]
 
 _URL_END = re.compile(r"[\s\"'<>`|\\]")
 _WEB = ("http", "https", "ws", "wss")
@@ -24,6 +24,16 @@ def mask_addresses(text: str, mask: str) -> str:
         at = end
     parts.append(text[at:])
     return "".join(parts)
+
+
+_ORACLE = re.compile(
+    r"(?i)((?:oracle:\w{1,8}:|sqlplus[ \t]+(?:-\w+[ \t]+){0,3})[\w$#.-]{1,64}/)([^\s@\"'/]{1,128})@"
+)
+
+
+def mask_oracle(text: str, mask: str) -> str:
+    """Return `text` with the password of ``jdbc:oracle:thin:user/password@…`` masked."""
+    return _ORACLE.sub(lambda found: f"{found.group(1)}{mask}@", text)
 
 
 def _authority(scheme: str, rest: str, mask: str) -> str:

@@ -11,7 +11,7 @@ import unicodedata
 from itertools import pairwise
 from typing import Final
 
-__all__ = ["HEADER", "NONE", "STRONG", "WEAK", "is_sensitive", "strength"]
+__all__ = ["HEADER", "NONE", "STRONG", "WEAK", "is_sensitive", "is_suspect", "strength"]
 
 NONE: Final = 0
 WEAK: Final = 1
@@ -39,6 +39,7 @@ _STRONG = _words(
     sharedaccesskey sharedsecret consumersecret tokensecret privkey pass passwds dockerconfigjson dockercfg
     personalaccesstoken pat
     dbkey databasekey databasepass databasepwd smtppass redispass mailpass clientkey
+    passwords senhas apikeys palavrapasse credencial credenciais chaveapi chavesecreta chaveprivada clavesecreta
     deploykey licensekey mnemonic seedphrase tlskey sshkey bindpw ldappass authpass
     """
 )
@@ -70,12 +71,32 @@ _STRONG_PAIRS = {(word, "key") for word in _BEFORE_KEY} | {
     ("backup", "code"),
     ("art", "api"),
     ("social", "security"),
+    ("chave", "api"),
+    ("chave", "secreta"),
+    ("chave", "privada"),
+    ("chave", "acesso"),
+    ("chave", "mestra"),
+    ("clave", "secreta"),
+    ("clave", "privada"),
+    ("codigo", "acesso"),
+    ("codigo", "verificacao"),
+    ("codigo", "seguranca"),
+    ("codigo", "autenticacao"),
+    ("palavra", "passe"),
+    ("mot", "passe"),
+    ("frase", "secreta"),
+    ("api", "keys"),
+    ("secret", "keys"),
+    ("access", "keys"),
+    ("access", "tokens"),
+    ("refresh", "tokens"),
 }
 # Generic words that also name harmless things, and providers whose keys have no form of their own.
 _WEAK = _words(
     """
     key keys sig signature code codigo auth session sid sess salt nonce assertion samlresponse credits creds cred
     webhook hook dsn sas pem cert certificate id_token verifier ticket otc magic
+    tokens chave chaves clave segredos pix
     invite reset activation unsubscribe apiid authtok passkey crypt cipher oauth sso
     """
 )
@@ -130,6 +151,19 @@ _NOT_KEY = _words(
     registry hot arrow press keyboard answer question item
     """
 )
+# Of each pair of words that names a secret or a provider together, such as "card number" and "message bird", at least
+# one is suspect by itself: the rarer one.
+_PARTS = (
+    frozenset(first for first, second in _STRONG_PAIRS if second not in _STRONG and second not in _WEAK)
+    - {"connection"}
+) | _words(
+    """
+    pw bind string
+    dog bird mark gun chimp shift duty click easy relic grid darkly flare circle kite ocean drop fire fresh hub jump
+    cardless planet sales rapid roll square graph brain bit box signal story coin clear mix york octopus networking ai
+    frame layer matter form
+    """
+)
 _KEPT: Final = 4096
 _known: dict[str, int] = {}
 
@@ -145,6 +179,18 @@ def strength(name: str) -> int:
             _known.clear()
         found = _known[name] = _judge(name)
     return found
+
+
+def is_suspect(word: str) -> bool:
+    """Return True when a name that `word` is a part of may be sensitive; a text without such a word names no secret.
+
+    Args:
+        word: a run of letters, as it is written in the text.
+    """
+    small = word.lower()
+    if small in _STRONG or small in _WEAK or small in _PARTS:
+        return True
+    return strength(word) != NONE or strength(small) != NONE
 
 
 def is_sensitive(name: str) -> bool:

@@ -17,7 +17,7 @@ from prodkit.core.redaction.names import STRONG, strength
 from prodkit.core.redaction.randomness import looks_random
 from prodkit.core.redaction.values import hides, value_at
 
-__all__ = ["mask_comparisons", "mask_flags", "mask_pairs", "mask_phrases", "mask_schemes"]
+__all__ = ["mask_comparisons", "mask_flags", "mask_links", "mask_pairs", "mask_phrases", "mask_schemes"]
 
 _MARKS: Final = bytes(1 if chr(code) in "=:,>(%" else 0 for code in range(256))
 # The rarer separators, which need something around them.
@@ -76,10 +76,14 @@ def _pair(text: str, begin: int, at: int, judge: _Judge) -> tuple[int, int] | No
         if found is None:
             return None
         end = found.end()
-    before = _NAME_BEFORE.match(text[max(0, begin - 92) : begin][::-1])
+    reversed_head = text[max(0, begin - 92) : begin][::-1]
+    before = _NAME_BEFORE.match(reversed_head)
     if before is None:
         return None
     name = before.group(1)[::-1].strip("-.$")
+    if sign in "=:" and name.lower() in _TAILS:
+        words = _WORDS_BEFORE.match(reversed_head, before.end())
+        return _spoken(words.group()[::-1] if words else "", end, name, sign == ":", judge)
     kind = strength(name)
     if kind:
         return judge.span(end, kind if sign in "=:%" else min(kind, STRONG), name, sign == ":")
@@ -90,6 +94,31 @@ def _pair(text: str, begin: int, at: int, judge: _Judge) -> tuple[int, int] | No
             _harmless.clear()
         _harmless.add(word)
     return None
+
+
+# Last words of names that are written with blanks: "token de acesso", "API key", "API key provided".
+_TAILS: Final = frozenset(
+    """
+    acesso api secreta privada mestra banco passe verificação verificacao segurança seguranca autenticação autenticacao
+    usuário usuario key keys code código codigo number provided received given used
+    """.split()  # noqa: SIM905
+)
+_WORDS_BEFORE: Final = re.compile(r"(?: {1,2}[A-Za-z_\u00c0-\u00ff]{2,20}){1,3}")  # on the reversed text
+_LINKS: Final = frozenset(("de", "do", "da", "dos", "das", "of", "for", "the", "para", "your", "seu", "sua"))
+
+
+def _spoken(before: str, end: int, name: str, colon: bool, judge: _Judge) -> tuple[int, int] | None:
+    """The value of a name of several words. In a sentence it needs a digit: "senha do banco: alterada" has none."""
+    words = [word for word in before.split() if word.lower() not in _LINKS]
+    kind = strength(name)
+    if words and kind < STRONG:
+        whole = [strength("_".join((*words[-count:], name))) for count in range(1, len(words) + 1)]
+        if max(whole) >= STRONG:
+            span = judge.span(end, STRONG, name, colon)
+            return span if span and any(map(str.isdigit, judge.text[span[0] : span[1]])) else None
+        if not whole[0]:
+            return None  # "cache key: …"
+    return judge.span(end, kind, name, colon) if kind else None
 
 
 class _Judge:
@@ -254,9 +283,17 @@ _PHRASES: Final = (
         r"(?:password[ \t]{1,4})?(?:e|n|u&)?['\"]([^'\"\r\n]+)"
     ),
     re.compile(
-        r"(?i)\b(?:pass(?:word|wd|phrase|code)?|senha|secret|token|api[ _-]?key|pin|otp|code|credentials?)[ \t]{1,4}"
+        r"(?i)\b(?:pass(?:word|wd|phrase|code)?|senha|secret|segredo|token|api[ _-]?key|chave|pin|otp|code"
+        r"|c[\u00f3o]digo|credentials?)(?:[ \t](?:de|do|da)[ \t]\w{2,20})?[ \t]{1,4}"
         r"(?:is|was|were|as|to|of|with|=|é|era|foi|para|->)[ \t]{0,2}:?[ \t]{0,2}['\"`]?([^\s'\"`,;]{4,})"
     ),
+)
+_BESIDE: Final = re.compile(
+    r"(?i)\b(?:password|passwd|passphrase|passcode|pwd|senha|secret|segredo|credentials?|token|chave|otp|"
+    r"basic[ -]auth [\w.@-]{1,64}:)[ \t|]{0,6}(?<=[ \t|:])['\"`]?([^\s'\"`,;|<>]{8,})"
+)
+_CODE: Final = re.compile(
+    r"(?i)\b(?:otp|totp|2fa|cvv2?|cvc2?|ssn)(?:[ -]code)?[ \t]{1,3}#?(\d{3}(?:-?\d){0,6})(?![\w-]|[.:]\d)"
 )
 
 
@@ -265,7 +302,39 @@ def mask_phrases(text: str, mask: str) -> str:
     login, statement, sentence = _PHRASES
     text = login.sub(lambda found: _phrase(found, mask, False), text)
     text = statement.sub(lambda found: _phrase(found, mask, False), text)
-    return sentence.sub(lambda found: _phrase(found, mask, True), text)
+    text = sentence.sub(lambda found: _phrase(found, mask, True), text)
+    text = _BESIDE.sub(lambda found: _beside(found, mask), text)
+    return _CODE.sub(lambda found: _put(found, mask), text)
+
+
+def _beside(found: re.Match[str], mask: str) -> str:
+    """ "with password X": only what looks drawn by a generator, since most words there are words."""
+    value = found.group(1).rstrip(".:!?)")
+    if not looks_random(value) or not hides(value, STRONG, "password"):
+        return found.group()
+    return _put(found, mask) + found.group(1)[len(value) :]
+
+
+def _put(found: re.Match[str], mask: str) -> str:
+    return (
+        found.group()[: found.start(1) - found.start()] + mask + found.group()[found.end(1) - found.start() :]
+    )
+
+
+_LINK: Final = re.compile(
+    r"(?i)/(?:reset|recover|verify|confirm|activate|invite|invitation|magic|unsubscribe|redefinir|recuperar|verificar|"
+    r"confirmar|ativar|convite)(?:[-_]\w{1,20})?/([A-Za-z0-9_-]{16,})(?![\w-])"
+)
+
+
+def mask_links(text: str, mask: str) -> str:
+    """Return `text` with the tokens of links masked that are sent by mail: ``/reset/…``, ``/convite/…``."""
+    return _LINK.sub(lambda found: _put(found, mask) if looks_random(found.group(1)) else found.group(), text)
+
+
+_NUMBERED: Final = re.compile(
+    r"(?i)(?:exit|status|error|return|http|response|country|zip|postal|area|reason|result)[ _-]$"
+)
 
 
 def _phrase(found: re.Match[str], mask: str, sentence: bool) -> str:
@@ -273,6 +342,8 @@ def _phrase(found: re.Match[str], mask: str, sentence: bool) -> str:
     bare = value.rstrip(".!?)")
     if not hides(bare, STRONG, "password"):
         return found.group()
+    if sentence and _NUMBERED.search(found.string, max(0, found.start() - 12), found.start()):
+        return found.group()  # exit code is 1137
     if sentence and not (any(map(str.isdigit, bare)) or any(char in "!@#$%^*" for char in bare)):
         return found.group()
     head = found.group()[: found.start(1) - found.start()]

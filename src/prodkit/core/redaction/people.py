@@ -11,7 +11,7 @@ from typing import Final
 
 from prodkit.core.redaction.documents import is_card, is_cnpj, is_cpf
 
-__all__ = ["mask_emails", "mask_numbers", "mask_phones"]
+__all__ = ["is_phone", "mask_emails", "mask_numbers", "mask_phones", "names_phone"]
 
 _LOCAL: Final = re.compile(r"(?:(?:\"[^\"\r\n]{1,64}\")|[\w.!#$%&'*+/=?^{|}~-]{1,64})")
 _DOMAIN: Final = re.compile(
@@ -69,32 +69,55 @@ _NO_LOCAL: Final = frozenset(("", "@", " ", ":", "/", ".", "(", "[", "<", ">", "
 _NO_DOMAIN: Final = frozenset(("", "@", " ", ":", "/", ".", "(", "-", "_", "<", ">", ",", ";", "'"))
 
 
+_SIGN: Final = re.compile(r"@|%40")
+# Separators of paths, queries and tables, plain or percent-encoded, which no usual address has.
+_CUT: Final = re.compile(r".*(?:[/?&|{}#*!;,:]|%(?:3[DdAaFfBb]|2[Ff6Cc2]|20|0[AaDd]))")
+_KEY: Final = re.compile(r"[A-Za-z][\w-]*=")
+# bounces+ana=shop.example@mailer.example: the local part holds another address
+_INNER: Final = re.compile(
+    r"[\w.+-]+=[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|br|pt|io|dev|app|edu|gov|info|example)"
+)
+
+
 def mask_emails(text: str, mask: str) -> str:
-    """Return `text` with e-mail addresses masked. ``git@host``, units and package versions stay."""
+    """Return `text` with e-mail addresses masked, also in paths, queries and ``%40``.
+
+    ``to=ana@shop.example`` keeps its ``to=``; ``git@host``, units and package versions stay.
+    """
     parts: list[str] = []
     at = 0
-    found = text.find("@")
-    while found >= 0:
-        if text[found - 1 : found] in _NO_LOCAL or text[found + 1 : found + 2] in _NO_DOMAIN:
-            found = text.find("@", found + 1)
-            continue
-        local = _LOCAL.match(text[max(at, found - 66) : found][::-1])
-        domain = _DOMAIN.match(text, found + 1, found + 260) or _LITERAL.match(text, found + 1)
-        if local and domain and (domain.lastindex is None or domain.group(1).lower() not in _NOT_DOMAINS):
-            begin = found - local.end()
-            begin += len(text[begin:found]) - len(text[begin:found].lstrip(".'/=&?|{}*#!%"))
-            name = text[begin:found].strip("'\"")
-            before = text[max(0, begin - 3) : begin]
-            if (
-                name
-                and name.lower() not in _SERVICE_USERS
-                and not before.endswith("://")
-                and not before.endswith(":" + mask)
-            ):
-                parts += (text[at:begin], mask)
-                at = domain.end()
-        found = text.find("@", max(at, found + 1))
+    sign = _SIGN.search(text)
+    while sign is not None:
+        begin, end = _address(text, sign, at, mask)
+        if begin < end:
+            parts += (text[at:begin], mask)
+            at = end
+        sign = _SIGN.search(text, max(at, sign.end()))
     return "".join((*parts, text[at:])) if parts else text
+
+
+def _address(text: str, sign: re.Match[str], at: int, mask: str) -> tuple[int, int]:
+    """Return where the e-mail address around `sign` begins and ends; nowhere when there is none."""
+    found, behind = sign.span()
+    if text[found - 1 : found] in _NO_LOCAL or text[behind : behind + 1] in _NO_DOMAIN:
+        return 0, 0
+    local = _LOCAL.match(text[max(at, found - 66) : found][::-1])
+    domain = _DOMAIN.match(text, behind, behind + 260) or _LITERAL.match(text, behind)
+    if not local or not domain or (domain.lastindex and domain.group(1).lower() in _NOT_DOMAINS):
+        return 0, 0
+    begin = found - local.end()
+    shown = text[begin:found]
+    if cut := _CUT.match(shown):
+        begin += cut.end()
+        shown = shown[cut.end() :]
+    if (key := _KEY.match(shown)) and not _INNER.fullmatch(shown):
+        begin += key.end()
+    begin += len(text[begin:found]) - len(text[begin:found].lstrip(".'="))
+    name = text[begin:found].strip("'\"")
+    before = text[max(0, begin - 3) : begin]
+    if not name or name.lower() in _SERVICE_USERS or before.endswith(("://", ":" + mask)):
+        return 0, 0
+    return begin, domain.end()
 
 
 _PLUS: Final = re.compile(r"\+(?<![\w.+)-]\+)[1-9][\d ().\u00a0-]{7,20}\d(?![\w-])")
@@ -103,11 +126,70 @@ _BRACKETS: Final = re.compile(
     r"|(?<![\w.:/+-])[2-9]\d{2}-[2-9]\d{2}-\d{4}(?![\w-])|(?<![\w.:/+-])0[38]00[ -]\d{3}[ -]\d{4}(?![\w-])"
 )
 _NAMED: Final = re.compile(
-    r"(?i)\b((?:tele)?phones?|telefones?|tel|fone|celular(?:es)?|cel|mobile|whats(?:app)?|zap|sms|fax|contato|msisdn|call|ligue|"
+    r"(?i)\b((?:tele)?phones?|telefones?|tel|fone|celular(?:es)?|cel|mobile|whats(?:app)?|zap|sms|fax|contato|msisdn|"
+    r"call(?: me at)?|ligue|(?:chave )?pix|"
     r"(?:phone|mobile|contact|us|uk)[ _-]?(?:number|no|nr|n[ºo])|number|n[úu]mero)"
     r"([ _]?(?:number|no|n[ºo])?[\"']?[ \t]{0,2}(?:is|at|é|[:=#])?"
     r"[ \t]{0,2}[\"']?)(\+?\(?\d[\d ().\u00a0/-]{6,20}\d)(?![\w-])"
 )
+
+
+_PHONE_NAMES: Final = frozenset(
+    [
+        "phone",
+        "phones",
+        "telephone",
+        "telefone",
+        "telefones",
+        "tel",
+        "fone",
+        "celular",
+        "cel",
+        "mobile",
+        "whatsapp",
+        "zap",
+        "sms",
+        "fax",
+        "msisdn",
+        "phonenumber",
+    ]
+)
+_PHONE_KINDS: Final = frozenset(
+    [
+        "home",
+        "work",
+        "primary",
+        "secondary",
+        "contact",
+        "contato",
+        "fixo",
+        "movel",
+        "residencial",
+        "comercial",
+    ]
+)
+_NAME_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def names_phone(name: str) -> bool:
+    """Return True for names of telephone numbers, such as ``phone_number`` and ``telefoneCelular``."""
+    words = [word.lower() for word in _NAME_WORDS.findall(name[-60:])]
+    if words and words[-1] in ("number", "no", "numero"):
+        words.pop()
+    return bool(words) and (
+        words[-1] in _PHONE_NAMES or (words[0] in _PHONE_NAMES and words[-1] in _PHONE_KINDS)
+    )
+
+
+def is_phone(value: object) -> bool:
+    """Return True for a number, or a text of digits and their signs, that is as long as a telephone number."""
+    text = str(value) if type(value) is int else value
+    if not isinstance(text, str) or len(text) > 30 or _PHONE_TEXT.fullmatch(text) is None:
+        return False
+    return 8 <= sum(map(str.isdigit, text)) <= 15
+
+
+_PHONE_TEXT: Final = re.compile(r"\+?[\d ().\u00a0/-]+")
 
 
 def mask_phones(text: str, named: bool, mask: str) -> str:

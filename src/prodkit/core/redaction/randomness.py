@@ -15,6 +15,7 @@ _DATE = re.compile(r"(?:19|20)\d\d[-/.]?[01]\d[-/.]?[0-3]\d")
 _PATH = re.compile(r"[./~]|[A-Za-z]:[\\/]|[a-z]+://")
 _WORDS = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}|\d+")
 _PARTS = re.compile(r"[-_.:/=]")
+_VERSION = re.compile(r"[vV]\d{1,3}")
 _JUDGED = 256  # characters; more tell nothing new
 _CHANGES = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 _VOWELS = frozenset("aeiouyAEIOUY")
@@ -46,7 +47,11 @@ def looks_random(value: str) -> bool:
         return False  # numbers, addresses, dates
     if _DATE.match(value) or (_PATH.match(value) and value.count("/") > 1):
         return False
-    if all(part.isdigit() or (part.isalpha() and _is_word(part)) for part in _PARTS.split(value) if part):
+    if all(
+        part.isdigit() or (part.isalpha() and _is_word(part)) or _VERSION.fullmatch(part)
+        for part in _PARTS.split(value)
+        if part
+    ):
         return False  # council:v1, order/123, cache-entry-7
     if size >= 14 and len(_CHANGES.findall(value)) >= 4:
         return True  # letters and digits take turns: oijsu1uf1qjidof

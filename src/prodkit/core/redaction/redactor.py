@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set as AbstractSet
+from itertools import islice
 from typing import Any, Final
 
 from prodkit.core.redaction.names import STRONG, WEAK, is_sensitive, strength
+from prodkit.core.redaction.people import is_phone, names_phone
 from prodkit.core.redaction.scrub import KINDS, scrub
 from prodkit.core.redaction.values import hides
 from prodkit.core.secrets import MASK, REGISTRY, Hidden, Revealable, SecretRegistry
@@ -21,6 +23,12 @@ _REMEMBERED: Final = 4_096
 _SCALARS = frozenset((bool, int, float, type(None)))
 _FIXED = frozenset((bool, float, type(None)))
 _SMALL: Final = 1 << 30  # a larger int may be a card or a CPF
+_USER_FLAG: Final = "user:password"
+_USER_FLAGS: Final = frozenset(("-u", "-U", "--user", "--proxy-user"))
+_INSIDE: Final = frozenset(
+    ("id", "value", "raw", "text", "data", "current", "old", "new", "previous", "key", "hash")
+)
+_NESTED: Final = frozenset((dict, list, tuple, set, frozenset))
 _VALUES: Final = frozenset(("value", "Value", "val"))
 
 
@@ -71,10 +79,12 @@ class Redactor:
         """Return `text` without its secrets, cut after `max_text` characters. Masking comes before the cut."""
         if text in self._clean:
             return text
-        if len(text) > self._max_text:
+        size = len(text)
+        if size > self._max_text:
             return self._cut(text)
-        shown = scrub(self._registry.replace(text), self._kinds)
-        if len(text) <= _SHORT and shown == text:
+        registry = self._registry
+        shown = scrub(text if size < registry.shortest else registry.replace(text), self._kinds)
+        if size <= _SHORT and shown == text:
             if len(self._clean) >= _REMEMBERED:
                 self._clean.clear()
             self._clean.add(text)
@@ -144,9 +154,16 @@ class _Walk:
         if kind in _SCALARS:
             return value if kind is not int or -_SMALL < value < _SMALL else self._number(value)
         if kind is dict or kind is list:
-            return self._container(value, depth)
+            return self.container(value, kind, depth)
+        try:
+            return self._other(value, depth)
+        except Exception:  # noqa: BLE001 - a hostile object costs its own place only
+            self.open.discard(id(value))
+            return f"<{kind.__name__}: could not be redacted>"
+
+    def _other(self, value: Any, depth: int) -> Any:
         if isinstance(value, dict | list | tuple | Mapping | AbstractSet):
-            return self._container(value, depth)
+            return self.container(value, type(value), depth)
         if isinstance(value, bytes | bytearray | memoryview):
             return self.redactor.text(bytes(value[: MAX_TEXT + _MARGIN]).decode("utf-8", "replace"))
         if isinstance(value, Hidden | Revealable):
@@ -158,41 +175,64 @@ class _Walk:
         shown = self.redactor.text(text)
         return value if shown == text and value.bit_length() < 64 else shown
 
-    def _container(self, value: Any, depth: int) -> Any:
+    def container(self, value: Any, kind: type[Any], depth: int) -> Any:
         if depth >= self.redactor.max_depth:
             return "…"
-        if id(value) in self.open:
+        known = id(value)
+        if known in self.open:
             return "<cycle>"
-        self.open.add(id(value))
-        kind = type(value)
-        if kind is dict or (kind is not list and isinstance(value, Mapping)):
-            found: Any = self._mapping(value, depth)
+        self.open.add(known)
+        found: Any
+        if kind is dict:
+            found = self._mapping(value, depth)
+        elif kind is list:
+            found = self._items(value, depth)
+        elif isinstance(value, Mapping):
+            found = self._mapping(value, depth)
+        elif (names := getattr(kind, "_fields", None)) and isinstance(value, tuple):  # a named tuple
+            shown = self._mapping(dict(zip(map(str, names), value, strict=False)), depth)
+            found = tuple(shown.values())
         else:
             found = self._items(value, depth)
-            if kind is not list and isinstance(value, tuple):
+            if isinstance(value, tuple):
                 found = tuple(found)
-        self.open.discard(id(value))
+        self.open.discard(known)
         return found
 
     def _items(self, value: Any, depth: int) -> list[Any]:
-        if len(value) == 2 and isinstance(value, list | tuple) and _is_header(value[0], value[1]):
-            return [self.walk(value[0], depth + 1), MASK]
+        if len(value) == 2 and isinstance(value, list | tuple):
+            name = value[0]
+            if not (type(name) is str and name in self.redactor._names) and _is_header(name, value[1]):
+                return [self.walk(name, depth + 1), MASK]
         items: list[Any] = []
+        text, clean = self.redactor.text, self.redactor._clean
+        deeper = depth + 1
         flag = ""  # the name of a command line flag whose value comes next
         for item in value:
             if self.left <= 0:
                 items.append("…")
                 break
-            if type(item) is str and (flag or item[:1] == "-"):
+            kind = type(item)
+            if kind is str and not flag and not item.startswith("-"):  # the usual item
+                self.left -= 1
+                items.append(item if item in clean else text(item))
+                continue
+            if kind is str:
+                if flag == _USER_FLAG:
+                    user, colon, password = item.partition(":")
+                    flag = ""
+                    if colon and password:
+                        items.append(f"{text(user)}:{MASK}")
+                        continue
                 if flag and item[:1] != "-" and hides(item, STRONG, flag):
                     items.append(MASK)
                     flag = ""
                     continue
                 name = item.lstrip("-") if item[:1] == "-" and len(item) < 64 else ""
-                flag = name if name and is_sensitive(name) else ""
+                flag = name if name and is_sensitive(name) else _USER_FLAG if item in _USER_FLAGS else ""
             else:
                 flag = ""
-            items.append(self.walk(item, depth + 1))
+            items.append(self.walk(item, deeper))
         return items
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
@@ -208,22 +248,43 @@ class _Walk:
                 if kind is str:
                     self.left -= 1
                     found[key] = item if item in clean else text(item)
-                elif kind in _FIXED:
+                elif kind in _FIXED or (kind is int and -_SMALL < item < _SMALL):
                     self.left -= 1
                     found[key] = item
+                elif kind is dict or kind is list:
+                    self.left -= 1
+                    found[key] = self.container(item, kind, depth + 1)
                 else:
                     found[key] = self.walk(item, depth + 1)
                 continue
             name = key if type(key) is str else _text(key)
             shown = key if type(key) in _SCALARS else text(name)
             strong = strength(name)
-            if not strong and name != labelled and name == shown and len(name) <= _SHORT:
+            phone = not strong and names_phone(name) and "phones" in self.redactor._kinds
+            if not strong and not phone and name != labelled and name == shown and len(name) <= _SHORT:
                 if len(plain) >= _REMEMBERED:
                     plain.clear()
                 plain.add(name)
-            hidden = name == labelled or self._is_hidden(strong, name, item)
-            found[shown] = MASK if hidden else self.walk(item, depth + 1)
+            hidden = name == labelled or self._is_hidden(strong, name, item) or (phone and is_phone(item))
+            if not hidden and strong == WEAK and kind in _NESTED:
+                found[shown] = self._under(name, item, depth + 1)
+            else:
+                found[shown] = MASK if hidden else self.walk(item, depth + 1)
         return found
+
+    def _under(self, name: str, value: Any, depth: int) -> Any:
+        """Redact what a weak name holds: each text of a list is judged, and ``{"session": {"id": …}}`` as one name."""
+        most = max(0, self.left) + 1  # the walk cuts behind it
+        if type(value) is dict:
+            veiled = {
+                key: MASK
+                if key in _INSIDE and self._is_hidden(strength(f"{name}_{key}"), name, item)
+                else item
+                for key, item in islice(value.items(), most)
+            }
+            return self.walk(veiled, depth)
+        items = (MASK if self._is_hidden(WEAK, name, item) else item for item in islice(value, most))
+        return self.walk(type(value)(items), depth)
 
     @staticmethod
     def _is_hidden(kind: int, name: str, item: Any) -> bool:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from prodkit.core.redaction.addresses import mask_addresses
+from prodkit.core.redaction.addresses import mask_addresses, mask_oracle
 from prodkit.core.redaction.forms import mask_forms, mask_hooks
+from prodkit.core.redaction.names import is_suspect
 from prodkit.core.redaction.pairs import (
     mask_comparisons,
     mask_flags,
+    mask_links,
     mask_pairs,
     mask_phrases,
     mask_schemes,
@@ -46,12 +48,18 @@ _RUNS: Final = _table({"a": _LETTERS_AND_DIGITS + "_-+"})
 _NUMBERS: Final = _table({"0": _DIGITS + " .-/" + _CAPITALS})
 _RUN: Final = b"a" * 13
 _NUMBER: Final = b"0" * 11
+_HEX: Final = "-0123456789abcdef"
+_HASH: Final = 40  # characters; so short no key has the form of a hash or a UUID
 _ORDINARY: Final = (
     _CAPITALS + _CAPITALS.lower() + " _"
 ).encode()  # deleted: digits and signs in their order are left
 _SEPARATORS: Final = frozenset(b"=:,>(%")
 _DIGIT_BYTES: Final = _DIGITS.encode()
 _NONE: Final[frozenset[bytes]] = frozenset()
+_plain_words: set[bytes] = set()  # words that name no secret and begin no rule, as they are written
+_suspect_words: set[bytes] = set()
+_REMEMBERED: Final = 8_192
+_JUDGED_LENGTH: Final = 2_048  # characters
 _PHONE_DIGITS: Final = 8
 _CPF_DIGITS: Final = 11
 _SEGMENT: Final = re.compile(r"[^\s\"'`<>,;()\[\]{}\\]+")
@@ -68,13 +76,17 @@ def _byte_words(text: str) -> frozenset[bytes]:
 _SCHEME_WORDS: Final = _byte_words("bearer basic token apikey digest bot aws negotiate splunk genie key")
 _PHRASE_WORDS: Final = _byte_words(
     "password passwd passphrase passcode pass pwd senha secret token apikey key pin otp code credential "
-    "credentials identified login"
+    "credentials identified login codigo c\u00f3digo chave segredo totp fa cvv cvc ssn auth"
+)
+_LINK_WORDS: Final = _byte_words(
+    "reset recover verify confirm activate invite invitation magic unsubscribe redefinir recuperar verificar confirmar "
+    "ativar convite"
 )
 _PHONE_WORDS: Final = _byte_words(
     "phone phones telephone telephones telefone telefones tel fone celular celulares cel mobile whats whatsapp zap sms "
-    "fax contato contact msisdn call ligue number número numero phonenumber mobilephone homephone workphone"
+    "fax contato contact msisdn call ligue pix number número numero phonenumber mobilephone homephone workphone"
 )
-_WORDS: Final = _SCHEME_WORDS | _PHRASE_WORDS | _PHONE_WORDS
+_WORDS: Final = _SCHEME_WORDS | _PHRASE_WORDS | _PHONE_WORDS | _LINK_WORDS
 _HOOK_HOSTS: Final = ("hook", "ifttt", "telegram.org/bot", "pagerduty", "chat.googleapis")
 
 
@@ -91,27 +103,65 @@ def scrub(text: str, kinds: frozenset[str] = KINDS) -> str:
     if both:
         signs = signs.translate(None, _DIGIT_BYTES)
     digits = both - len(signs)
-    spoken = signs or digits >= _PHONE_DIGITS or b" " in raw  # more than one bare word
-    if not spoken and len(raw) < len(_RUN):
+    size = len(raw)
+    if b" " not in raw and _is_plain(text, size, both):
         return text
-    if signs:
+    if b"/" in signs or b"--" in signs:
         text = _signed(text, signs, kinds)
-    words = _WORDS.intersection(raw.lower().translate(_LETTERS).split()) if spoken else _NONE
-    if len(raw) >= len(_RUN) and _RUN in raw.translate(_RUNS) and "keys" in kinds:
+    suspects = _suspects(raw)
+    if size >= len(_RUN) and _RUN in raw.translate(_RUNS) and "keys" in kinds:
         text = _keys(text)
-    if "named" in kinds and (words or signs):
-        text = _named(text, words, signs)
-    if b"@" in signs and "emails" in kinds:
+    if not both and not suspects:
+        return text
+    words = _WORDS.intersection(suspects) if suspects else _NONE
+    if "named" in kinds:
+        if words or (suspects and signs):
+            text = _named(text, words, signs)
+        if b"-" in signs and (" -" in text or "'-" in text or '"-' in text or text.startswith("-")):
+            text = mask_flags(text, MASK)
+    if (b"@" in signs or (b"%" in signs and "%40" in text)) and "emails" in kinds:
         text = mask_emails(text, MASK)
     if digits >= _PHONE_DIGITS and "phones" in kinds:
         text = mask_phones(text, bool(words and not words.isdisjoint(_PHONE_WORDS)), MASK)
     # The two check digits of a CNPJ are digits always.
-    if digits > 1 and len(raw) >= len(_NUMBER) and _NUMBER in raw.translate(_NUMBERS):
+    if digits > 1 and size >= len(_NUMBER) and _NUMBER in raw.translate(_NUMBERS):
         many = digits >= _CPF_DIGITS
         text = mask_numbers(
             text, MASK, cards=many and "cards" in kinds, cpf=many and "cpf" in kinds, cnpj="cnpj" in kinds
         )
     return text
+
+
+def _is_plain(text: str, size: int, both: int) -> bool:
+    """Return True for one short word, and for a hash or UUID: they hold nothing that can be recognised."""
+    if size < len(_RUN):
+        return not both
+    return size <= _HASH and not text.strip(_HEX) and bool(text.strip(_HEX[:11]))
+
+
+def _suspects(raw: bytes) -> frozenset[bytes]:
+    """Return the words of a text, in small letters, when one of them may name a secret or begin a rule."""
+    words = raw.translate(_LETTERS).split()
+    if _plain_words.issuperset(words):
+        return _NONE
+    if len(raw) > _JUDGED_LENGTH:  # a long text of new words costs more to judge than to search
+        return frozenset(map(bytes.lower, words))
+    for word in words:
+        if word in _plain_words:
+            continue
+        if word in _suspect_words:
+            break
+        known = _plain_words
+        if word.lower() in _WORDS or is_suspect(word.decode("latin-1")):
+            known = _suspect_words
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        known.add(word)
+        if known is _suspect_words:
+            break
+    else:
+        return _NONE
+    return frozenset(map(bytes.lower, words))
 
 
 def _signed(text: str, signs: bytes, kinds: frozenset[str]) -> str:
@@ -120,6 +170,8 @@ def _signed(text: str, signs: bytes, kinds: frozenset[str]) -> str:
     if b"/" in signs:
         if b"://" in signs and "addresses" in kinds:
             text = mask_addresses(text, MASK)
+        if b"@" in signs and "addresses" in kinds and ("racle" in text or "sqlplus" in text):
+            text = mask_oracle(text, MASK)
         if b"." in signs and "keys" in kinds and any(host in text for host in _HOOK_HOSTS):
             text = mask_hooks(text, MASK)
     return text
@@ -132,10 +184,10 @@ def _named(text: str, words: frozenset[bytes], signs: bytes) -> str:
         if (b"==" in signs or b"!=" in signs) and ("==" in text or "!=" in text):
             text = mask_comparisons(text, MASK)
         text = mask_pairs(text, MASK)
-    if b"-" in signs and (" -" in text or "'-" in text or '"-' in text or text.startswith("-")):
-        text = mask_flags(text, MASK)
     if words and not words.isdisjoint(_PHRASE_WORDS):
         text = mask_phrases(text, MASK)
+    if words and b"/" in signs and not words.isdisjoint(_LINK_WORDS):
+        text = mask_links(text, MASK)
     return text
 
 
@@ -150,7 +202,10 @@ def _keys(text: str) -> str:
             begin -= 1
         segment = _SEGMENT.match(text, begin)
         end = segment.end() if segment else run + len(_RUN)
-        parts += (text[at:begin], mask_forms(text[begin:end], MASK))
+        piece = text[begin:end]
+        if len(piece) > _HASH or piece.strip(_HEX):
+            piece = mask_forms(piece, MASK)
+        parts += (text[at:begin], piece)
         at = end
         run = shape.find(_RUN, end)
     return "".join((*parts, text[at:]))

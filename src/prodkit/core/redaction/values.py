@@ -10,7 +10,9 @@ from prodkit.core.redaction.randomness import looks_random
 
 __all__ = ["hides", "value_at"]
 
-_OPEN = re.compile(r"[=>~?]{0,3}[ \t]{0,16}(?:[bBuUrRfF@$]{0,2}(\\{0,3}[\"'`]|&quot;|&#34;|&#39;|%22|%27))?")
+_OPEN = re.compile(
+    r"[=>~?]{0,3}[ \t\u00a0]{0,16}(?:[bBuUrRfF@$]{0,2}(\\{0,3}[\"'`]|&quot;|&#34;|&#39;|%22|%27))?"
+)
 _BARE = re.compile(r"[^\s\"'`,;&<>|\\]{1,512}")
 _WEAK_BARE = re.compile(r"[^\s\"'`,;&<>|\\]{1,96}")  # _WEAK_JUDGED
 _ANGLE = re.compile(r"(?:>+[^\s<>\"'`,;&|\\]{1,512}){1,4}")
@@ -43,7 +45,7 @@ _MASKED = re.compile(
     r"[*x•.#_-]{3,}|\[?<?(?:redacted|filtered|hidden|masked|removed|secret|omitted)>?\]?", re.IGNORECASE
 )
 _TEMPLATE = re.compile(
-    r"0x[0-9A-Fa-f]{1,8}|\$\{.*\}?|\$\(.*|\$[A-Z_][A-Z0-9_]*|\{\{.*|\{[\w.:!\[\]]*\}?|%[sdrq]|%\(\w+\)[sd]?|%[A-Z_]{3,}%"
+    r"0x[0-9A-Fa-f]{1,8}|\$\{.*\}?|\$\(.*|\$[A-Z_][A-Z0-9_]*|\$\d{1,3}|\{\{.*|\{[\w.:!\[\]]*\}?|%[sdrq]|%\(\w+\)[sd]?|%[A-Z_]{3,}%"
     r"|<[\w .:/-]*>?"
     r"|:[a-z_]+|@[\w.]+@|\?|\*+|!secret\b.*|!ref\b.*|arn:aws:.*|projects/.*|vault:.*|env:.*|file:.*|ref\+.*|op://.*"
 )

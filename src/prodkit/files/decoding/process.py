@@ -14,6 +14,7 @@ from prodkit.files.decoding import pipe
 
 __all__ = [
     "DecodeCrashedError",
+    "DecodeKilledError",
     "DecodeMemoryError",
     "DecodeTimeoutError",
     "Role",
@@ -51,6 +52,10 @@ class DecodeCrashedError(UndecodableError):
     """The worker died: the picture met a fault of the decoder."""
 
     code = "decode_crashed"
+
+
+class DecodeKilledError(DecodeCrashedError):
+    """The worker was killed from outside, by an operator or for the memory of the machine: not the picture's fault."""
 
 
 class WorkerProcess:
@@ -121,6 +126,8 @@ class WorkerProcess:
             return DecodeCrashedError("the answer of the worker is malformed")
         if code == -signal.SIGXCPU:
             return DecodeTimeoutError("out of CPU time")
+        if code in (-signal.SIGKILL, -signal.SIGTERM):
+            return DecodeKilledError(f"the worker was killed by signal {-code}")
         return DecodeCrashedError(
             f"the worker died of signal {-code}" if code < 0 else f"the worker left with {code}"
         )

@@ -3,7 +3,8 @@
 Each worker is a fresh interpreter, not a fork: it inherits no descriptor but its two pipes, no environment, no memory
 of this process. It limits its own memory and CPU time, cannot write a file, and once warm it cannot open one. It
 answers with JSON and bytes, never with pickles. A worker that crashes, hangs or exceeds its memory is killed and
-replaced by the next call; the file is refused with a reason.
+replaced by the next call; the file is refused with a reason. Where the worker was killed from outside, as the kernel
+does when memory runs out, another one gets the file, once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from prodkit.core.validate import Arguments
 from prodkit.files.decoding.fair_queue import FairQueue
 from prodkit.files.decoding.process import (
     DecodeCrashedError,
+    DecodeKilledError,
     DecodeMemoryError,
     DecodeTimeoutError,
     Role,
@@ -222,18 +224,12 @@ class Sandbox(Managed):
         worker.end()
 
     def _run(self, job: _Job) -> Decoded:
-        worker = self._take(job.memory_bytes, "documents" if job.request["kind"] == "pdf" else "pictures")
-        if not job.begin(worker):
-            self._give(worker)
-            raise DecodeCrashedError("cancelled")
         try:
-            reply, body = worker.ask(job.request, job.data, job.seconds)
-        except UndecodableError:
-            self.restarts += 1
-            worker.end()
-            raise
-        finally:
-            job.done()
+            worker, reply, body = self._ask(job)
+        except DecodeKilledError:
+            if job.cancelled:
+                raise
+            worker, reply, body = self._ask(job)  # once: whatever kills workers may have meant the picture
         if "error" in reply:
             problem = str(reply["error"])[:200]
             self._give(worker)
@@ -245,6 +241,20 @@ class Sandbox(Managed):
         self._give(worker)
         kind = str(reply.get("kind", job.request["kind"]))
         return Decoded(**size, kind=kind, turned=reply.get("turned") is True, content=body)
+
+    def _ask(self, job: _Job) -> tuple[WorkerProcess, dict[str, Any], bytes]:
+        worker = self._take(job.memory_bytes, "documents" if job.request["kind"] == "pdf" else "pictures")
+        if not job.begin(worker):
+            self._give(worker)
+            raise DecodeCrashedError("cancelled")
+        try:
+            return worker, *worker.ask(job.request, job.data, job.seconds)
+        except UndecodableError:
+            self.restarts += 1
+            worker.end()
+            raise
+        finally:
+            job.done()
 
     def __repr__(self) -> str:
         return (
@@ -276,6 +286,11 @@ class _Job:
     def done(self) -> None:
         with self._lock:
             self._worker = None
+
+    @property
+    def cancelled(self) -> bool:
+        """The caller is gone, and the worker was killed for it."""
+        return self._cancelled
 
     def cancel(self) -> None:
         with self._lock:

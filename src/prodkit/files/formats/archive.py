@@ -23,6 +23,7 @@ _STEP: Final = 2**18
 _SMALL: Final = 50 * 2**20
 _DESCRIPTORS: Final = (0, 12, 16)
 _SYMLINK: Final = 0o120000
+_STREAMED: Final = 8
 _BLANKS: Final = b"\r\n\0 \t"  # what transfers append
 
 
@@ -102,7 +103,7 @@ def _directory(data: bytes, pos: int, end: int, count: int) -> Iterator[tuple[in
         if attributes >> 16 & 0o170000 == _SYMLINK:
             raise RefusedError("unsafe_archive", "symbolic link")
         name = _name(raw)
-        start = _local(data, offset, raw, method)
+        start = _local(data, offset, raw, method, (crc, packed, size))
         if start + packed > end:
             raise RefusedError("malformed", "archive entry outside the archive")
         yield offset, start + packed, Entry(name, start, packed, size, crc, method == 0)
@@ -110,13 +111,17 @@ def _directory(data: bytes, pos: int, end: int, count: int) -> Iterator[tuple[in
         raise RefusedError("malformed", "bytes in the directory of the archive")
 
 
-def _local(data: bytes, offset: int, name: bytes, method: int) -> int:
+def _local(data: bytes, offset: int, name: bytes, method: int, promised: tuple[int, int, int]) -> int:
     if offset + _LOCAL.size > len(data):
         raise RefusedError("malformed", "archive entry outside the archive")
     head = _LOCAL.unpack_from(data, offset)
     start = offset + _LOCAL.size
     if head[0] != b"PK\x03\x04" or head[3] != method or data[start : start + head[9]] != name:
         raise RefusedError("malformed", "archive entry and directory differ")
+    # Writers that stream leave zeros where they do not know better yet, and put the truth behind the content.
+    unknown = 0 if head[2] & _STREAMED else None
+    if any(here not in (there, unknown) for here, there in zip(head[6:9], promised, strict=True)):
+        raise RefusedError("malformed", "archive entry and directory differ in size or checksum")
     return start + int(head[9]) + int(head[10])
 
 

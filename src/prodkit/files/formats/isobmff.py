@@ -48,21 +48,23 @@ class _Walk:
                 self._children(body, end, 1)
             elif name in (b"uuid", b"free", b"skip"):
                 self._metadata(body, end)
+            facts.end = end
         if not facts.width or not {b"mdat", b"meta"} & self.seen:
             raise RefusedError("truncated", "no picture in the file")
         facts.frames = max(1, self.samples)
         self.limits.animation(facts.frames, facts.width, facts.height)
-        facts.end = len(data)
         return facts
 
     def _walk(self, pos: int, limit: int, *, top: bool = False) -> Iterator[tuple[bytes, int, int]]:
         data = self.data
         while pos < limit:
+            if top and self._ends(pos):
+                return
             self.boxes += 1
             if self.boxes > self.limits.max_chunks:
                 raise RefusedError("too_many_chunks", f"more than {self.limits.max_chunks} boxes")
             if pos + 8 > limit:
-                raise RefusedError("trailing_data" if top else "malformed", "bytes after the last box")
+                raise RefusedError("malformed", "bytes after the last box")
             length, name, head = int.from_bytes(data[pos : pos + 4], "big"), data[pos + 4 : pos + 8], 8
             if length == 1:
                 length, head = int.from_bytes(data[pos + 8 : pos + 16], "big"), 16
@@ -76,6 +78,11 @@ class _Walk:
                 raise RefusedError("truncated", "inside a box")
             yield name, pos + head, pos + length
             pos += length
+
+    def _ends(self, pos: int) -> bool:
+        """Return True where no box of a picture begins: what stands there is a trailer."""
+        name = self.data[pos + 4 : pos + 8]
+        return name not in _TOP and (b"meta" in self.seen or b"moov" in self.seen)
 
     def _children(self, body: int, end: int, depth: int) -> None:
         if depth > _MAX_DEPTH:

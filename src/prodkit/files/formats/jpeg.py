@@ -16,6 +16,7 @@ _FRAMES: Final = frozenset((0xC0, 0xC1, 0xC2))  # what every browser decodes: ba
 _MAX_FILL: Final = 4096
 _MAX_FOREIGN: Final = 2**16  # bytes between segments that a repair skips
 _SEGMENT: Final = re.compile(rb"\xff[\xc0-\xcf\xd9-\xef\xfe]")
+_COMMENT: Final = 0xFE
 _ALL_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 # JFIF, EXIF and XMP, profiles and multi-picture index, content credentials, Photoshop, Adobe.
@@ -137,6 +138,8 @@ class _Walk:
             raise RefusedError("metadata_too_large", f"more than {self.limits.max_metadata_bytes} bytes")
         if marker == 0xE0 and self.data[body : body + 5] == b"JFIF\0":
             self._jfif(body, end)
+        elif marker == _COMMENT:
+            facts.comment(self.limits, self.data[body:end])
         elif marker not in _KNOWN_SEGMENTS:
             facts.private(self.limits, body, end)
 

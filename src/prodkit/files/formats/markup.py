@@ -16,6 +16,18 @@ _OWN_DOCTYPE: Final = re.compile(
     rb"<!DOCTYPE\s+[\w:.-]+\s+PUBLIC\s+\"-//OpenOffice\.org//DTD [^\"<>]{1,80}\"\s*(?:\"[\w./-]{1,80}\"\s*)?>",
     re.IGNORECASE,
 )
+# Fields of Word that fetch something by themselves, as "INCLUDEPICTURE http://…" does. The instruction may be cut into
+# any number of runs: they are joined before they are read.
+_INSTRUCTION: Final = re.compile(
+    rb"<w:instrText\b[^>]*>([^<]*)|<w:fldSimple\b[^>]*\bw:instr\s*=\s*(?:\"([^\"]*)\"|'([^']*)')"
+)
+_FIELD_DDE: Final = re.compile(rb"\bDDE(?:AUTO)?\s", re.IGNORECASE)
+# \d asks for the picture each time the document opens; a file server gets the reader's password hash.
+_FIELD_LOADS: Final = re.compile(
+    rb"\b(?:INCLUDEPICTURE|INCLUDETEXT|IMPORT|LINK|RD)\s+(?:[\w.]+\s+)?[\"\s]*"
+    rb"(?:\\\\|file:[/\\]{2,5}[^/\\:]{2,255}[/\\]|https?:[^\"]{1,2048}\"?[^\"\\]{0,20}\\d)",
+    re.IGNORECASE,
+)
 _DDE: Final = re.compile(rb"<(?:w:instrText[^>]*>\s*\"?\s*DDE(?:AUTO)?\b|ddeLink\b|oleLink\b)", re.IGNORECASE)
 # Drawing programs write short entities for the names of their namespaces: text only, no reference in them.
 _SVG_DOCTYPE: Final = re.compile(
@@ -98,12 +110,23 @@ def check_markup(text: bytes, *, svg: bool = False) -> None:
             raise RefusedError("active_content", "document type in markup")
     if _DDE.search(text):
         raise RefusedError("active_content", "dynamic data exchange")
+    if b"instr" in text:
+        _fields(text)
     if _SCRIPT.search(text):
         raise RefusedError("active_content", "script in markup")
     if svg and _SVG_ACTIVE.search(text):
         raise RefusedError("active_content", "active SVG picture")
     for found in _EXTERNAL.finditer(text):
         _relationship(found.group())
+
+
+def _fields(text: bytes) -> None:
+    parts = [b"".join(found) for found in _INSTRUCTION.findall(text)]
+    joined = _unescaped(b"".join(parts))
+    if _FIELD_DDE.search(joined):
+        raise RefusedError("active_content", "dynamic data exchange")
+    if _FIELD_LOADS.search(joined):
+        raise RefusedError("external_links", "field that loads content from elsewhere")
 
 
 def _relationship(element: bytes) -> None:

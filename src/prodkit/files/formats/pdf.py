@@ -12,11 +12,17 @@ import zlib
 from typing import Final
 
 from prodkit.files.formats.base import RefusedError
+from prodkit.files.formats.pdf_actions import OpeningActions
 
-__all__ = ["find_document", "walk_pdf"]
+__all__ = ["find_document", "text_before", "walk_pdf"]
 
 _HEADER: Final = re.compile(rb"%PDF-(?:1\.\d|2\.[0-2])(?!\d)")
 _BLANK: Final = b"\0\t\n\x0c\r "
+# The end mark, then blanks, or the boundary of a multipart body that was saved as it came.
+_END: Final = re.compile(rb"%%EOF(?:[\s\0]*--[\w'()+,./:=?-]{4,70})?[\s\0]*\Z")
+# Headers of a mail or of an HTTP answer, or a remark: readers look for the document in the first 1,024 bytes. Brackets
+# and markup are missing, so that nothing runs it.
+_BEFORE: Final = re.compile(rb"[A-Za-z][\w .,:;@'\"/+=?&%\r\n\t-]{0,1000}?\n(?=%PDF-)")
 # A dictionary ends before the word; inside a string it is no stream, and what follows is not skipped.
 _STREAM: Final = re.compile(rb">>[\s\0]*stream(?:\r?\n|\r)")
 _NAME: Final = re.compile(rb"/([^\s\0()<>\[\]{}/%]{1,64})")
@@ -65,7 +71,7 @@ def walk_pdf(data: bytes, *, max_unpacked_bytes: int, max_objects: int) -> tuple
     header = _HEADER.search(data, 0, 1024)
     if header is None:
         raise RefusedError("malformed", "PDF header")
-    if not data.rstrip(_BLANK).endswith(b"%%EOF"):
+    if not _END.search(data, max(0, len(data.rstrip(_BLANK)) - 128)):
         code = "truncated" if b"%%EOF" not in data[-1100:] else "trailing_data"
         raise RefusedError(code, "the end of the document is missing or is not its end")
     pages = len(
@@ -73,11 +79,12 @@ def walk_pdf(data: bytes, *, max_unpacked_bytes: int, max_objects: int) -> tuple
     )  # pages inside object streams are not counted: at least eight are assumed
     images = max(max_unpacked_bytes, min(_ALL_IMAGES, max(8, pages) * _PAGE_IMAGES))
     budget = _Budget(max_unpacked_bytes, images)
-    pos, objects = header.end(), 0
+    pos, objects, actions = header.end(), 0, OpeningActions()
     while True:
         found = _STREAM.search(data, pos)
         plain = data[pos : found.start() + 2 if found else len(data)]
         _names(plain)
+        actions.add(plain)
         if b"%PDF-" in plain:
             raise RefusedError("embedded_file", "a second PDF header")
         objects += len(_OBJECT.findall(plain))
@@ -86,12 +93,35 @@ def walk_pdf(data: bytes, *, max_unpacked_bytes: int, max_objects: int) -> tuple
         if found is None:
             break
         pos = data.find(b"endstream", found.end())
-        if pos < 0:
-            raise RefusedError("truncated", "inside a stream")
-        _stream(plain[-_DICTIONARY:], data, found.end(), pos, budget)
+        if pos < 0:  # a lost word: the rest is searched as the stream and as what follows it
+            objects += _rest(data, found.end(), actions)
+            pos = len(data)
+        _stream(plain[-_DICTIONARY:], data, found.end(), pos, budget, actions)
     if not objects:
         raise RefusedError("malformed", "no object")
+    actions.check()
     return _notes(data)
+
+
+def _rest(data: bytes, start: int, actions: OpeningActions) -> int:
+    """Return the number of objects behind a stream without an end, when it is the last stream of the document."""
+    if _STREAM.search(data, start):
+        raise RefusedError("truncated", "inside a stream")
+    rest = data[start:]
+    _names(rest)
+    actions.add(rest)
+    if b"%PDF-" in rest:
+        raise RefusedError("embedded_file", "a second PDF header")
+    return len(_OBJECT.findall(rest))
+
+
+def text_before(head: bytes) -> bool:
+    """Return True when a document begins behind some lines of harmless text.
+
+    Args:
+        head: the first 1,024 bytes of the file.
+    """
+    return _BEFORE.match(head) is not None
 
 
 def find_document(data: bytes) -> tuple[int, int]:
@@ -163,7 +193,9 @@ def _unescaped(name: bytes) -> bytes:
     return _ESCAPE.sub(lambda escape: bytes((int(escape.group(1), 16),)), name)
 
 
-def _stream(before: bytes, data: bytes, start: int, end: int, budget: _Budget) -> None:
+def _stream(
+    before: bytes, data: bytes, start: int, end: int, budget: _Budget, actions: OpeningActions
+) -> None:
     """Inflate one stream within the budget, and search it when it holds objects."""
     at = before.rfind(b" obj")
     dictionary = _unescaped(before[max(at, 0) :])
@@ -173,6 +205,7 @@ def _stream(before: bytes, data: bytes, start: int, end: int, budget: _Budget) -
             raise RefusedError("unsupported", "objects packed in an unusual way")
         if objects:
             _names(data[start:end])
+            actions.add(data[start:end], dictionary)
         _skipped(data, start, end)
         return
     inflater, size, kept = zlib.decompressobj(), 0, bytearray()
@@ -195,6 +228,7 @@ def _stream(before: bytes, data: bytes, start: int, end: int, budget: _Budget) -
     budget.spend(dictionary, size)
     if objects:
         _names(bytes(kept))
+        actions.add(bytes(kept), dictionary)
 
 
 def _skipped(data: bytes, start: int, end: int) -> None:

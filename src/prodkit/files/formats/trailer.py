@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from prodkit.files.formats.active import find_archive, find_signature
+from prodkit.files.formats.active import find_active, find_archive, find_signature
 from prodkit.files.formats.base import ImageFacts, ImageLimits, RefusedError
 from prodkit.files.formats.jpeg import walk_jpeg
 from prodkit.files.formats.signatures import at_fixed_offset, in_metadata
@@ -21,7 +21,8 @@ from prodkit.files.sniff import disguise
 
 __all__ = ["check_trailer", "is_attached"]
 
-_STRAY: Final = 4  # stray bytes that old cameras leave; too few to be a file
+_MAX_STRAY: Final = 16
+_END: Final = b"\xff\xd9"
 _PADDING: Final = b"\0\xff\r\n\t \x1a"
 _MAX_PICTURES: Final = 16
 _FOTOSTATION: Final = b"\xa1\xb2\xc3\xd4"
@@ -81,8 +82,10 @@ def check_trailer(data: bytes, facts: ImageFacts, limits: ImageLimits) -> str:
     pos = _skip_padding(data, facts.end)
     if pos == size:
         return "" if size == facts.end else "padding"
-    if size - facts.end <= _STRAY:
+    if _is_stray(data, pos):
         return "padding"
+    if facts.kind in ("heic", "avif"):
+        return _boxes(data, facts.end)
     if facts.kind != "jpeg":
         raise RefusedError("trailing_data", f"{size - facts.end} bytes after the end of the picture")
     names = list[str]()
@@ -90,7 +93,7 @@ def check_trailer(data: bytes, facts: ImageFacts, limits: ImageLimits) -> str:
         name, end = _part(data, pos, facts, limits)
         names.append(name)
         pos = _skip_padding(data, end)
-        if pos == size or size - end <= _STRAY:
+        if pos == size or _is_stray(data, pos):
             break
     else:
         raise RefusedError("trailing_data", f"more than {_MAX_PICTURES} pictures")
@@ -116,9 +119,20 @@ def is_attached(data: bytes, start: int) -> str:
     return (
         disguise(data[begin : begin + 512])
         or in_metadata(data, begin, min(len(data), begin + 4096))
+        or find_active(data[begin : begin + 4096])
         or at_fixed_offset(data)
         or find_signature(data[begin:])
     )
+
+
+def _is_stray(data: bytes, pos: int) -> bool:
+    """Return True when the rest from `pos`, behind the padding, is too little to be anything.
+
+    Old cameras and careless copies leave a single byte, or the end mark once more. Any two bytes may be a file already:
+    08 01 is a whole protobuf message.
+    """
+    rest = data[pos : pos + _MAX_STRAY].rstrip(_PADDING)
+    return len(data) - pos < _MAX_STRAY and (len(rest) < 2 or not rest.strip(_END))
 
 
 def _skip_padding(data: bytes, pos: int) -> int:
@@ -145,6 +159,7 @@ def _part(data: bytes, pos: int, facts: ImageFacts, limits: ImageLimits) -> tupl
     if data[pos : pos + 3] == b"\xff\xd8\xff":
         extra = walk_jpeg(data, limits, pos)
         facts.metadata += extra.metadata
+        facts.foreign = facts.foreign or extra.foreign
         return "pictures", extra.end
     if data[pos + 4 : pos + 8] == b"ftyp":
         return "video", _video(data, pos)
@@ -158,6 +173,7 @@ def _part(data: bytes, pos: int, facts: ImageFacts, limits: ImageLimits) -> tupl
 def _preview(data: bytes, pos: int, facts: ImageFacts, limits: ImageLimits) -> int:
     """Walk a preview whose first byte is overwritten or missing, as Minolta's cameras leave it: .. D8 FF DB."""
     extra = walk_jpeg(b"\xff" + data[pos:], limits)
+    facts.foreign = facts.foreign or extra.foreign
     facts.metadata += [(start + pos - 1, end + pos - 1) for start, end in extra.metadata]
     return pos - 1 + extra.end
 
@@ -190,6 +206,26 @@ def _video(data: bytes, pos: int) -> int:
     if len(seen) < 2 and (pos == size or data[pos:].strip(b"\0")):
         raise RefusedError("trailing_data", "video without content")
     return pos
+
+
+def _boxes(data: bytes, pos: int) -> str:
+    """Walk what phones append to a HEIC: a motion photo's video in a box of its own, Samsung's directory in another."""
+    names, size = list[str](), len(data)
+    while pos < size and data[pos:].strip(_PADDING):
+        length, name = int.from_bytes(data[pos : pos + 4], "big"), data[pos + 4 : pos + 8]
+        if not 8 <= length <= size - pos or name not in (b"mpvd", b"sefd"):
+            raise RefusedError("trailing_data", f"{size - pos} bytes after the end of the picture")
+        body = data[pos + 8 : pos + length]
+        if name == b"mpvd":
+            if body[4:8] != b"ftyp" or _video(body, 0) != len(body):
+                raise RefusedError("trailing_data", "damaged video after the picture")
+        else:
+            _samsung(body, 0)
+        if any(hazard in body for hazard in _HAZARDS[2:]):
+            raise RefusedError("embedded_file", "archive or program in a trailer")
+        names.append("video" if name == b"mpvd" else "samsung")
+        pos += length
+    return "+".join(dict.fromkeys(names)) or "padding"
 
 
 def _samsung(data: bytes, pos: int) -> int:

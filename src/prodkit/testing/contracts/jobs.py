@@ -411,6 +411,22 @@ class JobsContract:
             await jobs.Runs(engine).signal(early.id, "approved", {"by": "bia"})
             assert await self._result(engine, early.id) == "bia said yes"
 
+    async def test_any_of_several_signals_resumes_the_run(self) -> None:
+        @jobs.job
+        async def approval() -> str:
+            waits = [asyncio.ensure_future(jobs.signal(name)) for name in ("approved", "refused")]
+            first, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            return ",".join(str(each.result()) for each in first)
+
+        async with self.engine() as engine, jobs.Worker(engine, [approval]) as worker:
+            for name in ("approved", "refused"):
+                run = await approval.enqueue(engine)
+                await self._until(engine, run.id, "waiting")
+                await self._idle(worker)
+                assert await jobs.Runs(engine).signal(run.id, "other", "?")
+                assert await jobs.Runs(engine).signal(run.id, name, name)
+                assert await self._result(engine, run.id) == name
+
     async def test_a_signal_that_does_not_come_times_out(self) -> None:
         @jobs.job
         async def approval() -> str:

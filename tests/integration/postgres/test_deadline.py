@@ -1,0 +1,234 @@
+"""The caller's Deadline at the server: nothing of ours runs there after it, even when this process cannot say so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from prodkit import Deadline, postgres
+from prodkit.errors import CallTimeoutError, DeadlineExceededError
+from prodkit.testing import Proxy
+
+pytestmark = pytest.mark.integration
+
+Work = Callable[[Any], Awaitable[Any]]
+MARK = "/* deadline */"
+
+
+async def lone(tx: Any) -> None:
+    await tx.fetch(f"select pg_sleep(20) {MARK}")
+
+
+async def script(tx: Any) -> None:
+    await tx.execute(f"select pg_sleep(10) {MARK}; select pg_sleep(10) {MARK}")
+
+
+async def with_arguments(tx: Any) -> None:
+    await tx.execute(f"select pg_sleep($1) {MARK}", 20)
+
+
+async def prepared(tx: Any) -> None:
+    await (await tx.prepare(f"select pg_sleep($1) {MARK}")).fetch(20)
+
+
+async def many(tx: Any) -> None:
+    await tx.executemany(f"select pg_sleep($1) {MARK}", [(20,), (20,)])
+
+
+async def cursor(tx: Any) -> None:
+    async with tx.transaction():
+        async for _ in tx.cursor(f"select pg_sleep(0.2) from generate_series(1, 99) {MARK}", prefetch=20):
+            pass
+
+
+async def opened_cursor(tx: Any) -> None:
+    async with tx.transaction():
+        found = await tx.cursor(f"select pg_sleep(0.2) from generate_series(1, 99) {MARK}")
+        await found.fetch(50)
+
+
+async def copy_out(tx: Any) -> None:
+    async def nothing(_: bytes) -> None: ...
+
+    await tx.copy_from_query(f"select pg_sleep(20) {MARK}", output=nothing)
+
+
+async def copy_in(tx: Any) -> None:
+    async def slowly() -> Any:
+        yield b"1\n"
+        await asyncio.sleep(20)
+        yield b"2\n"
+
+    await tx.execute("create temp table incoming (a int)")
+    await tx.copy_to_table("incoming", source=slowly())
+
+
+WORKS: list[Work] = [
+    lone, script, with_arguments, prepared, many, cursor, opened_cursor, copy_out, copy_in
+]  # fmt: skip
+
+
+async def running(url: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch(
+            "select query from pg_stat_activity where state <> 'idle' and pid <> pg_backend_pid() "
+            "and backend_type = 'client backend' and (query like '%' || $1 || '%' or query like 'COPY%')",
+            MARK,
+        )
+    finally:
+        await connection.close()
+    return [row[0] for row in rows]
+
+
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
+async def test_whatever_waits_for_the_server_ends_by_the_deadline(postgres_url: str, work: Work) -> None:
+    async with postgres.Pool(postgres_url, min_size=1, max_size=2) as db:
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceededError), Deadline.after(0.3):
+            async with db.acquire() as connection:
+                await work(connection)
+        assert time.monotonic() - began < 2.0
+        assert await db.fetchval("select 7") == 7
+        assert not await running(postgres_url)
+
+
+@pytest.mark.parametrize("work", [prepared, cursor, copy_out, copy_in], ids=lambda work: work.__name__)
+async def test_the_usual_limit_holds_for_them_too(postgres_url: str, work: Work) -> None:
+    async with postgres.Pool(postgres_url, min_size=1, max_size=2, command_timeout=0.3) as db:
+        with pytest.raises(CallTimeoutError) as caught:
+            async with db.acquire() as connection:
+                await work(connection)
+        assert not isinstance(caught.value, DeadlineExceededError)
+        assert await db.fetchval("select 7") == 7
+
+
+async def test_errors_of_a_copys_own_source_and_sink_are_the_callers(postgres_url: str) -> None:
+    async def broken() -> Any:
+        yield b"1\n"
+        raise FileNotFoundError("the file of the caller")
+
+    async def full(_: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with postgres.Pool(postgres_url, min_size=1, max_size=1) as db, db.acquire() as connection:
+        await connection.execute("create temp table incoming (a int)")
+        with pytest.raises(FileNotFoundError, match="of the caller"):
+            await connection.copy_to_table("incoming", source=broken())
+        with pytest.raises(OSError, match="No space left") as caught:
+            await connection.copy_from_query("select generate_series(1, 1000000)", output=full)
+        assert caught.value.errno == 28
+        assert await connection.fetchval("select count(*) from incoming") == 0
+
+
+async def test_a_sink_that_fails_on_the_last_rows_costs_its_connection_and_no_time(postgres_url: str) -> None:
+    """The server was through before the cancel request came: asyncpg would wait for an answer to it for ever."""
+
+    async def full(_: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with postgres.Pool(postgres_url, min_size=1, max_size=1) as db:
+        began = time.monotonic()
+        with pytest.raises(OSError, match="No space left"):
+            async with db.acquire() as connection:
+                await connection.copy_from_query("select 1", output=full)
+        assert await db.fetchval("select 7") == 7
+        assert time.monotonic() - began < 4.0
+
+
+async def test_what_is_left_reaches_the_server_in_the_same_round_trip(postgres_url: str) -> None:
+    with Proxy(postgres_url) as proxy:
+        async with postgres.Pool(proxy.url_for(postgres_url), min_size=1, max_size=1) as db:
+            for _ in range(3):  # prepared, and the connection is back from its reset
+                assert await db.fetchval("select current_setting('statement_timeout')") == "37500ms"
+            while not db.stats().idle:
+                await asyncio.sleep(0.01)
+            proxy.delay(0.1)
+            began = time.monotonic()
+            with Deadline.after(5):
+                found = await db.fetchval("select current_setting('statement_timeout')")
+            took = time.monotonic() - began
+            proxy.delay(0)
+    assert 4.0 < int(found.removesuffix("ms").removesuffix("s")) / (1 if "ms" not in found else 1000) <= 5.0
+    assert took < 0.38, "a second round trip takes 0.4 s"
+
+
+async def test_a_statement_that_fails_takes_its_setting_with_it(postgres_url: str) -> None:
+    async with postgres.Pool(postgres_url, min_size=1, max_size=1) as db, db.acquire() as connection:
+        with Deadline.after(5):
+            for query, argument, kind in (
+                ("select 1 / $1::int", 0, asyncpg.DivisionByZeroError),  # at the server
+                ("select $1::int", "one", asyncpg.DataError),  # before anything of it was sent
+            ):
+                for _ in range(2):
+                    with pytest.raises(kind):
+                        await connection.fetchval(query, argument)
+                await connection.execute("vacuum pg_catalog.pg_class")  # not inside an implicit transaction
+                assert await connection.fetchval("select 7") == 7
+        assert await connection.fetchval("select current_setting('statement_timeout')") != "0"
+        await connection.execute("select pg_sleep(0.01)", timeout=100)
+        assert await connection.fetchval("show statement_timeout") == "100s"
+
+
+async def test_what_may_not_follow_another_statement_still_runs_under_a_deadline(postgres_url: str) -> None:
+    async with postgres.Pool(postgres_url, min_size=1, max_size=2) as db:
+        with Deadline.after(20):
+            await db.execute("create table thing (a int)")
+            for statement in ("vacuum thing", "create index concurrently on thing (a)", "analyze thing"):
+                await db.execute(statement)
+                await db.fetch(statement.replace("(a)", "((a + 1))"))
+            await db.execute("insert into thing values ($1)", 1)
+            assert await db.fetchval("with x as (select a from thing) select a from x") == 1
+            async with db.transaction(isolation="serializable", readonly=True, deferrable=True) as tx:
+                assert await tx.fetchval("select a from thing") == 1
+
+
+PROCESS = """
+import asyncio, sys, time
+from prodkit import Deadline, postgres
+
+async def main():
+    async with postgres.Pool(sys.argv[1], min_size=1, max_size=1) as db:
+        if sys.argv[2] == "blocked":
+            asyncio.get_running_loop().call_later(0.3, time.sleep, 20)
+        with Deadline.after(1.5):
+            print("ready", flush=True)
+            await db.fetch("select pg_sleep($1) {mark}", 15)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed", "blocked"])
+async def test_a_process_that_cannot_cancel_leaves_nothing_running_after_its_deadline(
+    postgres_url: str, how: str
+) -> None:
+    """A stopped or killed process, and a blocked loop, send no cancel request: the server has the deadline itself."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROCESS.replace("{mark}", MARK), postgres_url, how, stdout=asyncio.subprocess.PIPE
+    )  # fmt: skip
+    try:
+        assert child.stdout is not None
+        await asyncio.wait_for(child.stdout.readline(), 30)
+        began = time.monotonic()
+        while not await running(postgres_url):
+            assert time.monotonic() - began < 1.0
+            await asyncio.sleep(0.02)
+        if how != "blocked":
+            os.kill(child.pid, signal.SIGSTOP if how == "stopped" else signal.SIGKILL)
+        await asyncio.sleep(1.0 - (time.monotonic() - began))
+        assert await running(postgres_url), "it runs until the deadline"
+        await asyncio.sleep(2.0 - (time.monotonic() - began))
+        assert not await running(postgres_url), "0.5 s after the deadline"
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
