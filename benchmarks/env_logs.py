@@ -4,12 +4,13 @@ import copy
 import itertools
 import os
 import random
+import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
 import pydantic
 from loguru import logger
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from pydantic_settings import BaseSettings
 
 import prodkit as pk
@@ -197,6 +198,28 @@ async def counts(table: Table) -> None:
 
     found = await ratios({"bare": baseline, "ours": lambda: counted.events.emit(event)}, calls=2000)
     table.add("emit with Prometheus ÷ (emit + one inc)", found["ours"], ceiling=1.5)
+    await scrape(table)
+
+
+async def scrape(table: Table) -> None:
+    """A scrape of an idle process, for each byte of its text; the client alone has as many metrics and children."""
+    registry, plain = CollectorRegistry(), CollectorRegistry()
+    exporter = telemetry.prometheus.install(runtime=pk.Runtime(), registry=registry)
+    size = 0
+    while size < len(exporter.text()):  # the same number of bytes, of counters without labels
+        Counter(f"plain_{size}", "Plain.", registry=plain)
+        size = len(generate_latest(plain))
+    found = await ratios(
+        {"client": lambda: generate_latest(plain), "ours": exporter.text}, calls=50, rounds=9
+    )
+    bytes_each = len(exporter.text())
+    begun = time.process_time()
+    for _ in range(200):
+        exporter.text()
+    spent = (time.process_time() - begun) / 200
+    table.add("scrape of an idle process ÷ the client's own, per byte", found["ours"] * size / bytes_each)
+    table.add("scrape of an idle process, bytes of its text", float(bytes_each), unit="B")
+    table.add("scrape of an idle process, ns a byte", spent / bytes_each * 1e9, unit="ns")
 
 
 async def main() -> Table:

@@ -1,12 +1,13 @@
-"""What a guarded call costs when nothing fails: ratios to the bare call, ours and the peers' in one run.
+"""Cost of a guarded call when nothing fails: ratios to the bare call, ours and the peers' in one run.
 
-    python benchmarks/overhead.py                    # everything that is installed
-    python benchmarks/overhead.py --ours             # without the peers
-    python benchmarks/overhead.py --calls 5000 --rounds 40 retry
+    python -m benchmarks.overhead                    # everything that is installed
+    python -m benchmarks.overhead --ours             # without the peers
+    python -m benchmarks.overhead --calls 5000 --rounds 40 retry
 
 Each figure is the median over rounds of (guarded / bare), where both halves of a round run one after the
-other, in CPU time of the thread, so that a busy machine does not matter. Peers are taken from the environment that
-runs this; one that is not installed is listed as skipped.
+other, in CPU time of the thread, so that a busy machine does not matter. The harness's own rounds call a function
+without arguments; here the arguments are a part of the cost, so the loops below pass one. Peers are taken from the
+environment that runs this; one that is not installed is listed as skipped.
 """
 
 from __future__ import annotations
@@ -18,20 +19,15 @@ import gc
 import inspect
 import logging
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import overhead_peers as peers
-
 import prodkit as pk
+from benchmarks import overhead_peers as peers
+from benchmarks.harness import Table, run
 from prodkit import policies
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -101,6 +97,13 @@ OURS_PIPELINES = [
     Case("prodkit the same pipeline + Timeout", lambda: full_pipeline(pk.Timeout(5))),
 ]
 
+OURS_SYNC = [
+    Case("sync: prodkit breaker, 5 in a row only", consecutive, 12.0),
+    Case("sync: prodkit breaker, defaults", lambda: pk.CircuitBreaker("b"), 12.0),
+    Case("sync: prodkit breaker, window + slow + rate", everything, 15.0),
+    Case("sync: prodkit Retry", lambda: pk.Retry(attempts=3, on=Boom), 6.0),
+]
+
 
 async def timed_async(fn: Callable[[int], Awaitable[Any]], calls: int) -> float:
     start = time.thread_time()
@@ -158,12 +161,12 @@ async def opened(case: Case, calls: int, rounds: int) -> tuple[float, int]:
 
 
 async def median(measure: Any, bare: Any, guarded: Any, calls: int, rounds: int) -> float:
-    ratios = []
-    gc.collect()
+    ratios: list[float] = []
     for _ in range(rounds):
+        gc.collect()  # each raise leaves a traceback behind: both halves meet the collector in the same state
         base, cost = await measure(bare, calls), await measure(guarded, calls)
         ratios.append(cost / base)
-    return statistics.median(ratios)
+    return float(statistics.median(ratios))
 
 
 def closed_sync(case: Case, calls: int, rounds: int) -> float:
@@ -179,85 +182,82 @@ def closed_sync(case: Case, calls: int, rounds: int) -> float:
     return statistics.median(ratios)
 
 
-def line(case: Case, text: str, measured: float) -> None:
-    goal = (
-        ""
-        if case.goal is None
-        else f"  goal <= x{case.goal:g}  {'ok' if measured <= case.goal else 'MISSED'}"
-    )
-    print(f"  {case.name:52s} {text}{goal}", flush=True)
+async def peers_of(named: dict[str, Any], measure: Any, table: Table) -> dict[str, Any]:
+    """Return the figures of the peers; one that is not installed is noted."""
+    found: dict[str, Any] = {}
+    for name, make in named.items():
+        try:
+            figure = measure(Case(name, make))
+            found[name] = await figure if inspect.isawaitable(figure) else figure
+        except ImportError as missing:
+            table.note(f"{name}: {missing.name} is not installed")
+    return found
 
 
-def cases(ours: list[Case], named: dict[str, Any], only_ours: bool) -> list[Case]:
-    return ours if only_ours else ours + [Case(name, make) for name, make in named.items()]
+async def measured(options: argparse.Namespace, table: Table) -> None:
+    """Measure the async policies."""
+    calls, rounds = options.calls, options.rounds
 
+    def wanted(name: str) -> bool:
+        return not options.tables or name in options.tables
 
-async def main_async(options: argparse.Namespace) -> None:
-    calls, rounds, wanted = options.calls, options.rounds, options.tables
-    if not wanted or "breaker" in wanted:
-        print("\nasync breaker, closed, ratio to a bare await; open, ratio to a bare raise (calls leaked)")
-        for case in cases(OURS_BREAKER, peers.BREAKERS, options.ours):
-            try:
-                ratio = await closed(case, calls, rounds)
-                refusal, leaked = await opened(case, calls, rounds)
-            except ImportError as missing:
-                print(f"  {case.name:52s} skipped: {missing.name} is not installed")
-                continue
-            line(case, f"x{ratio:6.1f}   open x{refusal:5.2f} ({leaked} leaked)", ratio)
-    for table, ours, named in (
+    async def both(case: Case) -> tuple[float, tuple[float, int]]:
+        return await closed(case, calls, rounds), await opened(case, calls, rounds)
+
+    def named(group: dict[str, Any]) -> dict[str, Any]:
+        return {} if options.ours else group
+
+    leaks = 0
+    if wanted("breaker"):
+        others = await peers_of(named(peers.BREAKERS), both, table)
+        for case in OURS_BREAKER:
+            ratio, (refusal, leaked) = await both(case)
+            leaks += leaked
+            beside = others if case is OURS_BREAKER[1] else {}
+            shut = {name: figure[0] for name, figure in beside.items()}
+            table.add(f"{case.name}: closed", ratio, ceiling=case.goal, peers=shut)
+            refused = {name: figure[1][0] for name, figure in beside.items()}
+            table.add(f"{case.name}: a refusal over a bare raise", refusal, ceiling=2.0, peers=refused)
+        table.add("calls that leaked through an open breaker", leaks, ceiling=0, unit="calls")
+    for name, ours, group in (
         ("retry", OURS_RETRY, peers.RETRIES),
         ("pipeline", OURS_PIPELINES, peers.PIPELINES),
     ):
-        if wanted and table not in wanted:
-            continue
-        print(f"\nasync {table}, no failure, ratio to a bare await")
-        alone = None
-        for case in cases(ours, named, options.ours):
-            try:
-                ratio = await closed(case, calls, rounds)
-            except ImportError as missing:
-                print(f"  {case.name:52s} skipped: {missing.name} is not installed")
-                continue
-            if case.name.startswith("asyncio.timeout"):
-                alone = ratio
-            beside = f"   = {ratio / alone:.2f} x asyncio.timeout" if alone and "Timeout" in case.name else ""
-            line(case, f"x{ratio:6.1f}{beside}", ratio)
+        if wanted(name):
+            others = await peers_of(named(group), lambda case: closed(case, calls, rounds), table)
+            for case in ours:
+                beside = others if case is ours[0] else {}
+                table.add(case.name, await closed(case, calls, rounds), ceiling=case.goal, peers=beside)
 
 
-def main_sync(options: argparse.Namespace) -> None:
-    if options.tables and "sync" not in options.tables:
-        return
-    print("\nsync, closed or no failure, ratio to a bare call")
-    ours = [
-        Case("prodkit breaker, 5 in a row only", consecutive, 12.0),
-        Case("prodkit breaker, defaults", lambda: pk.CircuitBreaker("b"), 12.0),
-        Case("prodkit breaker, window + slow + rate", everything),
-        Case("prodkit Retry", lambda: pk.Retry(attempts=3, on=Boom)),
-    ]
-    for case in cases(ours, peers.SYNC, options.ours):
-        try:
-            ratio = closed_sync(case, options.calls, options.rounds)
-        except ImportError as missing:
-            print(f"  {case.name:52s} skipped: {missing.name} is not installed")
-            continue
-        line(case, f"x{ratio:6.1f}", ratio)
+def measured_sync(options: argparse.Namespace, table: Table) -> None:
+    """Measure the plain functions where no event loop runs."""
+
+    def measure(case: Case) -> float:
+        return closed_sync(case, options.calls, options.rounds)
+
+    others = asyncio.run(peers_of({} if options.ours else peers.SYNC, measure, table))
+    for case in OURS_SYNC:
+        beside = others if case is OURS_SYNC[1] else {}
+        table.add(case.name, measure(case), ceiling=case.goal, peers=beside)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(options: argparse.Namespace) -> Table:
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    table = Table("overhead", "cost of a guarded call when nothing fails, over the bare call")
+    asyncio.run(measured(options, table))
+    if not options.tables or "sync" in options.tables:
+        measured_sync(options, table)
+    return table
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tables", nargs="*", help="breaker, retry, pipeline, sync; all when none is given")
     parser.add_argument("--calls", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=75)
     parser.add_argument("--ours", action="store_true", help="leave the peers out")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
-    print(f"CPython {sys.version.split()[0]}, {options.calls} calls, median of {options.rounds} rounds")
-    asyncio.run(main_async(options))
-    main_sync(options)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, arguments)

@@ -4,6 +4,8 @@ import asyncio
 import time
 
 import prodkit as pk
+from prodkit.health import Processes, RedisReports
+from prodkit.redis import RedisLink
 
 
 class Dependency:
@@ -36,6 +38,10 @@ async def main() -> None:
     print(f"a little later: {report.public()}")
     assert report.status == "degraded"  # search is optional; without the database it would be down
     print("for operators:", report.private()["checks"]["search"]["reason"])
+
+    # Every process of the service leaves its report in Redis; without one it sees itself alone.
+    processes = Processes(health, RedisReports(RedisLink(None)), service="shop")
+    print("all processes:", (await processes.report()).public())
 
 
 asyncio.run(main())

@@ -56,7 +56,12 @@ CORES: dict[str, list[str]] = {
     "retry_after": [f"{TESTS}/test_retry_after.py"],
     "classify": [f"{TESTS}/test_classify.py"],
     "pacing": [f"{TESTS}/test_pacing.py", f"{TESTS}/test_gate.py", f"{TESTS}/traps/test_limit_traps.py"],
-    "gate": [f"{TESTS}/test_gate.py", f"{TESTS}/test_pacing.py", f"{TESTS}/test_block.py"],
+    "gate": [
+        f"{TESTS}/test_gate.py",
+        f"{TESTS}/test_switch.py",
+        f"{TESTS}/test_pacing.py",
+        f"{TESTS}/test_block.py",
+    ],
     "adaptive": [f"{TESTS}/test_adaptive.py"],
     "retry_rules": [
         f"{TESTS}/test_retry_rules.py",

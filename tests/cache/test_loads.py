@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prodkit.cache import FOREVER, MISSING, Cache, MsgpackCodec, RecordCodec
+from prodkit.cache import FOREVER, MISSING, Cache, Hit, MsgpackCodec, RecordCodec
 from prodkit.errors import CallTimeoutError
 from prodkit.testing.loop import virtual_time
 
@@ -250,3 +250,31 @@ def test_big_integers_survive_orjson() -> None:
     for value in (2**63, -(2**64), 10**30, {"a": 10**25}, 1.5, "1" * 30):
         assert codec.decode(codec.encode(value)) == value
         assert type(codec.decode(codec.encode(value))) is type(value)
+
+
+@virtual_time
+async def test_a_stale_hit_tells_the_error_of_the_last_refresh_until_one_succeeds() -> None:
+    cache, fails = Cache(namespace="t"), False
+
+    async def load() -> str:
+        if fails:
+            raise ConnectionError("down")
+        return "value"
+
+    async def look() -> Hit[str]:
+        return await cache.lookup("k", load, ttl=1, stale=100)
+
+    assert (await look()).error is None
+    fails = True
+    await asyncio.sleep(1.5)
+    first = await look()  # begins the refresh that fails
+    assert (first.stale, first.error) == (True, None)
+    await asyncio.sleep(0.1)
+    second = await look()  # no refresh for a moment
+    assert second.stale
+    assert isinstance(second.error, ConnectionError)
+    fails = False
+    await asyncio.sleep(2)
+    await look()
+    await asyncio.sleep(0.1)
+    assert ((await look()).stale, (await look()).error) == (False, None)

@@ -78,6 +78,9 @@ def test_every_library_is_found_line_by_line(tree: Path) -> None:
     assert fetch.line == 13
     assert fetch.replacement.startswith("@pk.Retry(attempts=None")
     assert "wait=tenacity.wait_fixed(2)" in fetch.replacement
+    changes = {each.name: each.change for each in findings}
+    assert changes["stamina.retry"].startswith("timeout=45.0 is pk.Deadline.after(seconds)")
+    assert not [each for each in changes.values() if "{" in each]
     texts = {each.name: each.replacement for each in findings}
     assert texts["tenacity.stop_after_attempt"] == "attempts=5"
     assert texts["stamina.retry"].startswith("@pk.Retry(attempts=4, on=ConnectionError")

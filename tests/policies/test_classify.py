@@ -18,9 +18,11 @@ import redis.exceptions
 
 from prodkit import errors as kit
 from prodkit.core.outcome import Outcome
+from prodkit.policies import Timeout
 from prodkit.policies.base import MisuseError
 from prodkit.policies.classify import classifier, is_overload, outcome_of, outcome_of_status
 from prodkit.policies.deadline_guard import _OUR_TIMER
+from prodkit.testing import virtual_time
 from prodkit.testing.trace import UpstreamError
 
 OK, FAILED, THROTTLED, CANCELLED, NEUTRAL = Outcome
@@ -252,6 +254,8 @@ def test_an_error_of_ones_own_with_a_time_is_throttled_wherever_its_class_stands
         (kit.DeadlineExceededError("x", timeout=3.0), True),
         (UpstreamError(503), True),
         (UpstreamError(503, retry_after=2), False),
+        (UpstreamError(529), True),
+        (UpstreamError(530), False),
         (UpstreamError(500), False),
         (ExceptionGroup("g", [KeyError(), TimeoutError()]), True),
         (ExceptionGroup("g", [KeyError()]), False),
@@ -264,3 +268,30 @@ def test_what_means_too_much_at_once(error: BaseException, too_much: bool) -> No
 
 def test_what_a_classifier_calls_no_failure_is_no_overload() -> None:
     assert not is_overload(TimeoutError(), lambda error: Outcome.NEUTRAL)
+
+
+@virtual_time
+async def test_a_cancellation_by_our_own_timer_means_too_much_at_once() -> None:
+    seen: list[asyncio.CancelledError] = []
+
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError as cancelled:
+            seen.append(cancelled)
+            raise
+
+    with pytest.raises(kit.CallTimeoutError):
+        await Timeout(1).run(slow)
+    assert is_overload(seen[0])
+    assert outcome_of(seen[0]) is Outcome.FAILED
+
+
+def test_the_codes_of_redis_are_read_in_errors_of_redis_only() -> None:
+    assert outcome_of(redis.exceptions.ResponseError("OOM command not allowed")) is Outcome.FAILED
+    assert outcome_of(httpx.PoolTimeout("OOM command not allowed")) is Outcome.NEUTRAL
+
+
+def test_only_an_outage_is_judged_by_the_error_behind_it() -> None:
+    refused = redis.exceptions.NoPermissionError("x")
+    assert outcome_of(_caused(kit.ProdkitError("x"), refused)) is Outcome.FAILED

@@ -610,3 +610,52 @@ async def test_it_counts_who_waits() -> None:
     assert gate.waiting == 3
     await asyncio.gather(*tasks)
     assert gate.waiting == 0
+
+
+@virtual_time
+async def test_a_gate_needs_no_name_and_speaks_of_the_dependency_then() -> None:
+    gate = RetryAfterGate(queue_timeout=0)
+    gate.close(10)
+    with pytest.raises(RateLimitedError, match="the dependency is throttled") as refused:
+        await gate.enter()
+    assert refused.value.limit == ""
+
+
+@virtual_time
+async def test_an_infinite_queue_timeout_leaves_only_the_deadline() -> None:
+    gate = RetryAfterGate("g", queue_timeout=math.inf)
+    gate.close(86_400)
+    with pytest.raises(RateLimitedError), Deadline.after(3600):
+        await gate.enter()
+    await gate.enter()
+    assert asyncio.get_running_loop().time() >= 86_400
+
+
+@virtual_time
+async def test_only_errors_of_the_call_close_it_and_no_cancelled_block() -> None:
+    gate = RetryAfterGate("g", hint=lambda error, now: 5.0)
+
+    async def block() -> None:
+        async with gate:
+            await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(block())
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait((task,))
+    before = asyncio.get_running_loop().time()
+    async with gate:
+        assert asyncio.get_running_loop().time() == before
+
+
+@virtual_time
+async def test_the_deadline_ends_a_stream() -> None:
+    async def items() -> AsyncIterator[int]:
+        while True:
+            await asyncio.sleep(2)
+            yield 1
+
+    with pytest.raises(DeadlineExceededError), Deadline.after(5):
+        async for _ in RetryAfterGate("g").stream(items):
+            pass
+    assert asyncio.get_running_loop().time() == 5

@@ -30,7 +30,7 @@ async def test_inside_every_policy_only_passes_calls_on() -> None:
         await asyncio.sleep(5)
         return "answer"
 
-    full, gate = pk.Bulkhead(1, max_queue=0), policies.RetryAfterGate()
+    full, gate = pk.Bulkhead(1, max_queue=0), policies.RetryAfterGate(queue_timeout=0)
     gate.close(60)
     holder = asyncio.ensure_future(full.run(asyncio.sleep, 9))
     await asyncio.sleep(0)

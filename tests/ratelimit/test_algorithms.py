@@ -61,13 +61,23 @@ def test_slots_begin_above_256(amount: int, slot: int) -> None:
     assert quantum(amount, MINUTE) == slot
 
 
-def test_admissions_of_one_slot_share_an_entry_that_bears_its_end() -> None:
+def test_admissions_of_one_slot_share_an_entry_that_bears_the_latest() -> None:
     log = Log()
     first = admit(log, 1, 1000, 1)
-    assert admit(log, 999, 1000, 2) is first
-    assert admit(log, 1000, 1000, 1) is first
-    assert (first[AT], first[COUNT], log.used) == (1000, 4, 4)
-    assert admit(log, 1001, 1000, 1) is not first
+    assert admit(log, 700, 1000, 2) is first
+    assert (first[AT], first[COUNT], log.used) == (700, 3, 3)
+    assert look(log, 700, 3, MINUTE, 1) == (0, MINUTE, MINUTE, MINUTE)  # never longer than the window
+    assert admit(log, 999, 1000, 1) is first
+    assert admit(log, 1000, 1000, 1) is not first
+
+
+def test_what_redis_knows_is_divided_by_the_clock_of_redis() -> None:
+    log = Log()
+    first = admit(log, 900, 1000, 1, stamp=5100)
+    assert admit(log, 1100, 1000, 1, stamp=5300) is first  # another slot here, the same there
+    assert (first[AT], first[STAMP], first[COUNT]) == (1100, 5300, 2)
+    assert admit(log, 1200, 1000, 1, stamp=6000) is not first
+    assert log.used == 3
 
 
 def test_an_entry_that_redis_knows_is_not_added_to() -> None:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from prodkit.core.events import Event
 from prodkit.telemetry import board
+from prodkit.telemetry.catalogue import _kinds
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "telemetry"
 
@@ -35,6 +38,19 @@ def test_every_measured_event_has_a_panel() -> None:
     shown = json.dumps(board.grafana())
     for entry in board._measured():
         assert entry.name in shown
+
+
+def test_no_event_class_is_missing_wherever_it_stands() -> None:
+    sources = Path(board.__file__).parents[1]
+    classes = {
+        name
+        for path in sources.rglob("*.py")
+        if path.parts[len(sources.parts)] not in board._NOT_MEASURED
+        for name in re.findall(r"^class (\w+)\(Event\):", path.read_text(), re.MULTILINE)
+    }
+    board._measured()
+    known = {kind.__name__ for kind in _kinds(Event)}
+    assert classes - known == set()
 
 
 def test_promtool_accepts_the_rules() -> None:

@@ -1,49 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
-from typing import Any
 
-import httpx
-import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, get_current_span
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
+from prodkit.llm.events import LlmAttempt, LlmFinished
+from prodkit.llm.results import Attempt, Usage
 
-from prodkit import Runtime, telemetry, web
-from prodkit.core import correlation
-from prodkit.llm.events import LlmFinished
-
-from .conftest import CANARY, Worked
-
-
-class Sink:
-    def __init__(self) -> None:
-        self.reader, self.spans = InMemoryMetricReader(), InMemorySpanExporter()
-        self.tracers = TracerProvider()
-        self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
-        self.runtime = Runtime()
-        self.exporter = telemetry.opentelemetry.install(
-            runtime=self.runtime,
-            meter_provider=MeterProvider([self.reader]),
-            tracer_provider=self.tracers,
-        )
-
-    def points(self) -> dict[str, list[Any]]:
-        data = self.reader.get_metrics_data()
-        return {
-            metric.name: list(metric.data.data_points)
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
+from .conftest import CANARY, Sink, Worked
 
 
 def test_events_feed_instruments_and_notes_on_the_current_span() -> None:
@@ -92,190 +54,60 @@ def test_a_model_call_follows_the_genai_conventions() -> None:
     sink.exporter.close()
 
 
-TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+def attempted(call: str, number: int, outcome: str = "ok") -> LlmAttempt:
+    attempt = Attempt(model="claude-sonnet-5-5", number=number, outcome=outcome, duration=0.5)
+    return LlmAttempt(
+        call_id=call, attempt=attempt, model=attempt.model, outcome=outcome, duration=0.5, fallback_from="",
+        alert=False,
+    )  # fmt: skip
 
 
-async def served(
-    sink: Sink, routes: Sequence[BaseRoute], target: str, *, method: str = "GET", **options: Any
-) -> httpx.Response:
-    """The answer of an app with `install` and `ServerSpans`, outside of it."""
-    headers = options.pop("headers", {})
-    app = Starlette(routes=routes)
-    web.install(app, runtime=sink.runtime)
-    app.add_middleware(telemetry.opentelemetry.ServerSpans, tracer_provider=sink.tracers, **options)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://kit:8080") as client:
-        return await client.request(method, target, headers=headers)
+def finished(call: str) -> LlmFinished:
+    return LlmFinished(
+        call_id=call, operation="create", outcome="ok", model="claude-sonnet-5-5",
+        requested_model="claude-sonnet-5-5", attempts=2, duration=1.5, first_content=None, usage=Usage(), cost=None,
+        stop_reason="end_turn", streamed=False, cached=False,
+    )  # fmt: skip
 
 
-async def test_a_request_is_a_span_with_the_attributes_of_the_conventions() -> None:
+def test_attempts_are_children_of_their_call_also_those_that_outlive_it() -> None:
     sink = Sink()
-    sent: list[str] = []
-
-    async def order(request: Request) -> Response:
-        sink.runtime.events.emit(Worked(what="slow"))
-        sent.append(correlation.next_traceparent())
-        return PlainTextResponse("ok")
-
-    answer = await served(
-        sink, [Route("/orders/{id}", order)], "/orders/7?token=x", headers={"user-agent": "t"}
-    )
-    assert answer.status_code == 200
-    (span,) = sink.spans.get_finished_spans()
-    assert (span.name, span.kind, span.parent) == ("GET /orders/{id}", SpanKind.SERVER, None)
-    assert span.status.is_unset
-    assert dict(span.attributes or {}) == {
-        "http.request.method": "GET",
-        "http.response.status_code": 200,
-        "http.route": "/orders/{id}",
-        "network.protocol.version": "1.1",
-        "server.address": "kit",
-        "server.port": 8080,
-        "url.path": "/orders/7",
-        "url.scheme": "http",
-        "user_agent.original": "t",
+    emit = sink.runtime.events.emit
+    with sink.tracers.get_tracer("test").start_as_current_span("request") as request:
+        emit(attempted("a", 1, "overloaded"))
+        emit(attempted("b", 1))
+        emit(attempted("a", 2))
+        assert sink.spans.get_finished_spans() == ()
+        emit(finished("a"))
+        emit(finished("b"))
+        emit(attempted("a", 3, "cancelled"))  # a hedge that was cancelled when the other request answered
+    assert sink.runtime.events.failures == 0
+    spans = [each for each in sink.spans.get_finished_spans() if each.name != "request"]
+    calls = {
+        (each.attributes or {})["prodkit.call_id"]: each
+        for each in spans
+        if "prodkit.attempts" in (each.attributes or {})
     }
-    assert [event.name for event in span.events] == ["test.worked"]
-    assert span.context is not None
-    assert sent[0].startswith(f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-")
-    assert not get_current_span().get_span_context().is_valid
+    assert {each.parent.span_id for each in calls.values() if each.parent} == {
+        request.get_span_context().span_id
+    }
+    attempts = [each for each in spans if each not in calls.values()]
+    assert len(attempts) == 4
+    for each in attempts:
+        call = calls[str((each.attributes or {})["prodkit.call_id"])]
+        assert each.parent is not None
+        assert call.context is not None
+        assert each.parent.span_id == call.context.span_id
+        assert each.end_time is not None
+        assert each.start_time is not None
+        assert each.end_time - each.start_time == 500_000_000
     sink.exporter.close()
 
 
-@pytest.mark.parametrize("trust", [True, False])
-async def test_the_callers_trace_goes_on_only_where_it_is_trusted(trust: bool) -> None:
+def test_attempts_of_calls_that_never_end_are_neither_lost_nor_kept_for_ever() -> None:
     sink = Sink()
-    await served(sink, [], "/", headers=TRACEPARENT, trust=trust)
-    (span,) = sink.spans.get_finished_spans()
-    assert span.context is not None
-    brought = span.parent if trust else span.links[0].context
-    assert brought is not None
-    assert (f"{brought.trace_id:032x}", f"{brought.span_id:016x}") == (TRACE, PARENT)
-    assert (span.context.trace_id == int(TRACE, 16)) is trust
-    assert (span.parent is None) is not trust
-    for damaged in ("", "00-0-0-01", f"00-{TRACE}-{'0' * 16}-01", "\xff"):
-        await served(sink, [], "/", headers={"traceparent": damaged.encode("latin-1")}, trust=trust)
-        last = sink.spans.get_finished_spans()[-1]
-        assert (last.parent, len(last.links)) == (None, 0)
+    for number in range(1_100):
+        sink.runtime.events.emit(attempted(f"c{number}", 1))
+    assert len(sink.spans.get_finished_spans()) == 100
     sink.exporter.close()
-
-
-async def test_failures_are_errors_without_their_message() -> None:
-    sink = Sink()
-
-    async def fail(request: Request) -> Response:
-        raise RuntimeError(f"password={CANARY}")
-
-    async def missing(request: Request) -> Response:
-        return Response(status_code=404)
-
-    routes = [Route("/fail", fail), Route("/missing", missing)]
-    await served(sink, routes, f"/fail?token={CANARY}", headers={"user-agent": CANARY, "cookie": CANARY})
-    await served(sink, routes, "/missing")
-    failed, absent = sink.spans.get_finished_spans()
-    assert (failed.status.is_ok, (failed.attributes or {})["error.type"]) == (False, "RuntimeError")
-    assert (failed.attributes or {})["http.response.status_code"] == 500
-    assert CANARY not in str(failed.to_json())
-    assert absent.status.is_unset
-    bare = telemetry.opentelemetry.ServerSpans(
-        Starlette(routes=[Route("/", fail)]), tracer_provider=sink.tracers
-    )
-    transport = httpx.ASGITransport(bare)
-    async with httpx.AsyncClient(transport=transport, base_url="http://kit") as client:
-        with pytest.raises(RuntimeError):
-            await client.get("/")
-    raised = sink.spans.get_finished_spans()[-1]
-    assert (raised.attributes or {})["error.type"] == "RuntimeError"
-    sink.exporter.close()
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("/v1/orders/7", "GET /v1/orders/{id}"),
-        ("/users/9/orders/7", "GET"),
-        ("/files/deep/a.txt", "GET /files"),
-        ("/nowhere/9", "GET"),
-    ],
-)
-async def test_names_have_few_values(path: str, name: str) -> None:
-    async def order(request: Request) -> Response:
-        return PlainTextResponse("ok")
-
-    async def plain(scope: Any, receive: Any, send: Any) -> None:
-        await PlainTextResponse("file")(scope, receive, send)
-
-    inner = [Route("/orders/{id}", order)]
-    routes = [Mount("/v1", routes=inner), Mount("/users/{user}", routes=inner), Mount("/files", plain)]
-    sink = Sink()
-    await served(sink, routes, path)
-    await served(sink, routes, "/", method="BREW")
-    assert [each.name for each in sink.spans.get_finished_spans()] == [name, "HTTP"]
-    sink.exporter.close()
-
-
-async def test_a_server_span_of_the_framework_stays_the_only_one() -> None:
-    sink = Sink()
-    with sink.tracers.get_tracer("theirs").start_as_current_span("theirs", kind=SpanKind.SERVER):
-        await served(sink, [], "/")
-    assert [each.name for each in sink.spans.get_finished_spans()] == ["theirs"]
-    sink.exporter.close()
-
-
-async def test_fastapi_routers_keep_their_prefix() -> None:
-    fastapi = pytest.importorskip("fastapi")
-    router = fastapi.APIRouter(prefix="/orders")
-
-    @router.get("/{number}")
-    async def order(number: int) -> int:
-        return number
-
-    app = fastapi.FastAPI()
-    app.include_router(router, prefix="/v1")
-    sink = Sink()
-    app.add_middleware(telemetry.opentelemetry.ServerSpans, tracer_provider=sink.tracers)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kit") as client:
-        assert (await client.get("/v1/orders/7")).json() == 7
-    assert sink.spans.get_finished_spans()[0].name == "GET /v1/orders/{number}"
-    sink.exporter.close()
-
-
-async def test_litestar_names_its_routes_too() -> None:
-    litestar = pytest.importorskip("litestar")
-
-    @litestar.get("/orders/{number:int}")  # type: ignore[untyped-decorator, unused-ignore]
-    async def order() -> str:
-        return "ok"
-
-    sink = Sink()
-    app = telemetry.opentelemetry.ServerSpans(
-        litestar.Litestar([order], logging_config=None), tracer_provider=sink.tracers
-    )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kit") as client:
-        assert (await client.get("/orders/7")).text == "ok"
-        assert (await client.get("/nothing/8")).status_code == 404
-    assert [each.name for each in sink.spans.get_finished_spans()] == ["GET /orders/{number}", "GET"]
-    sink.exporter.close()
-
-
-async def test_a_stream_is_one_span_and_skipped_paths_have_none() -> None:
-    sink = Sink()
-    open_spans: list[int] = []
-
-    async def stream(request: Request) -> Response:
-        async def parts() -> AsyncIterator[bytes]:
-            yield b"a"
-            open_spans.append(len(sink.spans.get_finished_spans()))
-            yield b"b"
-
-        return StreamingResponse(parts())
-
-    routes = [Route("/stream", stream), Route("/api/health/{name}", stream)]
-    assert (await served(sink, routes, "/stream")).text == "ab"
-    assert open_spans == [0]
-    await served(sink, routes, "/api/health/ready", skip=["/api/health"])
-    assert [each.name for each in sink.spans.get_finished_spans()] == ["GET /stream"]
-    with pytest.raises(ValueError, match="skip must hold paths"):
-        telemetry.opentelemetry.ServerSpans(Starlette(), skip="health")
-    sink.exporter.close()
+    assert len(sink.spans.get_finished_spans()) == 1_100

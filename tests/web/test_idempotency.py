@@ -79,6 +79,14 @@ async def test_a_failure_frees_the_key(query: str) -> None:
     assert calls == [1, 1]
 
 
+async def test_a_key_is_the_same_with_the_quotes_of_the_draft_and_without() -> None:
+    app, calls = make(web.Idempotency(MemoryIdempotency()))
+    async with client_of(app) as client:
+        answers = [await post(client, key=key) for key in ("abc", '"abc"')]
+    assert [each.status_code for each in answers] == [201, 201]
+    assert calls == [1]
+
+
 async def test_a_4xx_is_an_answer() -> None:
     app, calls = make(web.Idempotency(MemoryIdempotency()))
     async with client_of(app) as client:

@@ -53,6 +53,67 @@ async def test_the_client_is_the_nearest_hop_that_is_not_ours(chain: Any, client
     assert (await seen("10.0.0.1", x_for=chain))["client"][0] == client
 
 
+async def standard(peer: str, *values: str, **more: str) -> dict[str, Any]:
+    """Return the scope behind a layer that reads ``Forwarded``."""
+    found: dict[str, Any] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.update(scope)
+
+    async def nothing(*_: Any) -> Any: ...
+
+    pairs = [(b"host", b"inside:8000"), *((b"forwarded", value.encode("latin-1")) for value in values)]
+    pairs += [(name.replace("_", "-").encode(), value.encode()) for name, value in more.items()]
+    scope = {"type": "http", "client": (peer, 4000), "scheme": "http", "headers": pairs}
+    await ProxyMiddleware(app, trusted=["10.0.0.0/8", "2001:db8:ff::/48"], forwarded=True)(
+        scope, nothing, nothing
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "client", "scheme", "host"),
+    [
+        (["for=203.0.113.7;proto=https;host=kit.example"], "203.0.113.7", "https", b"kit.example"),
+        (['For="[2001:db8::1]:4711"; Proto=https'], "2001:db8::1", "https", b"inside:8000"),
+        (['for="203.0.113.7:80"'], "203.0.113.7", "http", b"inside:8000"),
+        (["for=198.51.100.1;proto=https, for=203.0.113.7;proto=http"], "203.0.113.7", "http", b"inside:8000"),
+        (
+            ["for=203.0.113.7", "for=10.1.1.1;host=kit.example:8443"],
+            "203.0.113.7",
+            "http",
+            b"kit.example:8443",
+        ),
+        (['for=203.0.113.7, for="[2001:db8:ff::9]"'], "203.0.113.7", "http", b"inside:8000"),
+        (['for="evil, for=203.0.113.7;proto=https'], "203.0.113.7", "https", b"inside:8000"),
+        (["for=unknown"], "10.0.0.1", "http", b"inside:8000"),
+        (["for=_hidden, for=10.1.1.1"], "10.1.1.1", "http", b"inside:8000"),
+        (["proto=javascript;host=a b"], "10.0.0.1", "http", b"inside:8000"),
+        (["", ";;,=,\xff"], "10.0.0.1", "http", b"inside:8000"),
+    ],
+)
+async def test_the_standard_field_is_read_where_the_proxies_write_it(
+    values: list[str], client: str, scheme: str, host: bytes
+) -> None:
+    scope = await standard("10.0.0.1", *values, x_forwarded_for="1.2.3.4", x_forwarded_proto="https")
+    assert (scope["client"][0], scope["scheme"]) == (client, scheme)
+    assert dict(scope["headers"])[b"host"] == host
+
+
+async def test_only_one_of_the_two_kinds_of_fields_counts() -> None:
+    scope = await standard("203.0.113.9", "for=1.2.3.4;proto=https")
+    assert (scope["client"][0], scope["scheme"]) == ("203.0.113.9", "http")
+    found: dict[str, Any] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.update(scope)
+
+    pairs = [(b"forwarded", b"for=1.2.3.4"), (b"x-forwarded-for", b"203.0.113.7")]
+    scope = {"type": "http", "client": ("10.0.0.1", 1), "scheme": "http", "headers": pairs}
+    await ProxyMiddleware(app, trusted=["10.0.0.0/8"])(scope, None, None)  # type: ignore[arg-type]
+    assert found["client"][0] == "203.0.113.7"
+
+
 async def test_the_fields_of_a_stranger_are_ignored() -> None:
     scope = await seen("203.0.113.9", x_for="1.2.3.4", x_proto="https", x_host="evil.example")
     assert scope["client"] == ("203.0.113.9", 4000)

@@ -153,7 +153,8 @@ class Cache(Loads, Invalidation):
             when: whether a result is cached.
             scope: ``"process"`` or ``"cluster"``: one call for each process, or for all that share the Redis.
             key: a template such as ``"profile:{user}"``, or a function of the arguments; needed for methods, and where
-                arguments say nothing about the result.
+                arguments say nothing about the result. Texts stand in a template as they are: where one may hold the
+                separator, use a function with :func:`make_cache_key`.
         """
         how = Load(_nothing, ttl, stale, jitter, timeout, (), negative or {}, when, scope)
         self._verify(how, soft_timeout, hard_timeout, eager)  # now, not at the first call

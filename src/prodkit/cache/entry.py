@@ -108,12 +108,14 @@ class Entry:
 
     __slots__ = (
         "cost",
+        "error",
         "expires_at",
         "failure",
         "fresh_until",
         "generation",
         "head",
         "own_until",
+        "packed",
         "payload",
         "retries",
         "retry_at",
@@ -139,6 +141,7 @@ class Entry:
         generation: bytes | None = None,
     ) -> None:
         self.payload: bytes = payload
+        self.packed: bool = False  # the payload is not the codec's, but a faster form of this process
         self.value: object = value  # MISSING where every reader gets a copy of its own
         self.fresh_until: float = fresh_until
         self.expires_at: float = expires_at
@@ -150,6 +153,7 @@ class Entry:
         self.generation: bytes | None = generation  # the one that it was read in
         self.own_until: float = 0.0  # a message about the key before this instant may be of our own writing
         self.session: int = 0
+        self.error: BaseException | None = None  # of the last refresh, while it stands in for a fresh value
         self.retry_at: float = 0.0
         self.retries: int = 0
         self.size: int = 0  # bytes in the memory tier

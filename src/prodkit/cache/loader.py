@@ -328,7 +328,7 @@ class Loader:
         wait *= 1 - 0.2 * self._runtime.rng.random()
         self._tiers.stats.refresh_failures += 1
         for each in {entry, self._tiers.memory.get(key) or entry}:
-            each.retries, each.retry_at = entry.retries + 1, self._now() + wait
+            each.retries, each.retry_at, each.error = entry.retries + 1, self._now() + wait, error
         if self._runtime.events.listened(CacheRefreshFailed):
             self._runtime.events.emit(
                 CacheRefreshFailed(cache=self._namespace, error=type(error).__name__, retry_in=wait)

@@ -181,7 +181,7 @@ class Loads(Values):
         refresh = self._loader.refresh(key, entry, how)
         if late and soft_timeout > 0 and refresh is not None:
             return await self._wait_softly(key, entry, refresh, soft_timeout, source)
-        return Hit(self._tiers.value(entry), stale=late, source=source)
+        return Hit(self._tiers.value(entry), stale=late, source=source, error=entry.error if late else None)
 
     async def _wait_softly(
         self,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import weakref
+from collections import OrderedDict
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
@@ -54,9 +55,28 @@ class _Local:
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.number = 0
 
 
+class _Numbers:
+    """The last fencing number of each local lock. It outlives the lock: one made again goes on where it was.
+
+    Beyond a number of names the oldest is forgotten; a name that is new then begins above all that were.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._forgotten = 0
+
+    def next(self, name: tuple[str, str]) -> int:
+        number = self._last.pop(name, self._forgotten) + 1
+        self._last[name] = number
+        if len(self._last) > self._most:
+            self._forgotten = max(self._forgotten, self._last.popitem(last=False)[1])
+        return number
+
+
+_numbers: Final = _Numbers(10_000)
 _locals: Final[weakref.WeakValueDictionary[tuple[int, str, str], _Local]] = weakref.WeakValueDictionary()
 
 
@@ -132,6 +152,10 @@ class Lock:
         """
         if self._owner is not None:
             raise RuntimeError(f"this Lock object holds {self.name!r} already: use one object per holder")
+        if wait is not None:
+            check = Arguments("Lock.acquire")
+            check.seconds("wait", wait, zero=True)
+            check.done()
         wait = self._wait if wait is None else wait
         if self._link is None:
             await self._acquire_local(wait)
@@ -171,8 +195,7 @@ class Lock:
         except TimeoutError:
             raise self._late(wait, limit, None) from None
         self._local = local
-        local.number += 1
-        self.token = local.number
+        self.token = _numbers.next((self._namespace, self.name))
 
     async def _acquire_shared(self, link: RedisLink, wait: float | None) -> None:
         clock = self._runtime.clock

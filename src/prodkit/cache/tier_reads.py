@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 from prodkit.cache.catch_up import CatchUp
-from prodkit.cache.codec import IMMUTABLE, Codec
+from prodkit.cache.codec import IMMUTABLE, Codec, JsonCodec, MsgpackCodec
 from prodkit.cache.entry import MISSING, Entry
 from prodkit.cache.failures import decode_failure
 from prodkit.cache.memory_tier import MemoryTier
 from prodkit.cache.outage_log import OutageLog
+from prodkit.cache.packing import pack, unpack
 from prodkit.cache.reads import Reads
 from prodkit.cache.redis_tier import RedisTier, Snapshot
 from prodkit.cache.stored_value import Found, StoredValue, Unchanged
@@ -35,6 +36,7 @@ __all__ = ["Copy", "Stats", "TierReads"]
 T = TypeVar("T")
 Copy: TypeAlias = Literal["never", "shallow", "deep"]
 
+_CONTAINERS: Final = (dict, list)
 _NO_TAGS: Final[frozenset[str]] = frozenset()
 _BATCH: Final = 10_000  # keys of one tick; the Redis tier divides them into scripts
 
@@ -89,6 +91,7 @@ class TierReads:
         self._codec = codec
         self._decode = codec.decode
         self._copies: Copy = copies
+        self._packs = copies == "deep" and type(codec) in (JsonCodec, MsgpackCodec)
         self.shares_values: bool = copies != "shallow"  # a value may be returned to every reader as it is
         self._max_staleness = max_staleness
         self.redis: RedisTier | None = (
@@ -152,8 +155,11 @@ class TierReads:
         kept = self._copies != "deep" or type(value) in IMMUTABLE
         if kept and type(value) is str and sys.getsizeof(value) > 2 * len(payload) + 1000:
             kept = False  # one emoji makes Python use four bytes for each character of the text
-        return Entry(
-            payload,
+        packed = None
+        if self._packs and type(value) in _CONTAINERS:
+            packed = pack(value)
+        entry = Entry(
+            payload if packed is None else packed,
             value if kept else MISSING,
             fresh_until=now + fresh,
             expires_at=now + whole,
@@ -164,6 +170,8 @@ class TierReads:
             head=head,
             generation=generation,
         )
+        entry.packed = packed is not None
+        return entry
 
     def value(self, entry: Entry) -> Any:
         """Return the value in `entry`, the reader's own unless `copy` says otherwise.
@@ -172,7 +180,7 @@ class TierReads:
             entry: from memory or Redis.
         """
         if entry.value is MISSING:
-            return self._codec.decode(entry.payload)
+            return unpack(entry.payload) if entry.packed else self._codec.decode(entry.payload)
         if self._copies == "shallow":
             return copy.copy(entry.value)
         return entry.value

@@ -136,10 +136,10 @@ def _findings(path: str, lines: list[str], tree: ast.AST) -> list[Finding]:
             if replacement is None:
                 continue
             line: int = node.lineno  # type: ignore[attr-defined]
-            text = replacement.write(node)
+            text, change = replacement.write(node)
             code = lines[line - 1].strip()
             library = used.partition(".")[0]
-            found.setdefault((line, used), Finding(path, line, library, used, code, text, replacement.change))
+            found.setdefault((line, used), Finding(path, line, library, used, code, text, change))
     return [found[key] for key in sorted(found)]
 
 

@@ -36,14 +36,14 @@ class Replacement:
     Args:
         template: the code to write; ``{name|default}`` takes an argument by name, ``{0|default}`` by position,
             ``{0:name|default}`` by either.
-        change: behaviour that changes.
+        change: behaviour that changes, with arguments in the same form.
     """
 
     template: str
     change: str = ""
 
-    def write(self, node: ast.AST) -> str:
-        """Return the replacement with the arguments of the call `node`."""
+    def write(self, node: ast.AST) -> tuple[str, str]:
+        """Return the replacement and what changes, with the arguments of the call `node`."""
         call = node if isinstance(node, ast.Call) else None
 
         def value(match: re.Match[str]) -> str:
@@ -57,7 +57,7 @@ class Replacement:
             return default or "…"
 
         pattern = r"\{(?:(?P<position>\d+):?)?(?P<name>\w+)?(?:\|(?P<default>[^}]*))?\}"
-        return re.sub(pattern, value, self.template)
+        return re.sub(pattern, value, self.template), re.sub(pattern, value, self.change)
 
 
 _RERAISED = "The last error itself is raised, with a note; RetryError stays with prodkit.compat.tenacity."

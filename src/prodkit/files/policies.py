@@ -136,7 +136,7 @@ class ImagePolicy(Rules):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PdfPolicy(Rules):
-    """PDF without scripts, launch actions, embedded files, XFA forms, or encryption.
+    """PDF without scripts, launch actions, links that open by themselves, embedded files, XFA forms, or encryption.
 
     Args:
         max_bytes: size of the upload.

@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from prodkit.core.check import Check, CheckResult, Status
 from prodkit.core.events import Event, Level, Metric, Metrics
@@ -47,6 +47,16 @@ class CheckChanged(Event):
     before: Status
     after: Status
     reason: str
+
+
+class Reporter(Protocol):
+    """A part that reports through ``health()``, because its ``check()`` means something else."""
+
+    name: str
+
+    async def health(self) -> CheckResult:
+        """Return the verdict."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +104,22 @@ class Health:
 
     def __init__(
         self,
-        *checks: Check,
-        optional: Iterable[Check] = (),
+        *checks: Check | Reporter,
+        optional: Iterable[Check | Reporter] = (),
         timeout: float = 2.0,
         ttl: float = 2.0,
         max_wait: float = 0.05,
         first_wait: float = 0.8,
         runtime: Runtime = SYSTEM,
     ) -> None:
-        checks, extra = tuple(map(_check_of, checks)), tuple(map(_check_of, optional))
+        parts, extra = tuple(map(_check_of, checks)), tuple(map(_check_of, optional))
         arguments = Arguments("Health")
         arguments.seconds("timeout", timeout)
         arguments.seconds("ttl", ttl)
         arguments.seconds("max_wait", max_wait)
         arguments.seconds("first_wait", first_wait)
         everything: list[Check] = []
-        given: tuple[object, ...] = (*checks, *extra)
+        given: tuple[object, ...] = (*parts, *extra)
         for check in given:
             if not isinstance(check, Check):
                 arguments.that(False, f"{check!r} has no name and async check()")

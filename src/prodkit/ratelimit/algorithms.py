@@ -8,8 +8,11 @@ no stretch of that length ever holds more than the amount. Example, 3 in 60 s:
     t=60 admit   [10, 20, 60]
 
 Up to an amount of 256 every admission is an entry of its own and the wait of a refused caller is exact. Above that,
-entries share slots of a 256th of the window, stamped with the *end* of their slot: memory stays small, the limit still
-holds in every window, and a wait may come out up to a 256th of the window longer.
+the admissions of a 256th of the window share an entry, which bears the instant of the latest one: memory stays small,
+the limit still holds in every window, and a wait may come out up to a 256th of the window longer, never longer than the
+window:
+
+    slot 7 │ t=700 admit 1 [700: 1]   t=740 admit 5 [740: 6]   t=790 admit 1 [790: 7] │ slot 8: t=805 [790: 7, 805: 1]
 """
 
 from __future__ import annotations
@@ -112,13 +115,19 @@ def admit(log: Log, now: int, slot: int, cost: int, stamp: int = 0) -> Entry:
         cost: the quota taken.
         stamp: the instant on the clock of Redis, 0 when Redis does not know of it.
     """
-    at = now if slot == 1 else -(-now // slot) * slot
     entries = log.entries
     log.used += cost
-    if slot > 1 and entries and entries[-1][AT] >= at and entries[-1][STAMP] == stamp:
-        entries[-1][COUNT] += cost
-        return entries[-1]
-    entry = [at, cost, stamp]
+    if slot > 1 and entries:
+        last = entries[-1]
+        known = last[STAMP]
+        # What Redis knows is divided as Redis divides it, by its clock, so that a refund finds the same entry there.
+        if (known > 0 and stamp > 0 and known // slot == stamp // slot) or (
+            known == stamp == 0 and last[AT] // slot == now // slot
+        ):
+            last[AT], last[STAMP] = max(now, last[AT]), max(stamp, known)
+            last[COUNT] += cost
+            return last
+    entry = [now, cost, stamp]
     entries.append(entry)
     return entry
 

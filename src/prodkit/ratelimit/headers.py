@@ -7,6 +7,7 @@ fields). Leave them off responses with a 3xx status: a client might follow a red
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from prodkit.ratelimit.decision import Decision, LimitState
 from prodkit.ratelimit.limit import Limit
@@ -36,6 +37,14 @@ def headers(decision: Decision, *, legacy: bool = False) -> dict[str, str]:
         decision: the answer of a check.
         legacy: also the ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` fields of the tightest limit.
     """
+    if decision.allowed and not legacy and len(decision._limits) == 1 and not decision._limits[0].shadow:
+        # The usual case, on every response: one limit and quota left, said without sorting and without a LimitState.
+        ((remaining, _, more, _),) = decision._outlooks
+        field = f'"{decision._limits[0].name}";r={remaining}'
+        return {
+            "RateLimit-Policy": _policy(decision._limits[0]),
+            "RateLimit": f"{field};t={max(1, -(-more // 1_000_000))}" if more > 0 else field,
+        }
     states = [state for state in decision.states if not state.limit.shadow]
     if not states:
         return {}
@@ -77,6 +86,7 @@ def problem(decision: Decision, language: Language = "en") -> dict[str, object]:
 _QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 
+@lru_cache(maxsize=256)
 def _policy(limit: Limit) -> str:
     return f'"{limit.name}";q={limit.amount};w={_whole(limit.window)}'
 

@@ -83,10 +83,11 @@ class MemoryStore:
                 decision._outlooks = ((0, first, first, entries[-1][0] + left),)
             return decision
         log.used, slot = used + 1, limit.quantum_us
-        if slot > 1 and entries and (entry := entries[-1])[0] >= now and not entry[2]:
-            entry[1] += 1  # admit(): the slot of the last admission has not ended
+        if slot > 1 and entries and (entry := entries[-1])[0] // slot == now // slot and not entry[2]:
+            entry[0] = now  # as admit() does: the slot of the last admission has not ended
+            entry[1] += 1
         else:
-            entry = [now if slot == 1 else -(-now // slot) * slot, 1, 0]
+            entry = [now, 1, 0]
             entries.append(entry)
         if table is not None:
             table.move_to_end(key)
@@ -120,8 +121,9 @@ class MemoryStore:
             grant = self.record(limit, key, cost, now)
             if fits and room:
                 grants.append(grant)
-                full = grant[3][AT] + limit.window_us - now
-                looks[at] = Outlook(max(0, outlook.remaining - cost), 0, outlook.more or full, full)
+                left = limit.window_us - now
+                more, full = grant[2].entries[0][AT] + left, grant[3][AT] + left
+                looks[at] = Outlook(max(0, outlook.remaining - cost), 0, more, full)
             else:
                 trim(grant[2], limit.share)
                 after = look(grant[2], now, limit.share, limit.window_us, cost)

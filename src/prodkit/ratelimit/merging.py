@@ -44,6 +44,7 @@ class _Pending(NamedTuple):
     key: Key
     reset: bool  # Redis has to forget its log first
     every: bool  # entries with a stamp may be unknown too
+    lost: bool = False  # all of them are: Redis has begun from nothing
 
 
 class Merging:
@@ -62,7 +63,7 @@ class Merging:
         self._sealer = sealer
         self._runtime = runtime
         self._pending: dict[tuple[str, Key], _Pending] = {}
-        self._refunds: list[tuple[str, int, int]] = []
+        self._refunds: list[tuple[str, int, int, int]] = []  # name, slot, stamp, cost
         self._locks: dict[tuple[str, Key], asyncio.Future[None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._server: bytes | None = None
@@ -93,19 +94,19 @@ class Merging:
         """
         limit, key, _, entry, cost = grant
         if entry[STAMP] > 0:
-            self._refunds.append((self._sealer.name(limit, key), entry[STAMP], cost))
+            self._refunds.append((self._sealer.name(limit, key), limit.quantum_us, entry[STAMP], cost))
 
-    def guard(self, *, every: bool) -> None:
+    def guard(self, *, every: bool, lost: bool = False) -> None:
         """Mark the callers whose log has to be merged before Redis may decide about them.
 
         Args:
             every: all live logs, because Redis may have lost what it knew.
+            lost: it has, for certain.
         """
         for limit, key in self._memory.live(every=every):
             before = self._pending.get((limit.series, key))
-            self._pending[limit.series, key] = _Pending(
-                limit, key, before is not None and before.reset, every
-            )
+            reset, lost_before = (before.reset, before.lost) if before is not None else (False, False)
+            self._pending[limit.series, key] = _Pending(limit, key, reset, every, lost or lost_before)
 
     def add(self, asks: Sequence[Ask]) -> None:
         """Guard callers that were counted here while the link stayed up, because Redis refused the command.
@@ -164,7 +165,7 @@ class Merging:
         before, self.mark = self.mark, found
         if before is not None and before != found:
             self._refunds.clear()
-            self.guard(every=True)
+            self.guard(every=True, lost=True)
             self.work()
 
     async def _look_at_server(self) -> None:
@@ -247,34 +248,34 @@ class Merging:
 
     async def _send(self, batch: Sequence[_Pending]) -> None:
         now = self._memory.now()
-        logs: list[tuple[str, list[Entry], list[tuple[int, int, int]]]] = []
+        logs: list[tuple[str, int, list[Entry], list[tuple[int, int, int]]]] = []
         commands: list[tuple[Any, ...]] = []
-        for limit, key, reset, every in batch:
+        for limit, key, reset, every, lost in batch:
             entries = self._memory.entries(limit, key, every=every)
             if not entries and not reset:
                 continue  # its window is over
             sent = [(max(0, entry[STAMP]), now - entry[AT], entry[COUNT]) for entry in entries]
             name = self._sealer.name(limit, key)
-            arguments = redis_store.merge_arguments(limit, reset, sent)
+            arguments = redis_store.merge_arguments(limit, reset, lost, sent)
             commands.append(("EVALSHA", MERGE.digest, 1, name, *arguments))
-            logs.append((name, entries, sent))
+            logs.append((name, limit.quantum_us, entries, sent))
         if not commands:
             return
-        for _, entries, _ in logs:
+        for _, _, entries, _ in logs:
             for entry in entries:
                 entry[STAMP] = entry[STAMP] or _SENDING
         try:
             replies = await self._run(commands)
         except BaseException:
-            for _, entries, _ in logs:
+            for _, _, entries, _ in logs:
                 for entry in entries:
                     entry[STAMP] = max(0, entry[STAMP])
             raise
-        for (name, entries, sent), stamps in zip(logs, replies, strict=True):
+        for (name, slot, entries, sent), stamps in zip(logs, replies, strict=True):
             for entry, stamp, (_, _, count) in zip(entries, stamps, sent, strict=True):
                 entry[STAMP] = stamp
                 if entry[COUNT] < count:  # given back while it was on its way
-                    self._refunds.append((name, stamp, count - entry[COUNT]))
+                    self._refunds.append((name, slot, stamp, count - entry[COUNT]))
 
     async def _run(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         """Run scripts in one round trip; load the script where Redis does not know it."""
@@ -290,9 +291,9 @@ class Merging:
 
     async def _send_refunds(self) -> None:
         while self._refunds:
-            name, stamp, cost = self._refunds.pop()
+            name, slot, stamp, cost = self._refunds.pop()
             try:
-                await REFUND(self._link, keys=[name], args=[stamp, cost])
+                await REFUND(self._link, keys=[name], args=[slot, stamp, cost])
             except BaseException:
-                self._refunds.append((name, stamp, cost))
+                self._refunds.append((name, slot, stamp, cost))
                 raise

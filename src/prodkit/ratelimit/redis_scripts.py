@@ -1,7 +1,8 @@
 """The Lua scripts of the limiter: one a step, on the clock of Redis.
 
 A log is one string of entries, each seven bytes of microseconds and three of count, big-endian and in order. Stamps in
-a log are unique, so that a refund removes exactly the entry of its check.
+a log are unique, so that a refund finds the entry of its check. Where admissions share slots, the stamp of an entry
+moves on with each of them, inside its slot.
 
 A mark, random and as long-lived as the logs, stands beside them. A script that finds another mark than the one this
 process knows, or none, counts nothing: Redis has lost its memory, and the process first merges what it knows.
@@ -71,13 +72,12 @@ local function check(key, arg, count_of, cost)
     local admitted = fits and reply[base + 1] == 0
     if admitted or mode % 2 == 1 then
       local log = string.sub(logs[i], firsts[i])
-      local at, count, size = math.ceil(now / slot) * slot, cost, #log
+      local at, count, size = now, cost, #log
       if size > 0 then
         local stamp, before = struct.unpack('>I7I3', log, size - 9)
-        if stamp >= at and slot > 1 then
-          at, count, log = stamp, before + cost, string.sub(log, 1, size - 10)
-        elseif stamp >= at then
-          at = stamp + 1
+        at = math.max(now, stamp + 1)
+        if slot > 1 and math.floor(stamp / slot) == math.floor(at / slot) then
+          count, log = before + cost, string.sub(log, 1, size - 10)
         end
       end
       log = log .. struct.pack('>I7I3', at, math.min(count, 16777215))
@@ -101,7 +101,7 @@ local function check(key, arg, count_of, cost)
       end
       redis.call('SET', KEYS[key + i], log, 'PX', math.ceil((at - now + window) / 1000) + 1)
       reply[base] = math.max(0, reply[base] - cost)
-      if reply[base + 2] == 0 then reply[base + 2] = at + window - now end
+      reply[base + 2] = struct.unpack('>I7', log, 1) + window - now
       reply[base + 3] = at + window - now
       if admitted then reply[base + 4] = at end
     end
@@ -117,38 +117,35 @@ end
 return reply
 """)
 
-# KEYS[1]; ARGV: pairs of stamp and count to take out again.
+# KEYS[1]; ARGV: slot, stamp and count to take out again. Further admissions of its slot may have moved the stamp on.
 REFUND: Final = Script("""
 local log = redis.call('GET', KEYS[1])
 if not log then return 0 end
-local back = {}
-for i = 1, #ARGV, 2 do back[tonumber(ARGV[i])] = tonumber(ARGV[i + 1]) end
-local kept, done = {}, 0
+local slot, wanted, less = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local found
 for at = 1, #log, 10 do
-  local stamp, count = struct.unpack('>I7I3', log, at)
-  local less = back[stamp]
-  if less then done = done + 1 end
-  if not less then kept[#kept + 1] = string.sub(log, at, at + 9)
-  elseif count > less then kept[#kept + 1] = struct.pack('>I7I3', stamp, count - less) end
+  local stamp = struct.unpack('>I7', log, at)
+  if stamp == wanted then found = at break end
+  if slot > 1 and stamp > wanted and math.floor(stamp / slot) == math.floor(wanted / slot) then found = at end
 end
-if done == 0 then return 0 end
-if #kept == 0 then
-  redis.call('DEL', KEYS[1])
-else
-  redis.call('SET', KEYS[1], table.concat(kept), 'KEEPTTL')
-end
-return done
+if not found then return 0 end
+local stamp, count = struct.unpack('>I7I3', log, found)
+local rest = count > less and struct.pack('>I7I3', stamp, count - less) or ''
+log = string.sub(log, 1, found - 1) .. rest .. string.sub(log, found + 10)
+if #log == 0 then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], log, 'KEEPTTL') end
+return 1
 """)
 
-# KEYS[1]; ARGV: window, whether to begin from nothing, then stamp (0: none yet), age and count of each entry, oldest
-# first. An entry whose stamp is in the log is known already. A stamp that does not fit the age by a second is from
-# another clock, and the age is believed. Returns stamps.
+# KEYS[1]; ARGV: window, slot, whether to begin from nothing, then stamp (0: none yet), age and count of each entry,
+# oldest first. An entry whose stamp is in the log is known already. So is one whose stamp moved on in its slot, where
+# the slot is longer than 1; it is given as 1 after Redis lost its memory, when what lies there is of other processes. A
+# stamp that does not fit the age by a second is from another clock, and the age is believed. Returns stamps.
 MERGE: Final = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local window = tonumber(ARGV[1])
-local entries, taken, stamps = {}, {}, {}
-if ARGV[2] == '1' then
+local window, slot = tonumber(ARGV[1]), tonumber(ARGV[2])
+local entries, taken, moved, stamps = {}, {}, {}, {}
+if ARGV[3] == '1' then
   redis.call('DEL', KEYS[1])
 else
   local log = redis.call('GET', KEYS[1]) or ''
@@ -157,12 +154,14 @@ else
     if stamp + window > now then
       entries[#entries + 1] = {stamp, count}
       taken[stamp] = true
+      if slot > 1 then moved[math.floor(stamp / slot)] = {stamp, count} end
     end
   end
 end
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local stamp, age, count = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-  if stamp > 0 and taken[stamp] then
+  local later = slot > 1 and moved[math.floor(stamp / slot)]
+  if stamp > 0 and (taken[stamp] or (later and later[1] > stamp and later[2] >= count)) then
     stamps[#stamps + 1] = stamp
   else
     if stamp == 0 or math.abs(now - stamp - age) > 1000000 then stamp = now - age end

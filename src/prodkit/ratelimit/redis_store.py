@@ -103,12 +103,20 @@ async def mark(link: RedisLink, name: str) -> bytes:
     return found
 
 
-def merge_arguments(limit: Limit, reset: bool, entries: Sequence[tuple[int, int, int]]) -> list[Any]:
+def merge_arguments(
+    limit: Limit, reset: bool, lost: bool, entries: Sequence[tuple[int, int, int]]
+) -> list[Any]:
     """Return ARGV of :data:`~prodkit.ratelimit.redis_scripts.MERGE`.
 
     Args:
         limit: the limit of the log.
         reset: begin from nothing.
+        lost: Redis has lost its memory, and what it has now is of other processes.
         entries: stamp, age and count of each.
     """
-    return [limit.window_us, int(reset), *(number for entry in entries for number in entry)]
+    return [
+        limit.window_us,
+        1 if lost else limit.quantum_us,
+        int(reset),
+        *(number for entry in entries for number in entry),
+    ]

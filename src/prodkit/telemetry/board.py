@@ -23,7 +23,10 @@ _HEIGHT: Final = 7
 _SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 _UNITS: Final = {"seconds": "s", "bytes": "bytes", "tokens": "short", "dollars": "currencyUSD", "": "short"}
 # Event classes that stand beside the code that emits them; all others are in a module called events.
-_BESIDE: Final = ("web.errors", "web.drain", "sessions.manager", "health.health")
+_BESIDE: Final = (
+    "web.errors", "web.request_events", "web.drain", "web.csrf", "web.security_headers", "sessions.manager",
+    "health.health",
+)  # fmt: skip
 _NOT_MEASURED: Final = ("core", "testing", "telemetry", "cli")
 
 
@@ -62,6 +65,8 @@ def _burn(bad: str, all_calls: str, budget: float, factor: float, long: str, sho
 
 _LLM_BAD: Final = 'prodkit_llm_call_seconds_count{outcome!~"ok|cancelled|neutral"}'
 _LLM_ALL: Final = "prodkit_llm_call_seconds_count"
+_HTTP_BAD: Final = 'prodkit_http_request_seconds_count{status=~"5.."}'
+_HTTP_ALL: Final = "prodkit_http_request_seconds_count"
 
 ALERTS: Final = (
     Alert(
@@ -72,6 +77,14 @@ ALERTS: Final = (
     Alert(
         "ProdkitModelCallsFailSlowly", _burn(_LLM_BAD, _LLM_ALL, 0.01, 6, "6h", "30m"), "15m", "ticket",
         "Calls to the language model fail 6 times faster than the budget allows.", "llm_call_seconds",
+    ),
+    Alert(
+        "ProdkitRequestsFailFast", _burn(_HTTP_BAD, _HTTP_ALL, 0.001, 14.4, "1h", "5m"), "2m", "page",
+        "Requests fail 14 times faster than the budget of 0.1 % in 30 days allows.", "http_request_seconds",
+    ),
+    Alert(
+        "ProdkitRequestsFailSlowly", _burn(_HTTP_BAD, _HTTP_ALL, 0.001, 6, "6h", "30m"), "15m", "ticket",
+        "Requests fail 6 times faster than the budget allows.", "http_request_seconds",
     ),
     Alert(
         "ProdkitRequestsFail", 'sum(rate(prodkit_request_failures_total{status=~"5.."}[5m])) > 0.1', "5m", "page",

@@ -6,7 +6,8 @@ ended when the event was emitted; other events of WARNING and above become event
 :class:`ServerSpans` makes the spans of HTTP requests around them::
 
     request ─▶ ServerSpans ── SERVER span "POST /orders/{id}", current
-                  └─ your app ─┬─ llm.finished, cache.loaded    child spans
+                  └─ your app ─┬─ llm.finished ── llm.attempt   child spans
+                               ├─ cache.loaded
                                └─ ResilientTransport            sends its traceparent
 """
 
@@ -14,16 +15,18 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from prodkit.core.events import Event, Metric
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.core.validate import Arguments
 from prodkit.errors import MissingExtraError
 from prodkit.telemetry.catalogue import BUCKETS, MAX_SERIES, PREFIX, label, metrics_of
+from prodkit.telemetry.server_spans import ServerSpans
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.metrics import Meter, MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
@@ -34,7 +37,8 @@ _SEVERE: Final = ("WARNING", "ERROR")
 _UNITS: Final = {"seconds": "s", "bytes": "By", "tokens": "{token}", "dollars": "{USD}", "": "1"}
 # Events about one piece of work, and the field with its duration in seconds.
 _SPANS: Final = {"llm.finished": "duration", "llm.attempt": "duration", "cache.loaded": "seconds"}
-_METHODS: Final = frozenset(["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"])
+_MAX_CALLS: Final = 1_000
+"""Calls to a model whose attempts wait for the call's end, and ended ones that are remembered for late attempts."""
 _OPERATIONS: Final = {"create": "chat", "stream": "chat", "parse": "chat"}
 
 
@@ -82,11 +86,16 @@ class Exporter:
         self._seen: dict[str, set[tuple[str, ...]]] = {}
         self._duration: Any = None
         self._tokens: Any = None
+        # An attempt ends before its call does, so its span waits until there is a parent for it.
+        self._attempts: OrderedDict[str, list[tuple[Any, int, Context]]] = OrderedDict()
+        self._ended: OrderedDict[str, Context] = OrderedDict()
         self._unsubscribe = runtime.events.subscribe(self._on_event)
 
     def close(self) -> None:
-        """Stop exporting."""
+        """Stop exporting; attempts of calls that have not ended become spans without them."""
         self._unsubscribe()
+        while self._attempts:
+            self._orphans()
 
     def _on_event(self, event: Event) -> None:
         for metric in metrics_of(type(event)):
@@ -134,13 +143,43 @@ class Exporter:
                 self._tokens.record(count, {**attributes, "gen_ai.token.type": kind})
 
     def _span(self, event: Any, duration: float) -> None:
-        from opentelemetry.trace import SpanKind, Status, StatusCode
+        from opentelemetry import context, trace
 
         ended = time.time_ns()  # spans carry wall time
+        if event.name == "llm.attempt":
+            parent = self._ended.get(event.call_id)
+            if parent is not None:  # a request that outlived its call, such as a hedge
+                self._make(event, duration, ended, parent)
+                return
+            self._attempts.setdefault(event.call_id, []).append((event, ended, context.get_current()))
+            if len(self._attempts) > _MAX_CALLS:
+                self._orphans()
+            return
+        span = self._make(event, duration, ended, None)
+        if event.name != "llm.finished":
+            return
+        below = trace.set_span_in_context(span)
+        for attempt, when, _ in self._attempts.pop(event.call_id, ()):
+            self._make(attempt, attempt.duration, when, below)
+        self._ended[event.call_id] = below
+        if len(self._ended) > _MAX_CALLS:
+            self._ended.popitem(last=False)
+
+    def _orphans(self) -> None:
+        """Make the spans of the attempts that have waited longest for the end of their call."""
+        _, waiting = self._attempts.popitem(last=False)
+        for event, ended, where in waiting:
+            self._make(event, event.duration, ended, where)
+
+    def _make(self, event: Any, duration: float, ended: int, parent: Context | None) -> Span:
+        """Return the span of an event: a child of `parent`, or of the current span."""
+        from opentelemetry.trace import SpanKind, Status, StatusCode
+
         conventions = _conventions(event) if event.name.startswith("llm.") else {}
         model = conventions.get("gen_ai.request.model", "")
         span = self._tracer.start_span(
             f"{conventions['gen_ai.operation.name']} {model}".strip() if conventions else event.name,
+            parent,
             kind=SpanKind.CLIENT,
             attributes={**conventions, **_attributes(event)},
             start_time=ended - int(duration * 1e9),
@@ -149,6 +188,7 @@ class Exporter:
         if outcome not in ("ok", "cancelled", "neutral", None):
             span.set_status(Status(StatusCode.ERROR, label(outcome)))
         span.end(ended)
+        return span
 
     def _note(self, event: Event) -> None:
         from opentelemetry import trace
@@ -156,158 +196,6 @@ class Exporter:
         current = trace.get_current_span()
         if current.is_recording():
             current.add_event(event.name, _attributes(event))
-
-
-class ServerSpans:
-    """Make one span of each HTTP request, current while the request runs. ASGI middleware.
-
-    ::
-
-        web.install(app, …)
-        app.add_middleware(ServerSpans)      # afterwards: it lies outside, and sees what the other layers refuse
-
-    Attributes follow the semantic conventions of HTTP, without the query, the client's address and messages of
-    errors, which are personal or may hold secrets. The span ends with the response, an event stream's with the
-    stream. A status of 500 and above, or an exception, makes it an error. WebSockets have no span. A request that has
-    a server span already, such as FastAPI's own, gets no second one.
-
-    Args:
-        app: the ASGI app.
-        tracer_provider: the provider of spans; the global one when None.
-        trust: continue the trace that the request's ``traceparent`` names: for services behind a proxy that sets
-            it. Otherwise a new trace begins, linked to that one, so that no visitor decides what is sampled.
-        skip: path prefixes without a span, such as health checks.
-    """
-
-    def __init__(
-        self,
-        app: Callable[[Any, Any, Any], Any],
-        *,
-        tracer_provider: TracerProvider | None = None,
-        trust: bool = False,
-        skip: Iterable[str] = (),
-    ) -> None:
-        try:
-            from opentelemetry import trace
-            from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-        except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("opentelemetry"):
-                raise
-            raise MissingExtraError.named("opentelemetry", "telemetry") from None
-        skipped = (skip,) if isinstance(skip, str) else tuple(skip)
-        check = Arguments("ServerSpans")
-        check.that(
-            all(each.startswith("/") for each in skipped),
-            f"skip must hold paths that begin with '/', got {skipped!r}",
-        )
-        check.done()
-        self.app = app
-        self._trust = trust
-        self._skip = skipped
-        self._extract = TraceContextTextMapPropagator().extract
-        self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve the request inside its span."""
-        from opentelemetry.trace import SpanKind, Status, StatusCode, get_current_span, use_span
-
-        begun = getattr(get_current_span(), "kind", None) is SpanKind.SERVER
-        if scope["type"] != "http" or begun or self._skipped(scope):
-            await self.app(scope, receive, send)
-            return
-
-        root = scope.get("root_path", "")
-        span = self._begin(scope)
-
-        async def watched(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                span.set_attribute("http.response.status_code", status)
-                if status >= 500:
-                    span.set_attribute("error.type", str(status))
-                    span.set_status(Status(StatusCode.ERROR))
-            await send(message)
-
-        try:
-            with use_span(span, record_exception=False, set_status_on_exception=False):
-                await self.app(scope, receive, watched)
-        except Exception as error:
-            span.set_attribute("error.type", type(error).__qualname__)
-            span.set_status(Status(StatusCode.ERROR))
-            raise
-        finally:
-            if route := _route(scope, root):
-                span.update_name(f"{_method(scope)[0]} {route}")
-                span.set_attribute("http.route", route)
-            span.end()
-
-    def _begin(self, scope: Any) -> Span:
-        from opentelemetry.trace import Link, SpanKind, get_current_span
-
-        headers = {
-            key.decode("latin-1"): value.decode("latin-1")
-            for key, value in reversed(scope.get("headers", ()))
-        }
-        context = self._extract(headers)
-        brought = get_current_span(context).get_span_context()
-        linked = brought.is_valid and brought.is_remote and not self._trust
-        name, attributes = _method(scope)
-        return self._tracer.start_span(
-            name,
-            context if self._trust else None,
-            kind=SpanKind.SERVER,
-            attributes={**attributes, **_request(scope, headers)},
-            links=[Link(brought)] if linked else [],
-        )
-
-    def _skipped(self, scope: Any) -> bool:
-        path, root = scope.get("path", ""), scope.get("root_path", "")
-        path = path.removeprefix(root) if root else path
-        return any(path == each or path.startswith(each.rstrip("/") + "/") for each in self._skip)
-
-
-def _method(scope: Any) -> tuple[str, dict[str, str]]:
-    """The name of a request without a route, and its method as attributes: few values, whatever a client sends."""
-    method = scope.get("method", "")
-    if method in _METHODS:
-        return method, {"http.request.method": method}
-    return "HTTP", {"http.request.method": "_OTHER", "http.request.method_original": label(method)}
-
-
-def _request(scope: Any, headers: Mapping[str, str]) -> dict[str, str | int]:
-    found: dict[str, str | int] = {
-        "url.scheme": scope.get("scheme", "http"),
-        "url.path": label(scope.get("path", "")),
-        "network.protocol.version": scope.get("http_version", ""),
-        "user_agent.original": label(headers.get("user-agent")),
-    }
-    address, colon, port = headers.get("host", "").rpartition(":")
-    if colon and port.isascii() and port.isdecimal() and len(port) < 6:
-        found["server.port"] = int(port)
-    else:
-        address = headers.get("host", "")
-    found["server.address"] = label(address)
-    return {name: value for name, value in found.items() if value != ""}
-
-
-def _route(scope: Any, root: str) -> str:
-    """The route's template, as Starlette, FastAPI and Litestar leave it in the scope; empty when it is not known.
-
-    A mounted or included route knows its own part of the path: what lies before it is kept where it is constant.
-    """
-    route, path = scope.get("route"), scope.get("path", "").removeprefix(root)
-    pattern = getattr(route, "path_regex", None)
-    if pattern is None:
-        return str(scope.get("path_template") or "")
-    cuts = (place for place, letter in enumerate(path) if letter == "/")
-    cut = next((place for place in cuts if pattern.match(path[place:])), None)
-    if cut is None:
-        return ""
-    before: str = path[:cut]
-    given = {str(value).casefold() for value in scope.get("path_params", {}).values()}
-    if given & set(before.casefold().split("/")):
-        return ""  # a value stands where the mount has a parameter
-    return before + str(getattr(route, "path", ""))
 
 
 def _instrument(meter: Meter, metric: Metric) -> Callable[[float, Mapping[str, str]], None]:

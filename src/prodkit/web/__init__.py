@@ -13,8 +13,8 @@
 
 A request passes, outermost first::
 
-    proxy ─ drain ─ request id ─ security headers ─ errors ─ deadline ─ admission ─ rate limits ─ body limit
-          ─ sessions ─ sockets ─ CSRF ─ idempotency ─► your app
+    proxy ─ request events ─ drain ─ request id ─ security headers ─ errors ─ deadline ─ admission ─ rate limits
+          ─ body limit ─ sessions ─ sockets ─ CSRF ─ idempotency ─► your app
     any exception ──► errors: problem+json or your page, with every header of the layers outside
 
 This is the only package of the kit that imports starlette.
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         client_key as client_key,
         enforce as enforce,
     )
+    from prodkit.web.request_events import RequestEventsMiddleware as RequestEventsMiddleware
     from prodkit.web.request_id import (
         RequestIdMiddleware as RequestIdMiddleware,
         current_request_id as current_request_id,
@@ -85,6 +86,7 @@ else:
             "install": ("install",),
             "problem": ("Problem",),
             "ratelimit": ("RateLimitMiddleware", "RateLimits", "client_key", "enforce"),
+            "request_events": ("RequestEventsMiddleware",),
             "request_id": ("RequestIdMiddleware", "current_request_id"),
             "security_headers": ("CONTENT_SECURITY_POLICY", "SecurityHeadersMiddleware", "csp_nonce"),
             "sessions": ("SessionMiddleware", "session_of"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -107,8 +107,8 @@ class AdmissionMiddleware:
         self._sessions = sessions
         self._skip = prefixes(skip, "skip")
 
-        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            await self.app(scope, receive, send)
+        def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            return self.app(scope, receive, send)
 
         # The deadline middleware enforces the deadline, and lets go of a response that has begun.
         self._serve = admission.limit.wrap(bounded(serve))

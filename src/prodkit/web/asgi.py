@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
 from starlette.types import Message, Scope, Send
@@ -22,6 +23,7 @@ __all__ = [
 Hook: TypeAlias = Callable[[Message], Awaitable[None] | None]
 """Changes the message that begins a response, or waits for something before it is sent."""
 _STARTS: Final = "prodkit.starts"
+_INDEX: Final = "prodkit.headers"
 
 
 def on_start(scope: Scope, send: Send, hook: Hook) -> tuple[Send, list[Hook]]:
@@ -60,17 +62,32 @@ def on_start(scope: Scope, send: Send, hook: Hook) -> tuple[Send, list[Hook]]:
     return started, hooks
 
 
+def _index(scope: Scope) -> tuple[Sequence[tuple[bytes, bytes]], int, dict[bytes, bytes]]:
+    """Return the headers, their number and the first value of each, made once for all layers of a request.
+
+    A layer in between that changes the headers gives the scope another list, or changes its length.
+    """
+    given = scope.get("headers", ())
+    known = scope.get(_INDEX)
+    if known is None or known[0] is not given or known[1] != len(given):
+        known = scope[_INDEX] = (given, len(given), dict(reversed(given)))
+    return cast("tuple[Sequence[tuple[bytes, bytes]], int, dict[bytes, bytes]]", known)
+
+
 def headers(scope: Scope, name: bytes) -> list[bytes]:
     """Return all values of the request header `name`, which is lower case."""
-    return [value for key, value in scope.get("headers", ()) if key == name]
+    given, count, first = _index(scope)
+    if name not in first:
+        return []
+    if len(first) == count:  # no header stands twice
+        return [first[name]]
+    return [value for key, value in given if key == name]
 
 
 def header(scope: Scope, name: bytes) -> str:
     """Return the first value of the request header `name`, or an empty string."""
-    for key, value in scope.get("headers", ()):
-        if key == name:
-            return value.decode("latin-1")  # type: ignore[no-any-return]
-    return ""
+    found = _index(scope)[2].get(name)
+    return "" if found is None else found.decode("latin-1")
 
 
 def add_header(message: Message, name: bytes, value: str) -> None:
@@ -109,4 +126,10 @@ def matches(scope: Scope, paths: tuple[str, ...]) -> bool:
     if not paths:
         return False
     path = path_of(scope)
-    return any(path == each or path.startswith(each if each.endswith("/") else each + "/") for each in paths)
+    # "/static/" is a tree; "/metrics" is one path and what lies below.
+    return path.startswith(paths) and (path in paths or path.startswith(_trees(paths)))
+
+
+@lru_cache(maxsize=256)
+def _trees(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each if each.endswith("/") else each + "/" for each in paths)

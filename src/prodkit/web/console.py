@@ -26,6 +26,7 @@ from prodkit.web.console_now import HasSnapshot, Policies, jobs_section, policie
 from prodkit.web.console_page import SCRIPT, STYLE, live_page
 from prodkit.web.console_records import Records, unrolled
 from prodkit.web.console_view import render
+from prodkit.web.request_events import RequestFinished
 from prodkit.web.sse import EventStream
 
 __all__ = ["Console"]
@@ -225,5 +226,7 @@ class Console:
             await self._runtime.clock.sleep(_PAUSE)
 
     def _on_event(self, event: Event) -> None:
+        if event.__class__ is RequestFinished:
+            return  # those of the page's own requests would make it load itself without end
         clock = self._runtime.clock
         self._records.add(from_event(event, at=clock.monotonic(), time=clock.now()))

@@ -78,14 +78,27 @@ def csrf_token(request: HTTPConnection[Any] | Scope) -> str:
 class _Guard:
     """The sender of one request: session and visitor's cookie."""
 
-    __slots__ = ("_scope", "_tokens", "fresh", "issued", "visitor")
+    __slots__ = ("_cookie", "_scope", "_tokens", "fresh", "issued", "visitor")
 
-    def __init__(self, scope: Scope, tokens: CsrfTokens, visitor: str | None) -> None:
+    visitor: str | None
+    """What the visitor's cookie holds; read when a token is issued or verified, which most requests do not."""
+
+    def __init__(self, scope: Scope, tokens: CsrfTokens, cookie: str) -> None:
         self._scope = scope
         self._tokens = tokens
-        self.visitor = visitor
+        self._cookie = cookie
         self.fresh = False
         self.issued = False
+
+    def _read_visitor(self) -> str | None:
+        try:
+            return self.visitor
+        except AttributeError:
+            values = (
+                each for raw in headers(self._scope, b"cookie") for each in cookie_values(raw, self._cookie)
+            )
+            self.visitor = next((each for each in values if _VISITOR.match(each)), None)
+            return self.visitor
 
     @property
     def _session(self) -> Session | None:
@@ -97,10 +110,11 @@ class _Guard:
         session = self._session
         if session is not None and session.id is not None:
             return self._tokens.issue(_session_binding(session.id))
-        if self.visitor is None:
-            self.visitor = secrets.token_urlsafe(16)
+        visitor = self._read_visitor()
+        if visitor is None:
+            visitor = self.visitor = secrets.token_urlsafe(16)
             self.fresh = True
-        return self._tokens.issue(b"visitor:" + self.visitor.encode())
+        return self._tokens.issue(b"visitor:" + visitor.encode())
 
     def valid(self, token: object) -> bool:
         session = self._session
@@ -108,8 +122,9 @@ class _Guard:
         if session is not None and session.id is not None:
             bindings.append(_session_binding(session.id))
         # A form that was served before the visitor had a session is good until the login.
-        if self.visitor is not None and (session is None or session.owner is None):
-            bindings.append(b"visitor:" + self.visitor.encode())
+        visitor = self._read_visitor()
+        if visitor is not None and (session is None or session.owner is None):
+            bindings.append(b"visitor:" + visitor.encode())
         return self._tokens.valid(token, bindings)
 
 
@@ -179,8 +194,8 @@ class CsrfMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        guard = scope[_KEY] = _Guard(scope, self._tokens, self._visitor(scope))
-        if not matches(scope, self._exempt):
+        guard = scope[_KEY] = _Guard(scope, self._tokens, self._cookie)
+        if scope.get("method") not in SAFE_METHODS and not matches(scope, self._exempt):
             if scope["type"] == "websocket":
                 refused, passed = self._handshake(scope), receive
             else:
@@ -215,13 +230,6 @@ class CsrfMiddleware:
         set_default(message, b"cache-control", "no-store")
         add_header(message, b"vary", "Cookie")
 
-    def _visitor(self, scope: Scope) -> str | None:
-        for each in headers(scope, b"cookie"):
-            for value in cookie_values(each, self._cookie):
-                if _VISITOR.match(value):
-                    return value
-        return None
-
     def _origin(self, scope: Scope, method: str) -> CsrfDecision:
         return self._policy.decide(
             method,
@@ -238,12 +246,9 @@ class CsrfMiddleware:
         return None if decision.allowed else decision.reason
 
     async def _judge(self, scope: Scope, receive: Receive, guard: _Guard) -> tuple[str | None, Receive]:
-        method = scope["method"]
-        if method in SAFE_METHODS:
-            return None, receive
         if self._bearer(scope):
             return None, receive
-        decision = self._origin(scope, method)
+        decision = self._origin(scope, scope["method"])
         if not decision.allowed:
             return decision.reason, receive
         if self._mode == "headers" and decision.reason != "no_browser_headers":

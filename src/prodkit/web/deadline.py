@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prodkit.core.deadline import Deadline
+from prodkit.core.deadline import _current
 from prodkit.core.validate import Arguments
 from prodkit.errors import DeadlineExceededError
 from prodkit.web.asgi import header, matches, on_start, prefixes
@@ -118,15 +118,18 @@ class DeadlineMiddleware:
         before = task.cancelling()
 
         send, hooks = on_start(scope, send, entry.stop)
+        token = _current.set(
+            min(entry.when, _current.get())
+        )  # as `with Deadline.after` does, of one clock reading
         try:
-            with Deadline.after(seconds):
-                await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
         except asyncio.CancelledError:
             if entry.expired and task.uncancel() <= before:
                 entry.expired = False
                 raise DeadlineExceededError(f"the request was not answered in {seconds:g} s") from None
             raise
         finally:
+            _current.reset(token)
             hooks.pop()
             entry.stop()
             if entry.expired:  # the handler caught the cancellation

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.core.validate import Arguments
-from prodkit.health import Health
+from prodkit.health import Health, Processes
 from prodkit.web.drain import Drain
 
 __all__ = ["health_routes"]
@@ -31,6 +31,7 @@ def health_routes(
     token: str | Revealable | None = None,
     loopback: bool = False,
     allow: Callable[[Request], bool | Awaitable[bool]] | None = None,
+    processes: Processes | None = None,
 ) -> list[BaseRoute]:
     """Return routes for ``app.router.routes.extend(…)`` or ``Starlette(routes=…)``.
 
@@ -41,6 +42,7 @@ def health_routes(
     - ``path/ready``: the report's verdict, and 503 from the moment that `drain` begins.
     - ``path/startup``: 503 until the service was once not down, then 200 for good. Answers within 0.5 s also when a
       check hangs.
+    - ``path/processes``, with `processes`: the reports of all processes of the service, summed; 503 when none serves.
 
     Args:
         health: the report.
@@ -49,6 +51,7 @@ def health_routes(
         token: ``Authorization: Bearer <token>`` opens the private view; at least 16 characters.
         loopback: a caller on this machine that no proxy speaks for gets the private view.
         allow: decides per request who gets the private view, for instance by the role of the signed-in user.
+        processes: sums the reports of several processes; None leaves that path out.
     """
     secret = None if token is None else reveal(token)
     check = Arguments("health_routes")
@@ -62,6 +65,7 @@ def health_routes(
         f"token must have at least 16 characters, got {len(secret or '')}",
     )
     check.function("allow", allow, optional=True)
+    check.instance("processes", processes, Processes, "a Processes", optional=True)
     check.done()
 
     async def private(request: Request) -> bool:
@@ -92,7 +96,15 @@ def health_routes(
         started = await health.started(within=0.5)
         return _json({"status": "up" if started else "starting"}, 200 if started else 503)
 
+    async def service(request: Request) -> Response:
+        assert processes is not None
+        found = await processes.report()
+        body = found.private() if await private(request) else found.public()
+        return _json(body, 200 if found.ok else 503)
+
+    summed = [] if processes is None else [Route(path + "/processes", service, methods=["GET"])]
     return [
+        *summed,
         Route(path, report, methods=["GET"]),
         Route(path + "/live", live, methods=["GET"]),
         Route(path + "/ready", ready, methods=["GET"]),

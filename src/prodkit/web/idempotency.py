@@ -92,7 +92,7 @@ class IdempotencyMiddleware:
         if body is None:
             await self.app(scope, receive, send)
             return
-        key = _digest(_owner(scope), given)
+        key = _digest(_owner(scope), given.strip('"'))  # the draft wants quotes, most clients send none
         request = _digest(scope["method"], path_of(scope), scope.get("query_string", b""), body)
         token = secrets.token_bytes(16)
         claim = await rule.store.claim(key, request, token, lease=rule.lease, ttl=rule.ttl)

@@ -19,6 +19,7 @@ from prodkit.web.frameworks import App, adopt
 from prodkit.web.idempotency import Idempotency, IdempotencyMiddleware
 from prodkit.web.proxy import ProxyMiddleware
 from prodkit.web.ratelimit import Limiter, RateLimitMiddleware
+from prodkit.web.request_events import RequestEventsMiddleware
 from prodkit.web.request_id import RequestIdMiddleware
 from prodkit.web.security_headers import CONTENT_SECURITY_POLICY, SecurityHeadersMiddleware
 from prodkit.web.sessions import SessionMiddleware
@@ -32,6 +33,7 @@ def install(
     *,
     drain: Drain | None = None,
     trusted_proxies: Sequence[str] = (),
+    forwarded: bool = False,
     max_body: int | None = MAX_BODY,
     sessions: Sessions | None = None,
     csrf: CsrfMode | bool = "token",
@@ -56,8 +58,8 @@ def install(
 ) -> None:
     """Put the middleware around `app` (Starlette, FastAPI or Litestar), outermost first::
 
-        proxies · drain · request id · security headers · errors · deadline · admission · rate limits
-                · body limit · sessions · sockets · CSRF · idempotency · your app
+        proxies · request events · drain · request id · security headers · errors · deadline · admission
+                · rate limits · body limit · sessions · sockets · CSRF · idempotency · your app
 
     Handlers and error pages of your own stay: an ``HTTPException``, ``Exception`` or 500 handler that the app has
     is kept, and so is the debug page. FastAPI's validation errors become problem+json, its OpenAPI document describes
@@ -69,6 +71,7 @@ def install(
         drain: answers carry ``Connection: close``, and streams and sockets end, once it begins.
         trusted_proxies: networks and addresses of your proxies, whose ``X-Forwarded-*``, ``X-Request-ID`` and
             ``X-Deadline-Ms`` count; ``unix`` for a server on a Unix socket.
+        forwarded: your proxies write ``Forwarded`` (RFC 7239) instead of ``X-Forwarded-*``.
         max_body: bytes of a request body; None for no limit.
         sessions: server-side sessions. Without them there is no CSRF protection either, because then no cookie of
             ours speaks for a visitor.
@@ -157,6 +160,7 @@ def install(
     )
     add(True, RequestIdMiddleware, trust=trust_request_id, context=log_context)
     add(drain is not None, DrainMiddleware, drain=drain)
-    add(bool(trusted_proxies), ProxyMiddleware, trusted=trusted_proxies)
+    add(True, RequestEventsMiddleware, runtime=runtime)
+    add(bool(trusted_proxies), ProxyMiddleware, trusted=trusted_proxies, forwarded=forwarded)
     for layer, options in layers:
         adopted.add(layer, options)

@@ -43,14 +43,19 @@ class ProxyMiddleware:
     is the client, whatever it wrote further left. ``X-Forwarded-Proto`` and ``X-Forwarded-Host`` count in their last
     value, which the nearest proxy wrote. From any other peer the fields are ignored. Put it outermost.
 
+    With `forwarded` the field ``Forwarded`` (RFC 7239) is read instead, by the same rules. It is one or the other: a
+    proxy that writes only one of them passes on whatever a visitor wrote into the other.
+
     Args:
         app: the ASGI app.
         trusted: networks (``10.0.0.0/8``) and addresses of your proxies; ``unix`` trusts a server that listens on a
             Unix socket, whose peers have no address.
+        forwarded: read ``Forwarded`` instead of ``X-Forwarded-*``: for proxies that write it.
     """
 
-    def __init__(self, app: ASGIApp, *, trusted: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, *, trusted: Iterable[str], forwarded: bool = False) -> None:
         self.app = app
+        self._forwarded = forwarded
         self._networks: list[Network] = []
         self._unix = False
         self._known: dict[str, bool] = {}
@@ -68,9 +73,14 @@ class ProxyMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and self._trusts(scope.get("client")):
             scope[_KEY] = True
-            self._address(scope)
-            self._scheme(scope)
-            self._host(scope)
+            if self._forwarded:
+                self._standard(scope)
+            else:
+                self._address(
+                    scope, [hop for field in _texts(scope, b"x-forwarded-for") for hop in field.split(",")]
+                )
+                self._scheme(scope, _last(scope, b"x-forwarded-proto"))
+                self._host(scope, _last(scope, b"x-forwarded-host"))
         await self.app(scope, receive, send)
 
     def _trusts(self, client: tuple[str, int] | None) -> bool:
@@ -88,10 +98,15 @@ class ProxyMiddleware:
     def _ours(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._networks)
 
-    def _address(self, scope: Scope) -> None:
-        hops = [
-            hop for field in headers(scope, b"x-forwarded-for") for hop in field.decode("latin-1").split(",")
-        ]
+    def _standard(self, scope: Scope) -> None:
+        """Take everything from ``Forwarded``; the last element is the nearest proxy's."""
+        elements = _elements(",".join(_texts(scope, b"forwarded")))
+        self._address(scope, [each.get("for", "") for each in elements])
+        if elements:
+            self._scheme(scope, elements[-1].get("proto", ""))
+            self._host(scope, elements[-1].get("host", ""))
+
+    def _address(self, scope: Scope, hops: list[str]) -> None:
         client: Address | None = None
         while hops and (client is None or self._ours(client)):
             hop = _parse(hops.pop())
@@ -101,21 +116,41 @@ class ProxyMiddleware:
         if client is not None:
             scope["client"] = (str(client), 0)
 
-    def _scheme(self, scope: Scope) -> None:
-        found = _last(scope, b"x-forwarded-proto").lower()
+    def _scheme(self, scope: Scope, given: str) -> None:
+        found = given.lower()
         if found in _SCHEMES:
             scope["scheme"] = _SCHEMES[found][scope["type"] == "websocket"]
 
-    def _host(self, scope: Scope) -> None:
-        host = _last(scope, b"x-forwarded-host")
+    def _host(self, scope: Scope, host: str) -> None:
         if _HOST.match(host):
             kept = [pair for pair in scope.get("headers", ()) if pair[0] != b"host"]
             scope["headers"] = [(b"host", host.encode()), *kept]
 
 
+def _texts(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for value in headers(scope, name)]
+
+
 def _last(scope: Scope, name: bytes) -> str:
-    values = headers(scope, name)
-    return values[-1].decode("latin-1").rpartition(",")[2].strip() if values else ""
+    values = _texts(scope, name)
+    return values[-1].rpartition(",")[2].strip() if values else ""
+
+
+def _elements(field: str) -> list[dict[str, str]]:
+    """Return the elements of ``Forwarded``, each with its parameters in lower case.
+
+    The field is read from its end, because its beginning may be a visitor's: quotes that never close there must not
+    swallow what a proxy wrote, so a comma or semicolon inside of quotes separates too. No address, scheme or host of
+    ours holds one.
+    """
+    found: list[dict[str, str]] = []
+    for element in field.split(","):
+        parameters: dict[str, str] = {}
+        for pair in element.split(";"):
+            name, _, value = pair.partition("=")
+            parameters[name.strip().lower()] = value.strip().strip('"')
+        found.append(parameters)
+    return found
 
 
 def _parse(text: str) -> Address | None:

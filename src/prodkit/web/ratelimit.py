@@ -78,6 +78,11 @@ def _counted(peer: str) -> str:
     return client_ip(peer) or peer or "unknown"
 
 
+@lru_cache(maxsize=32)
+def _name(field: str) -> bytes:
+    return field.lower().encode()
+
+
 class RateLimitMiddleware:
     """Counts each request against `limits`, by `key`, and answers 429 when one is used up.
 
@@ -136,7 +141,7 @@ class RateLimitMiddleware:
             await self.app(scope, receive, send)
             return
         key = self._key(scope)
-        decision = await self._limiter.check(*((limit, key) for limit in self._limits))
+        decision = await self._limiter.check(*[(limit, key) for limit in self._limits])
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, decision, key)
             return
@@ -148,7 +153,7 @@ class RateLimitMiddleware:
         def counted(message: Message) -> None:
             if not 300 <= message["status"] < 400:
                 fields = headers(decision, legacy=self._legacy)
-                pairs = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+                pairs = [(_name(name), value.encode()) for name, value in fields.items()]
                 message["headers"] = [*message.get("headers", ()), *pairs]
 
         send, hooks = on_start(scope, send, counted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Callable
@@ -18,6 +19,20 @@ __all__ = ["RequestIdMiddleware", "current_request_id"]
 
 _ACCEPTED: Final = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 _current: Final = correlation.request_id
+
+
+_ids: Final[list[str]] = []
+os.register_at_fork(after_in_child=_ids.clear)
+
+
+def _new_id() -> str:
+    """Return 128 random bits as 32 hexadecimal digits; the system is asked once for 64 of them."""
+    try:
+        return _ids.pop()
+    except IndexError:
+        drawn = secrets.token_hex(16 * 64)
+        _ids.extend(drawn[at : at + 32] for at in range(32, len(drawn), 32))
+        return drawn[:32]
 
 
 def current_request_id() -> str | None:
@@ -55,7 +70,7 @@ class RequestIdMiddleware:
             return
         trusted = self._trust or trusted_peer(scope)
         given = header(scope, b"x-request-id") if trusted else ""
-        request_id = given if _ACCEPTED.match(given) else secrets.token_hex(16)
+        request_id = given if given and _ACCEPTED.match(given) else _new_id()
         scope.setdefault("state", {})["request_id"] = request_id
 
         send, hooks = on_start(scope, send, lambda message: set_default(message, b"x-request-id", request_id))

@@ -102,8 +102,8 @@ async def test_the_script_and_its_python_twin_agree(link: RedisLink, amount: int
         else:
             entry = admit(log, now, slot, cost)
             prune(log, now, window)
-            full = entry[0] + window - now
-            assert reply[1:] == [outlook.remaining - cost, 0, outlook.more or full, full, entry[0]]
+            more, full = (each[0] + window - now for each in (log.entries[0], entry))
+            assert reply[1:] == [outlook.remaining - cost, 0, more, full, entry[0]]
 
 
 async def test_checks_of_one_tick_are_decided_one_after_the_other(link: RedisLink) -> None:
@@ -173,6 +173,52 @@ async def test_a_refund_in_slots(link: RedisLink) -> None:
     await limiter.check((limit, "a"), cost=5)
     await limiter.refund(first)
     assert (await limiter.check((limit, "a"), cost=0)).remaining == 995
+
+
+async def test_no_wait_is_longer_than_the_window_of_a_large_limit(link: RedisLink) -> None:
+    limiter, limit = RateLimiter(link, denial_cache=0), Limit("1000/s", name="large")
+    for _ in range(3):
+        assert (await limiter.check((limit, "a"), cost=999)).allowed
+        refused = await limiter.check((limit, "a"), cost=2)
+        assert not refused.allowed
+        assert refused.retry_after <= 1
+        await asyncio.sleep(refused.retry_after)
+
+
+async def test_a_refund_finds_its_entry_when_others_moved_it_on(link: RedisLink, redis_url: str) -> None:
+    limit = Limit("1000/h", name="moved")  # slots of 14 s
+    async with RedisLink(redis_url, timeout=2) as second:
+        here, there = RateLimiter(link, denial_cache=0), RateLimiter(second, denial_cache=0)
+        first = await here.check((limit, "a"), cost=100)
+        await there.check((limit, "a"), cost=30)
+        later = await here.check((limit, "a"), cost=7)
+        await there.check((limit, "a"), cost=1)
+        await here.refund(first)
+        assert (await there.check((limit, "a"), cost=0)).remaining == 1000 - 38
+        await here.refund(later)
+        assert (await there.check((limit, "a"), cost=0)).remaining == 1000 - 31
+
+
+async def test_large_limits_of_two_processes_survive_a_redis_that_is_empty(
+    link: RedisLink, redis_url: str
+) -> None:
+    """Both have admitted in the same slot: what one brings back does not hide what the other brings back."""
+    limit = Limit("1000/h", name="both")
+    async with RedisLink(redis_url, timeout=2) as second:
+        fleet = [RateLimiter(each, denial_cache=0) for each in (link, second)]
+        for number in range(6):
+            assert (await fleet[number % 2].check((limit, "a"), cost=100)).allowed
+        await link.execute("FLUSHALL")
+        for limiter in (*fleet, *fleet):
+            await limiter.check((limit, "a"), cost=1)
+        assert (await fleet[0].check((limit, "a"), cost=0)).remaining == 1000 - 604
+        for (
+            limiter
+        ) in fleet:  # another connection to the same memory: they bring everything, and nothing counts twice
+            assert limiter._merging is not None
+            limiter._merging.guard(every=True)
+            await limiter.check((limit, "a"), cost=0)
+        assert (await fleet[0].check((limit, "a"), cost=0)).remaining == 1000 - 604
 
 
 async def test_what_lies_in_redis(link: RedisLink) -> None:

@@ -12,6 +12,7 @@ import zlib
 from typing import Final
 
 from prodkit.files.formats.base import RefusedError
+from prodkit.files.formats.pdf_actions import OpeningActions
 
 __all__ = ["find_document", "text_before", "walk_pdf"]
 
@@ -78,11 +79,12 @@ def walk_pdf(data: bytes, *, max_unpacked_bytes: int, max_objects: int) -> tuple
     )  # pages inside object streams are not counted: at least eight are assumed
     images = max(max_unpacked_bytes, min(_ALL_IMAGES, max(8, pages) * _PAGE_IMAGES))
     budget = _Budget(max_unpacked_bytes, images)
-    pos, objects = header.end(), 0
+    pos, objects, actions = header.end(), 0, OpeningActions()
     while True:
         found = _STREAM.search(data, pos)
         plain = data[pos : found.start() + 2 if found else len(data)]
         _names(plain)
+        actions.add(plain)
         if b"%PDF-" in plain:
             raise RefusedError("embedded_file", "a second PDF header")
         objects += len(_OBJECT.findall(plain))
@@ -92,20 +94,22 @@ def walk_pdf(data: bytes, *, max_unpacked_bytes: int, max_objects: int) -> tuple
             break
         pos = data.find(b"endstream", found.end())
         if pos < 0:  # a lost word: the rest is searched as the stream and as what follows it
-            objects += _rest(data, found.end())
+            objects += _rest(data, found.end(), actions)
             pos = len(data)
-        _stream(plain[-_DICTIONARY:], data, found.end(), pos, budget)
+        _stream(plain[-_DICTIONARY:], data, found.end(), pos, budget, actions)
     if not objects:
         raise RefusedError("malformed", "no object")
+    actions.check()
     return _notes(data)
 
 
-def _rest(data: bytes, start: int) -> int:
+def _rest(data: bytes, start: int, actions: OpeningActions) -> int:
     """Return the number of objects behind a stream without an end, when it is the last stream of the document."""
     if _STREAM.search(data, start):
         raise RefusedError("truncated", "inside a stream")
     rest = data[start:]
     _names(rest)
+    actions.add(rest)
     if b"%PDF-" in rest:
         raise RefusedError("embedded_file", "a second PDF header")
     return len(_OBJECT.findall(rest))
@@ -189,7 +193,9 @@ def _unescaped(name: bytes) -> bytes:
     return _ESCAPE.sub(lambda escape: bytes((int(escape.group(1), 16),)), name)
 
 
-def _stream(before: bytes, data: bytes, start: int, end: int, budget: _Budget) -> None:
+def _stream(
+    before: bytes, data: bytes, start: int, end: int, budget: _Budget, actions: OpeningActions
+) -> None:
     """Inflate one stream within the budget, and search it when it holds objects."""
     at = before.rfind(b" obj")
     dictionary = _unescaped(before[max(at, 0) :])
@@ -199,6 +205,7 @@ def _stream(before: bytes, data: bytes, start: int, end: int, budget: _Budget) -
             raise RefusedError("unsupported", "objects packed in an unusual way")
         if objects:
             _names(data[start:end])
+            actions.add(data[start:end], dictionary)
         _skipped(data, start, end)
         return
     inflater, size, kept = zlib.decompressobj(), 0, bytearray()
@@ -221,6 +228,7 @@ def _stream(before: bytes, data: bytes, start: int, end: int, budget: _Budget) -
     budget.spend(dictionary, size)
     if objects:
         _names(bytes(kept))
+        actions.add(bytes(kept), dictionary)
 
 
 def _skipped(data: bytes, start: int, end: int) -> None:
