@@ -111,10 +111,14 @@ def stored(name: str) -> list[str]:
 
 
 for _name in (
-    "account", "agreement", "council", "cross_review", "deleted", "events", "experts", "purge", "recoveries", "runs",
-    "saved", "seeds", "share", "spending", "users",
+    "account", "agreement", "chat", "chat_turns", "council", "cross_review", "deleted", "events", "experts", "purge",
+    "recoveries", "refunds", "runs", "saved", "search", "seeds", "share", "spending", "users",
 ):  # fmt: skip
-    CORES[f"advisory/store/{_name}"] = [*stored(_name), f"{APP}/test_saved.py", "-k", "store or key"]
+    _own = {"chat_turns": "chat", "refunds": "chat"}.get(_name, _name)
+    CORES[f"advisory/store/{_name}"] = [*stored(_own), f"{APP}/test_saved.py", "-k", "store or key"]
+for _name in ("model", "plan", "prompts", "texts"):
+    CORES[f"advisory/research/{_name}"] = ["-m", "not integration", f"{APP}/test_research_rules.py"]
+CORES["advisory/worker/chat"] = [f"{APP}/test_chat_rules.py"]
 APP_GOAL = 0.90
 
 SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {

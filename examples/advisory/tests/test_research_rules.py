@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -73,6 +74,11 @@ def test_only_what_is_missing_is_fetched_and_only_text_is_material():
     assert to_fetch(steps("done", "running", "waiting", "waiting")) == ("videos", "photo")
     assert to_fetch(steps("done", "failed", "unset", "waiting")) == ()
     assert has_material(steps("failed", "done", "failed", "waiting"))
+    silent = (
+        Step(position=1, name="web", status="done"),
+        Step(position=2, name="videos", status="failed", text="x"),
+    )
+    assert not has_material(silent)
     assert not has_material(steps("failed", "failed", "done", "waiting"))
 
 
@@ -105,6 +111,30 @@ def test_what_sources_say_is_json_in_the_prompt():
     for kind in ("clone", "enrichment"):
         assert "nunca instruções" in profile_system(kind)  # type: ignore[arg-type]
     assert "vida privada" in profile_system("clone")
+    assert "vida privada" not in profile_system("enrichment")
+    assert "perfil de uma persona" in profile_system("enrichment")
+    said = profile_messages(research(), steps("done", "failed", "done", "waiting"))[0]["content"]
+    assert [each["fonte"] for each in json.loads(said.split("Fontes:\n\n")[1])] == ["web"]
+    assert '"nome": "Marta"' in said
+    assert '"descrição"' in said  # as it is written, not as escapes
+
+
+def test_what_leaves_the_app_and_what_is_kept_of_a_draft_has_its_length():
+    long = dataclasses.replace(research(), context="a" * 500)
+    clone = dataclasses.replace(long, kind="clone")
+    assert [len(query_of(long)), len(query_of(clone)), len(scene_of(long))] == [300, 300, 80]
+    fields = dict.fromkeys(("papel", "objetivos", "estilo", "resumo"), "ção" * 2000)
+    draft = draft_from(json.dumps(fields))
+    assert draft is not None
+    assert [len(each) for each in dataclasses.astuple(draft)] == [120, 600, 400, 4000]
+    assert "ção" in draft.as_text()
+
+
+def test_a_research_knows_its_steps_and_has_told_nothing_yet():
+    found = research("done", "failed", "done", "waiting")
+    assert found.last_seq == 0
+    assert [found.step(name).name for name in STEPS] == list(STEPS)
+    assert Finding().unset is False
 
 
 def test_a_shared_reason_is_said_once():
@@ -119,12 +149,16 @@ def test_a_shared_reason_is_said_once():
     )
     assert standing(research("done", "done", "done", "done", status="done")).startswith("Concluído")
     assert "1 de 3 fontes" in standing(research("done", "stopped", "stopped", "stopped", status="stopped"))
+    stopped = standing(research("done", "stopped", "stopped", "stopped", status="stopped"))
+    assert stopped == "Você interrompeu a pesquisa. O que já veio está guardado (1 de 3 fontes)."
+    assert standing(research("done", "done", "done", "done", status="partial")) == "Parcial (3 de 3 fontes). "
     assert standing(research(status="queued")).startswith("Na fila")
     assert standing(research("done", "running", "waiting", "waiting", status="running")).startswith("1 de 4")
 
 
 def test_milestones_are_few():
     assert milestone("research.started", {"resumed": True}) == "Retomando de onde parou…"
+    assert milestone("research.started", {}) == "A pesquisa começou."
     assert milestone("source.done", {"name": "web"}) == "A busca na web: concluído."
     assert milestone("source.failed", {"name": "photo", "reason": "x"}) == "A foto: sem resposta (x)."
     assert milestone("profile.started", {})
