@@ -69,13 +69,13 @@ async def queries(table: Table, ours: postgres.Pool, theirs: Any, others: Any) -
     ]
     for name, base, mine, more, ceiling in cases:
         found = await ratios(
-            {"asyncpg": base, "ours": mine, **more}, calls=200, rounds=11, clock=time.perf_counter
+            {"asyncpg": base, "ours": mine, **more}, calls=60, rounds=41, clock=time.perf_counter
         )
         figures = {each: found[each] for each in more}
         table.add(f"{name}, 1 task", found["ours"], ceiling=ceiling, peers=figures)
         works = {"asyncpg": in_parallel(base), "ours": in_parallel(mine)}
         works |= {each: in_parallel(call) for each, call in more.items()}
-        found = await ratios(works, calls=4, rounds=15, clock=time.perf_counter)
+        found = await ratios(works, calls=1, rounds=41, clock=time.perf_counter)
         figures = {each: found[each] for each in more}
         limit = None if ceiling is None else 1.15
         table.add(f"{name}, {TASKS} tasks", found["ours"], ceiling=limit, peers=figures)

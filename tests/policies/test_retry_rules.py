@@ -12,11 +12,13 @@ import tenacity.asyncio
 
 from prodkit import CircuitOpenError, DeadlineExceededError, InvalidError, MissingExtraError, Runtime
 from prodkit.errors import RejectedError
+from prodkit.policies import Retry
 from prodkit.policies.backoff import constant, full_jitter
 from prodkit.policies.base import MisuseError
 from prodkit.policies.retry_rules import (
     NEVER_RETRIED,
     RetryRules,
+    call_state,
     from_tenacity,
     is_try_again,
     never_retried,
@@ -184,6 +186,13 @@ def test_tenacitys_strategies_are_recognised() -> None:
 def test_try_again_is_recognised() -> None:
     assert is_try_again(tenacity.TryAgain())
     assert not is_try_again(ValueError())
+
+
+def test_the_state_of_tenacity_is_that_of_the_call_that_was_meant() -> None:
+    state = call_state(Retry().run, (plain, 1), {"two": 2}, 30.0)
+    assert (state.fn, state.args, state.kwargs, state.start_time) == (plain, (1,), {"two": 2}, 30.0)
+    block = call_state(None, (), {}, 30.0)
+    assert (block.fn, block.args, block.attempt_number) == (None, (), 1)
 
 
 def test_without_tenacity_nothing_is_its_own() -> None:

@@ -22,7 +22,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from advisory.tests.served import Balancer, Deployment, Load, ready, wait_for
+from advisory.tests.served import Balancer, Deployment, Load, cpu_seconds, ready, wait_for
 from prodkit import backup
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -78,11 +78,17 @@ def test_from_an_empty_database_to_a_restored_backup(
             assert "Síntese pronta" in page.text
             persona_with_a_photo(ana)
             chat(ana)
-        print(f"health: median {1000 * statistics.median(health.seconds['/api/health']):.0f} ms")
+        took = sorted(1000 * each for each in health.seconds["/api/health"])
+        print(
+            f"health: median {statistics.median(took):.0f} ms, 99 of 100 below {took[len(took) * 99 // 100]:.0f} ms,"
+            f" at worst {took[-1]:.0f} ms, of {len(took)}; load {os.getloadavg()[0]:.1f}"
+        )
         assert not health.failures
-        assert (
-            statistics.median(health.seconds["/api/health"]) < 1
-        )  # a limit against a hang; the aim is 0.1 s
+        assert statistics.median(took) < 1000  # a limit against a hang; the aim is 100 ms throughout
+
+        again, other_port = deployment.serve()
+        started = wait_for(lambda: ready(other_port), 60, "a second replica")
+        print(f"a second replica: ready {started:.2f} s after its start, {cpu_seconds(again):.2f} s of CPU")
 
         place = tmp_path / "backups"
         place.mkdir()
@@ -99,8 +105,9 @@ def test_from_an_empty_database_to_a_restored_backup(
         assert {name: kept[name] for name in restored} == restored
         assert restored["app_user"] == 1 if "app_user" in restored else True
 
-        web.send_signal(signal.SIGTERM)
-        assert web.wait(20) in (0, 143, -signal.SIGTERM)
+        for each in (web, again):
+            each.send_signal(signal.SIGTERM)
+            assert each.wait(20) in (0, 143, -signal.SIGTERM)
         assert "Traceback" not in deployment.logs()
 
 
@@ -119,20 +126,31 @@ def persona_with_a_photo(person: Any) -> None:
     assert person.get(shown[1]).headers["content-type"].startswith("image/")
 
 
-def chat(person: Any) -> None:
+def begun_chat(person: Any, question: str) -> str:
+    """The page of a conversation whose first answer is being written."""
     form = person.get("/conversas/nova").text
     speaker = re.search(r'name="speaker" value="([^"]+)"', form)
     assert speaker
-    begun = person.post(
-        "/conversas", {"speaker": speaker[1], "question": "Abrir aos domingos?"}, page="/conversas/nova"
-    )
+    begun = person.post("/conversas", {"speaker": speaker[1], "question": question}, page="/conversas/nova")
     assert begun.status_code == 303, begun.text
-    place = begun.headers["location"]
+    return str(begun.headers["location"])
+
+
+def chat(person: Any) -> None:
+    place = begun_chat(person, "Abrir aos domingos?")
     wait_for(lambda: "data-events=" not in person.get(place).text, 60, "the chat")
     assert 'class="prose"' in person.get(place).text
 
 
-def test_a_rolling_deploy_loses_no_council_no_request_and_repeats_no_expert(
+def watched_chat(person: Any, number: int) -> Watched:
+    """A conversation whose first answer is being written, and its stream."""
+    place = begun_chat(person, f"Abrir aos domingos, na loja {number}?")
+    found = re.search(r'data-events="([^"]+)/eventos', person.get(place).text)
+    assert found, "the answer ended before it was watched"
+    return Watched(person, found[1])
+
+
+def test_a_rolling_deploy_loses_no_council_no_chat_no_request_and_repeats_no_expert(
     make_settings, a_visitor, simulator, tmp_path
 ):
     simulator.reset()
@@ -153,6 +171,7 @@ def test_a_rolling_deploy_loses_no_council_no_request_and_repeats_no_expert(
         new, new_port = deployment.serve()
         wait_for(lambda: ready(new_port), 60, "the new app")
         deployment.worker()
+        chats = [watched_chat(person, number) for number, person in enumerate(people)]
         balancer.ports.append(new_port)
         time.sleep(1.0)  # the balancer has seen it
         began = time.monotonic()
@@ -163,15 +182,22 @@ def test_a_rolling_deploy_loses_no_council_no_request_and_repeats_no_expert(
         assert old_worker.wait(30) == 0
         print(f"the old processes left after {time.monotonic() - began:.1f} s")
         simulator.always("ok")
-        for each in watched:
+        for each in (*watched, *chats):
             each.join(120)
         time.sleep(0.5)
         load.__exit__()
         print(f"{load.answered} requests answered, {len(load.failures)} not; {new.pid} serves")
         assert not load.failures, Counter(load.failures)
-        for each in watched:
+        moved = sum(bool(each.interruptions) for each in chats)
+        print(f"{moved} of {len(chats)} chats had their stream moved to the new process")
+        for each in (*watched, *chats):
             assert each.steps[-1].get("final"), each.steps[-1]
             assert [step["seq"] for step in each.steps] == list(range(1, len(each.steps) + 1))
+        for each in chats:
+            answer = each.visitor.get(each.path.partition("/turnos")[0]).text
+            assert "Resposta incompleta" not in answer
+            assert sum(step["kind"] == "turn.finished" for step in each.steps) == 1
+        for each in watched:
             kinds = Counter(step["kind"] for step in each.steps)
             assert kinds["seat.done"] == 3
             assert kinds["run.finished"] == 1

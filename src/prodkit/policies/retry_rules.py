@@ -202,8 +202,7 @@ def call_state(
     """Return tenacity's state of the call that the user meant, on our clock."""
     import tenacity
 
-    if fn is not None:
-        fn, args = innermost(fn, args)
+    fn, args = innermost(fn, args)  # None, for a block, stays None
     state = tenacity.RetryCallState(tenacity.Retrying(), fn, args, kwargs)
     state.start_time = start
     return state

@@ -216,7 +216,7 @@ class GuardedProtocol:
     async def _copy(self, operation: Callable[..., Any], args: tuple[Any, ...], timeout: float | None) -> str:
         """Run a COPY, whose limit also covers the waits for the caller's rows.
 
-        Errors of the caller's own source or sink are not the connection's.
+        Errors of the caller's own source or sink, and of a type without a binary codec, are not the connection's.
         """
         left = self._limit(timeout)
         limit = asyncio.timeout(left)
@@ -227,11 +227,12 @@ class GuardedProtocol:
                 return str(await operation(*args, NO_TIMEOUT))
         except BaseException as error:
             self.suspect = True
+            connected = self._raw.is_connected()
             if isinstance(error, Exception):
                 # The server may have been through before the cancel request, which asyncpg then waits for in vain.
                 with suppress(TimeoutError):
                     await self._raw._wait_for_cancellation(_CANCEL_LIMIT)
-            if isinstance(error, OSError) and not limit.expired() and not isinstance(error, ConnectionError):
+            if isinstance(error, OSError | asyncpg.InternalClientError) and connected and not limit.expired():
                 raise
             seen = self._translated(error, left)
             if seen is error:

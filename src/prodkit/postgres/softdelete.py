@@ -115,7 +115,7 @@ class SoftDelete:
     table: str
     key: str = "id"
     parent: str = ""
-    children: tuple[SoftDelete, ...] = ()
+    children: Sequence[SoftDelete] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "children", tuple(self.children))

@@ -10,6 +10,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -426,3 +427,37 @@ async def test_every_version(installation: str, tmp_path: Path) -> None:
         assert (await backup.verify(made.path, url=url)).verified
         restored = await backup.restore(made.path, sibling(url, "shop_copy"))
         assert restored.tables == {"public.t": 100}
+
+
+@pytest.mark.skipif(not os.environ.get("PRODKIT_LONG"), reason="a minute or two: PRODKIT_LONG=1")
+@pytest.mark.timeout(600)
+async def test_the_loop_goes_on_while_500_mb_are_dumped(
+    postgres_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The row of issue 9: no gap of the event loop above 50 ms at rest; here only a hang fails."""
+    await run(
+        postgres_url,
+        """create table big (id int primary key, body text);
+           insert into big select n, repeat(md5(n::text), 32) from generate_series(1, 500000) n""",
+    )
+    gaps: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)
+            gaps.append(time.monotonic() - began - 0.005)
+
+    watching = asyncio.create_task(watch())
+    try:
+        made = await backup.dump(postgres_url, tmp_path, compression=1)
+        dumped = max(gaps)
+        gaps.clear()
+        await backup.verify(made.path)
+    finally:
+        watching.cancel()
+    size = await value(postgres_url, "select pg_total_relation_size('big')")
+    with capsys.disabled():
+        print(f"\n{size >> 20} MiB: gap {dumped * 1000:.0f} ms dumping, {max(gaps) * 1000:.0f} ms verifying")  # noqa: T201
+    assert size > 500_000_000
+    assert max(dumped, *gaps) < 2.0

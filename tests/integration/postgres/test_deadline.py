@@ -126,6 +126,10 @@ async def test_errors_of_a_copys_own_source_and_sink_are_the_callers(postgres_ur
         with pytest.raises(OSError, match="No space left") as caught:
             await connection.copy_from_query("select generate_series(1, 1000000)", output=full)
         assert caught.value.errno == 28
+        await connection.set_type_codec("int4", schema="pg_catalog", encoder=str, decoder=int, format="text")
+        with pytest.raises(asyncpg.InternalClientError, match="no binary format encoder"):
+            await connection.copy_records_to_table("incoming", records=[(1,)])
+        await connection.reset_type_codec("int4", schema="pg_catalog")
         assert await connection.fetchval("select count(*) from incoming") == 0
 
 

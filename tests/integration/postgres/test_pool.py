@@ -319,3 +319,66 @@ async def test_an_unusable_address_is_refused_without_a_piece_of_it(dsn: str) ->
         async with pool(dsn, acquire_timeout=1):
             pass
     assert "er2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_one_pool_serves_one_event_loop_after_the_other(postgres_url: str) -> None:
+    db = postgres.Pool(postgres_url, min_size=1, max_size=2)
+
+    async def use() -> list[int]:
+        async with db:
+            assert (await db.check()).status == "up"
+            return list(await asyncio.gather(*(db.fetchval("select $1::int", n) for n in range(20))))
+
+    for _ in range(3):
+        assert asyncio.run(use()) == list(range(20))
+
+
+async def test_json_inside_composite_types_and_by_copy(postgres_url: str) -> None:
+    value = {"é": [1, None, "x"], "n": {"m": 1.5}}
+    async with pool(postgres_url) as db:
+        await db.execute("create type pair as (a int, b jsonb, c json)")
+        await db.execute("create table thing (a int, b jsonb, c json, d pair)")
+        await db.execute("insert into thing values (1, $1, $2, $3)", value, value, (1, value, value))
+        row = await db.fetchrow("select * from thing")
+        assert row is not None
+        assert (row["b"], row["c"], row["d"]["b"], row["d"]["c"]) == (value,) * 4
+        async with db.acquire() as connection:
+            await connection.copy_records_to_table("thing", records=[(2, value, value, None)])
+        assert await db.fetchval("select b from thing where a = 2") == value
+        assert await db.fetchval("select $1::jsonb[]", [{"a": 1}, {"b": 2}]) == [{"a": 1}, {"b": 2}]
+        assert await db.fetchval("select $1::jsonb", None) is None
+
+
+async def test_parameters_of_libpq_in_an_address(postgres_url: str) -> None:
+    url = f"{postgres_url}?connect_timeout=10&keepalives=1&sslmode=disable&application_name=shop"
+    async with pool(url) as db:
+        assert await db.fetchval("show application_name") == "shop"
+    async with pool(url, application_name="worker") as db:
+        assert await db.fetchval("show application_name") == "worker"
+
+
+@pytest.mark.parametrize("ssl", [True, "require"])
+async def test_a_server_without_tls_is_no_outage(postgres_url: str, ssl: Any) -> None:
+    began = time.monotonic()
+    with pytest.raises(DatabaseError, match="does not speak it"):
+        async with pool(postgres_url, ssl=ssl, acquire_timeout=20):
+            pass
+    assert time.monotonic() - began < 10
+
+
+async def test_an_empty_statement_is_no_error(postgres_url: str) -> None:
+    async with pool(postgres_url) as db:
+        assert await db.execute("") == await db.execute("-- only a comment") == ""
+
+
+@pytest.mark.parametrize("timeout", ["a", -1, float("nan"), True])
+async def test_a_wrong_time_to_wait_is_refused(postgres_url: str, timeout: Any) -> None:
+    async with pool(postgres_url) as db:
+        with pytest.raises((TypeError, ValueError), match="acquire: timeout must be"):
+            db.acquire(timeout=timeout)
+
+
+async def test_wrong_options_of_a_transaction_are_named(postgres_url: str) -> None:
+    async with pool(postgres_url) as db:
+        with pytest.raises(ValueError, match=r"isolation must be one of.*deferrable must be"):
+            db.transaction(isolation="SERIALIZABLE", deferrable="yes")  # type: ignore[call-overload]

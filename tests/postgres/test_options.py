@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -48,3 +49,19 @@ def test_the_four_verdicts() -> None:
 def test_importing_it_loads_no_asyncpg() -> None:
     code = "import sys, prodkit.postgres as p; p.Pool; p.advisory_lock; assert 'asyncpg' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ssl": 5}, "ssl must be an SSLContext"),
+        ({"ssl": "sometimes"}, "ssl must be one of 'disable'"),
+        ({"json": "x"}, "json must be True or False"),
+        ({"replicas": 5}, "replicas must be an address"),
+        ({"server_settings": 5}, "server_settings must be a mapping"),
+        ({"server_settings": {"a": 5}}, r"server_settings\['a'\] must be a string"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"Pool: {words}"):
+        postgres.Pool("postgresql://u:p@h/d", **options)
