@@ -83,6 +83,7 @@ async def loads(table: Table) -> None:
 
 
 async def lines(table: Table) -> None:
+    REGISTRY.clear()  # of what the settings above have registered
     for _ in range(20):
         REGISTRY.add("".join(RNG.choices("abcdefABCDEF0123456789-_", k=RNG.randrange(20, 44))))
     with open(os.devnull, "w") as sink:  # noqa: PTH123 - a text stream, as stderr is
@@ -180,7 +181,7 @@ async def nested(table: Table) -> None:
         },
         calls=500,
     )
-    table.add("nested event of new texts ÷ logfire's scrubber", found["ours"], ceiling=0.6)
+    table.add("nested event of new texts ÷ logfire's scrubber, 20 secrets", found["ours"], ceiling=0.6)
 
 
 async def counts(table: Table) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,37 @@ def test_the_reference_app_documents_match_its_settings() -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for modules that are imported by name and forgotten afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("API_KEY", raising=False)
+    yield tmp_path
+    for name in ("svc_loads", "svc_broken"):
+        sys.modules.pop(name, None)
+
+
+def test_a_module_that_loads_its_settings_at_import_is_checked_too(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (service / "svc_loads.py").write_text(
+        "from prodkit import env\n\n\nclass Settings(env.Settings):\n    api_key: env.Secret\n\n\n"
+        "settings = Settings.load()\n"
+    )
+    (service / ".env").write_text("API_KEY=a-real-key-19\n")
+    assert main(["env", "check", "svc_loads:Settings"]) == 78
+    assert "API_KEY is required" in capsys.readouterr().err
+    assert main(["env", "docs", "svc_loads:Settings"]) == 0
+    assert main(["env", "check", "svc_loads:Settings", "--dotenv", str(service / ".env")]) == 0
+
+
+def test_a_module_that_breaks_before_its_class_is_wrong_usage(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (service / "svc_broken.py").write_text("hunter2 = {}\nhunter2['hunter2']\n")
+    assert main(["env", "check", "svc_broken:Settings"]) == 2
+    said = capsys.readouterr().err
+    assert "it raised KeyError" in said
+    assert "hunter2" not in said

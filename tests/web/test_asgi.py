@@ -125,3 +125,29 @@ def test_prefixes_are_checked() -> None:
     assert not matches({"path": "/one"}, prefixes((), "skip"))
     with pytest.raises(ValueError, match=r"skip .*'static/'"):
         prefixes(["/ok", "static/"], "skip")
+
+
+def test_headers_are_read_again_where_a_layer_in_between_changed_them() -> None:
+    scope: Any = {"headers": [(b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"host", b"kit")]}
+    assert (header(scope, b"cookie"), headers(scope, b"cookie")) == ("a=1", [b"a=1", b"b=2"])
+    scope["headers"].append((b"x-new", b"1"))  # the same list
+    assert header(scope, b"x-new") == "1"
+    scope["headers"] = [(b"host", b"\xe9")]  # another one
+    assert (header(scope, b"host"), headers(scope, b"cookie"), header(scope, b"x-new")) == ("\xe9", [], "")
+    assert (header({}, b"host"), headers({}, b"host")) == ("", [])
+    assert headers({"headers": ([b"a", b"1"],)}, b"a") == [b"1"]
+
+
+def test_a_path_matches_as_a_whole_or_below_and_never_by_its_beginning_alone() -> None:
+    paths = ("/static/", "/metrics")
+    found = {
+        path: matches({"path": path}, paths)
+        for path in ("/static/x", "/static", "/metrics", "/metrics/a", "/metricsx")
+    }
+    assert found == {
+        "/static/x": True,
+        "/static": False,
+        "/metrics": True,
+        "/metrics/a": True,
+        "/metricsx": False,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -294,3 +295,27 @@ async def test_history_finds_all_words_of_questions_answers_and_names(db, talk):
     assert await found() == [newer, older]
     assert await talk.chats.get(talk.owner_id, uuid4()) is None
     assert await talk.chats.get((await a_user(db)).id, newer) is None
+
+
+async def test_each_event_wakes_the_streams_of_its_turn(db, talk):
+    turn_id = await talk.begin()
+    heard: list[str] = []
+    async with db.acquire() as connection:
+
+        def hear(*given: Any) -> None:
+            heard.append(given[3])
+
+        await connection.add_listener("advisory_events", hear)
+        await talk.write(turn_id, "Eu ")
+        for _ in range(500):
+            if turn_topic(turn_id) in heard:
+                break
+            await asyncio.sleep(0.01)
+        await connection.remove_listener("advisory_events", hear)
+    assert turn_topic(turn_id) in heard
+
+
+def test_an_end_without_a_report_adds_nothing_to_the_sums():
+    nothing = Written(status="stopped")
+    assert (nothing.joints, nothing.input_tokens, nothing.output_tokens) == (0, 0, 0)
+    assert (nothing.estimated, nothing.outage, nothing.cost) == (False, False, None)

@@ -127,7 +127,7 @@ def persona_with_a_photo(person: Any) -> None:
 
 
 def begun_chat(person: Any, question: str) -> str:
-    """The page of a conversation with its first answer under way."""
+    """The page of a conversation whose first answer is being written."""
     form = person.get("/conversas/nova").text
     speaker = re.search(r'name="speaker" value="([^"]+)"', form)
     assert speaker
@@ -143,7 +143,7 @@ def chat(person: Any) -> None:
 
 
 def watched_chat(person: Any, number: int) -> Watched:
-    """A conversation with its first answer under way, and its stream."""
+    """A conversation whose first answer is being written, and its stream."""
     place = begun_chat(person, f"Abrir aos domingos, na loja {number}?")
     found = re.search(r'data-events="([^"]+)/eventos', person.get(place).text)
     assert found, "the answer ended before it was watched"

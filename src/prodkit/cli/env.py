@@ -119,15 +119,35 @@ def _settings(target: str) -> Any:
         _stop(f"{target!r} is not MODULE:CLASS, such as service.settings:Settings")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    raised = ""
     try:
-        found: Any = import_module(module)
+        names = vars(import_module(module))
     except ModuleNotFoundError as error:
         _stop(f"cannot import {module!r}: no module named {error.name!r}")
-    for part in name.split("."):
+    except Exception as error:  # noqa: BLE001 - the service's own code
+        names, raised = _names_so_far(error, module), type(error).__name__
+    first, *parts = name.split(".")
+    found: Any = names.get(first)
+    for part in parts:
         found = getattr(found, part, None)
+    if raised and found is None:
+        _stop(f"cannot import {module!r}: it raised {raised}")
     if not (isinstance(found, type) and issubclass(found, env.Settings)):
         _stop(f"{target!r} is not a subclass of prodkit.env.Settings")
     return found
+
+
+def _names_so_far(error: BaseException, module: str) -> dict[str, Any]:
+    """Return the names of a module that failed: many call ``Settings.load()`` right below the class.
+
+    The environment is what this command is asked about, so that call may fail; the class stands in the module's frame.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == module:
+            return trace.tb_frame.f_globals
+        trace = trace.tb_next
+    return {}
 
 
 def _language(language: str) -> Any:

@@ -176,11 +176,13 @@ class SecretRegistry:
     across threads.
     """
 
-    __slots__ = ("_callbacks", "_index", "_known", "_lock", "_longest", "shortest")
+    __slots__ = ("_callbacks", "_index", "_known", "_lock", "_longest", "shortest", "solid")
     _index: _Index
     _longest: int
     shortest: int
     """Length of the shortest registered spelling: shorter texts hold none. Beyond any text when there is none."""
+    solid: bool
+    """No spelling has less than 14 characters, or a blank: a text of shorter words holds none."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -241,21 +243,17 @@ class SecretRegistry:
     def replace(self, text: str) -> str:
         """Return `text` with every spelling of a registered value replaced by ``***``.
 
-        Searching for each of a hundred spellings costs a scan each. The long ones are searched for only where a run
-        without blanks is as long as the shortest of them. Then all their pieces of 6 characters are in one set, and
-        the pieces of the text are looked up in it, as far apart as the shortest spelling allows::
+        Searching for each of a hundred spellings costs a scan each. So all pieces of 6 characters of the long ones are
+        in one set. Where a run without blanks is as long as the shortest of them, the pieces of that run are looked up,
+        as far apart as the shortest spelling allows::
 
-            text      ······|······|······|      pieces begin at 0, 9, 18, … for a shortest spelling of 14
+            run       ······|······|······|      pieces begin at 0, 9, 18, … for a shortest spelling of 14
             spelling     abcdefghijklmn          it holds at least one whole piece, wherever it begins
 
         Only a hit, or a spelling that is shorter, is searched for.
         """
         index = self._index  # one read: another thread may put a new one in its place
-        if (
-            len(text) >= index.shortest
-            and (index.run is None or index.run in text.encode("latin-1", "replace").translate(_SOLID))
-            and not index.grams.isdisjoint([text[at : at + _GRAM] for at in range(0, len(text), index.step)])
-        ):
+        if len(text) >= index.shortest and _may_hold(text, index):
             for needle in index.long:
                 if needle in text:
                     inside = needle in index.base64
@@ -285,6 +283,7 @@ class SecretRegistry:
         shortest = min(map(len, long), default=1 << 62)
         self.shortest = min(map(len, (*ordered[-1:], *words)), default=1 << 62)
         solid = not any(char.isspace() for text in long for char in text)
+        self.solid = solid and not words and len(long) == len(ordered)
         self._index = _Index(
             step=shortest - _GRAM + 1,
             shortest=shortest,
@@ -312,6 +311,23 @@ class _Index(NamedTuple):
     short: tuple[str, ...]
     words: tuple[tuple[str, re.Pattern[str]], ...]
     base64: frozenset[str]
+
+
+def _may_hold(text: str, index: _Index) -> bool:
+    """Return True when a piece of `text` is a piece of a long spelling."""
+    step, run = index.step, index.run
+    if run is None:
+        return not index.grams.isdisjoint([text[at : at + _GRAM] for at in range(0, len(text), step)])
+    shape = text.encode("latin-1", "replace").translate(_SOLID)
+    begin = shape.find(run)
+    while begin >= 0:
+        end = shape.find(b" ", begin)
+        if end < 0:
+            end = len(shape)
+        if not index.grams.isdisjoint([text[at : at + _GRAM] for at in range(begin, end, step)]):
+            return True
+        begin = shape.find(run, end)
+    return False
 
 
 def _around(needle: str) -> re.Pattern[str]:

@@ -142,17 +142,11 @@ async def prepare(db: Any) -> None:
     """Raise an error that names the missing tables."""
     from prodkit.errors import DatabaseError
 
-    missing = [
-        name
-        for name in (
-            "prodkit_jobs",
-            "prodkit_job_steps",
-            "prodkit_job_chunks",
-            "prodkit_job_schedules",
-            "pgqueuer",
-        )
-        if await db.fetchval("select to_regclass($1) is null", name)
-    ]
+    names = ["prodkit_jobs", "prodkit_job_steps", "prodkit_job_chunks", "prodkit_job_schedules", "pgqueuer"]
+    rows = await db.fetch(
+        "select name from unnest($1::text[]) as name where to_regclass(name) is null", names
+    )
+    missing = [row["name"] for row in rows]
     if missing:
         raise DatabaseError(
             f"the tables of jobs are missing ({', '.join(missing)}): run `await jobs.install(db)`, or put"

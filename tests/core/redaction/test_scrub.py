@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from prodkit.core.redaction.scrub import KINDS, scrub
+from prodkit.core.secrets import SecretRegistry
 
 KEY = "sk-ant-api03-" + "Zq8vT1mK4pX7sB2nR9wY3cF6hJ0dL5gA" * 2  # made up
 SAMPLES = {
@@ -87,3 +88,15 @@ def test_words_of_a_long_text_are_searched_for_without_being_judged() -> None:
     text = " ".join(f"w{number:x}x" for number in range(2_000))
     assert scrub(f"{text} password=hunter22 {text}").count("***") == 1
     assert scrub(text) == text
+
+
+@pytest.mark.parametrize(
+    "secret", ["correct-horse-battery", "correct horse battery", "horseradish", "hunter22", "a" * 14]
+)
+def test_registered_values_are_replaced_however_plain_the_text_is(secret: str) -> None:
+    registry = SecretRegistry()
+    registry.add(secret)
+    assert scrub("order done", KINDS, registry) == "order done"
+    for text in (f"order {secret} done", secret, f"x={secret}"):
+        assert secret not in scrub(text, KINDS, registry)
+        assert secret not in scrub(text, KINDS, registry)  # also when every word is known

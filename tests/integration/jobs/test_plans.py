@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prodkit import jobs, postgres
+from prodkit.errors import DatabaseError
 from prodkit.jobs import sql
 
 pytestmark = pytest.mark.integration
@@ -80,3 +81,11 @@ async def test_a_delayed_run_that_lost_its_queue_row_keeps_its_delay(postgres_ur
         assert await jobs.PostgresEngine(db).sweep() == [(run.id, "later")]
         waits = "select execute_after > now() + interval '50 minutes' from pgqueuer"
         assert await db.fetchval(waits) is True
+
+
+async def test_missing_tables_are_named_with_one_statement(postgres_url):
+    async with postgres.Pool(postgres_url, min_size=1) as db:
+        await jobs.install(db)
+        await db.execute("drop table prodkit_job_chunks; drop table pgqueuer")
+        with pytest.raises(DatabaseError, match=r"\(prodkit_job_chunks, pgqueuer\): run `await jobs.install"):
+            await jobs.PostgresEngine(db).prepare()

@@ -82,8 +82,7 @@ class Redactor:
         size = len(text)
         if size > self._max_text:
             return self._cut(text)
-        registry = self._registry
-        shown = scrub(text if size < registry.shortest else registry.replace(text), self._kinds)
+        shown = scrub(text, self._kinds, self._registry)
         if size <= _SHORT and shown == text:
             if len(self._clean) >= _REMEMBERED:
                 self._clean.clear()

@@ -26,7 +26,7 @@ from prodkit.core.redaction.pairs import (
     mask_schemes,
 )
 from prodkit.core.redaction.people import mask_emails, mask_numbers, mask_phones
-from prodkit.core.secrets import MASK
+from prodkit.core.secrets import MASK, SecretRegistry
 
 __all__ = ["KINDS", "scrub"]
 
@@ -56,7 +56,9 @@ _ORDINARY: Final = (
 _SEPARATORS: Final = frozenset(b"=:,>(%")
 _DIGIT_BYTES: Final = _DIGITS.encode()
 _NONE: Final[frozenset[bytes]] = frozenset()
-_plain_words: set[bytes] = set()  # words that name no secret and begin no rule, as they are written
+# Words that name no secret and begin no rule, as they are written. A long one may still be a key.
+_plain_words: set[bytes] = set()
+_long_words: set[bytes] = set()
 _suspect_words: set[bytes] = set()
 _REMEMBERED: Final = 8_192
 _JUDGED_LENGTH: Final = 2_048  # characters
@@ -90,29 +92,45 @@ _WORDS: Final = _SCHEME_WORDS | _PHRASE_WORDS | _PHONE_WORDS | _LINK_WORDS
 _HOOK_HOSTS: Final = ("hook", "ifttt", "telegram.org/bot", "pagerduty", "chat.googleapis")
 
 
-def scrub(text: str, kinds: frozenset[str] = KINDS) -> str:
+def scrub(text: str, kinds: frozenset[str] = KINDS, registry: SecretRegistry | None = None) -> str:
     """Return `text` with every secret of `kinds` that can be recognised replaced by ``***``.
 
     Takes time linear in the length of the text.
+
+    Args:
+        text: the text.
+        kinds: of :data:`KINDS`.
+        registry: registered values, which are replaced first; none by default.
     """
     raw = text.encode("latin-1", "replace")
-    signs = raw.translate(
-        None, _ORDINARY
-    )  # "id=7 at /v1?a=b" leaves "=7/1?=": a short text for most questions
-    both = len(signs)
-    if both:
-        signs = signs.translate(None, _DIGIT_BYTES)
-    digits = both - len(signs)
-    size = len(raw)
+    # "id=7 at /v1?a=b" leaves "=7/1?=": a short text for most questions
+    signs = raw.translate(None, _ORDINARY)
+    both, size = len(signs), len(raw)
+    listed = raw.translate(_LETTERS).split()
+    usual = _plain_words.issuperset(listed)
+    searched = registry is not None and size >= registry.shortest
+    if usual and not both and b"_" not in raw and (not searched or (registry is not None and registry.solid)):
+        return text  # short words that are known to hold nothing
+    if searched and registry is not None:
+        shown = registry.replace(text)
+        if shown != text:
+            return scrub(shown, kinds)
     if b" " not in raw and _is_plain(text, size, both):
         return text
-    if b"/" in signs or b"--" in signs:
-        text = _signed(text, signs, kinds)
-    suspects = _suspects(raw)
+    if both:
+        signs = signs.translate(None, _DIGIT_BYTES)
+        if b"/" in signs or b"--" in signs:
+            text = _signed(text, signs, kinds)
+    suspects = _NONE if usual else _suspects(listed, size)
     if size >= len(_RUN) and _RUN in raw.translate(_RUNS) and "keys" in kinds:
         text = _keys(text)
-    if not both and not suspects:
-        return text
+    return _scan(text, raw, signs, both - len(signs), suspects, kinds) if both or suspects else text
+
+
+def _scan(
+    text: str, raw: bytes, signs: bytes, digits: int, suspects: frozenset[bytes], kinds: frozenset[str]
+) -> str:
+    """Ask the rules whose markers occur."""
     words = _WORDS.intersection(suspects) if suspects else _NONE
     if "named" in kinds:
         if words or (suspects and signs):
@@ -124,7 +142,7 @@ def scrub(text: str, kinds: frozenset[str] = KINDS) -> str:
     if digits >= _PHONE_DIGITS and "phones" in kinds:
         text = mask_phones(text, bool(words and not words.isdisjoint(_PHONE_WORDS)), MASK)
     # The two check digits of a CNPJ are digits always.
-    if digits > 1 and size >= len(_NUMBER) and _NUMBER in raw.translate(_NUMBERS):
+    if digits > 1 and len(raw) >= len(_NUMBER) and _NUMBER in raw.translate(_NUMBERS):
         many = digits >= _CPF_DIGITS
         text = mask_numbers(
             text, MASK, cards=many and "cards" in kinds, cpf=many and "cpf" in kinds, cnpj="cnpj" in kinds
@@ -139,19 +157,16 @@ def _is_plain(text: str, size: int, both: int) -> bool:
     return size <= _HASH and not text.strip(_HEX) and bool(text.strip(_HEX[:11]))
 
 
-def _suspects(raw: bytes) -> frozenset[bytes]:
+def _suspects(words: list[bytes], size: int) -> frozenset[bytes]:
     """Return the words of a text, in small letters, when one of them may name a secret or begin a rule."""
-    words = raw.translate(_LETTERS).split()
-    if _plain_words.issuperset(words):
-        return _NONE
-    if len(raw) > _JUDGED_LENGTH:  # a long text of new words costs more to judge than to search
+    if size > _JUDGED_LENGTH:  # a long text of new words costs more to judge than to search
         return frozenset(map(bytes.lower, words))
     for word in words:
-        if word in _plain_words:
+        if word in _plain_words or word in _long_words:
             continue
         if word in _suspect_words:
             break
-        known = _plain_words
+        known = _plain_words if len(word) < len(_RUN) else _long_words
         if word.lower() in _WORDS or is_suspect(word.decode("latin-1")):
             known = _suspect_words
         if len(known) >= _REMEMBERED:
