@@ -54,7 +54,7 @@ CORES: dict[str, list[str]] = {
     "backoff": [f"{TESTS}/test_backoff.py"],
     "matching": [f"{TESTS}/test_matching.py"],
     "retry_after": [f"{TESTS}/test_retry_after.py"],
-    "classify": [f"{TESTS}/test_classify.py"],
+    "classify": [f"{TESTS}/test_classify.py", "tests/postgres/test_shared_classifier.py"],
     "pacing": [f"{TESTS}/test_pacing.py", f"{TESTS}/test_gate.py", f"{TESTS}/traps/test_limit_traps.py"],
     "gate": [
         f"{TESTS}/test_gate.py",
