@@ -43,9 +43,12 @@ class Raw:
     def abort(self) -> None:
         self.connected = False
 
+    def _is_cancelling(self) -> bool:
+        return False
+
     async def query(self, query: str, timeout: Any) -> str:
         self.asked.append((query, timeout))
-        if self.error is not None and not query.startswith("SET "):
+        if self.error is not None and (not query.startswith("SET ") or "\n" in query):
             raise self.error
         return "ROLLBACK" if query == "COMMIT;" else "DONE"
 
@@ -137,6 +140,7 @@ def test_messages_that_answer_our_setting_are_skipped() -> None:
         body = source.partition(f"cdef _process__{state}(")[2].partition("cdef _process__")[0]
         assert "b'1'" in body or "else:" in body
     assert "self.buffer.finish_message()" in source
+    assert "def _is_cancelling(self):" in (SOURCES / "protocol" / "protocol.pyx").read_text()
 
 
 # --- limits ------------------------------------------------------------------------------------------------------
@@ -171,6 +175,56 @@ async def test_a_statement_that_may_not_follow_another_one_is_sent_alone(query: 
     assert not wire.written
     assert raw.asked[0][0].startswith("SET statement_timeout = ")
     assert raw.asked[1][0] == query
+
+
+async def test_a_simple_query_is_one_text_with_its_setting() -> None:
+    guard, raw, wire = made()
+    await guard.query("insert into t select 1", 100.0)
+    assert raw.asked == [("SET statement_timeout = 100000;\ninsert into t select 1", 100.0)]
+    assert not wire.written
+    assert guard.server_bound == 100.0
+
+
+async def test_an_errors_position_is_that_of_the_callers_query() -> None:
+    error = asyncpg.PostgresSyntaxError("wrong")
+    error.position = "40"
+    guard, _, _ = made(error)
+    with pytest.raises(asyncpg.PostgresSyntaxError) as caught:
+        await guard.query("select wrong", 100.0)
+    assert caught.value.position == str(40 - len("SET statement_timeout = 100000;\n"))
+
+
+async def test_while_another_operation_runs_nothing_is_written() -> None:
+    guard, raw, wire = made()
+    asking = asyncio.Event()
+
+    async def waits(*_: Any) -> str:
+        await asking.wait()
+        return "DONE"
+
+    raw.copy_out = waits
+    copying = asyncio.create_task(guard.copy_out("copy t to stdout", None, None))
+    await asyncio.sleep(0)
+    with Deadline.after(3.0):
+        await fetch(guard, "select 1")  # asyncpg refuses it
+        await guard.query("select 1", None)
+    assert not wire.written
+    asking.set()
+    await copying
+
+
+async def test_a_setting_without_its_statement_gets_its_own_end() -> None:
+    guard, raw, wire = made(asyncpg.InterfaceError("invalid input for query argument $1"))
+    ended: list[str] = []
+
+    async def close_portal(name: str, timeout: float | None) -> None:
+        ended.append(name)
+
+    raw.close_portal = close_portal
+    with Deadline.after(3.0), pytest.raises(asyncpg.InterfaceError):
+        await fetch(guard, "select $1::int")
+    assert len(wire.written) == 1
+    assert ended == [""]
 
 
 async def test_a_connection_that_was_cut_short_gets_its_setting_alone() -> None:

@@ -2,15 +2,16 @@
 
 It stands where asyncpg's connection expects its own protocol object. The operations that wait are overridden
 (``prepare``, ``bind_execute``, ``bind_execute_many``, ``bind``, ``execute``, ``close_portal``, ``query``, ``copy_in``,
-``copy_out`` and ``_get_timeout``) and ``_wait_for_cancellation`` is called; the rest is asyncpg's. Read from asyncpg
-0.32.0; ``tests/postgres/test_protocol_internals.py`` holds it to that.
+``copy_out`` and ``_get_timeout``), ``_wait_for_cancellation`` and ``_is_cancelling`` are called; the rest is asyncpg's.
+Read from asyncpg 0.32.0; ``tests/postgres/test_protocol_internals.py`` holds it to that.
 
 The server's own limit goes in the same write as the statement, so that it costs no round trip::
 
     ── Parse, Bind, Execute: SET statement_timeout = 730 ─┬─ Bind, Execute, Sync: the statement ──▶
     ◀──────────────────────────────────────── one answer ─┴────────────────────────────────────────
 
-Both are one implicit transaction: where the statement fails, the setting is gone with it.
+A simple query is one text with the setting before it: the server does not commit a simple query that follows an
+extended one without Sync. Both are one implicit transaction: where the statement fails, the setting is gone with it.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class GuardedProtocol:
 
     __slots__ = (
         "_raw",
+        "_running",
         "_transport",
         "command_timeout",
         "commit_failed",
@@ -87,6 +89,7 @@ class GuardedProtocol:
     def __init__(self, raw: Any, transport: Any, command_timeout: float | None) -> None:
         self._raw = raw
         self._transport = transport
+        self._running = 0
         self.command_timeout: float | None = command_timeout
         self.get_record_class: Callable[[], Any] = raw.get_record_class
         self.is_connected: Callable[[], bool] = raw.is_connected
@@ -116,21 +119,10 @@ class GuardedProtocol:
     async def bind_execute(
         self, state: Any, args: Any, portal_name: str, limit: int, return_extra: bool, timeout: float | None
     ) -> Any:
-        left = self._limit(timeout)
-        query = state.query
-        self._look_at(query)
-        bound = self.server_bound
-        try:
-            if self._bound_is_off(left):
-                bound = await self._tell(left, query, ahead=bool(state.name))
-            found = await self._raw.bind_execute(state, args, portal_name, limit, return_extra, left)
-        except BaseException as error:
-            seen = self._translated(error, left)
-            if seen is error:
-                raise
-            raise seen from error
-        self.server_bound = bound
-        return found
+        self._look_at(state.query)
+        return await self._run(
+            self._raw.bind_execute, (state, args, portal_name, limit, return_extra), timeout, (), state
+        )
 
     async def bind_execute_many(
         self, state: Any, args: Any, portal_name: str, timeout: float | None, return_rows: bool
@@ -155,6 +147,7 @@ class GuardedProtocol:
     async def prepare(self, stmt_name: str, query: str, timeout: float | None, **options: Any) -> Any:
         self._look_at(query)
         left = self._limit(timeout)
+        self._running += 1
         try:
             return await self._raw.prepare(stmt_name, query, left, **options)
         except BaseException as error:
@@ -162,6 +155,8 @@ class GuardedProtocol:
             if seen is error:
                 raise
             raise seen from error
+        finally:
+            self._running -= 1
 
     async def query(self, query: str, timeout: float | None) -> str:
         self._look_at(query)
@@ -169,17 +164,28 @@ class GuardedProtocol:
             return await self._control(query, timeout)
         left = self._limit(timeout)
         bound = self.server_bound
+        before = ""
+        self._running += 1
         try:
             if self._bound_is_off(left):
-                bound = await self._tell(left, query, ahead=True)
-            status: str = await self._raw.query(query, left)
+                if self._may_precede(query):  # a simple query does not end what an extended one has begun
+                    before, bound = f"{_setting(left)};\n", _seconds(left)
+                    self.server_bound = nan
+                else:
+                    bound = await self._tell(left, ahead=False)
+            status: str = await self._raw.query(before + query, left)
         except AttributeError:  # asyncpg 0.32 has no status for an empty statement (connection.execute(""))
             return ""
         except BaseException as error:
+            position = getattr(error, "position", None)
+            if before and isinstance(position, str) and position.isdecimal():
+                error.position = str(int(position) - len(before))  # type: ignore[attr-defined]
             seen = self._translated(error, left)
             if seen is error:
                 raise
             raise seen from error
+        finally:
+            self._running -= 1
         self.server_bound = bound
         return status
 
@@ -201,15 +207,22 @@ class GuardedProtocol:
     ) -> Any:
         left = self._limit(timeout)
         bound = self.server_bound
+        ahead = False
+        self._running += 1
         try:
             if state is not None and self._bound_is_off(left):
-                bound = await self._tell(left, state.query, ahead=bool(state.name))
+                ahead = bool(state.name) and self._may_precede(state.query)
+                bound = await self._tell(left, ahead=ahead)
             found = await operation(*before, left, *after)
         except BaseException as error:
+            if ahead and self._sent_nothing(error):
+                await self._raw.close_portal("", _CANCEL_LIMIT)  # ends with the Sync that ours was to have
             seen = self._translated(error, left)
             if seen is error:
                 raise
             raise seen from error
+        finally:
+            self._running -= 1
         self.server_bound = bound
         return found
 
@@ -220,9 +233,10 @@ class GuardedProtocol:
         """
         left = self._limit(timeout)
         limit = asyncio.timeout(left)
+        self._running += 1
         try:
             if self._bound_is_off(left):
-                await self._tell(left, args[0], ahead=False)
+                await self._tell(left, ahead=False)
             async with limit:
                 return str(await operation(*args, NO_TIMEOUT))
         except BaseException as error:
@@ -238,6 +252,8 @@ class GuardedProtocol:
             if seen is error:
                 raise
             raise seen from error
+        finally:
+            self._running -= 1
 
     async def _control(self, query: str, timeout: float | None) -> str:
         """Run BEGIN, COMMIT or ROLLBACK as asyncpg's Transaction spells them."""
@@ -250,6 +266,7 @@ class GuardedProtocol:
             if query.startswith("BEGIN") and limit is not None and Deadline.instant() != inf:
                 query += f" SET LOCAL statement_timeout = {_milliseconds(limit)}"  # the same round trip
                 self.server_bound = limit
+        self._running += 1
         try:
             status: str = await self._raw.query(query, limit)
         except BaseException as error:
@@ -257,6 +274,8 @@ class GuardedProtocol:
             if seen is error:
                 raise
             raise seen from error
+        finally:
+            self._running -= 1
         if query == "COMMIT;":
             if self.server_bound != self.default_bound:
                 self.server_bound = nan
@@ -300,21 +319,31 @@ class GuardedProtocol:
             return isnan(bound)
         return not bound <= wanted * _NEAR
 
-    async def _tell(self, limit: float | None, query: str, *, ahead: bool) -> float:
-        """Set the server's limit; return it. With `ahead` in the same write as `query`, which the caller sends next.
+    def _may_precede(self, query: str) -> bool:
+        """Return True when the server's limit may be set in the same write as `query`.
 
-        Then it holds once that is done. A statement without a name has no `ahead`: ours would take its place at the
-        server. Neither has a connection on which a cancel request may be in flight.
+        Not while another operation runs, which asyncpg then refuses, nor while a cancel request may be in flight.
         """
-        wanted = inf if limit is None else limit
-        setting = f"SET statement_timeout = {_milliseconds(limit)}"
-        if ahead and not self.suspect and _MAY_FOLLOW.match(query):
+        return self._running == 1 and not self.suspect and _MAY_FOLLOW.match(query) is not None
+
+    async def _tell(self, limit: float | None, *, ahead: bool) -> float:
+        """Set the server's limit; return it. With `ahead` the caller sends the statement next, and then it holds."""
+        if ahead:
             self.server_bound = nan
-            self._transport.write(_unsynced(setting))
+            self._transport.write(_unsynced(_setting(limit)))
         else:
-            await self._raw.query(setting, limit)
-            self.server_bound = wanted
-        return wanted
+            await self._raw.query(_setting(limit), limit)
+            self.server_bound = _seconds(limit)
+        return _seconds(limit)
+
+    def _sent_nothing(self, error: BaseException) -> bool:
+        """Return True when asyncpg refused the statement before it wrote any of it: it could not encode an argument."""
+        return (
+            isinstance(error, Exception)
+            and not isinstance(error, asyncpg.PostgresError | TimeoutError | OSError)
+            and self._raw.is_connected()
+            and not self._raw._is_cancelling()
+        )
 
     def _look_at(self, query: str) -> None:
         if "prepare" in query or "PREPARE" in query or "Prepare" in query:
@@ -372,6 +401,14 @@ def _timed_out(limit: float | None) -> BaseException:
 def _milliseconds(limit: float | None) -> int:
     """`limit` for ``statement_timeout``, where 0 means none."""
     return 0 if limit is None else max(1, min(int(limit * 1000), 2**31 - 1))
+
+
+def _setting(limit: float | None) -> str:
+    return f"SET statement_timeout = {_milliseconds(limit)}"
+
+
+def _seconds(limit: float | None) -> float:
+    return inf if limit is None else limit
 
 
 def _unsynced(statement: str) -> bytes:

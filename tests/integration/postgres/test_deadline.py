@@ -236,3 +236,65 @@ async def test_a_process_that_cannot_cancel_leaves_nothing_running_after_its_dea
         if child.returncode is None:
             child.kill()
         await child.wait()
+
+
+# --- statements whose limit is set in the same write -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [None, 5.0, 300.0])
+async def test_whatever_its_limit_a_statement_is_committed_when_it_returns(postgres_url, timeout):
+    async with (
+        postgres.Pool(postgres_url, max_size=1) as db,
+        postgres.Pool(postgres_url, max_size=1) as other,
+    ):
+        await db.execute("create table kept (n int)")
+        stored = 0
+        for deadline in (1e6, 3.0, 1.0):
+            with Deadline.after(deadline):
+                await db.execute("insert into kept select 1", timeout=timeout)
+                await db.execute("insert into kept values ($1)", 2, timeout=timeout)
+                await db.fetch("insert into kept values ($1) returning n", 3, timeout=timeout)
+                await db.executemany("insert into kept values ($1)", [(4,), (5,)], timeout=timeout)
+                await db.execute("insert into kept select 6; insert into kept select 7", timeout=timeout)
+                async with db.acquire() as connection:
+                    await connection.copy_records_to_table("kept", records=[(8,)], timeout=timeout)
+                    await connection.execute("insert into kept select 9", timeout=timeout)
+            stored += 9
+            assert await other.fetchval("select count(*) from kept") == stored
+
+
+async def test_an_argument_that_cannot_be_encoded_leaves_the_connection_as_it_was(postgres_url):
+    async with (
+        postgres.Pool(postgres_url, max_size=1) as db,
+        postgres.Pool(postgres_url, max_size=1) as other,
+    ):
+        await db.execute("create table kept (n int)")
+        for round_, statement in enumerate(("insert into kept select 1", "insert into kept values ($1)")):
+            arguments = (1,) if "$1" in statement else ()
+            with Deadline.after(2.0 - round_):
+                with pytest.raises(asyncpg.DataError):
+                    await db.execute("insert into kept values ($1)", "one")
+                assert await db.execute(statement, *arguments) == "INSERT 0 1"
+            assert await other.fetchval("select count(*) from kept") == round_ + 1
+        with Deadline.after(0.9):
+            async with db.transaction() as tx:
+                with pytest.raises(asyncpg.DataError):
+                    await tx.execute("insert into kept values ($1)", "one")
+                await tx.execute("insert into kept select 3")
+        assert await other.fetchval("select count(*) from kept") == 3
+
+
+async def test_a_second_operation_on_a_connection_is_refused_and_spoils_nothing(postgres_url):
+    async with postgres.Pool(postgres_url, max_size=1) as db, db.acquire() as connection:
+        await connection.fetchval("select $1::int", 1)
+        with Deadline.after(5.0):
+            found = await asyncio.gather(
+                connection.fetch("select n, pg_sleep(0.1) from generate_series(1, 3) n"),
+                connection.fetchval("select $1::int", 1),
+                connection.execute("select 1"),
+                return_exceptions=True,
+            )
+            assert [row[0] for row in found[0]] == [1, 2, 3]
+            assert all(isinstance(each, asyncpg.InterfaceError) for each in found[1:])
+            assert await connection.fetchval("select $1::int", 4) == 4
+            assert await connection.execute("select 5") == "SELECT 1"
