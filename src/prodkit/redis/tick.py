@@ -87,6 +87,8 @@ class Tick(Generic[T, R]):
                 if not future.done():
                     future.set_exception(error)
                     future.exception()  # a caller that was cancelled does not look at it
+            # The error holds this frame: without the futures, which hold the error, there is no circle.
+            del calls, future
             raise
         finally:
             for timer in timers:
