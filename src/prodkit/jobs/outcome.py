@@ -150,7 +150,7 @@ async def _failed(job: Job[..., Any], run: Execution, claim: Claim, engine: Engi
 async def _dead(
     job: Job[..., Any], run: Execution, claim: Claim, engine: Engine, name: str, message: str
 ) -> None:
-    if job.on_dead is not None and (run.reason or not await _told(job, run, claim)):
+    if job.on_dead is not None and (run.reason or not await _last_call(job, run, claim)):
         await _interrupted(run, claim, engine)  # the next worker comes here again
         return
     if not await _written(run, engine.finish(claim, "dead", error=_text(name, message))):
@@ -161,7 +161,7 @@ async def _dead(
         )
 
 
-async def _told(job: Job[..., Any], run: Execution, claim: Claim) -> bool:
+async def _last_call(job: Job[..., Any], run: Execution, claim: Claim) -> bool:
     """Call `on_dead`, whose errors are ignored; False when the run has to leave this worker before its end."""
     assert job.on_dead is not None
     run.tidy()

@@ -65,7 +65,7 @@ class RetryStatistics(Mapping[str, Any]):
 
     def succeeded(self) -> None:
         """Record a call whose first attempt succeeded, where it is :attr:`pending`."""
-        self.pending = False  # first: another thread that fails meanwhile sets it again, or is seen below
+        self.pending = False  # first: a thread that fails now sets it again, or is seen below
         self._forget()
         if self._whole is not None:
             self._whole._forget()
