@@ -96,6 +96,7 @@ async def fetch(guard: GuardedProtocol, query: str, timeout: Any = None, name: s
         ("bind", ["state", "args", "portal_name", "timeout"]),
         ("execute", ["state", "portal_name", "limit", "return_extra", "timeout"]),
         ("close_portal", ["portal_name", "timeout"]),
+        ("close_statement", ["state", "timeout"]),
         ("query", ["query", "timeout"]),
         ("copy_in", ["copy_stmt", "reader", "data", "records", "record_stmt", "timeout"]),
         ("copy_out", ["copy_stmt", "sink", "timeout"]),
@@ -123,7 +124,7 @@ def test_every_operation_with_a_timeout_is_guarded() -> None:
         for part in source.split("async def ")[1:]
         if "timeout" in part.partition("):")[0]
     }
-    ours = {"close", "close_statement", "_wait_for_cancellation"}  # they end a connection, or clean up
+    ours = {"close", "_wait_for_cancellation"}  # they end a connection, or clean up
     assert waiting - ours <= set(vars(GuardedProtocol))
 
 
@@ -234,6 +235,37 @@ async def test_a_connection_that_was_cut_short_gets_its_setting_alone() -> None:
         await fetch(guard, "select 1")
     assert not wire.written
     assert len(raw.asked) == 2
+
+
+async def test_a_setting_that_cannot_be_ended_ends_the_connection() -> None:
+    guard, raw, wire = made(asyncpg.InterfaceError("invalid input for query argument $1"))
+
+    async def close_portal(name: str, timeout: float | None) -> None:
+        raise TimeoutError
+
+    raw.close_portal = close_portal
+    with Deadline.after(3.0), pytest.raises((asyncpg.InterfaceError, DatabaseError)):
+        await fetch(guard, "select $1::int")
+    assert len(wire.written) == 1
+    assert not raw.connected
+    assert guard.suspect
+
+
+async def test_while_a_statement_is_closed_nothing_is_written_ahead() -> None:
+    guard, raw, wire = made()
+    closing = asyncio.Event()
+
+    async def waits(*_: Any) -> None:
+        await closing.wait()
+
+    raw.close_statement = waits
+    task = asyncio.create_task(guard.close_statement(None, None))
+    await asyncio.sleep(0)
+    with Deadline.after(3.0):
+        await fetch(guard, "select 1")  # asyncpg refuses it
+    assert not wire.written
+    closing.set()
+    await task
 
 
 async def test_a_longer_limit_of_the_statement_raises_the_servers() -> None:
