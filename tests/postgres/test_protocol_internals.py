@@ -46,6 +46,8 @@ class Raw:
     def _is_cancelling(self) -> bool:
         return False
 
+    async def _wait_for_cancellation(self, timeout: float | None = None) -> None: ...
+
     async def query(self, query: str, timeout: Any) -> str:
         self.asked.append((query, timeout))
         if self.error is not None and (not query.startswith("SET ") or "\n" in query):
@@ -266,6 +268,17 @@ async def test_while_a_statement_is_closed_nothing_is_written_ahead() -> None:
     assert not wire.written
     closing.set()
     await task
+
+
+async def test_a_copy_that_has_no_time_for_its_setting_ends_like_any_statement() -> None:
+    guard, raw, _ = made()
+
+    async def late(*_: Any) -> str:
+        raise TimeoutError
+
+    raw.query = raw.copy_out = late  # type: ignore[method-assign]
+    with Deadline.after(3.0), pytest.raises(CallTimeoutError):
+        await guard.copy_out("copy t to stdout", None, None)
 
 
 async def test_a_longer_limit_of_the_statement_raises_the_servers() -> None:

@@ -251,10 +251,12 @@ class GuardedProtocol:
         """
         left = self._limit(timeout)
         limit = asyncio.timeout(left)
+        copying = False
         self._running += 1
         try:
             if self._bound_is_off(left):
                 await self._tell(left, ahead=False)
+            copying = True
             async with limit:
                 return str(await operation(*args, NO_TIMEOUT))
         except BaseException as error:
@@ -264,7 +266,8 @@ class GuardedProtocol:
                 # The server may have been through before the cancel request, which asyncpg then waits for in vain.
                 with suppress(TimeoutError):
                     await self._raw._wait_for_cancellation(_CANCEL_LIMIT)
-            if isinstance(error, OSError | asyncpg.InternalClientError) and connected and not limit.expired():
+            own = isinstance(error, OSError | asyncpg.InternalClientError) and connected
+            if own and copying and not limit.expired():
                 raise
             seen = self._translated(error, left)
             if seen is error:
