@@ -416,7 +416,7 @@ class GuardedProtocol:
     # --- for the pool ---
 
     async def settle(self, timeout: float) -> None:
-        """Wait for the answer to an operation that was cut short: until then nobody knows what state it left."""
+        """Wait for the answer to an operation that was cut short: until then the state that it left is not known."""
         await self._raw._wait_for_cancellation(timeout)
 
     async def wire(self, query: str, timeout: float | None) -> None:

@@ -308,7 +308,7 @@ async def test_a_cursor_gives_every_row_when_its_limit_is_set_on_the_way(postgre
             assert [row[0] async for row in tx.cursor(rows)] == list(range(1, 221))
         found = aiter(tx.cursor(rows))
         got = 0
-        for limit in (4.0, 2.0, 1.0, 0.5):  # each is set anew before the next fifty
+        for limit in (4.0, 2.0, 1.0, 0.5):  # each is set again before the next fifty
             with Deadline.after(limit):
                 while got < 220:
                     row = await anext(found)
