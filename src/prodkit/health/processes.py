@@ -203,7 +203,7 @@ class Processes(Managed):
         silent = stored.age > 3 * self.every
         status: Status = "degraded"
         checks: dict[str, Any] = {}
-        with suppress(Exception):  # a report of another version, or whatever somebody put there
+        with suppress(Exception):  # a report of another version, or not one of ours
             found = json.loads(stored.report)
             for each in found["checks"].values():
                 _summable(each.get("details", {}))
