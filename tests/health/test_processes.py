@@ -136,7 +136,17 @@ def process_of_memory() -> Processes:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"status": "fine", "checks": {}}', '{"status": "up", "checks": {"a": {"status": 3}}}'],
+    [
+        '{"status": "up", "checks": {"db": {"status": "up", "details": 5}}}',
+        '{"status": "up", "checks": {"db": {"status": "up", "details": {"n": NaN}}}}',
+        '{"status": "up", "checks": {"db": {"status": "up", "details": {"n": ' + "9" * 400 + "}}}}",
+        "[" * 100_000,
+        "",
+        "[]",
+        "{}",
+        '{"status": "fine", "checks": {}}',
+        '{"status": "up", "checks": {"a": {"status": 3}}}',
+    ],
 )
 @virtual_time
 async def test_a_report_of_another_version_is_a_degraded_process(text: str) -> None:

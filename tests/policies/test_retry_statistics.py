@@ -1,5 +1,6 @@
 """The counts of the last call: with tenacity's keys, for each thread and for each function."""
 
+import gc
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -143,3 +144,11 @@ def test_a_strategy_of_tenacity_changes_nothing_about_them() -> None:
     assert attempts(fn.statistics) == attempts(retry.statistics) == 3
     changed = fn.retry_with(wait=0)
     assert changed.statistics == {}
+
+
+def test_functions_that_are_gone_leave_nothing_behind() -> None:
+    retry = pk.Retry(attempts=2)
+    for _ in range(100):
+        retry(lambda: 1)()
+    gc.collect()
+    assert len(retry.statistics._parts) == 0

@@ -46,6 +46,8 @@ class Raw:
     def _is_cancelling(self) -> bool:
         return False
 
+    async def _wait_for_cancellation(self, timeout: float | None = None) -> None: ...
+
     async def query(self, query: str, timeout: Any) -> str:
         self.asked.append((query, timeout))
         if self.error is not None and (not query.startswith("SET ") or "\n" in query):
@@ -96,6 +98,7 @@ async def fetch(guard: GuardedProtocol, query: str, timeout: Any = None, name: s
         ("bind", ["state", "args", "portal_name", "timeout"]),
         ("execute", ["state", "portal_name", "limit", "return_extra", "timeout"]),
         ("close_portal", ["portal_name", "timeout"]),
+        ("close_statement", ["state", "timeout"]),
         ("query", ["query", "timeout"]),
         ("copy_in", ["copy_stmt", "reader", "data", "records", "record_stmt", "timeout"]),
         ("copy_out", ["copy_stmt", "sink", "timeout"]),
@@ -123,7 +126,7 @@ def test_every_operation_with_a_timeout_is_guarded() -> None:
         for part in source.split("async def ")[1:]
         if "timeout" in part.partition("):")[0]
     }
-    ours = {"close", "close_statement", "_wait_for_cancellation"}  # they end a connection, or clean up
+    ours = {"close", "_wait_for_cancellation"}  # they end a connection, or clean up
     assert waiting - ours <= set(vars(GuardedProtocol))
 
 
@@ -234,6 +237,48 @@ async def test_a_connection_that_was_cut_short_gets_its_setting_alone() -> None:
         await fetch(guard, "select 1")
     assert not wire.written
     assert len(raw.asked) == 2
+
+
+async def test_a_setting_that_cannot_be_ended_ends_the_connection() -> None:
+    guard, raw, wire = made(asyncpg.InterfaceError("invalid input for query argument $1"))
+
+    async def close_portal(name: str, timeout: float | None) -> None:
+        raise TimeoutError
+
+    raw.close_portal = close_portal
+    with Deadline.after(3.0), pytest.raises((asyncpg.InterfaceError, DatabaseError)):
+        await fetch(guard, "select $1::int")
+    assert len(wire.written) == 1
+    assert not raw.connected
+    assert guard.suspect
+
+
+async def test_while_a_statement_is_closed_nothing_is_written_ahead() -> None:
+    guard, raw, wire = made()
+    closing = asyncio.Event()
+
+    async def waits(*_: Any) -> None:
+        await closing.wait()
+
+    raw.close_statement = waits
+    task = asyncio.create_task(guard.close_statement(None, None))
+    await asyncio.sleep(0)
+    with Deadline.after(3.0):
+        await fetch(guard, "select 1")  # asyncpg refuses it
+    assert not wire.written
+    closing.set()
+    await task
+
+
+async def test_a_copy_that_has_no_time_for_its_setting_ends_like_any_statement() -> None:
+    guard, raw, _ = made()
+
+    async def late(*_: Any) -> str:
+        raise TimeoutError
+
+    raw.query = raw.copy_out = late  # type: ignore[method-assign]
+    with Deadline.after(3.0), pytest.raises(CallTimeoutError):
+        await guard.copy_out("copy t to stdout", None, None)
 
 
 async def test_a_longer_limit_of_the_statement_raises_the_servers() -> None:

@@ -27,6 +27,10 @@ _GUESSED = frozenset((
 """The most used passwords that are long enough."""
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 """Not for texts; among them those that turn the writing direction of all that follows on the page."""
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters, marks and signs by their category, and drawn as nothing: fillers, selectors, the empty Braille cell."""
 
 
 @dataclass
@@ -41,7 +45,9 @@ class Form:
         """The trimmed text of a field; notes an error when it is missing, too short or too long."""
         value = _CONTROLS.sub("", self.values.get(name, ""))
         value = " ".join(value.split()) if most <= 200 else value.strip()
-        if all(unicodedata.category(each)[0] in "CZ" for each in value):  # nothing that can be seen
+        if all(
+            unicodedata.category(each)[0] in "CZ" for each in _UNSEEN.sub("", value)
+        ):  # nothing that can be seen
             value = ""
         self.values[name] = value
         if not value and least:
@@ -69,8 +75,11 @@ class Form:
             self.errors["email"] = "Escreva um e-mail válido, como ana@exemplo.com.br."
         return value
 
-    def password(self, *, new: bool) -> str:
-        """Taken out of the values, as it is: blanks in a password count."""
+    def password(self, *, new: bool, email: str | None = None) -> str:
+        """Taken out of the values, as it is: blanks in a password count.
+
+        A new one is not the account's `email`, nor one of those that are tried first.
+        """
         value = self.values.pop("password", "")
         if not value:
             self.errors["password"] = "Preencha o campo “Senha”."
@@ -78,7 +87,7 @@ class Form:
             self.errors["password"] = f"A senha precisa de pelo menos {MIN_PASSWORD} caracteres."
         elif len(value) > MAX_PASSWORD:
             self.errors["password"] = f"A senha pode ter no máximo {MAX_PASSWORD} caracteres."
-        elif new and (not value.strip() or value.lower() in (*_GUESSED, self.values.get("email"))):
+        elif new and (not value.strip() or value.lower() in (*_GUESSED, email)):
             self.errors["password"] = (
                 "Esta senha é fácil de adivinhar. Uma frase com várias palavras é melhor."
             )

@@ -8,7 +8,7 @@ __all__ = ["Head"]
 
 
 class Head:
-    """Answers HEAD as GET; the server leaves the body out. Streams, which have no end, answer it themselves."""
+    """Answers HEAD as GET; the server leaves the body out. Streams, which have no end, go on refusing it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

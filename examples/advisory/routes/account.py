@@ -37,7 +37,7 @@ async def change_password(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
     form = await read_form(request)
     current = form.values.pop("current", "")
-    fresh = form.password(new=True)
+    fresh = form.password(new=True, email=user.email)
     if not current:
         form.errors["current"] = "Preencha o campo “Senha atual”."
     if not form.errors:

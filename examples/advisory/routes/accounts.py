@@ -57,7 +57,8 @@ async def register(request: Request) -> Response:
     app = services(request)
     form = await read_form(request)
     name = form.text("name", "Nome", least=2, most=80)
-    email, password = form.email(), form.password(new=True)
+    email = form.email()
+    password = form.password(new=True, email=email)
     if not form.errors:
         await take(request, (REGISTER, client_address(request)))
         try:

@@ -31,13 +31,17 @@ async def listing(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
     words, number = request.query_params.get("busca", "").strip()[:200], number_of(request)
     found = await app.chats.history(user.id, words=words, limit=SIZE + 1, skip=(number - 1) * SIZE)
+    deleted = [] if words or number > 1 else await app.chats.history(user.id, deleted=True, limit=SIZE + 1)
     return app.pages.page(
-        request,
-        "chats.html",
-        paging=Paging(number, found),
-        deleted=() if words else await app.chats.history(user.id, deleted=True),
-        words=words,
+        request, "chats.html", paging=Paging(number, found), deleted=Paging(1, deleted), words=words
     )
+
+
+@router.get("/apagadas")
+async def bin_page(request: Request) -> Response:
+    app, user, number = services(request), await signed_in(request), number_of(request)
+    found = await app.chats.history(user.id, deleted=True, limit=SIZE + 1, skip=(number - 1) * SIZE)
+    return app.pages.page(request, "chats_deleted.html", paging=Paging(number, found))
 
 
 @router.get("/nova")

@@ -74,11 +74,12 @@ async def choose(request: Request) -> Response:
     """Every session of the account ends, this one included: the new password is for signing in."""
     app = _with_mail(request)
     form = await read_form(request)
-    password = form.password(new=True)
     session = session_of(request)
     digest = session.get(_CODE, "")
-    if not await app.recoveries.is_valid(digest):
+    email = await app.recoveries.email_of(digest)
+    if email is None:
         return _stale(request)
+    password = form.password(new=True, email=email)
     if form.errors:
         return app.pages.page(request, "recovery_new.html", status=422, form=form)
     await take(request, (RECOVERY_IP, f"nova:{client_address(request)}"))

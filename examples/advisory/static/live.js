@@ -64,6 +64,7 @@ function tell(text, href) {
 }
 
 function calm() {
+  if (!navigator.onLine) return; // an answer that was on its way
   clearTimeout(patience);
   patience = 0;
   tell("");
@@ -149,6 +150,7 @@ export function follow(element, onStep) {
   note.hidden = true;
   note.setAttribute("role", "status");
   (document.getElementById("situacao") ?? element).after(note);
+  if (!navigator.onLine) worry();
   connect();
   document.addEventListener("visibilitychange", () => (document.hidden ? leave() : connect()));
   addEventListener("pagehide", leave);

@@ -179,9 +179,8 @@ class Chats:
                    where chat_id = chats.id and replaced_at is null), '')"""
         )
         rows = await self._db.fetch(
-            f"""select {_CHAT} from chats where owner_id = $1 and deleted_at {where} and not exists (
-                    select from unnest($3::text[]) as pattern
-                    where not {text} like pattern)
+            f"""select {_CHAT} from chats where owner_id = $1 and deleted_at {where}
+                    and ($3::text[] = '{{}}' or {text} like all ($3))
                 order by changed_at desc, id limit $2 offset $4""",  # noqa: S608
             owner_id,
             limit,

@@ -153,13 +153,14 @@ class TurnRows:
     async def finish(self, tx: Connection, turn_id: UUID, written: Written, text: str) -> None:
         """The last write: the whole text and the event that ends the page's stream.
 
-        An outage gives the question's use of the limit back.
+        An outage gives the question's use of the limit back; one of before that paid for nothing yet stays.
         """
         await tx.execute(
             """update chat_turns set status = $2, answer = $3, reason = $4, model = $5, requested_model = $6,
                    resumed = resumed + $7, input_tokens = input_tokens + $8, output_tokens = output_tokens + $9,
                    estimated = estimated or $10, cost = $11 + coalesce(cost, 0), finished_at = now(),
-                   counted = char_length($3), retry_at = null, refunded_at = case when $12 then now() end
+                   counted = char_length($3), retry_at = null,
+                   refunded_at = case when $12 then now() else refunded_at end
                where id = $1""",
             turn_id,
             written.status,

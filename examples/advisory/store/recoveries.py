@@ -47,6 +47,15 @@ class Recoveries:
             )
         )
 
+    async def email_of(self, digest: str) -> str | None:
+        """The address of the account whose password the token may set; None for one that is not valid."""
+        found: str | None = await self._db.fetchval(
+            """select email from users join password_recoveries on user_id = users.id
+               where token_hash = $1 and expires_at > now()""",
+            digest,
+        )
+        return found
+
     async def redeem(self, digest: str, password_hash: str) -> User | None:
         """Set the password and use the token up, both or neither; of two at once, one gets None."""
         async with self._db.transaction() as tx:

@@ -153,9 +153,8 @@ class Runs:
                    where seats.run_id = runs.id), '')"""
         )
         rows = await self._db.fetch(
-            f"""select {_RUN} from runs where owner_id = $1 and deleted_at {where} and not exists (
-                    select from unnest($3::text[]) as pattern
-                    where not {text} like pattern)
+            f"""select {_RUN} from runs where owner_id = $1 and deleted_at {where}
+                    and ($3::text[] = '{{}}' or {text} like all ($3))
                 order by created_at desc, id limit $2 offset $4""",  # noqa: S608
             owner_id,
             limit,

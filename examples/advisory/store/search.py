@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
 __all__ = ["folded", "patterns"]
 
 _WORDS: Final = 8
-
-
-def _plain(letter: str) -> str:
-    """``a`` for ``á``; nothing for a letter that has no such form."""
-    base = unicodedata.normalize("NFD", letter)[0]
-    return base if base != letter and base.isascii() else ""
-
-
-_ACCENTED: Final = "".join(filter(_plain, map(chr, range(0xC0, 0x250))))
-_PLAIN: Final = "".join(map(_plain, _ACCENTED))
-_MARKS: Final = "".join(map(chr, range(0x300, 0x370)))
-"""Accents as characters of their own, as some systems type them: `translate` drops what has no counterpart."""
+_MARKS: Final = r"[\u0300-\u036f]+"
+"""Accents, apart from their letters; Python and PostgreSQL read it alike."""
 
 
 def folded(expression: str) -> str:
-    """The SQL for a text without accents and capitals; for ``like`` and `patterns`."""
-    return f"lower(translate({expression}, '{_ACCENTED}{_MARKS}', '{_PLAIN}'))"
+    """The SQL for a text without accents and capitals; for ``like all`` and `patterns`, which fold in the same way."""
+    return f"lower(regexp_replace(normalize({expression}, NFD), '{_MARKS}', '', 'g'))"
 
 
 def patterns(words: str) -> list[str]:
     """One pattern of ``like`` for each of the first eight words, which mean what they say: ``%`` is a per cent sign."""
     found = []
     for word in words.split()[:_WORDS]:
-        text = "".join(_plain(each) or each for each in unicodedata.normalize("NFC", word))
-        text = "".join(each for each in text if each not in _MARKS and each != "\x00").lower()
+        text = re.sub(_MARKS, "", unicodedata.normalize("NFD", word.replace("\x00", "")))
+        text = "".join(
+            each.lower() for each in text
+        )  # one by one: PostgreSQL knows no other sigma at a word's end
         for special in "\\%_":
             text = text.replace(special, f"\\{special}")
         found.append(f"%{text}%")

@@ -31,6 +31,8 @@ def test_changing_the_password_needs_the_old_one_and_ends_the_other_sessions(app
     assert (
         ana.post("/conta/senha", {"current": PASSWORD, "password": "curta"}, page="/conta").status_code == 422
     )
+    own = ana.post("/conta/senha", {"current": PASSWORD, "password": ana.email}, page="/conta")
+    assert (own.status_code, "fácil de adivinhar" in own.text) == (422, True)
     done = ana.post("/conta/senha", {"current": PASSWORD, "password": NEW}, page="/conta")
     assert done.status_code == 303
     assert "As outras sessões foram encerradas" in ana.get("/conta").text

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Self
@@ -191,6 +192,8 @@ async def test_a_failed_answer_reports_what_its_requests_used_and_whose_fault_it
     )
     written = await answer(Rows(), Model(error=LlmError("no", code=code, attempts=unpriced)))
     assert (written.input_tokens, written.cost, written.estimated) == (22, None, True)
+    written = await answer(Rows(), Model(error=LlmError("no", code=code)))  # nothing was sent: that is free
+    assert (written.input_tokens, written.cost) == (0, 0)
 
 
 async def test_a_request_that_died_with_its_worker_is_counted_as_far_as_it_is_known():
@@ -239,9 +242,14 @@ async def test_a_turn_that_has_ended_asks_nobody():
     assert model.given == []
 
 
-@pytest.mark.parametrize(("beginning", "status"), [("", "failed"), ("Eu começ", "incomplete")])
-async def test_a_turn_whose_job_is_a_dead_letter_says_so(beginning, status):
-    rows = Rows(beginning)
+@pytest.mark.parametrize(
+    ("beginning", "lost", "status"),
+    [("", None, "failed"), ("Eu começ", None, "incomplete"), ("Eu começ", " começ", "incomplete")],
+)
+async def test_a_turn_whose_job_is_a_dead_letter_says_so_with_what_its_last_request_used(
+    beginning, lost, status
+):
+    rows = Rows(beginning, lost=lost)
     answering = Answering(rows, Model(), context=10_000)  # type: ignore[arg-type]
 
     async def broken(turn_id: UUID) -> None:
@@ -253,7 +261,14 @@ async def test_a_turn_whose_job_is_a_dead_letter_says_so(beginning, status):
     async with jobs.Worker(engine, [job]):
         with contextlib.suppress(jobs.JobFailedError):
             await jobs.Runs(engine).result(run.id, timeout=20)
-    assert rows.end == Written(status=status, reason="a resposta foi interrompida vezes demais", outage=True)
+    assert rows.end is not None
+    assert (rows.end.input_tokens > 0, rows.end.output_tokens) == ((True, 2) if lost else (False, 0))
+    assert replace(rows.end, input_tokens=0, output_tokens=0) == Written(
+        status=status,
+        reason="a resposta foi interrompida vezes demais",
+        outage=True,
+        estimated=lost is not None,
+    )
     assert rows.final == beginning
 
 

@@ -196,6 +196,20 @@ async def test_an_outage_gives_a_question_back_once_and_for_an_hour(db, talk):
     assert await refunds.take(talk.owner_id) is None
 
 
+async def test_a_refund_that_paid_for_nothing_yet_outlives_the_end_of_its_answer(db, talk):
+    refunds = Refunds(db, "chat_turns")
+    first, first_chat = await talk.begin(), talk.chat_id
+    await talk.end(first, "", status="failed", outage=True)
+    second = await talk.begin()
+    await talk.end(second, "Eu", status="incomplete", outage=True)
+    assert await refunds.take(talk.owner_id) == first  # the older one pays
+    assert await talk.chats.go_on(talk.owner_id, talk.chat_id)
+    await talk.end(second, "Eu abriria.")
+    assert await refunds.take(talk.owner_id) == second
+    assert first_chat != talk.chat_id
+    assert await refunds.take(talk.owner_id) is None
+
+
 async def test_a_question_waits_for_the_answer_before_it_and_is_asked_once(db, talk):
     first = await talk.begin()
     with pytest.raises(StillAnsweringError):

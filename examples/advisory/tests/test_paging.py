@@ -35,7 +35,7 @@ def test_a_page_knows_whether_there_is_another(number, count, entries, more, res
 
 
 @pytest.mark.integration
-def test_every_council_and_conversation_is_reached_page_by_page(ana, app):
+def test_every_council_and_conversation_is_reached_page_by_page(ana, bruno, app):
     async def fill() -> None:
         connection = await asyncpg.connect(app.settings.database_url.reveal())
         try:
@@ -50,6 +50,13 @@ def test_every_council_and_conversation_is_reached_page_by_page(ana, app):
             await connection.execute(
                 """insert into chats (owner_id, name, role, system, changed_at)
                    select $1, 'Conversa ' || n, 'papel', '', now() - n * interval '1 minute'
+                   from generate_series(1, $2) as n""",
+                owner,
+                SIZE + 1,
+            )
+            await connection.execute(
+                """insert into chats (owner_id, name, role, system, changed_at, deleted_at, deletion_id)
+                   select $1, 'Apagada ' || n, 'papel', '', now() - n * interval '1 minute', now(), gen_random_uuid()
                    from generate_series(1, $2) as n""",
                 owner,
                 SIZE + 1,
@@ -74,6 +81,11 @@ def test_every_council_and_conversation_is_reached_page_by_page(ana, app):
     assert all_of("/historico", r"Pergunta número (\d+) sobre[^<]*</a>") == expected
     assert all_of("/historico?busca=PADARIA", r"Pergunta número (\d+) sobre[^<]*</a>") == expected
     assert all_of("/conversas", r"com Conversa (\d+)") == [str(n) for n in range(1, SIZE + 2)]
+    assert all_of("/conversas/apagadas", r"com Apagada (\d+)") == [str(n) for n in range(1, SIZE + 2)]
+    listed = ana.get("/conversas").text
+    assert f"Apagadas (mais de {SIZE})" in listed
+    assert 'href="/conversas/apagadas"' in listed
+    assert "com Apagada" not in bruno.get("/conversas/apagadas").text
     first = ana.get("/historico?busca=padaria").text
     assert f"Mais de {SIZE} resultados para “padaria”." in first
     assert 'rel="prev"' not in first

@@ -22,6 +22,7 @@ async def test_a_recovery_is_redeemed_once(db):
     assert len(token) >= 43
     assert not await recoveries.is_valid(digest_of(first))
     assert await recoveries.is_valid(digest_of(token))
+    assert [await recoveries.email_of(digest_of(each)) for each in (first, token)] == [None, user.email]
     assert await recoveries.redeem(digest_of(token), "novo") == user
     assert (await users.with_hash(user.email))[1] == "novo"
     assert await recoveries.redeem(digest_of(token), "outro") is None
@@ -31,6 +32,7 @@ async def test_a_recovery_is_redeemed_once(db):
     old = await recoveries.issue(user.id)
     await db.execute("update password_recoveries set expires_at = now() where user_id = $1", user.id)
     assert not await recoveries.is_valid(digest_of(old))
+    assert await recoveries.email_of(digest_of(old)) is None
     assert await recoveries.redeem(digest_of(old), "x") is None
 
 

@@ -70,6 +70,8 @@ def test_a_new_password_by_mail_ends_every_session(app, ana, visitor, outbox):
     assert other.get(path).status_code == 303  # a scanner that opened it first has used nothing up
     short = other.post("/recuperar/nova", {"password": "curta"}, page="/recuperar/nova")
     assert short.status_code == 422
+    own = other.post("/recuperar/nova", {"password": ana.email.upper()}, page="/recuperar/nova")
+    assert (own.status_code, "fácil de adivinhar" in own.text) == (422, True)
     done = other.post("/recuperar/nova", {"password": NEW}, page="/recuperar/nova")
     assert (done.status_code, done.headers["location"]) == (303, "/entrar")
     assert "todas as sessões foram encerradas" in other.get("/entrar").text

@@ -289,6 +289,10 @@ def test_a_text_has_something_to_see_and_turns_no_direction(most):
     assert form.text("b", "Nome", most=most) == "oãoJ[31m"
     assert form.text("c", "Nome", most=most) == "👩\u200d🚀 مرحبا\u200f"
     assert list(form.errors) == ["a"]
+    for each in "\u034f\u115f\u2800\u3164\uffa0\ufe0f":  # neither controls nor blanks, and yet nothing to see
+        form = Form(values={"a": f"{each}\u200b {each}"})
+        assert form.text("a", "Nome", most=most) == ""
+        assert list(form.errors) == ["a"]
     form = Form(values={"d": "um\r\n\tdois"})
     assert form.text("d", "Nome", most=most) == ("um dois" if most == 60 else "um\r\n\tdois")
 
@@ -307,8 +311,7 @@ def test_a_text_has_something_to_see_and_turns_no_direction(most):
 )
 def test_a_new_password_is_not_one_of_those_that_are_tried_first(password, easy):
     form = Form(values={"email": "Ana@Exemplo.com.br", "password": password})
-    form.email()
-    assert form.password(new=True) == password
+    assert form.password(new=True, email=form.email()) == password
     assert ("fácil de adivinhar" in form.errors.get("password", "")) is easy
     form = Form(values={"password": password})
     form.password(new=False)  # an old one may be what it is

@@ -29,6 +29,8 @@ def test_words_are_patterns_that_mean_what_they_say():
         ("Ação", "acoes", False),
         ("مرحبا 東京", "東京", True),
         ("50 por cento", "50%", False),
+        ("Tiếng Việt", "viet tiếng", True),
+        ("1 ≠ 2, 20 \u212b, ΟΔΟΣ, İstanbul", "≠ \u212b ΟΔΟΣ istanbul", True),
     ],
 )
 async def test_a_text_is_found_without_its_accents(db, text, words, found):

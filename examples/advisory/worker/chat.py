@@ -91,21 +91,24 @@ class Answering:
         async with jobs.transaction() as tx:
             if (begun := await self._rows.begin(tx, turn_id)) is not None:
                 written = Written(status=_cut_status(begun.answer), reason=_GIVEN_UP, outage=True)
+                written = self._with_lost(written, self._fitted(begun).tokens, begun.lost)
                 await self._rows.finish(tx, turn_id, written, begun.answer)
 
     async def _write(self, turn_id: UUID, begun: Begun, draft: Draft) -> Written:
-        system = chat_system(begun.system)
-        fitted = llm.fit(
-            conversation(begun.opening, begun.turns, begun.question),
-            self._context,
-            keep_first=len(begun.opening),
-            system=system,
-        )
+        fitted = self._fitted(begun)
         if fitted.left_out:
             async with jobs.transaction() as tx:
                 await self._rows.left_out(tx, turn_id, len(fitted.left_out))
-        written = await self._asked(turn_id, begun, draft, system, fitted.messages)
-        return written if begun.lost is None else self._with_lost(written, fitted.tokens, begun.lost)
+        written = await self._asked(turn_id, begun, draft, chat_system(begun.system), fitted.messages)
+        return self._with_lost(written, fitted.tokens, begun.lost)
+
+    def _fitted(self, begun: Begun) -> llm.Fitted:
+        return llm.fit(
+            conversation(begun.opening, begun.turns, begun.question),
+            self._context,
+            keep_first=len(begun.opening),
+            system=chat_system(begun.system),
+        )
 
     async def _asked(
         self, turn_id: UUID, begun: Begun, draft: Draft, system: str, messages: list[Any]
@@ -161,11 +164,13 @@ class Answering:
             cost=answer.cost,
         )
 
-    def _with_lost(self, written: Written, tokens: int, text: str) -> Written:
+    def _with_lost(self, written: Written, tokens: int, text: str | None) -> Written:
         """Add the request that died with its worker: what it was sent is known, and what it had written by then.
 
-        One token for three characters, as `llm.fit` estimates.
+        One token for three characters, as `llm.fit` estimates. Without a `text` there was no such request.
         """
+        if text is None:
+            return written
         lost = llm.Usage(tokens, math.ceil(len(text) / 3))
         price = self._prices.get(written.requested_model)
         return replace(
@@ -184,6 +189,7 @@ def _ended(answer: llm.Answer) -> tuple[TurnStatus, str]:
 
 
 def _broken(error: BaseException, draft: Draft) -> Written:
+    asked = isinstance(error, LlmError)  # what another error had cost is not known
     attempts = error.attempts if isinstance(error, LlmError) else ()
     costs = [each.cost for each in attempts]
     return Written(
@@ -193,7 +199,7 @@ def _broken(error: BaseException, draft: Draft) -> Written:
         input_tokens=sum(_read(each.usage) for each in attempts),
         output_tokens=sum(each.usage.output_tokens for each in attempts),
         estimated=any(each.usage.estimated for each in attempts),
-        cost=sum(each for each in costs if each is not None) if attempts and None not in costs else None,
+        cost=sum(each for each in costs if each is not None) if asked and None not in costs else None,
     )
 
 

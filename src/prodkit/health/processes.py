@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import platform
 import secrets
@@ -202,8 +203,10 @@ class Processes(Managed):
         silent = stored.age > 3 * self.every
         status: Status = "degraded"
         checks: dict[str, Any] = {}
-        with suppress(ValueError, KeyError, TypeError, AttributeError):  # a report of another version
+        with suppress(Exception):  # a report of another version, or not one of ours
             found = json.loads(stored.report)
+            for each in found["checks"].values():
+                _summable(each.get("details", {}))
             if {found["status"], *(each["status"] for each in found["checks"].values())} <= set(_WORST_FIRST):
                 status, checks = cast("Status", found["status"]), found["checks"]
         return ProcessReport(stored.process, "down" if silent else status, stored.age, silent, checks)
@@ -232,3 +235,9 @@ def _sum(statuses: Iterable[Status]) -> Status:
     if given == {"up"}:
         return "up"
     return "down" if given == {"down"} else "degraded"
+
+
+def _summable(details: Mapping[str, Any]) -> None:
+    """Raise ValueError or OverflowError for numbers that JSON or a sum cannot hold."""
+    if not all(math.isfinite(each) for each in details.values() if isinstance(each, int | float)):
+        raise ValueError("a number that is not finite")

@@ -55,6 +55,7 @@ class Execution:
         "_busy",
         "_closing",
         "_due",
+        "_ended",
         "_signals",
         "_task",
         "_vacate",
@@ -96,6 +97,7 @@ class Execution:
         self._blocked = 0
         self._closing = False
         self._due: float | None = None
+        self._ended = False
         self._signals: set[str] = set()
         self._asleep = False
         self._task: asyncio.Task[Any] | None = None
@@ -113,17 +115,32 @@ class Execution:
         """Return seconds on the engine's clock, the same for all workers."""
         return self.clock.monotonic() if self.engine is None else await self.engine.now()
 
+    def ends_with(self, error: BaseException) -> bool:
+        """Return True if `error` ends the worker or its event loop, not just this run."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            try:
+                task = asyncio.current_task()
+            except RuntimeError:  # no event loop any more: the garbage collector closes the body
+                return True
+            return task is not self._task or (task is not None and task.cancelling() > 0)
+        return isinstance(error, KeyboardInterrupt)
+
     def attach(self, task: asyncio.Task[Any] | None) -> None:
         """Remember the task that :meth:`interrupt` cancels."""
         self._task = task
 
-    def vacate(self) -> None:
-        """Free the worker's slot, once, and end what the body has left behind in tasks of its own."""
+    def tidy(self) -> None:
+        """End what the body has left behind in tasks of its own."""
         for wait in tuple(self._waits):
             wait.cancel()
         if self.reason:
             for task in self._beside - {self._task}:
                 task.cancel()
+
+    def vacate(self) -> None:
+        """Free the worker's slot, once: the end of the run is being written, and an interruption cancels nothing."""
+        self._ended = True
+        self.tidy()
         vacate, self._vacate = self._vacate, None
         if vacate is not None:
             vacate()
@@ -187,11 +204,12 @@ class Execution:
         self._settle()
 
     def interrupt(self, reason: Interrupt) -> None:
-        """Cancel the body. The first reason counts."""
+        """Cancel the body, unless it has ended. The first reason counts."""
         if not self.reason and self._task is not None and not self._task.done():
             self.reason = reason
             self.interrupted = self.in_flight
-            self._task.cancel()
+            if not self._ended:
+                self._task.cancel()
 
     def _settle(self) -> None:
         if self._blocked and not self.in_flight and not self.reason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from prodkit.core.deadline import Deadline
@@ -54,29 +54,24 @@ async def conclude(job: Job[..., Any], run: Execution, engine: Engine) -> None:
     began = run.clock.monotonic()
     CURRENT.set(run)
     try:
-        text = await _result(job, run, claim)
-    except asyncio.CancelledError as error:
-        if run.reason:
-            await _interrupted(run, claim, engine)
-        elif (task := asyncio.current_task()) is not None and task.cancelling():
-            raise  # the event loop ends: the lease will run out
-        else:
-            await _failed(job, run, claim, engine, _unusual(error))
+        text = encode(await _body(job, claim))
     except RunLostError:
         await _interrupted(run, claim, engine)
-    except Exception as error:  # noqa: BLE001 - the run's own, which decides what becomes of it
-        await _failed(job, run, claim, engine, error)
-    except (SystemExit, GeneratorExit) as error:
-        await _failed(job, run, claim, engine, _unusual(error))
+    except BaseException as error:
+        if run.reason and isinstance(error, asyncio.CancelledError):
+            await _interrupted(run, claim, engine)
+        elif run.ends_with(error):
+            raise  # the lease will run out
+        else:
+            await _failed(job, run, claim, engine, error if isinstance(error, Exception) else _unusual(error))
     else:
         await _finished(job, run, claim, engine, text, run.clock.monotonic() - began)
 
 
-async def _result(job: Job[..., Any], run: Execution, claim: Claim) -> str:
-    try:
-        return encode(await _body(job, claim))
-    finally:
-        run.vacate()  # the next run may begin while the end of this one is written
+async def _written(run: Execution, work: Awaitable[bool]) -> bool:
+    """Free the worker's slot, so that the next run may begin, and write the end of this one."""
+    run.vacate()
+    return await detached(work)
 
 
 async def _body(job: Job[..., Any], claim: Claim) -> Any:
@@ -112,7 +107,7 @@ def _begun(run: Execution, claim: Claim) -> None:
 async def _finished(
     job: Job[..., Any], run: Execution, claim: Claim, engine: Engine, result: str, duration: float
 ) -> None:
-    if not await detached(engine.finish(claim, "done", result=result)):
+    if not await _written(run, engine.finish(claim, "done", result=result)):
         _lost(run, claim)
         return
     if job.tenant_limit and claim.tenant is not None:
@@ -128,9 +123,11 @@ async def _finished(
 async def _failed(job: Job[..., Any], run: Execution, claim: Claim, engine: Engine, error: Exception) -> None:
     attempt = claim.attempts + 1
     name = type(error).__name__
+    wanted = job.retry_on if isinstance(job.retry_on, tuple) else (job.retry_on,)
+    whole = any(issubclass(kind, BaseExceptionGroup) and isinstance(error, kind) for kind in wanted)
     hopeless = any(
         isinstance(each, InvalidError | StepUnknownError | DeadlineExceededError | UnstorableError)
-        or not isinstance(each, job.retry_on)
+        or not (whole or isinstance(each, job.retry_on))
         for each in _leaves(error)
     )
     if isinstance(error, DeadlineExceededError) and (claim.left is None or claim.left > 0):
@@ -141,7 +138,7 @@ async def _failed(job: Job[..., Any], run: Execution, claim: Claim, engine: Engi
             await detached(engine.promote(claim.kind, claim.tenant, job.tenant_limit))
         return
     delay = _delay(job, attempt, run)
-    held = await detached(engine.release(claim, delay=delay, error=_text(name, str(error)), failed=True))
+    held = await _written(run, engine.release(claim, delay=delay, error=_text(name, str(error)), failed=True))
     if not held:
         _lost(run, claim)
     elif run.events.listened(JobFailed):
@@ -153,12 +150,10 @@ async def _failed(job: Job[..., Any], run: Execution, claim: Claim, engine: Engi
 async def _dead(
     job: Job[..., Any], run: Execution, claim: Claim, engine: Engine, name: str, message: str
 ) -> None:
-    if job.on_dead is not None:
-        CURRENT.set(run)
-        with suppress(Exception):
-            args, kwargs = decode_arguments(job.fn, claim.arguments)
-            await job.on_dead(*args, **kwargs)
-    if not await detached(engine.finish(claim, "dead", error=_text(name, message))):
+    if job.on_dead is not None and (run.reason or not await _last_call(job, run, claim)):
+        await _interrupted(run, claim, engine)  # the next worker comes here again
+        return
+    if not await _written(run, engine.finish(claim, "dead", error=_text(name, message))):
         _lost(run, claim)
     elif run.events.listened(JobDead):
         run.events.emit(
@@ -166,13 +161,29 @@ async def _dead(
         )
 
 
+async def _last_call(job: Job[..., Any], run: Execution, claim: Claim) -> bool:
+    """Call `on_dead`, whose errors are ignored; False when the run has to leave this worker before its end."""
+    assert job.on_dead is not None
+    run.tidy()
+    CURRENT.set(run)
+    try:
+        args, kwargs = decode_arguments(job.fn, claim.arguments)
+        await job.on_dead(*args, **kwargs)
+    except BaseException as error:
+        if run.reason and isinstance(error, asyncio.CancelledError | RunLostError):
+            return False
+        if run.ends_with(error):
+            raise
+    return True
+
+
 async def _interrupted(run: Execution, claim: Claim, engine: Engine) -> None:
     if run.reason == "suspend":
         delay, signal = run.wakes
-        if not await detached(engine.release(claim, delay=delay, signal=signal)):
+        if not await _written(run, engine.release(claim, delay=delay, signal=signal)):
             _lost(run, claim)
     elif run.reason == "handover":
-        held = await detached(engine.release(claim, delay=0.0))
+        held = await _written(run, engine.release(claim, delay=0.0))
         if not held:
             _lost(run, claim)
         elif run.events.listened(JobHandedOver):

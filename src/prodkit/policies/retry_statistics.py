@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
-from weakref import ref
+from weakref import WeakValueDictionary
 
 from prodkit.core.clock import Clock
 
@@ -37,14 +37,14 @@ class RetryStatistics(Mapping[str, Any]):
         """The next call that succeeds at once has to be recorded."""
         self._clock = clock
         self._whole = whole
-        self._parts: list[ref[RetryStatistics]] = []
+        self._parts: WeakValueDictionary[int, RetryStatistics] = WeakValueDictionary()
         self._local = threading.local()
         self._counted: set[int] = set()
         self._succeeded: dict[str, Any] = {}
         self._lock = threading.Lock()
         if whole is not None:
             with whole._lock:
-                whole._parts.append(ref(self))
+                whole._parts[id(self)] = self
 
     def begin(self, start: float) -> dict[str, Any]:
         """Return the counts of a call that began at `start`, to be kept up to date by its state."""
@@ -60,17 +60,17 @@ class RetryStatistics(Mapping[str, Any]):
             self._counted &= {thread.ident or 0 for thread in threading.enumerate()}  # the others have ended
             self._counted.add(threading.get_ident())
             self.pending = True
-            parts = [part for each in self._parts if (part := each()) is not None]
-            self._parts = [ref(part) for part in parts]
-            for part in parts:
+            for part in list(self._parts.values()):
                 part.pending = True
 
     def succeeded(self) -> None:
         """Record a call whose first attempt succeeded, where it is :attr:`pending`."""
+        self.pending = False  # first: a thread that fails now sets it again, or is seen below
         self._forget()
         if self._whole is not None:
             self._whole._forget()
-        self.pending = bool(self._counted) or (self._whole is not None and bool(self._whole._counted))
+        if self._counted or (self._whole is not None and self._whole._counted):
+            self.pending = True
 
     def _forget(self) -> None:
         """Forget the counts of this thread in favour of a call that needed one attempt."""

@@ -152,11 +152,14 @@ class GuardedConnection(asyncpg.Connection):
             query = f"RESET SESSION AUTHORIZATION;\n{usual}\nDISCARD TEMP;" if usual else ""
             self._full_reset = query
         guard = self.guard
+        await guard.settle(timeout)  # a BEGIN that was cut short may have begun all the same
         if guard.sql_prepared and not guard.through_pooler:
             query += _DEALLOCATE
         if self.is_in_transaction():
             query = f"ROLLBACK;\n{query}"
         await guard.wire(query or "ROLLBACK;", timeout)
+        if self.is_in_transaction():
+            raise DatabaseError("the connection is still in a transaction after its reset")
         guard.sql_prepared = guard.suspect = False
         guard.server_bound = guard.default_bound
 

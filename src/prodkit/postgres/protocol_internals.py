@@ -1,8 +1,9 @@
 """asyncpg's protocol with our limits and errors: the one door that every statement, cursor and COPY goes through.
 
 It stands where asyncpg's connection expects its own protocol object. The operations that wait are overridden
-(``prepare``, ``bind_execute``, ``bind_execute_many``, ``bind``, ``execute``, ``close_portal``, ``query``, ``copy_in``,
-``copy_out`` and ``_get_timeout``), ``_wait_for_cancellation`` and ``_is_cancelling`` are called; the rest is asyncpg's.
+(``prepare``, ``bind_execute``, ``bind_execute_many``, ``bind``, ``execute``, ``close_portal``, ``close_statement``,
+``query``, ``copy_in``, ``copy_out`` and ``_get_timeout``), ``_wait_for_cancellation`` and ``_is_cancelling`` are
+called; the rest is asyncpg's.
 Read from asyncpg 0.32.0; ``tests/postgres/test_protocol_internals.py`` holds it to that.
 
 The server's own limit goes in the same write as the statement, so that it costs no round trip::
@@ -128,7 +129,7 @@ class GuardedProtocol:
         self, state: Any, args: Any, portal_name: str, timeout: float | None, return_rows: bool
     ) -> Any:
         return await self._run(
-            self._raw.bind_execute_many, (state, args, portal_name), timeout, (return_rows,), state
+            self._raw.bind_execute_many, (state, args, portal_name), timeout, (return_rows,), state, many=True
         )
 
     async def bind(self, state: Any, args: Any, portal_name: str, timeout: float | None) -> Any:
@@ -144,11 +145,20 @@ class GuardedProtocol:
     async def close_portal(self, portal_name: str, timeout: float | None) -> Any:
         return await self._run(self._raw.close_portal, (portal_name,), timeout)
 
+    async def close_statement(self, state: Any, timeout: float | None) -> Any:
+        self._running += 1
+        try:
+            return await self._raw.close_statement(state, timeout)
+        finally:
+            self._running -= 1
+
     async def prepare(self, stmt_name: str, query: str, timeout: float | None, **options: Any) -> Any:
         self._look_at(query)
         left = self._limit(timeout)
         self._running += 1
         try:
+            if not _seconds(left) <= self.server_bound:  # of an earlier Deadline: it would cut this one short
+                await self._tell(left, ahead=False)
             return await self._raw.prepare(stmt_name, query, left, **options)
         except BaseException as error:
             seen = self._translated(error, left)
@@ -204,6 +214,8 @@ class GuardedProtocol:
         timeout: float | None,
         after: tuple[Any, ...] = (),
         state: Any = None,
+        *,
+        many: bool = False,
     ) -> Any:
         left = self._limit(timeout)
         bound = self.server_bound
@@ -211,12 +223,16 @@ class GuardedProtocol:
         self._running += 1
         try:
             if state is not None and self._bound_is_off(left):
-                ahead = bool(state.name) and self._may_precede(state.query)
+                # executemany without arguments, or whose first ones fail, sends nothing that would end the setting.
+                ahead = bool(state.name) and not many and self._may_precede(state.query)
                 bound = await self._tell(left, ahead=ahead)
             found = await operation(*before, left, *after)
         except BaseException as error:
             if ahead and self._sent_nothing(error):
-                await self._raw.close_portal("", _CANCEL_LIMIT)  # ends with the Sync that ours was to have
+                await self._end_setting()
+            own = many and isinstance(error, OSError) and not isinstance(error, TimeoutError)
+            if own and self._raw.is_connected():
+                raise  # the caller's arguments are read on the way
             seen = self._translated(error, left)
             if seen is error:
                 raise
@@ -224,6 +240,8 @@ class GuardedProtocol:
         finally:
             self._running -= 1
         self.server_bound = bound
+        if ahead and isinstance(found, tuple) and found[1] == b"SET":
+            return found[0], None, False  # there are more rows: the only command that was completed is ours
         return found
 
     async def _copy(self, operation: Callable[..., Any], args: tuple[Any, ...], timeout: float | None) -> str:
@@ -233,10 +251,12 @@ class GuardedProtocol:
         """
         left = self._limit(timeout)
         limit = asyncio.timeout(left)
+        copying = False
         self._running += 1
         try:
             if self._bound_is_off(left):
                 await self._tell(left, ahead=False)
+            copying = True
             async with limit:
                 return str(await operation(*args, NO_TIMEOUT))
         except BaseException as error:
@@ -246,7 +266,8 @@ class GuardedProtocol:
                 # The server may have been through before the cancel request, which asyncpg then waits for in vain.
                 with suppress(TimeoutError):
                     await self._raw._wait_for_cancellation(_CANCEL_LIMIT)
-            if isinstance(error, OSError | asyncpg.InternalClientError) and connected and not limit.expired():
+            own = isinstance(error, OSError | asyncpg.InternalClientError) and connected
+            if own and copying and not limit.expired():
                 raise
             seen = self._translated(error, left)
             if seen is error:
@@ -340,10 +361,20 @@ class GuardedProtocol:
         """Return True when asyncpg refused the statement before it wrote any of it: it could not encode an argument."""
         return (
             isinstance(error, Exception)
-            and not isinstance(error, asyncpg.PostgresError | TimeoutError | OSError)
+            and not isinstance(error, asyncpg.PostgresError)
             and self._raw.is_connected()
             and not self._raw._is_cancelling()
         )
+
+    async def _end_setting(self) -> None:
+        """Send the Sync that a setting was to have from its statement, or end the connection."""
+        try:
+            await self._raw.close_portal("", _CANCEL_LIMIT)  # ends with a Sync
+        except BaseException as error:
+            self.suspect = True
+            self._raw.abort()  # what came next on it would not be committed
+            if not isinstance(error, Exception):
+                raise
 
     def _look_at(self, query: str) -> None:
         if "prepare" in query or "PREPARE" in query or "Prepare" in query:
@@ -383,6 +414,10 @@ class GuardedProtocol:
         return error
 
     # --- for the pool ---
+
+    async def settle(self, timeout: float) -> None:
+        """Wait for the answer to an operation that was cut short: until then the state that it left is not known."""
+        await self._raw._wait_for_cancellation(timeout)
 
     async def wire(self, query: str, timeout: float | None) -> None:
         """Run SQL without arguments and without our guards."""

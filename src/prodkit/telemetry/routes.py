@@ -42,7 +42,18 @@ def route_of(scope: Any, root: str) -> str:
     if cut is None:
         return ""
     before: str = path[:cut]
-    given = {str(value).casefold() for value in scope.get("path_params", {}).values()}
-    if given & set(before.casefold().split("/")):
+    own = getattr(route, "param_convertors", {})
+    if before and (set(scope.get("path_params", ())) - set(own) or _has_value(scope.get("router"), path)):
         return ""  # a value stands where the mount has a parameter
     return before + str(getattr(route, "path", ""))
+
+
+def _has_value(router: Any, path: str) -> bool:
+    """Return True when a mount with a parameter lies on the way to `path`: the route may have one of the same name."""
+    for each in getattr(router, "routes", None) or ():
+        pattern = getattr(each, "path_regex", None)
+        if pattern is None or not hasattr(each, "routes") or (found := pattern.match(path)) is None:
+            continue
+        if "{" in each.path or _has_value(each, "/" + found.groupdict().get("path", "")):
+            return True
+    return False

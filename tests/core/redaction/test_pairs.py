@@ -11,6 +11,7 @@ from prodkit.core.redaction.pairs import (
     mask_phrases,
     mask_schemes,
 )
+from prodkit.core.redaction.scrub import scrub
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,19 @@ def test_credentials_after_a_scheme_are_masked() -> None:
 )
 def test_secrets_in_sentences_are_masked(text: str, shown: str) -> None:
     assert mask_phrases(text, "***") == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("API key=HsuJVmlrVXnMRDIdXEoV", "HsuJVmlrVXnMRDIdXEoV"),
+        ("secret key: lbUfmcuIJrVTyvGZfJIE", "lbUfmcuIJrVTyvGZfJIE"),
+        ("login with key=RPbkL4fhPzohBAgrAur8Ed9NCnYmmVS2 failed", "RPbkL4fhPzohBAgrAur8Ed9NCnYmmVS2"),
+        ("error: invalid key: 7r8Uf3UctnUczEWAkSPK7Q2GQz4Vh38q", "7r8Uf3UctnUczEWAkSPK7Q2GQz4Vh38q"),
+        ("error: invalid code: XpOduczyltqhfPaHFkho", "XpOduczyltqhfPaHFkho"),
+    ],
+)
+def test_words_before_a_name_do_not_save_a_value_that_looks_random(text: str, secret: str) -> None:
+    assert secret not in scrub(text)
+    assert scrub("cache key: 7r8Uf3UctnUczEWAkSPK") == "cache key: 7r8Uf3UctnUczEWAkSPK"
+    assert scrub("senha do banco: alterada") == "senha do banco: alterada"

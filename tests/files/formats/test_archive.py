@@ -61,3 +61,14 @@ def test_a_local_header_that_contradicts_the_directory() -> None:
     streamed[6] |= 8
     streamed[14:22] = bytes(8)  # LibreOffice writes the size alone, and the rest into the descriptor
     assert list(walk(bytes(streamed))) == ["a"]
+
+
+def test_sizes_of_64_bits_in_a_local_header_count() -> None:
+    with io.BytesIO() as out:
+        with zipfile.ZipFile(out, "w") as made, made.open("a", "w", force_zip64=True) as entry:
+            entry.write(b"one")
+        data = out.getvalue()
+    assert data[18:26] == b"\xff" * 8
+    assert list(walk(data)) == ["a"]
+    at = data.index(b"\1\0\x10\0")
+    assert code_of(data[: at + 4] + b"\2" + data[at + 5 :]) == "malformed"

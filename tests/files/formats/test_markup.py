@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import pytest
 
 from prodkit.files.formats.base import RefusedError
@@ -95,3 +98,43 @@ def test_an_open_document_that_loads_or_runs_something_is_refused(element: bytes
 )
 def test_hyperlinks_and_parts_of_the_package_pass(element: bytes, name: str) -> None:
     check_odf(XLINK + element, name)
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"", b"<w:instrText "),
+        (b"", b"<w:fldSimple w:instr "),
+        (b"", b"<w:instrText a='"),
+        (b"<w:instrText>", b" "),
+        (b"<w:instrText>LINK", b" "),
+        (b"<w:instrText>", b"LINK http:"),
+        (b"", b"<Relationship "),
+        (b"<Relationship ", b'TargetMode="External" '),
+    ],
+)
+def test_hostile_markup_takes_no_quadratic_time(begin: bytes, more: bytes) -> None:
+    begun = time.process_time()
+    with suppress(RefusedError):
+        check_markup(begin + more * (300_000 // len(more)))
+    assert time.process_time() - begun < 10
+
+
+def test_an_unclosed_document_type_is_refused() -> None:
+    with pytest.raises(RefusedError, match="active_content"):
+        check_markup(b"<!DOCTYPE " * 100_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'<Relationship Type="http://x/oleObject" Target="http://x.example/a>b" TargetMode="External"/>',
+        b'<p:Relationship Type="http://x/oleObject" Target="http://x.example/" TargetMode="External"/>',
+        b'<w:instrText w:a=">">INCLUDETEXT "\\\\server\\a.docx"</w:instrText>',
+        b'<x:instrText>INCLUDETEXT "\\\\server\\a.docx"</x:instrText>',
+        b'<x:fldSimple a=">" x:instr=\'INCLUDETEXT "\\\\server\\a.docx"\'/>',
+    ],
+)
+def test_brackets_in_values_and_other_prefixes_hide_nothing(text: bytes) -> None:
+    with pytest.raises(RefusedError, match="external_links"):
+        check_markup(text)

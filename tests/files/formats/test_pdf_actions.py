@@ -67,3 +67,8 @@ def test_work_is_bounded() -> None:
         check(b"<< /OpenAction 1 0 R >> " + chain)
     with pytest.raises(RefusedError, match="inflates_too_much"):
         check(bytes(33 * 2**20), bytes(33 * 2**20))
+
+
+def test_a_million_dictionaries_that_never_end_are_refused() -> None:
+    with pytest.raises(RefusedError, match="a maze of actions"):
+        check(b"/AA <<" * 20_000)

@@ -298,3 +298,68 @@ async def test_a_second_operation_on_a_connection_is_refused_and_spoils_nothing(
             assert all(isinstance(each, asyncpg.InterfaceError) for each in found[1:])
             assert await connection.fetchval("select $1::int", 4) == 4
             assert await connection.execute("select 5") == "SELECT 1"
+
+
+async def test_a_cursor_gives_every_row_when_its_limit_is_set_on_the_way(postgres_url):
+    """The answer to the setting must not pass for the end of the rows."""
+    async with postgres.Pool(postgres_url, max_size=1) as db, db.transaction() as tx:
+        rows = "select n from generate_series(1, 220) n"
+        with Deadline.after(5.0):
+            assert [row[0] async for row in tx.cursor(rows)] == list(range(1, 221))
+        found = aiter(tx.cursor(rows))
+        got = 0
+        for limit in (4.0, 2.0, 1.0, 0.5):  # each is set again before the next fifty
+            with Deadline.after(limit):
+                while got < 220:
+                    row = await anext(found)
+                    got += 1
+                    assert row[0] == got
+                    if got % 50 == 0:
+                        break
+        with Deadline.after(0.4):
+            assert [row[0] async for row in found] == list(range(got + 1, 221))
+        opened = await tx.cursor(rows)
+        with Deadline.after(0.3):
+            assert len(await opened.fetch(100)) == 100
+            assert "exhausted" not in repr(opened)
+            assert len(await opened.fetch(200)) == 120
+        asked = await tx.prepare(rows)
+        with Deadline.after(0.2):
+            assert (await asked.fetchrow())[0] == 1
+        assert asked.get_statusmsg() is None
+
+
+@pytest.mark.parametrize("error", [None, FileNotFoundError, ConnectionResetError, TimeoutError])
+async def test_executemany_that_sends_nothing_leaves_the_connection_as_it_was(postgres_url, error):
+    def arguments():
+        if error is not None:
+            raise error("the caller's own")
+        yield from ()
+
+    async with (
+        postgres.Pool(postgres_url, max_size=1) as db,
+        postgres.Pool(postgres_url, max_size=1) as other,
+    ):
+        await db.execute("create table kept (n int)")
+        with Deadline.after(5.0):
+            async with db.acquire() as connection:
+                if error is None:
+                    await connection.executemany("insert into kept values ($1)", [])
+                else:
+                    with pytest.raises(CallTimeoutError if error is TimeoutError else error):
+                        await connection.executemany("insert into kept values ($1)", arguments())
+                await connection.execute("insert into kept select 1")
+                assert await other.fetchval("select count(*) from kept") == 1
+
+
+async def test_a_deadline_that_is_over_does_not_cut_short_what_is_prepared_after_it(postgres_url):
+    async with postgres.Pool(postgres_url, min_size=2, max_size=2) as db:
+        await db.execute("create table locked (n int)")
+        async with db.acquire() as holder, db.acquire() as connection:
+            with Deadline.after(0.1):
+                await connection.fetchval("select 1")
+            await holder.execute("begin; lock table locked")
+            asked = asyncio.create_task(connection.fetch("select n from locked"))  # waits in its Parse
+            await asyncio.sleep(0.3)
+            await holder.execute("commit")
+            assert await asked == []

@@ -9,6 +9,7 @@ import pytest
 
 from prodkit import Deadline, Runtime, postgres
 from prodkit.errors import CallTimeoutError, DatabaseError, DeadlineExceededError
+from prodkit.testing import Proxy
 from prodkit.testing.servers import Postgres, postgres_installations
 
 pytestmark = pytest.mark.integration
@@ -166,3 +167,40 @@ async def test_a_connection_in_a_state_of_its_own_is_replaced_before_the_first_s
             after = await tx.fetchval("select pg_backend_pid()")
     assert refused
     assert before != after
+
+
+@pytest.mark.parametrize("limit", [None, 5.0])
+@pytest.mark.parametrize("how", ["block", "by hand", "time-out"])
+async def test_a_begin_that_is_cut_short_leaves_no_transaction_to_the_next_borrower(
+    postgres_url: str, how: str, limit: float | None
+) -> None:
+    """The server may have begun although the caller saw no answer: what the next one writes would be lost."""
+    with Proxy(postgres_url) as proxy:
+        async with postgres.Pool(proxy.url_for(postgres_url), min_size=1, max_size=1) as db:
+            await db.execute("create table kept (n int)")
+
+            async def work() -> None:
+                with Deadline.after(limit if limit is not None else 1e6):
+                    if how == "block":
+                        async with db.transaction():
+                            raise AssertionError("begun before the cancel")
+                    async with db.acquire() as connection:
+                        timeout = 0.04 if how == "time-out" else None
+                        await connection.execute("begin; select 1", timeout=timeout)
+                        raise AssertionError("begun before the cancel")
+
+            while not db.stats().idle:
+                await asyncio.sleep(0.01)
+            proxy.delay(0.03)
+            task = asyncio.create_task(work())
+            if how != "time-out":
+                await asyncio.sleep(0.04)
+                task.cancel()
+            with pytest.raises((asyncio.CancelledError, CallTimeoutError)):
+                await task
+            async with db.acquire() as connection:
+                assert not connection.is_in_transaction()
+                await connection.execute("insert into kept values (1)")
+            proxy.delay(0)
+            assert await db.fetchval("select count(*) from kept") == 1
+            assert await db.fetchval("show statement_timeout") == "37500ms"

@@ -11,7 +11,7 @@ import unicodedata
 from itertools import pairwise
 from typing import Final
 
-__all__ = ["HEADER", "NONE", "STRONG", "WEAK", "is_sensitive", "is_suspect", "strength"]
+__all__ = ["HEADER", "NONE", "STRONG", "WEAK", "before_key", "is_sensitive", "is_suspect", "strength"]
 
 NONE: Final = 0
 WEAK: Final = 1
@@ -191,6 +191,15 @@ def is_suspect(word: str) -> bool:
     if small in _STRONG or small in _WEAK or small in _PARTS:
         return True
     return strength(word) != NONE or strength(small) != NONE
+
+
+def before_key(word: str) -> bool:
+    """Return True when "key" behind `word` names a thing, as in "cache key"; "invalid key" names none.
+
+    Args:
+        word: one word.
+    """
+    return word.lower() in _NOT_KEY
 
 
 def is_sensitive(name: str) -> bool:

@@ -13,7 +13,7 @@ import binascii
 import re
 from typing import Final
 
-from prodkit.core.redaction.names import STRONG, strength
+from prodkit.core.redaction.names import STRONG, before_key, strength
 from prodkit.core.redaction.randomness import looks_random
 from prodkit.core.redaction.values import hides, value_at
 
@@ -115,8 +115,9 @@ def _spoken(before: str, end: int, name: str, colon: bool, judge: _Judge) -> tup
         whole = [strength("_".join((*words[-count:], name))) for count in range(1, len(words) + 1)]
         if max(whole) >= STRONG:
             span = judge.span(end, STRONG, name, colon)
-            return span if span and any(map(str.isdigit, judge.text[span[0] : span[1]])) else None
-        if not whole[0]:
+            value = judge.text[span[0] : span[1]] if span else ""
+            return span if any(map(str.isdigit, value)) or looks_random(value) else None
+        if not whole[0] and before_key(words[-1]):
             return None  # "cache key: …"
     return judge.span(end, kind, name, colon) if kind else None
 

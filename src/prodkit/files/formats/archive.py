@@ -120,9 +120,20 @@ def _local(data: bytes, offset: int, name: bytes, method: int, promised: tuple[i
         raise RefusedError("malformed", "archive entry and directory differ")
     # Writers that stream leave zeros where they do not know better yet, and put the truth behind the content.
     unknown = 0 if head[2] & _STREAMED else None
-    if any(here not in (there, unknown) for here, there in zip(head[6:9], promised, strict=True)):
+    extra = data[start + head[9] : start + head[9] + head[10]]
+    if any(
+        here not in (there, unknown) for here, there in zip(_wide(head[6:9], extra), promised, strict=True)
+    ):
         raise RefusedError("malformed", "archive entry and directory differ in size or checksum")
     return start + int(head[9]) + int(head[10])
+
+
+def _wide(given: tuple[int, int, int], extra: bytes) -> tuple[int, int, int]:
+    """Return checksum and sizes of a local header; of the 64-bit kind, both sizes stand in the first extra field."""
+    crc, packed, size = given
+    if packed == size == 0xFFFFFFFF and extra[:2] == b"\1\0" and len(extra) >= 20:
+        size, packed = (int.from_bytes(extra[at : at + 8], "little") for at in (4, 12))
+    return crc, packed, size
 
 
 def _name(raw: bytes) -> str:

@@ -10,7 +10,10 @@ from prodkit.files.names import DANGEROUS
 
 __all__ = ["check_markup", "check_odf", "decoded"]
 
-_DOCTYPE: Final = re.compile(rb"<!(?:DOCTYPE\b[^>\[]*[>\[]|ENTITY\b)", re.IGNORECASE)
+# No pattern may run past the next "<" looking for an end that never comes: a hostile part holds "<" by the million.
+_DOCTYPE: Final = re.compile(rb"<!(?:DOCTYPE\b[^<>\[]*[>\[]?|ENTITY\b)", re.IGNORECASE)
+_PREFIX: Final = rb"<(?:[\w.-]{1,64}:)?"
+_ATTRIBUTES: Final = rb"(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*"  # a quoted value may hold ">"
 # OpenOffice 1 to 3 named their own document types. Without an internal subset they define nothing.
 _OWN_DOCTYPE: Final = re.compile(
     rb"<!DOCTYPE\s+[\w:.-]+\s+PUBLIC\s+\"-//OpenOffice\.org//DTD [^\"<>]{1,80}\"\s*(?:\"[\w./-]{1,80}\"\s*)?>",
@@ -19,16 +22,19 @@ _OWN_DOCTYPE: Final = re.compile(
 # Fields of Word that fetch something by themselves, as "INCLUDEPICTURE http://…" does. The instruction may be cut into
 # any number of runs: they are joined before they are read.
 _INSTRUCTION: Final = re.compile(
-    rb"<w:instrText\b[^>]*>([^<]*)|<w:fldSimple\b[^>]*\bw:instr\s*=\s*(?:\"([^\"]*)\"|'([^']*)')"
+    _PREFIX + rb"(?:instrText\b" + _ATTRIBUTES + rb">([^<]*)|fldSimple\b(" + _ATTRIBUTES + rb"))"
 )
+_INSTR: Final = re.compile(rb"\b(?:[\w.-]{1,64}:)?instr\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_BLANKS: Final = re.compile(rb"\s+")
 _FIELD_DDE: Final = re.compile(rb"\bDDE(?:AUTO)?\s", re.IGNORECASE)
 # \d asks for the picture each time the document opens; a file server gets the reader's password hash.
 _FIELD_LOADS: Final = re.compile(
-    rb"\b(?:INCLUDEPICTURE|INCLUDETEXT|IMPORT|LINK|RD)\s+(?:[\w.]+\s+)?[\"\s]*"
-    rb"(?:\\\\|file:[/\\]{2,5}[^/\\:]{2,255}[/\\]|https?:[^\"]{1,2048}\"?[^\"\\]{0,20}\\d)",
+    rb"\b(?:INCLUDEPICTURE|INCLUDETEXT|IMPORT|LINK|RD) (?:[\w.]+ )?[\" ]*"
+    rb"(?:\\\\|file:[/\\]{2,5}[^/\\:]{2,255}[/\\]|https?:[^\"]{1,2048}(?:\\d|\"[^\"\\]{0,20}\\d))",
     re.IGNORECASE,
 )
-_DDE: Final = re.compile(rb"<(?:w:instrText[^>]*>\s*\"?\s*DDE(?:AUTO)?\b|ddeLink\b|oleLink\b)", re.IGNORECASE)
+_DDE: Final = re.compile(_PREFIX + rb"(?:ddeLink|oleLink)\b", re.IGNORECASE)
+_STARTS_DDE: Final = re.compile(rb"\s*(?:\"\s*)?DDE(?:AUTO)?\b", re.IGNORECASE)
 # Drawing programs write short entities for the names of their namespaces: text only, no reference in them.
 _SVG_DOCTYPE: Final = re.compile(
     rb"<!DOCTYPE\s+svg\b[^<>\[\]]{0,300}(?:\[(?:\s*<!ENTITY\s+[\w.-]+\s+\"[^\"&%<>]{0,200}\">){0,64}\s*\]\s*)?>"
@@ -41,9 +47,8 @@ _SVG_ACTIVE: Final = re.compile(
 )
 
 # --- Office Open XML: relationships ---
-_EXTERNAL: Final = re.compile(
-    rb"<Relationship\b[^>]*TargetMode\s*=\s*[\"']External[\"'][^>]*>", re.IGNORECASE
-)
+_RELATIONSHIP: Final = re.compile(_PREFIX + rb"Relationship\b" + _ATTRIBUTES, re.IGNORECASE)
+_EXTERNAL: Final = re.compile(rb"TargetMode\s*=\s*[\"']External[\"']", re.IGNORECASE)
 _HARMLESS: Final = re.compile(rb"Type\s*=\s*[\"'][^\"']*/(?:hyperlink|linkedstyles)[\"']", re.IGNORECASE)
 _TARGET: Final = re.compile(rb"\bTarget\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 _SCRIPTED: Final = re.compile(
@@ -83,7 +88,7 @@ _ODF_MACROS: Final = (
     b"macro:///",
 )
 _ODF_DDE: Final = (b"<text:dde-connection ", b"<office:dde-source", b"<table:dde-link")
-_RELOAD: Final = re.compile(rb"<meta:auto-reload\b[^>]*xlink:href\s*=\s*[\"'][^\"']", re.IGNORECASE)
+_RELOAD: Final = re.compile(rb"<meta:auto-reload\b[^<>]*xlink:href\s*=\s*[\"'][^\"']", re.IGNORECASE)
 
 
 def decoded(content: bytes) -> bytes:
@@ -116,14 +121,19 @@ def check_markup(text: bytes, *, svg: bool = False) -> None:
         raise RefusedError("active_content", "script in markup")
     if svg and _SVG_ACTIVE.search(text):
         raise RefusedError("active_content", "active SVG picture")
-    for found in _EXTERNAL.finditer(text):
-        _relationship(found.group())
+    for found in _RELATIONSHIP.finditer(text):
+        if _EXTERNAL.search(found.group()):
+            _relationship(found.group())
 
 
 def _fields(text: bytes) -> None:
-    parts = [b"".join(found) for found in _INSTRUCTION.findall(text)]
-    joined = _unescaped(b"".join(parts))
-    if _FIELD_DDE.search(joined):
+    parts = list[bytes]()
+    for content, attributes in _INSTRUCTION.findall(text):
+        parts.append(content)
+        if found := _INSTR.search(attributes):
+            parts.append(found.group(1) or found.group(2) or b"")
+    joined = _BLANKS.sub(b" ", _unescaped(b"".join(parts)))
+    if _FIELD_DDE.search(joined) or any(map(_STARTS_DDE.match, parts)):
         raise RefusedError("active_content", "dynamic data exchange")
     if _FIELD_LOADS.search(joined):
         raise RefusedError("external_links", "field that loads content from elsewhere")

@@ -35,6 +35,7 @@ _PAIR: Final = re.compile(rb"\s*(\d{1,10})\s+(\d{1,10})")
 _MAX_KEPT: Final = 64 * 2**20
 _MAX_DICTIONARY: Final = 8192
 _MAX_FOLLOWED: Final = 200
+_MAX_READ: Final = 4 * 2**20  # of all dictionaries; honest ones end after a hundred bytes
 
 
 class OpeningActions:
@@ -44,6 +45,7 @@ class OpeningActions:
         self._pieces: list[tuple[bytes, bytes | None]] = []
         self._kept = 0
         self._starts = False
+        self._read = 0
 
     def add(self, text: bytes, packed: bytes | None = None) -> None:
         """Take one stretch of the document.
@@ -67,7 +69,7 @@ class OpeningActions:
         pending = list[int]()
         for text, _ in self._pieces:
             for found in _OPENING.finditer(text):
-                pending += _follow(text, found.end())
+                pending += self._follow(text, found.end())
         objects = self._objects() if pending else {}
         seen = set[int]()
         while pending:
@@ -78,7 +80,25 @@ class OpeningActions:
             if len(seen) > _MAX_FOLLOWED:
                 raise RefusedError("active_content", "a maze of actions")
             for text, start in objects.get(number, ()):
-                pending += _follow(text, start)
+                pending += self._follow(text, start)
+
+    def _follow(self, text: bytes, start: int) -> list[int]:
+        """Return the objects that the value at `start` runs; refuse it when it leaves the document itself."""
+        reference = _REFERENCE.match(text, start)
+        if reference:
+            return [int(reference.group(1))]
+        value = _dictionary(text, start)
+        self._read += len(value)
+        if self._read > _MAX_READ:
+            raise RefusedError("active_content", "a maze of actions")
+        leaves = _LEAVES.search(value)
+        if leaves:
+            raise RefusedError("active_content", f"/{leaves.group(1).decode('ascii')} that starts by itself")
+        return [
+            int(reference.group(1))
+            for found in _EVENT.finditer(value)
+            if (reference := _REFERENCE.match(value, found.end()))
+        ]
 
     def _objects(self) -> dict[int, list[tuple[bytes, int]]]:
         """Return where each object begins; revisions of one number are all kept."""
@@ -101,22 +121,6 @@ def _packed(text: bytes, dictionary: bytes) -> Iterator[tuple[int, int]]:
     while pos < begin and (pair := _PAIR.match(text, pos, begin)):
         yield int(pair.group(1)), begin + int(pair.group(2))
         pos = pair.end()
-
-
-def _follow(text: bytes, start: int) -> list[int]:
-    """Return the objects that the value at `start` runs; refuse it when it leaves the document itself."""
-    reference = _REFERENCE.match(text, start)
-    if reference:
-        return [int(reference.group(1))]
-    value = _dictionary(text, start)
-    leaves = _LEAVES.search(value)
-    if leaves:
-        raise RefusedError("active_content", f"/{leaves.group(1).decode('ascii')} that starts by itself")
-    return [
-        int(reference.group(1))
-        for found in _EVENT.finditer(value)
-        if (reference := _REFERENCE.match(value, found.end()))
-    ]
 
 
 def _dictionary(text: bytes, start: int) -> bytes:
