@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -109,3 +111,36 @@ async def test_results_are_matched_in_order(number: int) -> None:
     backend = Backend()
     await asyncio.gather(*map(backend.double, range(2)))
     assert await asyncio.gather(*map(backend.double, range(number))) == [2 * n for n in range(number)]
+
+
+async def test_an_error_is_freed_without_the_garbage_collector() -> None:
+    class Refused(Exception):
+        def __init__(self) -> None:
+            made.append(weakref.ref(self))
+
+    made: list[weakref.ref[BaseException]] = []
+
+    async def send(items: list[int]) -> list[int]:
+        raise Refused
+
+    tick: Tick[int, int] = Tick(send, 10)
+
+    async def call(number: int) -> None:
+        future = tick.join(number)
+        try:
+            if future is not None:
+                await future
+        except Refused:
+            pass
+        finally:
+            del future
+
+    gc.collect()
+    gc.disable()
+    try:
+        await asyncio.gather(*map(call, range(4)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [each() for each in made] == [None]
+    finally:
+        gc.enable()

@@ -16,10 +16,23 @@ from prodkit.redis.scripts import Script
 
 __all__ = ["MARK", "MERGE", "REFUND", "TAKE"]
 
+# What is no log, because something else lies under its name, is as good as none: it hurts neither its caller nor the
+# others of its script call, and the next admission replaces it.
+_READ: Final = """
+local function read(key)
+  local log = redis.pcall('GET', key)
+  if type(log) == 'string' and #log % 10 == 0 then return log end
+  return ''
+end
+"""
+
 # KEYS: logs, mark. ARGV: mark, then for each check its cost and the number of its logs, then amount, window, slot and
 # mode of each log; mode 1: count what is refused, mode 2: shadow, mode 3: both. Returns for each check whether it fits,
-# then five numbers for each log; -1 and the mark when it is another one.
-TAKE: Final = Script("""
+# then five numbers for each log; -1 and the mark when it is another one. No wait is longer than the window, though
+# stamps that had to be unique, or a clock that went back, may lie ahead of now.
+TAKE: Final = Script(
+    _READ
+    + """
 local found = redis.call('GET', KEYS[#KEYS])
 if found ~= ARGV[1] then return {-1, found} end
 local time = redis.call('TIME')
@@ -30,10 +43,11 @@ local reply = {}
 local function check(key, arg, count_of, cost)
   local logs, firsts, fits, counts_denied, top = {}, {}, true, false, #reply + 1
   reply[top] = 1
+  local function left(stamp, window) return math.min(window, stamp + window - now) end
   for i = 1, count_of do
     local at4 = arg + 4 * (i - 1)
     local amount, window, mode = tonumber(ARGV[at4]), tonumber(ARGV[at4 + 1]), tonumber(ARGV[at4 + 3])
-    local log = redis.call('GET', KEYS[key + i]) or ''
+    local log = read(KEYS[key + i])
     local first, used, last = 1, 0, 0
     for at = 1, #log, 10 do
       local stamp, count = struct.unpack('>I7I3', log, at)
@@ -47,12 +61,12 @@ local function check(key, arg, count_of, cost)
       for at = first, #log, 10 do
         local stamp, count = struct.unpack('>I7I3', log, at)
         missing = missing - count
-        if missing <= 0 then wait = stamp + window - now break end
+        if missing <= 0 then wait = left(stamp, window) break end
       end
     end
     local more, full = 0, 0
     if used > 0 then
-      more, full = struct.unpack('>I7', log, first) + window - now, last + window - now
+      more, full = left(struct.unpack('>I7', log, first), window), left(last, window)
     end
     logs[i], firsts[i] = log, first
     if mode % 2 == 1 then counts_denied = true end
@@ -95,14 +109,14 @@ local function check(key, arg, count_of, cost)
           for pos = 1, #log, 10 do
             local stamp, each = struct.unpack('>I7I3', log, pos)
             missing = missing - each
-            if missing <= 0 then reply[base + 1] = stamp + window - now break end
+            if missing <= 0 then reply[base + 1] = left(stamp, window) break end
           end
         end
       end
       redis.call('SET', KEYS[key + i], log, 'PX', math.ceil((at - now + window) / 1000) + 1)
       reply[base] = math.max(0, reply[base] - cost)
-      reply[base + 2] = struct.unpack('>I7', log, 1) + window - now
-      reply[base + 3] = at + window - now
+      reply[base + 2] = left(struct.unpack('>I7', log, 1), window)
+      reply[base + 3] = left(at, window)
       if admitted then reply[base + 4] = at end
     end
   end
@@ -115,12 +129,14 @@ while arg < #ARGV do
   key, arg = key + count_of, arg + 2 + 4 * count_of
 end
 return reply
-""")
+"""
+)
 
 # KEYS[1]; ARGV: slot, stamp and count to take out again. Further admissions of its slot may have moved the stamp on.
-REFUND: Final = Script("""
-local log = redis.call('GET', KEYS[1])
-if not log then return 0 end
+REFUND: Final = Script(
+    _READ
+    + """
+local log = read(KEYS[1])
 local slot, wanted, less = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local found
 for at = 1, #log, 10 do
@@ -134,13 +150,16 @@ local rest = count > less and struct.pack('>I7I3', stamp, count - less) or ''
 log = string.sub(log, 1, found - 1) .. rest .. string.sub(log, found + 10)
 if #log == 0 then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], log, 'KEEPTTL') end
 return 1
-""")
+"""
+)
 
 # KEYS[1]; ARGV: window, slot, whether to begin from nothing, then stamp (0: none yet), age and count of each entry,
 # oldest first. An entry whose stamp is in the log is known already. So is one whose stamp moved on in its slot, where
 # the slot is longer than 1; it is given as 1 after Redis lost its memory, when what lies there is of other processes. A
 # stamp that does not fit the age by a second is from another clock, and the age is believed. Returns stamps.
-MERGE: Final = Script("""
+MERGE: Final = Script(
+    _READ
+    + """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local window, slot = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -148,7 +167,7 @@ local entries, taken, moved, stamps = {}, {}, {}, {}
 if ARGV[3] == '1' then
   redis.call('DEL', KEYS[1])
 else
-  local log = redis.call('GET', KEYS[1]) or ''
+  local log = read(KEYS[1])
   for at = 1, #log, 10 do
     local stamp, count = struct.unpack('>I7I3', log, at)
     if stamp + window > now then
@@ -178,7 +197,8 @@ for i, entry in ipairs(entries) do packed[i] = struct.pack('>I7I3', entry[1], en
 local ends = math.ceil((entries[#entries][1] - now + window) / 1000) + 1
 if ends > 0 then redis.call('SET', KEYS[1], table.concat(packed), 'PX', ends) end
 return stamps
-""")
+"""
+)
 
 # KEYS[1]; ARGV: a new mark, its life in milliseconds. The mark lives as long as the longest window.
 MARK: Final = Script("""

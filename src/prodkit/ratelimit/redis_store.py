@@ -58,7 +58,10 @@ class Checks:
         if future is None:
             reply = await TAKE(self._link, keys=[*names, self._mark], args=[mark, *args])
         else:
-            reply, at = await future
+            try:
+                reply, at = await future
+            finally:
+                del future  # it holds its error, whose traceback holds this frame
         if reply[0] < 0:
             return None
         if len(names) == 1:

@@ -38,7 +38,7 @@ local function wake_next(prefix)
 end
 """
 # KEYS: slots, queue, waiting. ARGV: limit, slot, lease, milliseconds to stay in the queue or 0, prefix of the wake
-# lists. Returns 1 when the slot was taken.
+# lists. Returns 1 when the slot was taken; also if it was before, by a call whose reply came too late.
 TAKE: Final = Script(
     _COMMON
     + """
@@ -46,7 +46,9 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 forget_the_dead()
 local free = tonumber(ARGV[1]) - redis.call('ZCARD', KEYS[1])
 local before = redis.call('ZRANK', KEYS[2], ARGV[2]) or redis.call('ZCARD', KEYS[2])
-if before < free then
+local mine = redis.call('ZSCORE', KEYS[1], ARGV[2])
+if mine then free = free + 1 end
+if mine or before < free then
   redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[2])
   leave(ARGV[2])
   redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
@@ -73,7 +75,9 @@ redis.call('PEXPIRE', KEYS[1], 2 * ARGV[1])
 RELEASE: Final = Script(
     _COMMON
     + """
-for i = 1, #KEYS do redis.call('ZREM', KEYS[i], unpack(ARGV, 2)) end
+for i = 1, #KEYS do
+  for from = 2, #ARGV, 1000 do redis.call('ZREM', KEYS[i], unpack(ARGV, from, math.min(from + 999, #ARGV))) end
+end
 forget_the_dead()
 wake_next(ARGV[1])
 """

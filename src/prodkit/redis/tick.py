@@ -83,10 +83,8 @@ class Tick(Generic[T, R]):
         try:
             results = await self._send([item for item, _, _ in calls])
         except BaseException as error:
-            for _, future, _ in calls:
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()  # a caller that was cancelled does not look at it
+            _fail(calls, error)
+            calls = []  # the error holds this frame: without the futures, which hold the error, there is no circle
             raise
         finally:
             for timer in timers:
@@ -120,3 +118,10 @@ def _consumed(task: asyncio.Task[None]) -> None:
     """Take note of the error: every caller has received it."""
     if not task.cancelled():
         task.exception()
+
+
+def _fail(calls: list[_Call[T, R]], error: BaseException) -> None:
+    for _, future, _ in calls:
+        if not future.done():
+            future.set_exception(error)
+            future.exception()  # a caller that was cancelled does not look at it

@@ -185,6 +185,41 @@ async def test_no_wait_is_longer_than_the_window_of_a_large_limit(link: RedisLin
         await asyncio.sleep(refused.retry_after)
 
 
+@pytest.mark.parametrize("rate", ["100/min", "1000/min"])
+async def test_no_wait_is_longer_than_the_window_when_many_ask_at_once(link: RedisLink, rate: str) -> None:
+    """The stamps of one script call are unique, so some lie ahead of its instant."""
+    limiter, limit = RateLimiter(link, denial_cache=0), Limit(rate, name="crowd")
+    await limiter.check((limit, "warm"))
+    decisions = await asyncio.gather(
+        *(limiter.check((limit, "a")) for _ in range(90)), limiter.check((limit, "a"), cost=limit.amount)
+    )
+    assert not decisions[-1].allowed
+    for decision in decisions:
+        (state,) = decision.states
+        assert max(state.retry_after, state.more_after, state.reset_after) <= 60
+        assert headers(decision)["RateLimit"].endswith(";t=60")
+
+
+async def test_what_is_no_log_hurts_neither_its_caller_nor_the_others(link: RedisLink) -> None:
+    """A list, or text of another length, under the name of a log: the callers of the same tick are counted once."""
+    limiter = RateLimiter(link, denial_cache=0)
+    await limiter.check((THREE, "x"))
+    names = [limiter._sealer.name(THREE, key) for key in ("list", "text", "merged", "given back")]
+    given = await limiter.check((THREE, "given back"))
+    await link.execute("DEL", names[3])
+    for name in (names[0], names[2], names[3]):
+        await link.execute("RPUSH", name, "x")
+    await link.execute("SET", names[1], "x")
+    callers = ("a", "list", "b", "text", "c")
+    for left in (2, 1):
+        decisions = await asyncio.gather(*(limiter.check((THREE, key)) for key in callers))
+        assert [each.remaining for each in decisions] == [left] * len(callers)
+    await limiter.refund(given)
+    await limiter.reset(THREE, "merged")
+    assert (await limiter.check((THREE, "merged"))).remaining == 2
+    assert (await limiter.check((THREE, "given back"))).remaining == 2
+
+
 async def test_a_refund_finds_its_entry_when_others_moved_it_on(link: RedisLink, redis_url: str) -> None:
     limit = Limit("1000/h", name="moved")  # slots of 14 s
     async with RedisLink(redis_url, timeout=2) as second:

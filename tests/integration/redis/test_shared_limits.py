@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from prodkit.errors import BulkheadFullError
+from prodkit.errors import BulkheadFullError, RedisError
 from prodkit.policies import Retry
-from prodkit.redis import RedisLink, SharedBulkhead, SharedRetryBudget, shared_bulkhead
+from prodkit.redis import RedisLink, SharedBulkhead, SharedRetryBudget, shared_bulkhead, shared_slots
 from prodkit.testing.proxy import Proxy
 from prodkit.testing.servers import Redis, RedisCluster, redis_binaries
 
@@ -119,6 +119,43 @@ async def test_a_slot_that_another_process_frees_is_handed_on_at_once(
     for bulkhead, link in zip(fleet, links, strict=True):
         await bulkhead.aclose()
         await link.aclose()
+
+
+async def test_a_slot_whose_reply_came_too_late_is_its_callers(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has given the only slot, and the process does not know: asked again, it gives the same one."""
+    asked: list[str] = []
+
+    async def late(link: RedisLink, **call: Any) -> Any:
+        reply = await shared_slots.TAKE(link, **call)
+        asked.append(call["args"][1])
+        if len(asked) == 1:
+            raise RedisError("too late")
+        return reply
+
+    async with RedisLink(redis_url, timeout=2) as link:
+        bulkhead = SharedBulkhead(link, 1, name="late", lease=60)
+        await bulkhead.run(asyncio.sleep, 0)
+        await bulkhead._tasks["release"]
+        monkeypatch.setattr(shared_bulkhead, "TAKE", late)
+        bulkhead._held.add("another's")  # its share is used up: it has to ask again
+        async with asyncio.timeout(5):
+            await bulkhead.run(asyncio.sleep, 0)
+        assert len(asked) == 2
+        assert len(set(asked)) == 1
+        await bulkhead.aclose()
+
+
+async def test_thousands_of_slots_are_released_together(redis_url: str) -> None:
+    async with RedisLink(redis_url, timeout=5) as link:
+        bulkhead = SharedBulkhead(link, 9000, name="many", lease=60)
+        names = [f"me:{number}" for number in range(9000)]
+        await shared_slots.RENEW(link, keys=bulkhead._keys[:1], args=[60_000, *names])
+        for name in names:
+            bulkhead._leave(name)
+        await bulkhead.aclose()
+        assert await link.execute("ZCARD", bulkhead._keys[0]) == 0
 
 
 async def test_the_slots_of_a_dead_process_are_free_after_its_lease(redis_url: str) -> None:
