@@ -54,7 +54,7 @@ async def test_works_without_start(redis_url: str) -> None:
 
 
 async def test_300_calls_on_10_connections_all_get_their_turn(redis_url: str) -> None:
-    async with RedisLink(redis_url, max_connections=10) as link:
+    async with RedisLink(redis_url, max_connections=10, timeout=5) as link:
         assert all(await asyncio.gather(*(link.run(ping) for _ in range(300))))
 
 

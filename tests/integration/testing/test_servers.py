@@ -87,7 +87,10 @@ def alive(pid: int) -> bool:
 def family(pid: int) -> set[int]:
     """A process and all its descendants."""
     found = {pid}
-    stats = [stat.read_bytes() for stat in Path("/proc").glob("[0-9]*/stat") if stat.exists()]
+    stats: list[bytes] = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # a process of anybody may end meanwhile
+            stats.append(stat.read_bytes())
     parents = {int(s.split()[0]): int(s.rpartition(b")")[2].split()[1]) for s in stats}
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
