@@ -89,7 +89,7 @@ def family(pid: int) -> set[int]:
     found = {pid}
     stats: list[bytes] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # a process of anybody may end meanwhile
+        with suppress(OSError):  # another process may end while this runs
             stats.append(stat.read_bytes())
     parents = {int(s.split()[0]): int(s.rpartition(b")")[2].split()[1]) for s in stats}
     while more := {child for child, parent in parents.items() if parent in found} - found:
