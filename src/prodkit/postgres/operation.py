@@ -38,10 +38,7 @@ class Guarded(Protocol):
     suspect: bool
     on_read_only: Callable[[], None] | None
     is_connected: Callable[[], bool]
-
-    def abort(self) -> None:
-        """End the connection at once."""
-        ...
+    abort: Callable[[], object]
 
 
 class Operation:

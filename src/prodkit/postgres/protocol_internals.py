@@ -61,6 +61,7 @@ class GuardedProtocol:
     __slots__ = (
         "_raw",
         "_transport",
+        "abort",
         "command_timeout",
         "commit_failed",
         "default_bound",
@@ -82,6 +83,7 @@ class GuardedProtocol:
         """Operations that wait for the server: more than one is a mistake that asyncpg refuses."""
         self.command_timeout: float | None = command_timeout
         self.get_record_class: Callable[[], Any] = raw.get_record_class
+        self.abort: Callable[[], object] = raw.abort
         self.is_connected: Callable[[], bool] = raw.is_connected
         self.is_in_transaction: Callable[[], bool] = raw.is_in_transaction
         self.suspect: bool = False
@@ -314,7 +316,7 @@ class GuardedProtocol:
             await self._raw.close_portal("", _CANCEL_LIMIT)  # ends with a Sync
         except BaseException as error:
             self.suspect = True
-            self._raw.abort()  # what came next on it would not be committed
+            self.abort()  # what came next on it would not be committed
             if not isinstance(error, Exception):
                 raise
 
