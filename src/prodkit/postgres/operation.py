@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, Protocol, Self
+from typing import Any, Final, Self
 
 import asyncpg
 
@@ -31,27 +30,17 @@ def is_stale(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InternalServerError) and "cache lookup failed" in str(error)
 
 
-class Guarded(Protocol):
-    """The part of a guarded protocol that an operation changes."""
-
-    running: int
-    suspect: bool
-    on_read_only: Callable[[], None] | None
-    is_connected: Callable[[], bool]
-    abort: Callable[[], object]
-
-
 class Operation:
     """One operation that waits for the server: it is counted, and its error becomes the one that the caller shall see.
 
     Args:
-        guard: the protocol that runs it.
+        guard: the :class:`GuardedProtocol` that runs it.
         limit: its seconds.
     """
 
     __slots__ = ("_guard", "_limit", "callers")
 
-    def __init__(self, guard: Guarded, limit: float | None) -> None:
+    def __init__(self, guard: Any, limit: float | None) -> None:
         self._guard = guard
         self._limit = limit
         self.callers: bool = False
