@@ -1,4 +1,4 @@
-"""What the file validator costs and catches, beside one Pillow decode and the usual recipe.
+"""Costs and catches of the file validator, beside one Pillow decode and the usual recipe.
 
 Costs are multiples of one ``Image.open(...).load()`` of the same 1 MB JPEG, taken in turn with it: CPU time in this
 process, wall time where a worker decodes (compare it on a machine that is otherwise idle). The peer is the recipe of

@@ -14,12 +14,16 @@ import pytest
 def test_needs_a_browser(number):
     pytest.skip("no browser")
 """
+LIVE = "pytestmark = pytest.mark.live"
 
 
 @pytest.mark.parametrize(
-    ("ci", "more", "code"), [("true", "", 1), ("", "", 0), ("true", "def test_runs(): pass", 0)]
+    ("ci", "more", "code"),
+    [("true", "", 1), ("", "", 0), ("true", "def test_runs(): pass", 0), ("true", LIVE, 0)],
+    ids=["in CI", "elsewhere", "another test of it runs", "it needs a key"],
 )
 def test_a_file_that_is_skipped_as_a_whole(tmp_path: Path, ci: str, more: str, code: int) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = live")
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_area.py").write_text(SKIPPED + more)
     environment = {**os.environ, "CI": ci}

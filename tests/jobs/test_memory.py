@@ -14,5 +14,5 @@ class TestMemoryEngine(JobsContract):
         yield jobs.MemoryEngine()
 
 
-for _name in [name for name in vars(JobsContract) if name.startswith("test_")]:
-    setattr(TestMemoryEngine, _name, virtual_time(vars(JobsContract)[_name]))
+for _name in [name for name in dir(JobsContract) if name.startswith("test_")]:
+    setattr(TestMemoryEngine, _name, virtual_time(getattr(JobsContract, _name)))

@@ -16,8 +16,9 @@ from asyncpg import connection, cursor, prepared_stmt
 
 from prodkit import Deadline
 from prodkit.errors import CallTimeoutError, DatabaseError, DeadlineExceededError, InvalidError
+from prodkit.postgres.operation import is_stale
 from prodkit.postgres.outcome import NotSentError
-from prodkit.postgres.protocol_internals import GuardedProtocol, is_stale
+from prodkit.postgres.protocol_internals import GuardedProtocol
 
 SOURCES = Path(asyncpg.__file__).parent
 

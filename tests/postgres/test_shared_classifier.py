@@ -8,7 +8,7 @@ import pytest
 from prodkit.core.outcome import Outcome
 from prodkit.errors import DatabaseError, PoolExhaustedError
 from prodkit.policies.classify import is_lost_connection, outcome_of
-from prodkit.postgres.protocol_internals import is_stale
+from prodkit.postgres.operation import is_stale
 
 LOST = [
     asyncpg.ConnectionDoesNotExistError("gone"),

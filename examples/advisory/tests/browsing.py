@@ -31,6 +31,10 @@ document.addEventListener("securitypolicyviolation", (event) => {
   window.violations.push(event.violatedDirective + " " + event.blockedURI);
 });
 """
+FOCUSED = """(() => {
+  const focused = document.activeElement;
+  return [focused.textContent.trim(), focused.name, focused.id, getComputedStyle(focused).outlineStyle];
+})()"""
 
 
 @contextmanager
@@ -74,6 +78,16 @@ class Tab:
     def go(self, path: str):
         self.page.goto(self.url + path)
         return self.page
+
+    def tab_to(self, name: str, limit: int = 60) -> None:
+        """Press Tab until the focus is on the control with this text, name or id; it has to be visible there."""
+        for _ in range(limit):
+            self.page.keyboard.press("Tab")
+            *here, outline = self.page.evaluate(FOCUSED)
+            if name in here:
+                assert outline == "solid", name
+                return
+        raise AssertionError(f"{name} cannot be reached with Tab")
 
     def violations(self) -> list[str]:
         """What axe-core finds against the page as it is now."""

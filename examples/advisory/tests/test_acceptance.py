@@ -126,7 +126,7 @@ Redis down: nothing changes, health says so
 PostgreSQL restarts: "Salvando… reconectando", the cards stay and go on
     test_outages_browser.py::test_a_council_says_that_the_database_is_away_and_goes_on
     test_outages_browser.py::test_a_conversation_says_so_too_and_no_word_is_lost
-    test_outages_browser.py::test_a_lost_connection_is_told_after_three_seconds_and_forgotten_when_it_is_back
+    test_outages_browser.py::test_a_lost_connection_is_shown_after_three_seconds_and_forgotten_when_it_is_back
     test_outages.py::test_without_postgres_a_page_says_so_and_when_to_come_back
 529: "nova tentativa 2 de 3", then the other model
     test_retries.py::test_a_card_says_that_an_attempt_waits_and_when_it_is_sent

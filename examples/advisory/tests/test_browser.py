@@ -109,47 +109,33 @@ def test_with_the_keyboard_alone_one_asks_and_stops(browser, app, simulator):
         assert page.locator(".seat.stopped").count() == 2
 
 
-def tab_to(page, name: str, limit: int = 60) -> None:
-    """Press Tab until the focus is on the control with this text, label or name; it has to be visible there."""
-    for _ in range(limit):
-        page.keyboard.press("Tab")
-        here = page.evaluate(
-            "[document.activeElement.textContent, document.activeElement.name, document.activeElement.id].map(String)"
-        )
-        if name in (here[0].strip(), *here[1:]):
-            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-            assert outline == "solid", name
-            return
-    raise AssertionError(f"{name} cannot be reached with Tab")
-
-
 def test_with_the_keyboard_alone_one_creates_and_exports(browser, app, simulator):
     with tab(browser, app) as ours:
         page = ours.page
-        tab_to(page, "Criar um especialista")
+        ours.tab_to("Criar um especialista")
         page.keyboard.press("Enter")
         page.wait_for_url("**/especialistas/novo")
         for field, text in (("name", "Clara Nunes"), ("role", "engenheira de produção")):
-            tab_to(page, field)
+            ours.tab_to(field)
             page.keyboard.type(text)
-        tab_to(page, "Criar especialista")
+        ours.tab_to("Criar especialista")
         page.keyboard.press("Enter")
         page.get_by_text("Clara Nunes agora faz parte").wait_for()
         ours.go("/")
-        tab_to(page, "question")
+        ours.tab_to("question")
         page.keyboard.type("Dá para levar o resultado sem o mouse?")
-        tab_to(page, "reviewed")
+        ours.tab_to("reviewed")
         page.keyboard.press("Space")
-        tab_to(page, "Perguntar ao conselho")
+        ours.tab_to("Perguntar ao conselho")
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Revisão cruzada").wait_for()
         page.get_by_role("status").get_by_text("Síntese pronta").wait_for()
-        tab_to(page, "Exportar em Markdown")
+        ours.tab_to("Exportar em Markdown")
         with page.expect_download() as download:
             page.keyboard.press("Enter")
         assert download.value.suggested_filename.endswith(".md")
-        tab_to(page, "Copiar a síntese")
-        tab_to(page, "Criar link")
+        ours.tab_to("Copiar a síntese")
+        ours.tab_to("Criar link")
         page.keyboard.press("Enter")
         page.get_by_text("Guarde agora").wait_for()
         ours.go("/historico")
@@ -159,7 +145,7 @@ def test_with_the_keyboard_alone_one_creates_and_exports(browser, app, simulator
                 break
         page.keyboard.press("Enter")
         page.get_by_text("Conselho apagado.").wait_for()
-        tab_to(page, "Desfazer")
+        ours.tab_to("Desfazer")
         page.keyboard.press("Enter")
         page.get_by_text("Conselho restaurado.").wait_for()
 

@@ -268,10 +268,10 @@ def test_a_page_says_that_an_attempt_waits_live_and_after_a_reload(ana, simulato
     path = begin(ana)
     answer = stream_of(ana, path)
     waits = ana.events(answer, until=lambda step: step["kind"] == "turn.retry")[-1]
-    told = r"[^<]*: nova tentativa 2 de 3 às \d\d:\d\d:\d\d\."
-    assert re.fullmatch(told, waits["wait"])
+    shown = r"[^<]*: nova tentativa 2 de 3 às \d\d:\d\d:\d\d\."
+    assert re.fullmatch(shown, waits["wait"])
     assert waits["message"] == waits["wait"]
-    card = re.compile(rf'<p class="reason waiting" id="espera">{told}</p>')
+    card = re.compile(rf'<p class="reason waiting" id="espera">{shown}</p>')
     assert card.search(ana.get(path).text)
     rest = ana.events(answer, after=waits["seq"])
     assert next(step for step in rest if step["kind"] == "turn.text")["wait"] == ""

@@ -73,28 +73,19 @@ def test_with_the_keyboard_alone_one_talks_edits_and_stops(browser, app, simulat
     with tab(browser, app) as ours:
         page = ours.go("/conversas/nova")
 
-        def tab_to(text: str) -> None:
-            for _ in range(40):
-                page.keyboard.press("Tab")
-                focused = page.evaluate("document.activeElement.textContent + document.activeElement.id")
-                if text in focused:
-                    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-                    return
-            pytest.fail(f"{text} cannot be reached by keyboard")
-
-        tab_to("question")
+        ours.tab_to("question")
         page.keyboard.type(QUESTION)
         page.keyboard.press("Enter")
         page.wait_for_url(re.compile(r"/conversas/[0-9a-f-]{36}"))
         page.locator("#resposta-viva").get_by_text("eu começaria").wait_for()
-        tab_to("Parar")
+        ours.tab_to("Parar")
         page.keyboard.press("Enter")
         page.get_by_text("Você interrompeu esta resposta.").wait_for()
-        tab_to("Editar")
+        ours.tab_to("Editar a pergunta 1")
         page.keyboard.press("Enter")
-        tab_to("editar-1-texto")
+        ours.tab_to("editar-1-texto")
         page.keyboard.type(" Hoje?")
-        tab_to("Perguntar assim")
+        ours.tab_to("Perguntar assim")
         page.keyboard.press("Enter")
         page.get_by_text("Versões anteriores (1)").wait_for()
 

@@ -357,10 +357,10 @@ def test_milestones_are_few(kind, data, text):
     assert milestone(kind, data, "Helena") == text
 
 
-def test_an_attempt_that_waits_is_told_with_its_number_and_its_time():
+def test_an_attempt_that_waits_is_shown_with_its_number_and_its_time():
     waits = {"attempt": 2, "attempts": 3, "retry_at": NOW, "retry_reason": "overloaded"}
-    told = "O modelo está sobrecarregado: nova tentativa 2 de 3 às 09:00:00."  # Brasília
-    assert waiting(turn("running", **waits)) == told
+    shown = "O modelo está sobrecarregado: nova tentativa 2 de 3 às 09:00:00."  # Brasília
+    assert waiting(turn("running", **waits)) == shown
     for status in ("queued", "done", "stopped", "failed"):
         assert waiting(turn(status, **waits)) == ""
     assert waiting(turn("running")) == ""

@@ -57,8 +57,10 @@ def test_workers_that_are_killed_lose_nothing_and_repeat_only_what_was_in_flight
             workers = [
                 stack.enter_context(worker(app.settings, tmp_path / f"{n}.log")) for n in range(2 + SPARES)
             ]
-            spares = workers[2:]
-            for each in spares:  # started before there is work: a new process takes seconds on a busy machine
+            reserve = workers[2:]
+            for (
+                each
+            ) in reserve:  # started before there is work: a new process takes seconds on a busy machine
                 each.send_signal(signal.SIGSTOP)
             visitors = [stack.enter_context(a_visitor(app.url)) for _ in range(-(-COUNCILS // 10))]
             began = killed_at = time.monotonic()
@@ -73,7 +75,7 @@ def test_workers_that_are_killed_lose_nothing_and_repeat_only_what_was_in_flight
                     victim.send_signal(signal.SIGSTOP)  # nothing is sent between the count and the end
                     in_flight += query(app.settings, IN_FLIGHT)[0]["steps"]
                     victim.send_signal(signal.SIGKILL)
-                    spares[kills].send_signal(signal.SIGCONT)
+                    reserve[kills].send_signal(signal.SIGCONT)
                     kills += 1
                 time.sleep(0.1)
             seconds = time.monotonic() - began

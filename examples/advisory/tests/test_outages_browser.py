@@ -49,7 +49,7 @@ def appears_and_goes(page, within: float, heal) -> None:
     """The note is there within so many seconds, and gone after `heal`."""
     began = time.monotonic()
     page.get_by_text(AWAY).wait_for(timeout=15_000)
-    print(f"told after {time.monotonic() - began:.1f} s")
+    print(f"shown after {time.monotonic() - began:.1f} s")
     assert time.monotonic() - began < within
     assert page.locator(".away").get_attribute("role") == "status"
     heal()
@@ -85,7 +85,7 @@ def test_a_conversation_says_so_too_and_no_word_is_lost(browser, fragile, databa
 
 
 @pytest.mark.parametrize("ask", [ask_the_council, ask_one])
-def test_a_lost_connection_is_told_after_three_seconds_and_forgotten_when_it_is_back(
+def test_a_lost_connection_is_shown_after_three_seconds_and_forgotten_when_it_is_back(
     browser, fragile, simulator, ask
 ):
     simulator.reset()
@@ -118,7 +118,7 @@ def test_a_browser_that_is_offline_says_so(browser, fragile, simulator):
         ours.problems.clear()
 
 
-def test_a_session_that_ended_meanwhile_is_told_with_the_way_back(browser, fragile, simulator):
+def test_a_session_that_ended_meanwhile_is_shown_with_the_way_back(browser, fragile, simulator):
     simulator.reset()
     simulator.always("slow-8")
     with tab(browser, fragile) as ours:

@@ -47,7 +47,7 @@ class Database:
 
 
 @virtual_time
-async def test_an_outage_of_more_than_two_seconds_is_told_with_its_end():
+async def test_an_outage_of_more_than_two_seconds_is_shown_with_its_end():
     db = Database()
     listener = Listener(db)  # type: ignore[arg-type]
     stop = listener.listen((), lambda *_: None)
@@ -57,14 +57,14 @@ async def test_an_outage_of_more_than_two_seconds_is_told_with_its_end():
         while True:
             yield await steps.get()
 
-    told: list[tuple[float, int, str, Any]] = []
+    seen: list[tuple[float, int, str, Any]] = []
     clock = asyncio.get_running_loop().time
     began = clock()
 
     async def watch() -> None:
         async with aclosing(with_outages(source(), listener, 3)) as found:
             async for each in found:
-                told.append((round(clock() - began, 1), each.id, each.name, each.data))  # noqa: PERF401
+                seen.append((round(clock() - began, 1), each.id, each.name, each.data))  # noqa: PERF401
 
     watching = asyncio.create_task(watch())
     await asyncio.sleep(1)
@@ -84,7 +84,7 @@ async def test_an_outage_of_more_than_two_seconds_is_told_with_its_end():
     with pytest.raises(asyncio.CancelledError):
         await watching
     stop()
-    assert told == [
+    assert seen == [
         (1.0, 4, "passo", {}),
         (12.0, 4, "espera", {"away": True}),
         (20.0, 4, "espera", {"away": False}),

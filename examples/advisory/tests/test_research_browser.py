@@ -84,26 +84,17 @@ def test_with_the_keyboard_alone_one_creates_a_persona_and_enriches_it(browser, 
     with tab(browser, app) as ours:
         page = ours.go("/personas/nova")
 
-        def tab_to(text: str) -> None:
-            for _ in range(40):
-                page.keyboard.press("Tab")
-                focused = page.evaluate("document.activeElement.textContent + document.activeElement.id")
-                if text in focused:
-                    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-                    return
-            pytest.fail(f"{text} cannot be reached by keyboard")
-
-        tab_to("name")
+        ours.tab_to("name")
         page.keyboard.type("Marta Reis")
-        tab_to("role")
+        ours.tab_to("role")
         page.keyboard.type(f"compra o pão número {next(_numbers)} pelo teclado")
         page.keyboard.press("Enter")
         page.get_by_text("Marta Reis foi criada.").wait_for()
-        tab_to("Enriquecer com fontes públicas")
+        ours.tab_to("Enriquecer com fontes públicas")
         page.keyboard.press("Enter")
         page.wait_for_url("**/pesquisas/*")
         page.get_by_role("status").get_by_text("Concluído: as três fontes responderam.").wait_for()
-        tab_to("Ver a persona")
+        ours.tab_to("Ver a persona")
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Marta Reis").wait_for()
 

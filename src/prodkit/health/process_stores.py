@@ -87,7 +87,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local all = redis.call('HGETALL', KEYS[1])
 for at = 1, #all, 2 do
-  if now - tonumber(string.match(all[at + 1], '^%d+')) > tonumber(ARGV[3]) then redis.call('HDEL', KEYS[1], all[at]) end
+  local seen = tonumber(string.match(all[at + 1], '^(%d+) ')) or 0  -- a value that is not ours goes, too
+  if now - seen > tonumber(ARGV[3]) then redis.call('HDEL', KEYS[1], all[at]) end
 end
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
@@ -135,8 +136,10 @@ class RedisReports:
         now, flat = await self._redis.execute("EVAL", _LIST, 1, key, key=key)
         found: list[StoredReport] = []
         for process, value in zip(flat[::2], flat[1::2], strict=True):
-            stamp, _, report = value.decode().partition(" ")
-            found.append(StoredReport(process.decode(), report, max(0.0, (int(now) - int(stamp)) / 1000)))
+            stamp, _, report = value.decode(errors="replace").partition(" ")
+            if stamp.isdecimal():
+                age = max(0.0, (int(now) - int(stamp)) / 1000)
+                found.append(StoredReport(process.decode(errors="replace"), report, age))
         return found
 
     async def remove(self, service: str, process: str) -> None:

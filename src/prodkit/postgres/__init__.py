@@ -7,7 +7,7 @@ The path of ``await db.fetch(…)``::
         Inventory.take    inventory.py     the idle list (stock.py); in the background: resets, pings, growing.py
           Connector.open  connect.py       asyncpg.connect, hosts, codecs, init=
       GuardedConnection   asyncpg_internals.py  asyncpg's connection, and its reset
-        GuardedProtocol   protocol_internals.py  limits and errors of each statement
+        GuardedProtocol   protocol_internals.py  limits of each statement (time_limits.py), its errors (operation.py)
       Desk.give_back                       the reset is a task of the pool
 
 ``Upkeep`` (upkeep.py) keeps idle connections alive and reports long borrowers, ``Transaction`` (transaction.py) knows

@@ -1,10 +1,11 @@
 """asyncpg's connection with our limits and errors, and everything of asyncpg that is not public.
 
-Beside ``protocol_internals.py`` the only module here that imports asyncpg when it is loaded, and that touches its
-private attributes: ``_check_open``, ``_cleanup``, ``_unwrap``, ``_drop_global_statement_cache``,
-``_drop_global_type_cache``, ``_drop_local_statement_cache``, ``_drop_local_type_cache``, ``_on_release``,
-``_top_xact``, ``_pool_release_ctr``, ``_listeners``, ``_log_listeners``, ``_transport`` and
-``PoolConnectionProxy._con``. Read from asyncpg 0.32.0; ``tests/postgres/test_asyncpg_internals.py`` holds them to it.
+Like ``protocol_internals.py`` and ``operation.py`` it imports asyncpg when it is loaded. Beside the first it is the
+only module here that touches private attributes of asyncpg: ``_check_open``, ``_cleanup``, ``_unwrap``,
+``_drop_global_statement_cache``, ``_drop_global_type_cache``, ``_drop_local_statement_cache``,
+``_drop_local_type_cache``, ``_on_release``, ``_top_xact``, ``_pool_release_ctr``, ``_listeners``, ``_log_listeners``,
+``_transport`` and ``PoolConnectionProxy._con``. Read from asyncpg 0.32.0; ``tests/postgres/test_asyncpg_internals.py``
+holds them to it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 It stands where asyncpg's connection expects its own protocol object. The operations that wait are overridden
 (``prepare``, ``bind_execute``, ``bind_execute_many``, ``bind``, ``execute``, ``close_portal``, ``close_statement``,
 ``query``, ``copy_in``, ``copy_out`` and ``_get_timeout``), ``_wait_for_cancellation`` and ``_is_cancelling`` are
-called; the rest is asyncpg's.
-Read from asyncpg 0.32.0; ``tests/postgres/test_protocol_internals.py`` holds it to that.
+called; the rest is asyncpg's. Read from asyncpg 0.32.0; ``tests/postgres/test_protocol_internals.py`` holds it to that.
 
 The server's own limit goes in the same write as the statement, so that it costs no round trip::
 
@@ -21,18 +20,25 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf, isfinite, isnan, nan
+from math import inf, isnan, nan
 from typing import Any, Final
 
 import asyncpg
 from asyncpg.protocol import NO_TIMEOUT
 
 from prodkit.core.deadline import Deadline
-from prodkit.errors import CallTimeoutError, DatabaseError, DeadlineExceededError, InvalidError
-from prodkit.policies.classify import is_lost_connection
-from prodkit.postgres.outcome import NotSentError
+from prodkit.errors import InvalidError
+from prodkit.postgres.operation import Operation
+from prodkit.postgres.time_limits import (
+    may_follow,
+    milliseconds,
+    seconds,
+    setting,
+    time_left,
+    unsynced,
+)
 
-__all__ = ["GuardedProtocol", "is_stale"]
+__all__ = ["GuardedProtocol"]
 
 _ROLLBACK_LIMIT: Final = 5.0
 _CANCEL_LIMIT: Final = 0.5
@@ -41,24 +47,6 @@ _CONTROL: Final = re.compile(
     r"(BEGIN[A-Z ]*|COMMIT|ROLLBACK( TO \w+)?|SAVEPOINT \w+|RELEASE SAVEPOINT \w+);\Z"
 )
 _SESSION_STATE: Final = re.compile(r"^\s*listen\b|\bpg_(?:try_)?advisory_lock\b", re.IGNORECASE)
-# Statements that may follow another one in a transaction; VACUUM, CREATE DATABASE and others may not.
-_MAY_FOLLOW: Final = re.compile(
-    r"[\s(]*(?:select|insert|update|delete|with|values|merge|table)\b", re.IGNORECASE
-)
-
-_SPEAKS_OF_LOSS: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-)
-
-
-def is_stale(error: BaseException) -> bool:
-    """Return True when `error` comes from a statement or type that was cached before the schema changed."""
-    if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
-        return True
-    return isinstance(error, asyncpg.InternalServerError) and "cache lookup failed" in str(error)
 
 
 class GuardedProtocol:
@@ -72,8 +60,8 @@ class GuardedProtocol:
 
     __slots__ = (
         "_raw",
-        "_running",
         "_transport",
+        "abort",
         "command_timeout",
         "commit_failed",
         "default_bound",
@@ -81,6 +69,7 @@ class GuardedProtocol:
         "is_connected",
         "is_in_transaction",
         "on_read_only",
+        "running",
         "server_bound",
         "sql_prepared",
         "suspect",
@@ -90,9 +79,11 @@ class GuardedProtocol:
     def __init__(self, raw: Any, transport: Any, command_timeout: float | None) -> None:
         self._raw = raw
         self._transport = transport
-        self._running = 0
+        self.running: int = 0
+        """Operations that wait for the server: more than one is a mistake that asyncpg refuses."""
         self.command_timeout: float | None = command_timeout
         self.get_record_class: Callable[[], Any] = raw.get_record_class
+        self.abort: Callable[[], object] = raw.abort
         self.is_connected: Callable[[], bool] = raw.is_connected
         self.is_in_transaction: Callable[[], bool] = raw.is_in_transaction
         self.suspect: bool = False
@@ -146,27 +137,19 @@ class GuardedProtocol:
         return await self._run(self._raw.close_portal, (portal_name,), timeout)
 
     async def close_statement(self, state: Any, timeout: float | None) -> Any:
-        self._running += 1
+        self.running += 1
         try:
             return await self._raw.close_statement(state, timeout)
         finally:
-            self._running -= 1
+            self.running -= 1
 
     async def prepare(self, stmt_name: str, query: str, timeout: float | None, **options: Any) -> Any:
         self._look_at(query)
         left = self._limit(timeout)
-        self._running += 1
-        try:
-            if not _seconds(left) <= self.server_bound:  # of an earlier Deadline: it would cut this one short
+        with Operation(self, left):
+            if not seconds(left) <= self.server_bound:  # of an earlier Deadline: it would cut this one short
                 await self._tell(left, ahead=False)
             return await self._raw.prepare(stmt_name, query, left, **options)
-        except BaseException as error:
-            seen = self._translated(error, left)
-            if seen is error:
-                raise
-            raise seen from error
-        finally:
-            self._running -= 1
 
     async def query(self, query: str, timeout: float | None) -> str:
         self._look_at(query)
@@ -175,27 +158,24 @@ class GuardedProtocol:
         left = self._limit(timeout)
         bound = self.server_bound
         before = ""
-        self._running += 1
-        try:
-            if self._bound_is_off(left):
-                if self._may_precede(query):  # a simple query does not end what an extended one has begun
-                    before, bound = f"{_setting(left)};\n", _seconds(left)
-                    self.server_bound = nan
-                else:
-                    bound = await self._tell(left, ahead=False)
-            status: str = await self._raw.query(before + query, left)
-        except AttributeError:  # asyncpg 0.32 has no status for an empty statement (connection.execute(""))
-            return ""
-        except BaseException as error:
-            position = getattr(error, "position", None)
-            if before and isinstance(position, str) and position.isdecimal():
-                error.position = str(int(position) - len(before))  # type: ignore[attr-defined]
-            seen = self._translated(error, left)
-            if seen is error:
+        with Operation(self, left):
+            try:
+                if self._bound_is_off(left):
+                    if self._may_precede(query):  # a simple query does not end what an extended one has begun
+                        before, bound = f"{setting(left)};\n", seconds(left)
+                        self.server_bound = nan
+                    else:
+                        bound = await self._tell(left, ahead=False)
+                status: str = await self._raw.query(before + query, left)
+            except (
+                AttributeError
+            ):  # asyncpg 0.32 has no status for an empty statement (connection.execute(""))
+                return ""
+            except asyncpg.PostgresError as error:
+                position = getattr(error, "position", None)
+                if before and isinstance(position, str) and position.isdecimal():
+                    error.position = str(int(position) - len(before))
                 raise
-            raise seen from error
-        finally:
-            self._running -= 1
         self.server_bound = bound
         return status
 
@@ -220,25 +200,19 @@ class GuardedProtocol:
         left = self._limit(timeout)
         bound = self.server_bound
         ahead = False
-        self._running += 1
-        try:
-            if state is not None and self._bound_is_off(left):
-                # executemany without arguments, or whose first ones fail, sends nothing that would end the setting.
-                ahead = bool(state.name) and not many and self._may_precede(state.query)
-                bound = await self._tell(left, ahead=ahead)
-            found = await operation(*before, left, *after)
-        except BaseException as error:
-            if ahead and self._sent_nothing(error):
-                await self._end_setting()
-            own = many and isinstance(error, OSError) and not isinstance(error, TimeoutError)
-            if own and self._raw.is_connected():
-                raise  # the caller's arguments are read on the way
-            seen = self._translated(error, left)
-            if seen is error:
+        with Operation(self, left) as running:
+            try:
+                if state is not None and self._bound_is_off(left):
+                    # executemany without arguments, or whose first ones fail, sends nothing that would end the setting.
+                    ahead = bool(state.name) and not many and self._may_precede(state.query)
+                    bound = await self._tell(left, ahead=ahead)
+                found = await operation(*before, left, *after)
+            except BaseException as error:
+                if ahead and self._sent_nothing(error):
+                    await self._end_setting()
+                own = many and isinstance(error, OSError) and not isinstance(error, TimeoutError)
+                running.callers = own and self._raw.is_connected()  # its arguments are read on the way
                 raise
-            raise seen from error
-        finally:
-            self._running -= 1
         self.server_bound = bound
         if ahead and isinstance(found, tuple) and found[1] == b"SET":
             return found[0], None, False  # there are more rows: the only command that was completed is ours
@@ -252,29 +226,23 @@ class GuardedProtocol:
         left = self._limit(timeout)
         limit = asyncio.timeout(left)
         copying = False
-        self._running += 1
-        try:
-            if self._bound_is_off(left):
-                await self._tell(left, ahead=False)
-            copying = True
-            async with limit:
-                return str(await operation(*args, NO_TIMEOUT))
-        except BaseException as error:
-            self.suspect = True
-            connected = self._raw.is_connected()
-            if isinstance(error, Exception):
-                # The server may have been through before the cancel request, which asyncpg then waits for in vain.
-                with suppress(TimeoutError):
-                    await self._raw._wait_for_cancellation(_CANCEL_LIMIT)
-            own = isinstance(error, OSError | asyncpg.InternalClientError) and connected
-            if own and copying and not limit.expired():
+        with Operation(self, left) as running:
+            try:
+                if self._bound_is_off(left):
+                    await self._tell(left, ahead=False)
+                copying = True
+                async with limit:
+                    return str(await operation(*args, NO_TIMEOUT))
+            except BaseException as error:
+                self.suspect = True
+                connected = self._raw.is_connected()
+                if isinstance(error, Exception):
+                    # The server may have been through before the cancel request, which asyncpg then waits for in vain.
+                    with suppress(TimeoutError):
+                        await self._raw._wait_for_cancellation(_CANCEL_LIMIT)
+                own = isinstance(error, OSError | asyncpg.InternalClientError) and connected
+                running.callers = own and copying and not limit.expired()
                 raise
-            seen = self._translated(error, left)
-            if seen is error:
-                raise
-            raise seen from error
-        finally:
-            self._running -= 1
 
     async def _control(self, query: str, timeout: float | None) -> str:
         """Run BEGIN, COMMIT or ROLLBACK as asyncpg's Transaction spells them."""
@@ -285,18 +253,10 @@ class GuardedProtocol:
         else:
             limit = self._limit(timeout)
             if query.startswith("BEGIN") and limit is not None and Deadline.instant() != inf:
-                query += f" SET LOCAL statement_timeout = {_milliseconds(limit)}"  # the same round trip
+                query += f" SET LOCAL statement_timeout = {milliseconds(limit)}"  # the same round trip
                 self.server_bound = limit
-        self._running += 1
-        try:
+        with Operation(self, limit):
             status: str = await self._raw.query(query, limit)
-        except BaseException as error:
-            seen = self._translated(error, limit)
-            if seen is error:
-                raise
-            raise seen from error
-        finally:
-            self._running -= 1
         if query == "COMMIT;":
             if self.server_bound != self.default_bound:
                 self.server_bound = nan
@@ -306,23 +266,7 @@ class GuardedProtocol:
     # --- limits ---
 
     def _limit(self, timeout: Any) -> float | None:
-        own: float | None
-        if timeout is None:
-            own = self.command_timeout
-        elif isinstance(timeout, bool) or not isinstance(timeout, int | float) or not isfinite(timeout):
-            raise ValueError(f"invalid timeout value: expected a number of seconds, got {timeout!r}")
-        elif timeout <= 0:
-            raise CallTimeoutError(
-                f"a limit of {timeout} s leaves no time; the statement was not sent", timeout=0.0
-            )
-        else:
-            own = timeout
-        if Deadline.instant() == inf:
-            return own
-        left = Deadline.sooner(own)
-        if left == 0.0:
-            raise DeadlineExceededError("the deadline has passed; the statement was not sent")
-        return left
+        return time_left(timeout, self.command_timeout)
 
     def _bound_is_off(self, limit: float | None) -> bool:
         """Return True when the server's own limit has to be set before the statement.
@@ -333,7 +277,7 @@ class GuardedProtocol:
         bound = self.server_bound
         if bound == inf and self.default_bound == inf:
             return False
-        wanted = inf if limit is None else limit
+        wanted = seconds(limit)
         if wanted > bound:
             return True
         if Deadline.instant() == inf:
@@ -345,17 +289,17 @@ class GuardedProtocol:
 
         Not while another operation runs, which asyncpg then refuses, nor while a cancel request may be in flight.
         """
-        return self._running == 1 and not self.suspect and _MAY_FOLLOW.match(query) is not None
+        return self.running == 1 and not self.suspect and may_follow(query)
 
     async def _tell(self, limit: float | None, *, ahead: bool) -> float:
         """Set the server's limit; return it. With `ahead` the caller sends the statement next, and then it holds."""
         if ahead:
             self.server_bound = nan
-            self._transport.write(_unsynced(_setting(limit)))
+            self._transport.write(unsynced(setting(limit)))
         else:
-            await self._raw.query(_setting(limit), limit)
-            self.server_bound = _seconds(limit)
-        return _seconds(limit)
+            await self._raw.query(setting(limit), limit)
+            self.server_bound = seconds(limit)
+        return seconds(limit)
 
     def _sent_nothing(self, error: BaseException) -> bool:
         """Return True when asyncpg refused the statement before it wrote any of it: it could not encode an argument."""
@@ -372,7 +316,7 @@ class GuardedProtocol:
             await self._raw.close_portal("", _CANCEL_LIMIT)  # ends with a Sync
         except BaseException as error:
             self.suspect = True
-            self._raw.abort()  # what came next on it would not be committed
+            self.abort()  # what came next on it would not be committed
             if not isinstance(error, Exception):
                 raise
 
@@ -385,34 +329,6 @@ class GuardedProtocol:
                 "connection with every transaction: connect to the server directly for it"
             )
 
-    # --- errors ---
-
-    def _translated(self, error: BaseException, limit: float | None) -> BaseException:
-        """Return the error that the caller shall see: asyncpg's own, or ours with asyncpg's as its cause."""
-        if isinstance(error, asyncio.CancelledError):
-            self.suspect = True
-            return error
-        if isinstance(error, TimeoutError):
-            self.suspect = True
-            return error if isinstance(error, CallTimeoutError) else _timed_out(limit)
-        if isinstance(error, asyncpg.QueryCanceledError):
-            left = Deadline.sooner(None)
-            if left is not None and left < 0.05:
-                return _timed_out(limit)
-        elif isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            if self.on_read_only is not None:
-                self.on_read_only()
-        elif isinstance(error, _SPEAKS_OF_LOSS) and (
-            is_lost_connection(error) or not (self._raw.is_connected() or is_stale(error))
-        ):
-            self.suspect = True
-            if isinstance(error, asyncpg.InternalClientError) and "cannot switch to state" in str(error):
-                # The server's last message arrived while the connection was idle (MagicStack/asyncpg#1069).
-                self._raw.abort()
-                return NotSentError("the connection was lost before the statement was sent")
-            return DatabaseError(f"the connection was lost: {type(error).__name__}")
-        return error
-
     # --- for the pool ---
 
     async def settle(self, timeout: float) -> None:
@@ -422,37 +338,3 @@ class GuardedProtocol:
     async def wire(self, query: str, timeout: float | None) -> None:
         """Run SQL without arguments and without our guards."""
         await self._raw.query(query, timeout)
-
-
-def _timed_out(limit: float | None) -> BaseException:
-    left = Deadline.sooner(None)
-    if left is not None and left < 0.05:
-        return DeadlineExceededError(
-            "the deadline passed while a statement ran; it was cancelled", timeout=limit
-        )
-    return CallTimeoutError(f"a statement ran for {limit} s and was cancelled", timeout=limit)
-
-
-def _milliseconds(limit: float | None) -> int:
-    """`limit` for ``statement_timeout``, where 0 means none."""
-    return 0 if limit is None else max(1, min(int(limit * 1000), 2**31 - 1))
-
-
-def _setting(limit: float | None) -> str:
-    return f"SET statement_timeout = {_milliseconds(limit)}"
-
-
-def _seconds(limit: float | None) -> float:
-    return inf if limit is None else limit
-
-
-def _unsynced(statement: str) -> bytes:
-    """Return Parse, Bind and Execute of `statement`, without the Sync that ends an implicit transaction."""
-    parse = b"\0" + statement.encode() + b"\0\0\0"
-    return (
-        b"P"
-        + (len(parse) + 4).to_bytes(4)
-        + parse
-        + b"B\0\0\0\x0c\0\0\0\0\0\0\0\0"  # unnamed portal and statement; no formats, arguments, result formats
-        + b"E\0\0\0\x09\0\0\0\0\0"  # unnamed portal, all rows
-    )

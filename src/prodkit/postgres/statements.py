@@ -179,7 +179,7 @@ class Statements(Managed):
         """
         import asyncpg
 
-        from prodkit.postgres.protocol_internals import is_stale
+        from prodkit.postgres.operation import is_stale
 
         if not is_stale(error):
             return False

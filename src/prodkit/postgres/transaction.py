@@ -246,7 +246,7 @@ def _may_pass_now(desk: Desk, error: Exception, refresh: Callable[[], None]) -> 
     """Return True when a second run has a chance; each of these happens before anything is committed."""
     import asyncpg
 
-    from prodkit.postgres.protocol_internals import is_stale
+    from prodkit.postgres.operation import is_stale
 
     if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
         return True

@@ -81,7 +81,7 @@ class _Guard:
     __slots__ = ("_cookie", "_scope", "_tokens", "fresh", "issued", "visitor")
 
     visitor: str | None
-    """What the visitor's cookie holds; read when a token is issued or verified, which most requests do not."""
+    """The value of the visitor's cookie; read when a token is issued or verified, which most requests do not."""
 
     def __init__(self, scope: Scope, tokens: CsrfTokens, cookie: str) -> None:
         self._scope = scope

@@ -1,4 +1,4 @@
-"""What is encoded is new: sizes, frames, delays and transparency stay, nothing else does."""
+"""Encoding makes a new file: sizes, frames, delays and transparency stay, nothing else does."""
 
 from __future__ import annotations
 

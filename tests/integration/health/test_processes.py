@@ -112,3 +112,15 @@ async def test_old_reports_are_removed_by_the_next_one(store: tuple[str, str, Re
     assert [each.process for each in await reports.list("old")] == ["b:2"]
     await reports.remove("old", "b:2")
     assert await reports.list("old") == []
+
+
+async def test_a_value_that_is_not_ours_stops_no_report(redis_url: str) -> None:
+    async with RedisLink(redis_url) as link:
+        reports = RedisReports(link)
+        for value in ("", "text", "-1 {}", b"\xff\xfe"):
+            await link.execute("HSET", "health:{kit}", "foreign", value, key="health:{kit}")
+            assert await reports.list("kit") == []
+            await reports.put("kit", "one", "{}", keep=60)
+            assert [each.process for each in await reports.list("kit")] == ["one"]
+            assert not await link.execute("HEXISTS", "health:{kit}", "foreign", key="health:{kit}")
+            await reports.remove("kit", "one")

@@ -1,4 +1,4 @@
-"""How a cut answer is continued."""
+"""Continuations of a cut answer, by personality."""
 
 from __future__ import annotations
 
