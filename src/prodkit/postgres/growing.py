@@ -95,7 +95,7 @@ class Growing(Stock):
                 self.consider()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait before the next attempt; a caller that comes meanwhile waits for the first 50 ms of it at most."""
+        """Wait before the next attempt; a caller that comes during it waits for the first 50 ms at most."""
         self._asked.clear()
         await self.runtime.clock.sleep(min(seconds, _SHORTEST_PAUSE))
         try:
