@@ -72,7 +72,10 @@ async def running(*resources: Startable, close_timeout: float = 10.0) -> AsyncIt
     check = Arguments("running")
     for resource in resources:
         check.instance(
-            "a resource", resource, _STARTABLE, "an object with start() and aclose(), or an async context manager"
+            "a resource",
+            resource,
+            _STARTABLE,
+            "an object with start() and aclose(), or an async context manager",
         )
         check.that(not isinstance(resource, type), f"{resource!r} is a class: give an object of it")
     check.seconds("close_timeout", close_timeout)
