@@ -49,6 +49,8 @@ def test_every_variant_is_clean(tmp_path: Path, features: tuple[str, ...]) -> No
         assert not re.search(r"[#-] \[/?!?(db|redis|llm|jobs)\]", text), path
     done = run(folder, "ruff", "check", ".")
     assert done.returncode == 0, done.stdout
+    done = run(folder, "ruff", "format", "--check", ".")
+    assert done.returncode == 0, done.stdout
     yaml.safe_load((folder / "compose.yaml").read_text())
     for path in folder.rglob("*.py"):
         compile(path.read_text(), str(path), "exec")
@@ -59,7 +61,7 @@ def test_every_variant_is_clean(tmp_path: Path, features: tuple[str, ...]) -> No
 def test_its_own_tests_pass(tmp_path: Path, features: tuple[str, ...]) -> None:
     folder = tmp_path / "corner-shop"
     create(folder, features)
-    done = run(folder, "pytest", "-q", "-p", "no:cacheprovider")
+    done = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
     assert done.returncode == 0, done.stdout[-4000:]
 
 
@@ -78,7 +80,7 @@ def test_names_and_folders_are_checked(tmp_path: Path, capsys: pytest.CaptureFix
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "file").touch()
-    for name in ("2fast", "class", "prodkit", "a/b c!"):
+    for name in ("2fast", "class", "prodkit", "a/b c!", "json", "redis", "fastapi"):
         assert cli.main(["new", str(tmp_path / name)]) == 2
     assert cli.main(["new", str(taken)]) == 2
     assert "not an empty folder" in capsys.readouterr().err
