@@ -11,6 +11,8 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ from image_parts import (
 
 MAX_HEALTHY = 10.0  # seconds
 MAX_STOP = 10.0
+MAX_READY = 3.0
+MAX_ANSWER = 0.1
 MACHINE = Path("/sys/fs/cgroup")
 COUNCILS = 20
 CPUS, MEMORY = 2, 4 << 30
@@ -91,7 +95,8 @@ def smoke(docker: Docker, bases: dict[str, str]) -> None:
         wait_for(lambda: (health(address) or {}).get("status") == "up", 60, "a health of up")
         found = health(address) or {}
         report("health", json.dumps(found.get("checks", {})), found.get("status") == "up")
-        ana = browse(address)
+        with polled(address):
+            ana = browse(address)
         twenty(docker, ana, group)
         name = backup(docker)
         stop_with_stream(docker, env_file, ana)
@@ -105,6 +110,31 @@ def smoke(docker: Docker, bases: dict[str, str]) -> None:
         docker.compose("down", "-v", env_file=env_file, check=False)
         remove(group)
         env_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def polled(address: str) -> Iterator[None]:
+    """Ask for health four times a second, as a balancer would, and report the slowest answer."""
+    times: list[float] = []
+    missing = 0
+    ended = threading.Event()
+
+    def ask() -> None:
+        nonlocal missing
+        while not ended.wait(0.25):
+            began = time.monotonic()
+            missing += health(address) is None
+            times.append(time.monotonic() - began)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        asking.join(10)
+    figure = f"{1000 * max(times):.0f} ms at most, {missing} of {len(times)} unanswered, load {os.getloadavg()[0]:.1f}"
+    report("health while visited", figure, max(times) <= MAX_ANSWER and not missing)
 
 
 def build_bucket(docker: Docker, bases: dict[str, str]) -> None:
@@ -313,8 +343,10 @@ def stop_with_stream(docker: Docker, env_file: Path, ana: Browser) -> None:
         open_before and taken <= MAX_STOP and set(codes) <= {"0", "143"} and how.startswith("whole"),
     )
     docker.compose("unpause", "model", env_file=env_file)
-    docker.compose("start", "app", "worker", env_file=env_file)
-    wait_for(lambda: health(ana.address) is not None, 60, "the app")
+    docker("start", container(docker, "app"))
+    ready = wait_for(lambda: health(ana.address) is not None, 60, "the app")
+    report("ready after its start", f"{ready:.1f} s", ready <= MAX_READY)
+    docker.compose("start", "worker", env_file=env_file)
     taken = wait_for(lambda: done(ana, place), 90, "the council that was under way")
     report("its council goes on", f"finished {taken:.1f} s after the new start")
 
