@@ -28,6 +28,9 @@ _SKIPPED: Final = frozenset(
 )
 
 
+_TOO_DEEP: Final = (RecursionError, MemoryError)  # of the parser, for a file that is nested too deeply
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One use of a library that prodkit replaces.
@@ -85,8 +88,7 @@ def adopt(
 
 
 def scan(path: Path) -> tuple[list[Finding], list[str]]:
-    """Return the findings in a file or a tree, in order of file and line, and the files that are
-    not Python 3 or nested too deeply for Python's parser.
+    """Return the findings in a file or a tree, in order of file and line, and the files that could not be parsed.
 
     Args:
         path: a file or a directory; virtual environments and build directories are skipped.
@@ -99,13 +101,7 @@ def scan(path: Path) -> tuple[list[Finding], list[str]]:
         try:
             source = file.read_text(encoding="utf-8")
             findings += _findings(name, source.splitlines(), ast.parse(source))
-        except (
-            SyntaxError,
-            ValueError,
-            OSError,
-            RecursionError,
-            MemoryError,
-        ):  # the last two: nested too deeply
+        except (SyntaxError, ValueError, OSError, *_TOO_DEEP):
             unread.append(name)
     return findings, unread
 
