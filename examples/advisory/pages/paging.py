@@ -63,7 +63,7 @@ class Paging(Generic[T]):
 
     @property
     def preceding(self) -> str:
-        """The query of the page of newer entries. The first page is the newest, whatever was added meanwhile."""
+        """The query of the page of newer entries. The first page is the newest, whatever has been added since."""
         if self.number == 2 or not self.entries:
             return f"pagina={self.number - 1}"
         return f"pagina={self.number - 1}&antes={self._at(0)}"

@@ -1,4 +1,4 @@
-"""A place in a list that is sorted by time: pages go on from it, whatever is added or removed meanwhile.
+"""A place in a list that is sorted by time: pages go on from it, whatever is added or removed between them.
 
 ::
 
