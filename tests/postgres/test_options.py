@@ -19,6 +19,30 @@ def test_every_bad_option_is_in_one_error() -> None:
         )
 
 
+@pytest.mark.parametrize("parameter", ["dsn", "replicas"])
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("mysql://u:hunter2@h/d", "scheme must be postgresql://"),
+        ("postgresql+asyncpg://u:hunter2@h/d", r"without a driver such as \+asyncpg"),
+        ("localhost:5432", "must begin with postgresql://"),
+        ("", "must begin with postgresql://"),
+        ("postgresql://u:hunter2@h:99999/d", "port"),
+        ("postgresql://u:hunter2#2@h/d", "percent-encoded"),
+        ("postgresql://u:hunter2@h/d?sslmode=always", "sslmode must be one of"),
+    ],
+)
+def test_an_address_of_something_else_is_refused_at_once(parameter: str, address: str, reason: str) -> None:
+    options: dict[str, Any] = {"dsn": "postgresql://h/d", parameter: address}
+    with pytest.raises(ValueError, match=f"{parameter} cannot be used: .*{reason}") as caught:
+        postgres.Pool(**options)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_certificate_may_be_there_later_than_the_pool() -> None:
+    postgres.Pool("postgresql://h/d?sslmode=verify-full&sslrootcert=/nowhere/ca.pem")
+
+
 async def test_a_pool_that_is_not_started_says_so() -> None:
     db = postgres.Pool(env.PostgresUrl("postgresql://u:hunter2@h/d"))
     with pytest.raises(RuntimeError, match="not started"):

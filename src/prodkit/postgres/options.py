@@ -9,9 +9,9 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from prodkit.core.runtime import Runtime
-from prodkit.core.secrets import Revealable
+from prodkit.core.secrets import Hidden, Revealable, reveal
 from prodkit.core.validate import Arguments
-from prodkit.postgres.address import MODES
+from prodkit.postgres.address import MODES, parse
 from prodkit.postgres.profiles import DEVELOPMENT, Profile
 
 if TYPE_CHECKING:
@@ -96,8 +96,20 @@ def checked(
     check.instance("ssl", ssl, (SSLContext, str, bool), "an SSLContext, a mode or True", optional=True)
     if isinstance(ssl, str):
         check.one_of("ssl", ssl, MODES)
+    for name, address in (("dsn", dsn), ("replicas", others["replicas"])):
+        _address(check, name, address)
     check.done()
     return sizes
+
+
+def _address(check: Arguments, name: str, given: object) -> None:
+    """Report what is wrong with an address, without a piece of it.
+
+    One that a provider hands out is read when it is needed: it may not be there yet.
+    """
+    if isinstance(given, str | Hidden):
+        problem = parse(reveal(given), files=False).problem
+        check.that(not problem, f"{name} cannot be used: {problem}")
 
 
 def _sizes(check: Arguments, environment: object, min_size: object, max_size: object) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from prodkit import llm as asynchronous
 from prodkit.llm import Answer
-from prodkit.sync.service import Part, call
+from prodkit.sync.service import Part, on_loop
 
 __all__ = ["Client", "Stream"]
 
@@ -35,13 +35,13 @@ class Stream:
         return found
 
     def __enter__(self) -> Self:
-        call(self._stream.__aenter__)
+        on_loop(self._stream.__aenter__)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        call(self._stream.__aexit__, kind, error, trace)
+        on_loop(self._stream.__aexit__, kind, error, trace)
 
 
 class Client(Part):
@@ -70,7 +70,7 @@ class Client(Part):
             timeout: seconds for the whole call; the client's own when None.
             params: those of the Messages API.
         """
-        return call(self._client.create, timeout=timeout, **params)
+        return on_loop(self._client.create, timeout=timeout, **params)
 
     def stream(self, **params: Any) -> Stream:
         """Return an answer that arrives piece by piece; `params` are those of the Messages API."""
@@ -87,5 +87,5 @@ def _iterate(items: AsyncIterator[str]) -> Iterator[str]:
     async def step() -> Any:
         return await anext(items, _END)
 
-    while (item := call(step)) is not _END:
+    while (item := on_loop(step)) is not _END:
         yield item
