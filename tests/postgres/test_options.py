@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prodkit import env, postgres
+from prodkit import DatabaseError, InvalidError, env, postgres
 from prodkit.postgres.health import verdict
 
 
@@ -34,9 +34,17 @@ def test_every_bad_option_is_in_one_error() -> None:
 )
 def test_an_address_of_something_else_is_refused_at_once(parameter: str, address: str, reason: str) -> None:
     options: dict[str, Any] = {"dsn": "postgresql://h/d", parameter: address}
-    with pytest.raises(ValueError, match=f"{parameter} cannot be used: .*{reason}") as caught:
+    with pytest.raises(
+        DatabaseError, match=f"{parameter}: the address .* cannot be used: .*{reason}"
+    ) as caught:
         postgres.Pool(**options)
+    assert isinstance(caught.value, InvalidError)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_address_stands_beside_the_other_problems() -> None:
+    with pytest.raises(ValueError, match=r"max_size.*must begin with postgresql://"):
+        postgres.Pool("h:5432", max_size=0)
 
 
 def test_a_certificate_may_be_there_later_than_the_pool() -> None:
