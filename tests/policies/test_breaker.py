@@ -398,3 +398,11 @@ def test_a_sync_probe_that_turns_out_to_be_async_is_one_probe() -> None:
         assert breaker.state == "closed"
 
     scenario()
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "5", True])
+def test_an_opening_by_hand_takes_seconds(seconds: Any) -> None:
+    breaker = pk.CircuitBreaker("api")
+    with pytest.raises((TypeError, ValueError), match="seconds"):
+        breaker.trip(seconds)
+    assert breaker.state == "closed"

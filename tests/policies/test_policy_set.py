@@ -171,3 +171,27 @@ async def test_all_forms_of_a_named_policy() -> None:
     assert calls == 2
     async with pk.PolicySet({"x": {"breaker": 3}})["x"]:
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "named"),
+    [
+        ({"p": 5}, "p: must be a Pipeline"),
+        ({"p": "retry"}, "p: must be a Pipeline"),
+        ({"p": [pk.Retry(2), 3]}, "p: must be a Pipeline"),
+        ({5: {"retry": 3}}, "5: the name of a pipeline"),
+        ({"a.b": {"retry": 3}}, "a.b: a name must not contain"),
+        ({"p": {"breaker": {"runtime": 3}}}, "p.breaker.runtime: is no setting"),
+    ],
+)
+def test_a_default_that_is_no_pipeline_is_named(defaults: Any, named: str) -> None:
+    with pytest.raises(pk.InvalidError, match=named):
+        pk.PolicySet(defaults)
+
+
+def test_a_setting_cannot_replace_the_runtime() -> None:
+    with pytest.raises(pk.InvalidError, match=r"p\.breaker\.runtime"):
+        pk.PolicySet({"p": {"breaker": 3}}, {"p": {"breaker": {"runtime": 3}}})
+    policies = pk.PolicySet({"p": {"breaker": 3}})
+    with pytest.raises(pk.InvalidError, match=r"p\.breaker\.runtime"):
+        policies.change({"P__BREAKER__RUNTIME": "3"})

@@ -249,6 +249,9 @@ class CircuitBreaker(BreakerShells):
         Args:
             seconds: time for which calls are refused; `open_for` by default, 0 admits a probe at once.
         """
+        check = Arguments("CircuitBreaker")
+        check.seconds("seconds", seconds, zero=True, optional=True)
+        check.done()
         with self._lock:
             held = self.rules.open_for if seconds is None else seconds
             change = self.circuit.hold_open(self._now(), held, "opened by hand")

@@ -114,7 +114,7 @@ class Pipeline(Policy):
         return aiter(self._attempts())
 
     def _attempts(self) -> Attempts:
-        first = self._flat()[0]
+        first = next(iter(self._flat()), None)
         if not isinstance(first, Retry):
             raise TypeError("a block is repeated by a pipeline whose first policy is a Retry")
         if self.runtime.policies == "off":

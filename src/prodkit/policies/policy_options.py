@@ -94,6 +94,9 @@ def parse(
             parsed[name][kind] = _whole(kind, _plain(value))
         else:
             option = "_".join(path[2:]).lower()
+            if option == "runtime":
+                problems.append(f"{name}.{kind}.runtime: is no setting: all policies use the set's own")
+                continue
             if not isinstance(parsed[name].get(kind), dict):
                 parsed[name][kind] = {}
             parsed[name][kind][option] = _plain(value)

@@ -142,7 +142,9 @@ class PolicySet(Mapping[str, NamedPolicy]):
         problems: list[str] = []
         made: dict[str, list[Policy]] = {}
         for name, given in defaults.items():
-            if isinstance(given, Pipeline):
+            if (problem := _misnamed(name, given)) is not None:
+                problems.append(problem)
+            elif isinstance(given, Pipeline):
                 made[name] = list(given.policies)
             elif isinstance(given, Mapping):
                 made[name] = build(name, parse({name: given}, problems)[name], runtime, problems)
@@ -256,6 +258,23 @@ class PolicySet(Mapping[str, NamedPolicy]):
 
     def __repr__(self) -> str:
         return f"PolicySet({', '.join(self._named)})"
+
+
+def _misnamed(name: object, given: object) -> str | None:
+    """Return the problem of a pipeline that is none, or that no setting could name."""
+    if not isinstance(name, str) or not name:
+        return f"{name!r}: the name of a pipeline must be a text"
+    if isinstance(given, Mapping):
+        separated = "." in name or "__" in name
+        return (
+            f"{name}: a name must not contain '.' or '__', which separate it from a policy"
+            if separated
+            else None
+        )
+    listed = isinstance(given, Sequence) and all(isinstance(each, Policy) for each in given)
+    if listed or isinstance(given, Pipeline):
+        return None
+    return f"{name}: must be a Pipeline, policies, or a mapping of policies to options, got {given!r}"
 
 
 def _raise(problems: list[str]) -> None:
