@@ -3,7 +3,7 @@
 import asyncio
 import pickle
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -406,3 +406,8 @@ def test_an_opening_by_hand_takes_seconds(seconds: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="seconds"):
         breaker.trip(seconds)
     assert breaker.state == "closed"
+
+
+def test_a_shared_state_without_its_methods_is_refused() -> None:
+    with pytest.raises(ValueError, match="shared must be a SharedBreakers"):
+        pk.CircuitBreaker("api", shared=cast("Any", 3))

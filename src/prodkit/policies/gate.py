@@ -87,6 +87,7 @@ class RetryAfterGate(Policy):
         check.number("margin", margin, minimum=0, maximum=1)
         check.seconds("unhinted", unhinted, zero=True)
         check.function("hint", hint)
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.function("classify", classify, optional=True)
         check.done()
         self.name = name

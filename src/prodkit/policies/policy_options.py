@@ -75,6 +75,9 @@ def parse(
         known: pipelines that may be named; None for any.
     """
     parsed: Settings = {}
+    if not isinstance(given, Mapping):
+        problems.append(f"settings must be a mapping of pipelines to policies, got {given!r}")
+        return parsed
     for path, value in _leaves(given):
         name = _match(path[0], known) if known is not None else path[0]
         if name is None:

@@ -138,16 +138,22 @@ class PolicySet(Mapping[str, NamedPolicy]):
         *,
         runtime: Runtime = SYSTEM,
     ) -> None:
+        if not isinstance(runtime, Runtime):
+            raise InvalidError(f"PolicySet: runtime must be a Runtime, got {runtime!r}")
         self.runtime = runtime
         problems: list[str] = []
         made: dict[str, list[Policy]] = {}
+        if not isinstance(defaults, Mapping):
+            raise InvalidError(
+                f"PolicySet: defaults must be a mapping of names to pipelines, got {defaults!r}"
+            )
         for name, given in defaults.items():
             if (problem := _misnamed(name, given)) is not None:
                 problems.append(problem)
             elif isinstance(given, Pipeline):
                 made[name] = list(given.policies)
             elif isinstance(given, Mapping):
-                made[name] = build(name, parse({name: given}, problems)[name], runtime, problems)
+                made[name] = build(name, parse({name: given}, problems).get(name, {}), runtime, problems)
             else:
                 made[name] = list(given)
         settings = parse(overrides or {}, problems, known=made)
@@ -225,7 +231,10 @@ class PolicySet(Mapping[str, NamedPolicy]):
     def settings(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the options in force by pipeline, policy and option, as far as they were given."""
         return {
-            name: {kind: dict(policy.given[1]) for kind, policy in kinds_of(each.pipeline.policies).items()}
+            name: {
+                kind: {option: value for option, value in policy.given[1].items() if option != "runtime"}
+                for kind, policy in kinds_of(each.pipeline.policies).items()
+            }
             for name, each in self._named.items()
         }
 
