@@ -134,7 +134,8 @@ class Admission(Policy):
     def _refusal(self, now: float, wait: float | None) -> CircuitOpenError:
         """Count and emit a refusal, and return its error. A caller keeps it in no variable: that would be a cycle."""
         self._rejected += 1
-        if (events := self._events).listened(BreakerRejected):
+        # The dictionary of `listened` first: its call would be a tenth of a refusal.
+        if (events := self._events)._wanted.get(BreakerRejected, True) and events.listened(BreakerRejected):
             state = self.circuit.state(now)
             events.emit(BreakerRejected(breaker=self.name, state=state, shadow=self._shadow))
         # CircuitOpenError(...) without its three calls: a refusal has to cost less than the call it replaces

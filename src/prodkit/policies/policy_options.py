@@ -65,7 +65,7 @@ def _before_a_retry(policy: Policy, policies: Sequence[Policy]) -> bool:
 
 
 def parse(
-    given: Mapping[str, Any], problems: list[str], *, known: Mapping[str, Sequence[Policy]] | None = None
+    given: object, problems: list[str], *, known: Mapping[str, Sequence[Policy]] | None = None
 ) -> Settings:
     """Return `given`, nested or flat, as settings; unknown pipelines and policies are added to `problems`.
 
