@@ -161,7 +161,8 @@ class Admission(Policy):
             change = self.circuit.succeed(lease, now)
         if change is not None:
             self._announce(change)
-        self._report(Outcome.OK)
+        if self._on_outcome is not None:
+            self._report(Outcome.OK)
 
     def _proven(self, lease: Lease) -> None:
         now = self._now()
