@@ -14,7 +14,7 @@ from prodkit.core.deadline import Deadline
 from prodkit.core.lifespan import Startable
 from prodkit.core.portal import Portal
 from prodkit.errors import RejectedError
-from prodkit.policies.deadline_guard import until_deadline
+from prodkit.policies.deadline_guard import within_deadline
 from prodkit.sync.caller import CallerThread
 
 __all__ = ["PORTAL", "NotRunningError", "Part", "call", "on_caller", "on_loop", "running"]
@@ -153,7 +153,12 @@ def call(fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.
     if Deadline.current() is None or _ends_itself(fn):
         return on_loop(fn, *args, **kwargs)
     require(getattr(fn, "__self__", None))
-    return PORTAL.call(until_deadline(fn), *args, **kwargs)
+
+    async def until() -> T:
+        result: T = await within_deadline(fn, args, kwargs)
+        return result
+
+    return PORTAL.call(until)
 
 
 def on_loop(fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
