@@ -133,3 +133,30 @@ async def test_bedrock_without_its_signer_says_which_package_is_missing(params: 
                 await client.create(**params)
         assert raised.value.code == "local"
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("fault", ["401", "402", "403", "spend"])
+async def test_a_key_or_account_that_fails_leaves_its_provider(
+    others: list[Simulator], params: dict[str, Any], fault: str
+) -> None:
+    first, second = others
+    first.reset()
+    second.reset()
+    first.always(fault)
+    refused = _made("gateway", first.url)
+    models = (
+        llm.Model(SONNET, provider=refused),
+        llm.Model("claude-haiku-5-5", provider=refused),  # the same key: not asked
+        llm.Model(SONNET, provider=_made("anthropic", second.url)),
+    )
+    async with llm.Client(models=models) as client:
+        answer = await client.create(**params)
+        async with client.stream(**params) as stream:
+            streamed = await stream.final()
+        for whole in (answer, streamed):
+            assert [attempt.provider for attempt in whole.attempts] == ["gateway", "anthropic"]
+        second.always(fault)
+        with pytest.raises(LlmError) as raised:
+            await client.create(**params)
+        assert len(raised.value.attempts) == 2
+    assert {breaker.state for breaker in client.breakers.values()} == {"closed"}
