@@ -54,8 +54,8 @@ class Tool:
     def of(cls, fn: Callable[..., Any]) -> Tool:
         """Return the tool of a function: its name, its docstring, and a schema of its annotated parameters.
 
-        The function receives its parameters as they are annotated: an input that does not match is an error that the
-        model is told.
+        The function receives its parameters as they are annotated; an input that does not match goes back to the model
+        as an error.
 
         Args:
             fn: the function; every parameter is annotated.
