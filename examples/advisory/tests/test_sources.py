@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -313,6 +314,17 @@ def test_each_reason_has_its_words_and_its_time():
     assert source_reason(TimeoutError()) == "a fonte demorou mais que o limite"
     assert source_reason(CircuitOpenError("x")) == "a fonte está em pausa depois de várias falhas seguidas"
     assert str(SourceError("quota")) == "quota"
+
+
+def test_the_time_of_the_next_try_is_that_of_brasilia():
+    def clock() -> str:
+        return (datetime.now(UTC) - timedelta(hours=2)).strftime(
+            "%H:%M"
+        )  # three hours behind, one hour ahead
+
+    before = clock()
+    said = source_reason(CircuitOpenError("x", retry_after=3600.0))
+    assert said.rpartition(" às ")[2] in (before, clock())
 
 
 def test_a_text_is_cut_and_made_storable():
