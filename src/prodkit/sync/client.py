@@ -105,7 +105,7 @@ class Client(Part):
             timeout: seconds for everything; the client's own when None.
             params: those of the Messages API.
         """
-        return call(self._client.parse, model=model, use_model=use_model, timeout=timeout, **params)
+        return on_loop(self._client.parse, model=model, use_model=use_model, timeout=timeout, **params)
 
     def run_tools(
         self, *, tools: Sequence[Tool | Callable[..., Any]], timeout: float | None = None, **params: Any
@@ -117,7 +117,7 @@ class Client(Part):
             timeout: seconds for the whole loop; None has no limit but the caller's Deadline.
             params: those of :meth:`prodkit.llm.Client.run_tools` and of the Messages API.
         """
-        return call(self._client.run_tools, tools=tools, timeout=timeout, **params)
+        return on_loop(self._client.run_tools, tools=tools, timeout=timeout, **params)
 
     def count_tokens(self, *, timeout: float | None = None, **params: Any) -> int:
         """Return the number of input tokens of a request.
@@ -126,7 +126,7 @@ class Client(Part):
             timeout: seconds; the client's own when None.
             params: those of the Messages API.
         """
-        return call(self._client.count_tokens, timeout=timeout, **params)
+        return on_loop(self._client.count_tokens, timeout=timeout, **params)
 
     def __repr__(self) -> str:
         return f"sync.{self._client!r}"
