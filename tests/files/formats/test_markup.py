@@ -45,6 +45,12 @@ def test_honest_markup_passes() -> None:
         (b'<w:fldSimple w:instr=" DDE excel "/>', "active_content"),
         (b'<w:instrText>INCLUDEPICTURE "\\\\evil\\a.png"</w:instrText>', "external_links"),
         (b'<w:instrText>INCLUDEPICTURE "http://x.example/a.png" \\d</w:instrText>', "external_links"),
+        (
+            b'<w:instrText>INCLUDEPICTURE "http://x.example/a" \\* MERGEFORMAT \\d</w:instrText>',
+            "external_links",
+        ),
+        (b'<w:instrText>INCLUDEPICTURE \\d "http://x.example/a.png"</w:instrText>', "external_links"),
+        (b'<w:instrText>INCLUDEPICTURE \\* MERGEFORMAT "\\\\evil\\a"</w:instrText>', "external_links"),
         (b'<w:fldSimple w:instr="INCLUDETEXT &quot;file://evil/a.docx&quot;"/>', "external_links"),
         (relationship("https://example.org/x.dotm", "attachedTemplate"), "external_links"),
         (relationship("javascript:x"), "active_content"),
