@@ -190,49 +190,6 @@ def used(group: str) -> str:
     return "not measured"
 
 
-def browse(address: str) -> Browser:
-    browser = Browser(address)
-    with urllib.request.urlopen(f"{address}/version", timeout=5) as answer:
-        version = json.load(answer)
-    report("version", version["commit"][:12], version["commit"] != "unknown")
-    browser.get("/cadastro")
-    report("a page in Portuguese", browser.path, 'lang="pt-BR"' in browser.page)
-    account = [("name", "Ana"), ("email", "ana@example.com"), ("password", "uma frase bem longa")]
-    browser.post("/cadastro", *account)
-    report("register and log in", browser.path, "Sair" in browser.page)
-    experts = re.findall(r'name="experts" value="(\d+)"', browser.get("/"))
-    if not experts:
-        report("experts to ask", "none", False)
-        return browser
-    question = ("question", "Devo abrir uma segunda padaria no mesmo bairro?")
-    browser.post("/conselhos", question, *(("experts", each) for each in experts[:3]))
-    place = browser.path
-
-    def finished() -> bool:
-        page = browser.get(place)
-        return "Síntese pronta" in page or ("Síntese" in page and "aria-busy" not in page)
-
-    taken = wait_for(finished, 60, "the council")
-    report("council of three", f"{taken:.1f} s", "Síntese" in browser.page)
-    browser.get("/personas/nova")
-    browser.upload("/personas", png(), ("name", "Marta"), ("role", "mãe de dois filhos"))
-    picture = re.search(r'src="(/avatares/[^"]+)"', browser.page)
-    report("persona with a photo", browser.path, "Marta" in browser.page and picture is not None)
-    if picture is not None:
-        with browser.opener.open(address + picture[1], timeout=20) as answer:
-            report("the photo", answer.headers["Content-Type"], answer.status == 200)
-    browser.get("/conversas/nova")
-    speaker = re.search(r'name="speaker" value="([^"]+)"', browser.page)
-    if speaker is None:
-        report("chat", "nobody to talk to", False)
-        return browser
-    browser.post("/conversas", ("speaker", speaker[1]), ("question", "Vale a pena abrir aos domingos?"))
-    chat = browser.path
-    taken = wait_for(lambda: "data-events=" not in browser.get(chat), 60, "the chat")
-    report("chat", f"{taken:.1f} s", 'class="prose"' in browser.page)
-    return browser
-
-
 def sign_up(address: str, name: str) -> Browser:
     browser = Browser(address)
     browser.get("/cadastro")
@@ -251,6 +208,38 @@ def begin(browser: Browser, question: str, experts: int) -> str:
 def done(browser: Browser, place: str) -> bool:
     page = browser.get(place)
     return "Síntese pronta" in page or ("Síntese" in page and "aria-busy" not in page)
+
+
+def browse(address: str) -> Browser:
+    with urllib.request.urlopen(f"{address}/version", timeout=5) as answer:
+        version = json.load(answer)
+    report("version", version["commit"][:12], version["commit"] != "unknown")
+    browser = sign_up(address, "Ana")
+    report("register and log in", browser.path, "Sair" in browser.page)
+    report("a page in Portuguese", browser.path, 'lang="pt-BR"' in browser.page)
+    if 'name="experts"' not in browser.get("/"):
+        report("experts to ask", "none", False)
+        return browser
+    place = begin(browser, "Devo abrir uma segunda padaria no mesmo bairro?", 3)
+    taken = wait_for(lambda: done(browser, place), 60, "the council")
+    report("council of three", f"{taken:.1f} s", "Síntese" in browser.page)
+    browser.get("/personas/nova")
+    browser.upload("/personas", png(), ("name", "Marta"), ("role", "mãe de dois filhos"))
+    picture = re.search(r'src="(/avatares/[^"]+)"', browser.page)
+    report("persona with a photo", browser.path, "Marta" in browser.page and picture is not None)
+    if picture is not None:
+        with browser.opener.open(address + picture[1], timeout=20) as answer:
+            report("the photo", answer.headers["Content-Type"], answer.status == 200)
+    browser.get("/conversas/nova")
+    speaker = re.search(r'name="speaker" value="([^"]+)"', browser.page)
+    if speaker is None:
+        report("chat", "nobody to talk to", False)
+        return browser
+    browser.post("/conversas", ("speaker", speaker[1]), ("question", "Vale a pena abrir aos domingos?"))
+    chat = browser.path
+    taken = wait_for(lambda: "data-events=" not in browser.get(chat), 60, "the chat")
+    report("chat", f"{taken:.1f} s", 'class="prose"' in browser.page)
+    return browser
 
 
 def twenty(docker: Docker, ana: Browser, group: str | None) -> None:

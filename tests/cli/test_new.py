@@ -1,5 +1,6 @@
 """A new service passes its own tests and checks, in every variant."""
 
+import ast
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from prodkit import cli
-from prodkit.cli.new import create, requirement
+from prodkit.cli.new import _TAKEN, TEMPLATES, create, requirement
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 BIN = Path(sys.executable).parent
@@ -130,3 +131,20 @@ def test_the_command_says_what_to_do_next(tmp_path: Path, capsys: pytest.Capture
 
 def test_the_requirement_names_the_distribution_and_the_extras() -> None:
     assert requirement({"db"}).startswith("prodkit-resilience[cli,http,logs,postgres,web]")
+
+
+def test_a_name_that_hides_an_import_of_the_kit_or_of_the_service_is_taken() -> None:
+    imported = {
+        word.partition(".")[0].lower()
+        for path in Path(SOURCE).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for word in (
+            [node.module or "prodkit"]
+            if isinstance(node, ast.ImportFrom)
+            else [each.name for each in node.names]
+        )
+    }
+    for path in TEMPLATES.rglob("*.tmpl"):
+        imported.update(re.findall(r"^\s*(?:from|import) ([a-z_0-9]+)", path.read_text(), re.MULTILINE))
+    assert imported - {"__future__"} <= _TAKEN | sys.stdlib_module_names

@@ -91,14 +91,8 @@ async def reach(urls: Mapping[str, str]) -> list[Finding]:
             found.append(Finding(name, "problem", str(error)))
         except Exception as error:  # noqa: BLE001 - every way to fail is a finding
             # the class only: messages of drivers may repeat the URL and its password
-            found.append(
-                Finding(
-                    name,
-                    "problem",
-                    f"{_place(url)} cannot be used: {_reason(error)[0]}",
-                    _reason(error)[1],
-                )
-            )
+            message, hint = _reason(error)
+            found.append(Finding(name, "problem", f"{_place(url)} cannot be used: {message}", hint))
     return found
 
 

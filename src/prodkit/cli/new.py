@@ -33,8 +33,12 @@ app: typer.Typer = typer.Typer(
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 _TAKEN: Final = frozenset(
-    {"anthropic", "asyncpg", "fastapi", "httpx", "hypothesis", "loguru", "pgqueuer", "prodkit", "pydantic"}
-    | {"pytest", "redis", "src", "starlette", "tenacity", "tests", "typer", "uvicorn"}
+    {"anthropic", "argon2", "asyncpg", "croniter", "dotenv", "fastapi", "hiredis", "httpx"}
+    | {"httpx2", "hypothesis", "jiter", "litestar", "loguru", "magic", "msgpack", "obstore"}
+    | {"opentelemetry", "orjson", "pgqueuer", "pikepdf", "pil", "pillow_heif", "prodkit"}
+    | {"prometheus_client", "pydantic", "pydantic_core", "pydantic_settings", "pyrage"}
+    | {"pytest", "python_multipart", "redis", "rich", "sentry_sdk", "src", "starlette"}
+    | {"tenacity", "tests", "typer", "uvicorn"}
 )
 """Names that a package of this service would shadow, beside those of the standard library."""
 

@@ -94,10 +94,10 @@ async def test_a_fetch_is_one_round_trip_for_its_caller(postgres_url: str) -> No
             for _ in range(6):  # both connections know the statement
                 await asyncio.gather(*(db.fetchval("select 1") for _ in range(2)))
             await eventually(lambda: db.stats().idle == 2)
-            proxy.delay(0.2)
+            proxy.delay(0.05)
             began = time.monotonic()
             await db.fetchval("select 1")
-            assert time.monotonic() - began < 0.7, "one trip there and back, not two"
+            assert time.monotonic() - began < 0.16, "one trip there and back, not two"
 
 
 async def test_a_waiter_takes_what_comes_first_when_growth_hangs(
@@ -115,7 +115,7 @@ async def test_a_waiter_takes_what_comes_first_when_growth_hangs(
             assert not waiter.done()
         began = time.monotonic()
         assert await waiter == 1
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 0.2
 
 
 async def test_a_burst_opens_few_backends(postgres_url: str) -> None:
@@ -152,7 +152,7 @@ async def test_a_slot_is_left_for_people(small_server: Postgres) -> None:
 
 
 async def test_waiters_wake_when_the_pool_closes(postgres_url: str) -> None:
-    db = postgres.Pool(postgres_url, min_size=1, max_size=1, close_timeout=1.5)
+    db = postgres.Pool(postgres_url, min_size=1, max_size=1, close_timeout=0.5)
     await db.start()
     held = db.acquire()
     await held.__aenter__()
@@ -161,7 +161,7 @@ async def test_waiters_wake_when_the_pool_closes(postgres_url: str) -> None:
     began = time.monotonic()
     closing = asyncio.create_task(db.aclose())
     await asyncio.wait(waiters)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 0.05
     assert all(isinstance(waiter.exception(), DrainingError) for waiter in waiters)
     await closing
     await held.__aexit__(None, None, None)
@@ -326,7 +326,7 @@ async def test_keepalive_finds_half_open_connections_before_a_burst(postgres_url
             await eventually(lambda: db.stats().idle == 6, within=4)
             began = time.monotonic()
             assert await asyncio.gather(*(db.fetchval("select 1") for _ in range(12))) == [1] * 12
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 0.5
 
 
 async def test_the_kernel_watches_the_connection(postgres_url: str) -> None:

@@ -92,14 +92,14 @@ async def test_a_full_pool_refuses_in_time_and_says_who_holds_it(postgres_url: s
         started = time.monotonic()
         with pytest.raises(PoolExhaustedError, match=r"2 of 2 in use.*this task holds 2 itself") as caught:
             await db.fetch("select 1")
-        assert time.monotonic() - started < 1.5, "waiting could not have ended"
+        assert time.monotonic() - started < 1.0, "waiting could not have ended"
         assert caught.value.size == 2
         assert caught.value.idle == 0
         assert db.stats().exhausted == 1
         other = asyncio.create_task(db.fetch("select 1"))
         with pytest.raises(PoolExhaustedError, match=r"within 2\.\d\d s.*acquired at .*test_pool\.py:\d+"):
             await other
-        assert time.monotonic() - started > 1.9
+        assert 1.9 < time.monotonic() - started < 4.0
         with Deadline.after(0.05):
             late = asyncio.create_task(db.fetch("select 1"))
         with pytest.raises(DeadlineExceededError):
