@@ -115,6 +115,8 @@ def test_hyperlinks_and_parts_of_the_package_pass(element: bytes, name: str) -> 
         (b"<w:instrText>", b" "),
         (b"<w:instrText>LINK", b" "),
         (b"<w:instrText>", b"LINK http:"),
+        (b"<w:instrText>", b"LINK Excel.Sheet http:"),
+        (b"<w:instrText>", b"RD \\d "),
         (b"", b"<Relationship "),
         (b"<Relationship ", b'TargetMode="External" '),
     ],
