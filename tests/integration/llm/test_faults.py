@@ -463,6 +463,7 @@ async def test_a_rate_limit_learned_from_headers_is_kept(
 ) -> None:
     simulator.limit(60)  # one a second: no stall hides a refusal from the request after it
     async with make(models=(SONNET,), timeout=60) as client:
+        await client.start()
         begun = time.monotonic()
         await asyncio.gather(*(client.create(**params) for _ in range(66)))
         took = time.monotonic() - begun
