@@ -3,9 +3,11 @@
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.stalls import Stopwatch
 
 # Examples are counted, not timed: a machine that is busy must not fail a test.
 settings.register_profile("prodkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -14,6 +16,14 @@ settings.load_profile("prodkit")
 # Where prodkit is installed, its entry point has loaded the plugin already; a second registration would be
 # refused.
 pytest_plugins = [] if "prodkit.testing.plugin" in sys.modules else ["prodkit.testing.plugin"]
+
+
+@pytest.fixture
+def running_time() -> Iterator[Callable[[], float]]:
+    """Seconds like those of `time.monotonic`, without those in which this process or its machine stood still."""
+    with Stopwatch() as watch:
+        yield lambda: watch.seconds
+
 
 _passed: Counter[str] = Counter()
 _skipped: Counter[str] = Counter()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import random
 import struct
-import time
 import zlib
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
@@ -50,13 +50,15 @@ async def test_a_gif_frame_may_stick_out_of_its_screen_but_not_of_the_limits(
     assert await codes(avatars, gif(x=2041), "a.gif") == {"dimensions_too_large"}
 
 
-async def test_slow_ways_to_say_nothing_are_cut_short(avatars: files.Validator) -> None:
+async def test_slow_ways_to_say_nothing_are_cut_short(
+    avatars: files.Validator, running_time: Callable[[], float]
+) -> None:
     jpeg = saved("JPEG")
     await codes(avatars, jpeg, "a.jpg")  # the sandbox is warm
-    began = time.perf_counter()
+    began = running_time()
     assert await codes(avatars, jpeg[:2] + b"\xff" * 5_000_000 + jpeg[2:], "a.jpg") == {"malformed"}
     assert await codes(avatars, gif(b"\x21\xfe" + b"\1a" * 2_500_000 + b"\0"), "a.gif") == {"too_many_chunks"}
-    assert time.perf_counter() - began < 2
+    assert running_time() - began < 2
 
 
 async def test_few_fill_bytes_are_legal(avatars: files.Validator) -> None:

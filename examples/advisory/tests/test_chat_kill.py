@@ -68,7 +68,7 @@ def test_answers_cut_in_mid_sentence_are_completed_exactly_or_called_incomplete(
             break
         simulator.reset()
         many = AT_ONCE if TRIALS else 8 if personality == "mixed" else 2
-        simulator.script(*({"kind": "ok", "delay": random.uniform(0.07, 0.12)} for _ in range(many)))
+        simulator.script(*({"kind": "ok", "delay": random.uniform(0.2, 0.3)} for _ in range(many)))
         with ExitStack() as stack:
             victim = stack.enter_context(worker(pages.settings, tmp_path / f"{number}-a.log"))
             ana = stack.enter_context(a_visitor(pages.url))

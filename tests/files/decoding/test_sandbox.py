@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def faulty(kind, data, **options):
     if data == b"nonsense": os.write(1, b"\\xff" * 64)
     if data == b"leave": os._exit(3)
     if data == b"killed": os.kill(os.getpid(), 9)
-    if data == b"patient": time.sleep(0.4)
+    if data == b"patient": time.sleep(1.5)
     if data == b"memory": bytearray(2 * 2**30)
     if data == b"look":
         def tried(do):
@@ -58,7 +58,7 @@ worker.main(*sys.argv[1:3])
 @pytest.fixture
 async def faulty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
     monkeypatch.setattr(WorkerProcess, "boot", FAULTY)
-    async with Sandbox(workers=2, timeout=1.0) as made:
+    async with Sandbox(workers=2, timeout=3.0) as made:
         yield made
 
 
@@ -80,12 +80,12 @@ async def look(sandbox: Sandbox) -> dict[str, object]:
     ],
 )
 async def test_every_fault_is_an_answer_and_the_sandbox_heals(
-    faulty: Sandbox, fault: bytes, answer: type[Exception]
+    faulty: Sandbox, fault: bytes, answer: type[Exception], running_time: Callable[[], float]
 ) -> None:
-    began = time.monotonic()
+    began = running_time()
     with pytest.raises(answer):
         await faulty.decode("jpeg", fault)
-    assert time.monotonic() - began < 5
+    assert running_time() - began < 5
     assert await faulty.decode("jpeg", b"fine") == Decoded(1, 1, 1, "jpeg")
 
 
@@ -121,7 +121,9 @@ async def test_it_inherits_no_environment_no_descriptor_and_can_open_nothing(
     assert found["group"] is True
 
 
-async def test_a_cancelled_check_kills_the_worker_and_frees_the_slot(faulty: Sandbox) -> None:
+async def test_a_cancelled_check_kills_the_worker_and_frees_the_slot(
+    faulty: Sandbox, running_time: Callable[[], float]
+) -> None:
     first = asyncio.create_task(faulty.decode("jpeg", b"hang"))
     second = asyncio.create_task(faulty.decode("jpeg", b"hang"))
     await asyncio.sleep(0.3)
@@ -129,9 +131,9 @@ async def test_a_cancelled_check_kills_the_worker_and_frees_the_slot(faulty: San
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    began = time.monotonic()
+    began = running_time()
     await faulty.decode("jpeg", b"fine")
-    assert time.monotonic() - began < 0.9  # less than the time limit: none waited for the hanging ones
+    assert running_time() - began < 0.9  # less than the time limit: none waited for the hanging ones
 
 
 async def test_a_cancelled_wait_in_the_queue_starts_nothing(faulty: Sandbox) -> None:

@@ -34,7 +34,7 @@ def sample(place: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> M
     monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
     if hasattr(module, "redis"):
-        module.redis.timeout = 5.0
+        module.redis.timeout = module.redis.connect_timeout = 10.0
     return module
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
+from tests.stalls import Stopwatch
 
 from prodkit.cache import MISSING, Cache
 from prodkit.ratelimit import Limit, RateLimiter
@@ -25,7 +25,7 @@ async def until(condition: Any, limit: float = 5.0) -> None:
 async def test_500_patterns_over_200_000_keys(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
     async with (
         RedisLink(redis_url, timeout=30) as direct,
-        RedisLink(proxied_url, timeout=1) as lossy,
+        RedisLink(proxied_url, timeout=10, connect_timeout=10) as lossy,
         Cache(lossy, namespace="t", max_staleness=0) as cache,
     ):
         there = Cache(direct, namespace="t", max_staleness=0)
@@ -39,20 +39,20 @@ async def test_500_patterns_over_200_000_keys(proxy: Proxy, proxied_url: str, re
         for number in range(500):
             await cache.invalidate(f"user:{number}:*")
         proxy.heal()
-        healed = time.monotonic()
-        await until(lambda: lossy.up, 3)
-        assert time.monotonic() - healed < 2
-        slowest = 0.0
-        visible = []
-        while time.monotonic() - healed < 3:
-            for number in range(100):
-                began = time.monotonic()
-                if await cache.get(f"user:{number}:a") is not MISSING:
-                    visible.append(number)
-                slowest = max(slowest, time.monotonic() - began)
-                assert await there.get(f"user:{number}:a") is MISSING
-                assert await there.get(f"other:{number}") == "kept"
-                await asyncio.sleep(0)
+        with Stopwatch() as since_healed, Stopwatch() as one_read:
+            await until(lambda: lossy.up, 10)
+            assert since_healed.seconds < 2
+            slowest = 0.0
+            visible = []
+            while since_healed.seconds < 3:
+                for number in range(100):
+                    one_read.restart()
+                    if await cache.get(f"user:{number}:a") is not MISSING:
+                        visible.append(number)
+                    slowest = max(slowest, one_read.seconds)
+                    assert await there.get(f"user:{number}:a") is MISSING
+                    assert await there.get(f"other:{number}") == "kept"
+                    await asyncio.sleep(0)
         assert visible == []
         assert slowest < 0.25  # alone on the machine it is a few milliseconds
         await there.set("user:1:a", "new", ttl=600)
@@ -64,20 +64,23 @@ async def test_500_patterns_over_200_000_keys(proxy: Proxy, proxied_url: str, re
 
 async def test_30_000_callers_of_an_outage(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
     limit = Limit("3/min", name="three")
-    async with RedisLink(proxied_url, timeout=1) as lossy, RedisLink(redis_url, timeout=2) as direct:
+    async with (
+        RedisLink(proxied_url, timeout=10, connect_timeout=10) as lossy,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as direct,
+    ):
         limiter, there = RateLimiter(lossy), RateLimiter(direct)
         await limiter.check((limit, "first"))
         proxy.refuse()
         for number in range(30_000):
             await limiter.check((limit, number), cost=2)
         proxy.heal()
-        healed = time.monotonic()
-        await until(lambda: lossy.up, 3)
-        assert time.monotonic() - healed < 2
-        began = time.monotonic()
-        decision = await limiter.check((limit, 29_999))
-        assert (decision.allowed, decision.remaining, decision.source) == (True, 0, "redis")
-        assert time.monotonic() - began < 0.25
+        with Stopwatch() as watch:
+            await until(lambda: lossy.up, 10)
+            assert watch.seconds < 2
+            watch.restart()
+            decision = await limiter.check((limit, 29_999))
+            assert (decision.allowed, decision.remaining, decision.source) == (True, 0, "redis")
+            assert watch.seconds < 0.25
         await until(lambda: limiter._merging is None or not len(limiter._merging), 20)
         assert [(await there.check((limit, number), cost=0)).remaining for number in (0, 15_000, 29_998)] == [
             1
@@ -86,7 +89,7 @@ async def test_30_000_callers_of_an_outage(proxy: Proxy, proxied_url: str, redis
 
 async def test_an_outage_leaves_nothing_behind(proxy: Proxy, proxied_url: str) -> None:
     second = Limit("3/s", name="second")
-    async with RedisLink(proxied_url) as lossy:
+    async with RedisLink(proxied_url, timeout=10, connect_timeout=10) as lossy:
         limiter = RateLimiter(lossy, max_keys=200_000)
         await limiter.check((second, "first"))
         proxy.refuse()
@@ -98,7 +101,7 @@ async def test_an_outage_leaves_nothing_behind(proxy: Proxy, proxied_url: str) -
 
 async def test_redis_emptied_between_two_checks(redis_url: str) -> None:
     ten = Limit("10/min", name="ten")
-    async with RedisLink(redis_url) as link:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as link:
         limiter = RateLimiter(link)
         allowed = [(await limiter.check((ten, "a"))).allowed for _ in range(6)]
         await link.execute("FLUSHALL")

@@ -26,8 +26,8 @@ from prodkit.cache import Cache
 from prodkit.redis import RedisLink
 
 async def main(url, callers, seconds):
-    async with RedisLink(url, timeout=2) as link:
-        counted = RedisLink(url, timeout=2)
+    async with RedisLink(url, timeout=10, connect_timeout=10) as link:
+        counted = RedisLink(url, timeout=10, connect_timeout=10)
         answers = Cache(link, namespace="w")
         async def load():
             await counted.execute("RPUSH", "loads", os.getpid())
@@ -69,7 +69,7 @@ async def test_four_processes_load_once(redis_url: str) -> None:
     for process in processes:
         out, _ = await asyncio.to_thread(process.communicate, timeout=20)
         assert json.loads(out) == ["value"]
-    async with RedisLink(redis_url) as link:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as link:
         assert await link.execute("LLEN", "loads") == 1
 
 
@@ -78,7 +78,7 @@ async def _killed_leader(redis_url: str) -> float:
     processes = {
         each.pid: each for each in [await asyncio.to_thread(start, redis_url, 20, 0.8) for _ in range(3)]
     }
-    async with RedisLink(redis_url) as link:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as link:
         await link.execute("FLUSHALL")
         for process in processes.values():
             go(process)
@@ -105,7 +105,7 @@ async def test_a_killed_leader_is_replaced_by_one(redis_url: str) -> None:
 
 
 async def test_a_paused_leader_cannot_store(redis_url: str) -> None:
-    async with RedisLink(redis_url) as link:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as link:
         here = cache.Cache(link, namespace="w", max_staleness=0)
         process = await asyncio.to_thread(start, redis_url, 1, 0.3)
         go(process)
@@ -120,7 +120,10 @@ async def test_a_paused_leader_cannot_store(redis_url: str) -> None:
 
 
 async def test_a_lock_excludes_and_its_token_grows(redis_url: str) -> None:
-    async with RedisLink(redis_url) as one, RedisLink(redis_url) as other:
+    async with (
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as one,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as other,
+    ):
         inside, most, tokens = 0, 0, list[int]()
 
         async def work(link: RedisLink) -> None:
@@ -142,15 +145,21 @@ async def test_a_lock_excludes_and_its_token_grows(redis_url: str) -> None:
 
 
 async def test_the_watchdog_keeps_a_lock(redis_url: str) -> None:
-    async with RedisLink(redis_url) as link, cache.Lock(link, "x", lease=0.3) as lock:
-        await asyncio.sleep(1.0)
+    async with (
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as link,
+        cache.Lock(link, "x", lease=3) as lock,
+    ):
+        await asyncio.sleep(4)
         assert lock.held
         with pytest.raises(LockHeldError):
             await cache.Lock(link, "x").acquire(wait=0)
 
 
 async def test_a_lost_lease_ends_the_body(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
-    async with RedisLink(proxied_url) as lossy, RedisLink(redis_url) as other:
+    async with (
+        RedisLink(proxied_url, timeout=2, connect_timeout=10) as lossy,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as other,
+    ):
         reached = False
         with pytest.raises(LockLostError):
             async with cache.Lock(lossy, "x", lease=0.5):
@@ -159,7 +168,7 @@ async def test_a_lost_lease_ends_the_body(proxy: Proxy, proxied_url: str, redis_
                 reached = True
         assert not reached
         proxy.heal()
-        async with cache.Lock(other, "x", wait=1):
+        async with cache.Lock(other, "x", wait=10):
             pass
     proxy.refuse()
     async with RedisLink(proxied_url) as down:
@@ -168,7 +177,10 @@ async def test_a_lost_lease_ends_the_body(proxy: Proxy, proxied_url: str, redis_
 
 
 async def test_a_counter_goes_on_during_an_outage(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
-    async with RedisLink(proxied_url) as lossy, RedisLink(redis_url) as direct:
+    async with (
+        RedisLink(proxied_url, timeout=10, connect_timeout=10) as lossy,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as direct,
+    ):
         here, there = cache.counter(lossy, "views", ttl=60), cache.counter(direct, "views", ttl=60)
         assert await here.increment(2) == 2
         proxy.refuse()
@@ -183,7 +195,7 @@ async def test_a_counter_goes_on_during_an_outage(proxy: Proxy, proxied_url: str
 
 
 async def test_a_second_loop_connects_again(redis_url: str) -> None:
-    link = RedisLink(redis_url)
+    link = RedisLink(redis_url, timeout=10, connect_timeout=10)
     shared = cache.Cache(link, namespace="loops", coherence=False)
 
     async def use(value: Any) -> Any:
@@ -195,7 +207,7 @@ async def test_a_second_loop_connects_again(redis_url: str) -> None:
 
     assert await asyncio.to_thread(lambda: asyncio.run(use(1))) == 1
     assert await asyncio.to_thread(lambda: asyncio.run(use(2))) == 2
-    async with RedisLink(redis_url) as busy:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as busy:
         await busy.execute("PING")
         with pytest.raises(RuntimeError, match="one link per loop"):
             await asyncio.to_thread(lambda: asyncio.run(busy.execute("PING")))

@@ -29,7 +29,8 @@ class Part:
         return pk.CheckResult("degraded", "", {"size": 3})
 
 async def main(kind, url):
-    source = RedisLink(url) if kind == "redis" else postgres.Pool(url, min_size=1, max_size=2)
+    patient = {"timeout": 10, "connect_timeout": 10}
+    source = RedisLink(url, **patient) if kind == "redis" else postgres.Pool(url, min_size=1, max_size=2)
     store = RedisReports(source) if kind == "redis" else PostgresReports(source)
     async with pk.running(source, Processes(pk.Health(Part()), store, service="kit", every=0.1)):
         print("up", flush=True)
@@ -50,7 +51,7 @@ class Part:
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[tuple[str, str, Reports]]:
     url: str = request.getfixturevalue(f"{request.param}_url")
     if request.param == "redis":
-        async with RedisLink(url) as link:
+        async with RedisLink(url, timeout=10, connect_timeout=10) as link:
             yield "redis", url, RedisReports(link)
         return
     async with postgres.Pool(url, min_size=1, max_size=2) as pool:
@@ -115,7 +116,7 @@ async def test_old_reports_are_removed_by_the_next_one(store: tuple[str, str, Re
 
 
 async def test_a_value_that_is_not_ours_stops_no_report(redis_url: str) -> None:
-    async with RedisLink(redis_url) as link:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as link:
         reports = RedisReports(link)
         for value in ("", "text", "-1 {}", b"\xff\xfe"):
             await link.execute("HSET", "health:{kit}", "foreign", value, key="health:{kit}")

@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 from tests.integration.jobs import fleet
+from tests.stalls import Stopwatch
 
 from prodkit import jobs, postgres
 from prodkit.testing.servers import Postgres
@@ -22,11 +23,11 @@ RUNS = int(os.environ.get("PRODKIT_JOBS_RUNS", "120"))
 
 async def until(condition, seconds: float) -> float:
     """Wait until the coroutine function `condition` returns true, and return the seconds that took."""
-    began = time.monotonic()
-    while not await condition():
-        assert time.monotonic() - began < seconds, "it did not happen"
-        await asyncio.sleep(0.02)
-    return time.monotonic() - began
+    with Stopwatch() as watch:
+        while not await condition():
+            assert watch.seconds < seconds, "it did not happen"
+            await asyncio.sleep(0.02)
+        return watch.seconds
 
 
 @pytest.mark.timeout(500)

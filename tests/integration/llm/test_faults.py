@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anthropic
@@ -13,13 +14,19 @@ from prodkit.testing.anthropic import Simulator
 pytestmark = pytest.mark.integration
 
 SONNET, HAIKU = "claude-sonnet-5-5", "claude-haiku-5-5"
-SHORT = {
-    "stall_timeout": 0.2,
-    "first_content_timeout": 0.3,
-    "attempt_timeout": 0.4,
-    "timeout": 5,
+FAR = {
+    "stall_timeout": 20.0,
+    "first_content_timeout": 20.0,
+    "attempt_timeout": 20.0,
+    "timeout": 60.0,
     "failures": 100,
 }
+
+
+def limits(code: str = "") -> dict[str, float]:
+    """Only the limit after which `code` is named is near, and still longer than a stall of the machine."""
+    return {**FAR, code: 1.5} if code in FAR else dict(FAR)
+
 
 RETRIED = [
     ("529", "overloaded"),
@@ -83,7 +90,7 @@ async def test_create_tries_again(
     simulator: Simulator, make: Any, log: Any, params: dict[str, Any], fault: str, code: str
 ) -> None:
     simulator.script(fault)
-    async with make(**SHORT) as client:
+    async with make(**limits(code)) as client:
         answer = await client.create(**params)
     assert [attempt.outcome for attempt in answer.attempts] == [code, "ok"]
     assert (answer.model, answer.stop_reason) == (SONNET, "end_turn")
@@ -152,7 +159,7 @@ async def test_a_stream_is_continued(
 ) -> None:
     simulator.continuation(continuation)
     got = ""
-    async with make(**SHORT) as client:
+    async with make(**limits(code)) as client:
         whole = (await client.create(**params)).text
         simulator.script(fault)
         async with client.stream(**params) as stream:
@@ -173,7 +180,7 @@ async def test_a_stream_that_cannot_be_continued_fails_with_what_has_arrived(
     simulator: Simulator, make: Any, params: dict[str, Any], fault: str
 ) -> None:
     got = ""
-    async with make(**SHORT, attempts=1, models=(SONNET,)) as client:
+    async with make(**limits("stall_timeout"), attempts=1, models=(SONNET,)) as client:
         whole = (await client.create(**params)).text
         simulator.script(fault)
         with pytest.raises(LlmError) as raised:
@@ -264,13 +271,13 @@ async def test_structured_output_is_not_continued(
 
 
 async def test_retry_after_of_two_minutes_goes_to_the_other_model_at_once(
-    simulator: Simulator, make: Any, params: dict[str, Any]
+    simulator: Simulator, make: Any, params: dict[str, Any], running_time: Callable[[], float]
 ) -> None:
     simulator.script("ra-120", model=SONNET)
     async with make() as client:
-        begun = time.monotonic()
+        begun = running_time()
         answer = await client.create(**params)
-        assert time.monotonic() - begun < 1
+        assert running_time() - begun < 1
         assert answer.model == HAIKU
         for _ in range(5):
             assert (await client.create(**params)).model == HAIKU
@@ -282,29 +289,33 @@ async def test_retry_after_of_two_minutes_goes_to_the_other_model_at_once(
 
 
 async def test_retry_after_that_fits_is_waited_for(
-    simulator: Simulator, make: Any, params: dict[str, Any]
+    simulator: Simulator, make: Any, params: dict[str, Any], running_time: Callable[[], float]
 ) -> None:
-    simulator.script("ra-0.3", model=SONNET)
     async with make() as client:
+        await client.create(**params)
+        simulator.reset()
+        simulator.script("ra-0.3", model=SONNET)
+        begun = running_time()
         answer = await client.create(**params)
+        assert running_time() - begun <= 0.55
     assert [attempt.model for attempt in answer.attempts] == [SONNET, SONNET]
     assert answer.attempts[1].wait_reason == "retry_after"
     first, second = simulator.requests
     assert first.finished_at is not None
-    assert 0.29 <= second.at - first.finished_at <= 0.55
+    assert second.at - first.finished_at >= 0.29
 
 
 async def test_without_a_fallback_a_long_retry_after_fails_at_once(
-    simulator: Simulator, make: Any, params: dict[str, Any]
+    simulator: Simulator, make: Any, params: dict[str, Any], running_time: Callable[[], float]
 ) -> None:
     simulator.script("ra-120")
     async with make(models=(SONNET,)) as client:
-        begun = time.monotonic()
+        begun = running_time()
         with pytest.raises(LlmError) as raised:
             await client.create(**params)
         with pytest.raises(llm.LlmRateLimitedError) as refused:
             await client.create(**params)
-        assert time.monotonic() - begun < 0.5
+        assert running_time() - begun < 0.5
     assert raised.value.code == "rate_limited"
     assert raised.value.retry_after == pytest.approx(120, abs=2)
     assert refused.value.retry_after == pytest.approx(120, abs=2)
@@ -313,67 +324,75 @@ async def test_without_a_fallback_a_long_retry_after_fails_at_once(
 
 @pytest.mark.parametrize("fault", ["hang", "mid_stall", {"kind": "drip", "seconds": 0.02}])
 async def test_the_total_limit_holds(
-    simulator: Simulator, make: Any, params: dict[str, Any], fault: Any
+    simulator: Simulator, make: Any, params: dict[str, Any], fault: Any, running_time: Callable[[], float]
 ) -> None:
     simulator.always(fault)
     async with make(timeout=0.5) as client:
-        begun = time.monotonic()
+        begun, ran = time.monotonic(), running_time()
         with pytest.raises(llm.LlmTimeoutError) as raised:
             await client.create(**params)
-        assert 0.5 <= time.monotonic() - begun <= 0.6
+        assert time.monotonic() - begun >= 0.5
+        assert running_time() - ran <= 0.6
     assert isinstance(raised.value, TimeoutError)
 
 
 async def test_the_deadline_holds_too_and_is_called_by_its_name(
-    simulator: Simulator, make: Any, params: dict[str, Any]
+    simulator: Simulator, make: Any, params: dict[str, Any], running_time: Callable[[], float]
 ) -> None:
     from prodkit import Deadline, DeadlineExceededError
 
     simulator.always("hang")
     async with make(failures=1) as client:
         for streamed in (False, True):
-            begun = time.monotonic()
+            begun, ran = time.monotonic(), running_time()
             with pytest.raises(DeadlineExceededError), Deadline.after(0.3):
                 if streamed:
                     await client.stream(**params).final()
                 else:
                     await client.create(**params)
-            assert 0.3 <= time.monotonic() - begun <= 0.4
+            assert time.monotonic() - begun >= 0.3
+            assert running_time() - ran <= 0.4
         assert client.breakers[SONNET].state == "closed", "the caller's hurry is not the model's fault"
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "limit"),
+    ("fault", "code"),
     [
-        ("pingonly", "first_content_timeout", 0.4),
-        ("comment_only", "first_content_timeout", 0.4),
-        ("hang", "first_content_timeout", 0.4),
-        ("stall", "stall_timeout", 0.3),
-        ("pingstall", "stall_timeout", 0.3),
+        ("pingonly", "first_content_timeout"),
+        ("comment_only", "first_content_timeout"),
+        ("hang", "first_content_timeout"),
+        ("stall", "stall_timeout"),
+        ("pingstall", "stall_timeout"),
     ],
 )
 async def test_silence_is_noticed_in_time_and_pings_are_silence(
-    simulator: Simulator, make: Any, params: dict[str, Any], fault: str, code: str, limit: float
+    simulator: Simulator,
+    make: Any,
+    params: dict[str, Any],
+    fault: str,
+    code: str,
+    running_time: Callable[[], float],
 ) -> None:
     simulator.always(fault)
-    async with make(first_content_timeout=0.4, stall_timeout=0.3, attempts=1, models=(SONNET,)) as client:
-        begun = time.monotonic()
+    async with make(**limits(code), attempts=1, models=(SONNET,)) as client:
+        begun, ran = time.monotonic(), running_time()
         with pytest.raises(LlmError) as raised:
             async with client.stream(**params) as stream:
                 async for _ in stream.text:
-                    begun = time.monotonic()
-        assert limit - 0.01 <= time.monotonic() - begun <= limit + 0.15
+                    begun, ran = time.monotonic(), running_time()
+        assert time.monotonic() - begun >= 1.5 - 0.01
+        assert running_time() - ran <= 1.5 + 0.15
     assert raised.value.code == code
 
 
 async def test_a_slow_reader_is_not_a_stall(simulator: Simulator, make: Any, params: dict[str, Any]) -> None:
     simulator.always({"delay": 0.01})
-    async with make(stall_timeout=0.1) as client, client.stream(**params) as stream:
+    async with make(stall_timeout=1.5) as client, client.stream(**params) as stream:
         count = 0
         async for _ in stream.text:
             count += 1
-            if count % 10 == 0:
-                await asyncio.sleep(0.25)
+            if count in (10, 20):
+                await asyncio.sleep(2)
     assert len(stream.answer.attempts) == 1
 
 
@@ -381,7 +400,7 @@ async def test_a_slow_reader_is_not_a_stall(simulator: Simulator, make: Any, par
 
 
 async def test_the_breaker_opens_on_the_fifth_failed_request(
-    simulator: Simulator, make: Any, log: Any, params: dict[str, Any]
+    simulator: Simulator, make: Any, log: Any, params: dict[str, Any], running_time: Callable[[], float]
 ) -> None:
     simulator.always("529")
     async with make(models=(SONNET,), open_for=300) as client:
@@ -391,11 +410,11 @@ async def test_the_breaker_opens_on_the_fifth_failed_request(
             await client.create(**params)  # two more, and then it is open
         assert simulator.counters.requests == 5
         assert client.breakers[SONNET].state == "open"
-        begun = time.perf_counter()
+        begun = running_time()
         for _ in range(100):
             with pytest.raises(llm.LlmCircuitOpenError) as raised:
                 await client.create(**params)
-        assert (time.perf_counter() - begun) / 100 < 0.001
+        assert (running_time() - begun) / 100 < 0.001
         assert 299 < (raised.value.retry_after or 0) <= 300
         assert (await client.check()).status == "down"
     assert simulator.counters.requests == 5
@@ -405,12 +424,12 @@ async def test_one_probe_for_a_hundred_callers(
     simulator: Simulator, make: Any, params: dict[str, Any]
 ) -> None:
     simulator.script(*["529"] * 5, model=SONNET)
-    async with make(open_for=0.2, attempts=5, models=(SONNET,)) as client:
+    async with make(open_for=1.5, attempts=5, models=(SONNET,)) as client:
         with pytest.raises(LlmError):
             await client.create(**params)
         assert client.breakers[SONNET].state == "open"
         simulator.always({"seconds": 0.3}, model=SONNET)
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(1.55)
         results = await asyncio.gather(*(client.create(**params) for _ in range(100)), return_exceptions=True)
         assert sum(isinstance(result, llm.Answer) for result in results) == 1
         assert sum(isinstance(result, llm.LlmCircuitOpenError) for result in results) == 99
@@ -440,20 +459,17 @@ async def test_a_cancelled_probe_gives_its_slot_back(
 
 
 async def test_a_rate_limit_learned_from_headers_is_kept(
-    simulator: Simulator, make: Any, params: dict[str, Any], log: Any
+    simulator: Simulator, make: Any, params: dict[str, Any]
 ) -> None:
-    simulator.limit(600)
+    simulator.limit(60)  # one a second: no stall hides a refusal from the request after it
     async with make(models=(SONNET,), timeout=60) as client:
         await client.start()
         begun = time.monotonic()
-        await asyncio.gather(*(client.create(**params) for _ in range(660)))
+        await asyncio.gather(*(client.create(**params) for _ in range(66)))
         took = time.monotonic() - begun
-    # A client cannot know what the server counted while a response was on its way: on a machine that stalls, that much
-    # more may be refused. The paced requests go out one by one, and take milliseconds otherwise.
-    slowest = max(attempt.duration for attempt in log.attempts[600:])
-    assert simulator.counters.by_status.get("429", 0) <= 1 + int(slowest * 10)
-    allowed = 600 + took * 10
-    assert 0.95 * allowed - 5 <= 660, f"{took:.1f} s for 660 requests at 600 a minute"
+    assert simulator.counters.by_status.get("429", 0) <= 1
+    allowed = 60 + took
+    assert 0.95 * allowed - 0.5 <= 66, f"{took:.1f} s for 66 requests at 60 a minute"
 
 
 # ------------------------------------------------------------------ middleware
@@ -462,7 +478,7 @@ async def test_a_rate_limit_learned_from_headers_is_kept(
 @pytest.fixture
 def bare(simulator: Simulator, log: Any) -> Any:
     def made(**options: Any) -> anthropic.AsyncAnthropic:
-        middleware = llm.ResilienceMiddleware(**{"backoff": 0.01, "runtime": log.runtime, **SHORT, **options})
+        middleware = llm.ResilienceMiddleware(**{"backoff": 0.01, "runtime": log.runtime, **FAR, **options})
         return anthropic.AsyncAnthropic(
             api_key="sk-test", base_url=simulator.url, max_retries=0, middleware=[middleware]
         )
@@ -476,7 +492,7 @@ def bare(simulator: Simulator, log: Any) -> Any:
 async def test_the_middleware_continues_streams_under_the_sdks_helper(
     simulator: Simulator, bare: Any, log: Any, params: dict[str, Any], fault: str, code: str
 ) -> None:
-    async with bare() as client:
+    async with bare(**limits(code)) as client:
         whole = (await client.messages.create(model=SONNET, **params)).content[0].text
         simulator.script(fault)
         async with client.messages.stream(model=SONNET, **params) as stream:
@@ -505,7 +521,7 @@ async def test_the_middleware_sends_no_half_of_a_tool_call(
 async def test_the_middleware_falls_back_and_raises_the_sdks_own_errors(
     simulator: Simulator, bare: Any, params: dict[str, Any]
 ) -> None:
-    async with bare() as client:
+    async with bare(**limits("attempt_timeout")) as client:
         simulator.always("529", model=SONNET)
         message = await client.messages.create(model=SONNET, **params)
         assert message.model == HAIKU

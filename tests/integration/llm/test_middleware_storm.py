@@ -26,7 +26,7 @@ async def test_150_streams_of_which_every_second_breaks(simulator: Simulator, lo
         )
     )
     simulator.always({"words": 60})
-    middleware = llm.ResilienceMiddleware(backoff=0.01, stall_timeout=0.4, failures=1000, runtime=log.runtime)
+    middleware = llm.ResilienceMiddleware(backoff=0.01, stall_timeout=1.5, failures=1000, runtime=log.runtime)
     places = asyncio.Semaphore(30)
 
     async def one(client: anthropic.AsyncAnthropic, number: int) -> bool:

@@ -19,7 +19,7 @@ from prodkit.redis import RedisLink
 from prodkit.redis.shared_breakers import SharedBreakers
 
 async def main(url, redis_url):
-    link = RedisLink(redis_url)
+    link = RedisLink(redis_url, timeout=10, connect_timeout=10)
     shared = SharedBreakers(link)
     client = llm.Client("k", base_url=url, models=("claude-sonnet-5-5",), attempts=1, open_for=3, shared=shared)
     async with link, shared, client:

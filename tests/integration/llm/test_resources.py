@@ -101,7 +101,7 @@ async def test_a_file_is_downloaded_whole(simulator: Simulator, make: Any, fault
     data = random.Random(7).randbytes(200_000)
     stored = simulator.file(data, filename="plot.png", media_type="image/png")
     simulator.script(*faults)
-    async with make(stall_timeout=0.3, backoff=0.01) as client:
+    async with make(stall_timeout=1.5, backoff=0.01) as client:
         pieces = [piece async for piece in client.files.download(stored)]
         assert b"".join(pieces) == data
         found = await client.files.get(stored)
@@ -118,7 +118,7 @@ async def test_a_download_that_begins_again_and_again_moves_on(simulator: Simula
 
 async def test_a_download_has_limits_and_clear_errors(simulator: Simulator, make: Any) -> None:
     stored = simulator.file(b"x" * 5000)
-    async with make(attempts=2, backoff=0.01, stall_timeout=0.1) as client:
+    async with make(attempts=2, backoff=0.01, stall_timeout=1.5) as client:
         for behaviour in ("ok", "chunked"):
             simulator.script(behaviour)
             with pytest.raises(LlmError) as raised:

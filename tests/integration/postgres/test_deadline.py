@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -90,13 +89,15 @@ async def running(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
-async def test_whatever_waits_for_the_server_ends_by_the_deadline(postgres_url: str, work: Work) -> None:
+async def test_whatever_waits_for_the_server_ends_by_the_deadline(
+    postgres_url: str, work: Work, running_time: Callable[[], float]
+) -> None:
     async with postgres.Pool(postgres_url, min_size=1, max_size=2) as db:
-        began = time.monotonic()
+        began = running_time()
         with pytest.raises(DeadlineExceededError), Deadline.after(0.3):
             async with db.acquire() as connection:
                 await work(connection)
-        assert time.monotonic() - began < 2.0
+        assert running_time() - began < 2.0
         assert await db.fetchval("select 7") == 7
         assert not await running(postgres_url)
 
@@ -133,22 +134,26 @@ async def test_errors_of_a_copys_own_source_and_sink_are_the_callers(postgres_ur
         assert await connection.fetchval("select count(*) from incoming") == 0
 
 
-async def test_a_sink_that_fails_on_the_last_rows_costs_its_connection_and_no_time(postgres_url: str) -> None:
+async def test_a_sink_that_fails_on_the_last_rows_costs_its_connection_and_no_time(
+    postgres_url: str, running_time: Callable[[], float]
+) -> None:
     """The server was through before the cancel request came: asyncpg would wait for an answer to it for ever."""
 
     async def full(_: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     async with postgres.Pool(postgres_url, min_size=1, max_size=1) as db:
-        began = time.monotonic()
+        began = running_time()
         with pytest.raises(OSError, match="No space left"):
             async with db.acquire() as connection:
                 await connection.copy_from_query("select 1", output=full)
         assert await db.fetchval("select 7") == 7
-        assert time.monotonic() - began < 4.0
+        assert running_time() - began < 4.0
 
 
-async def test_what_is_left_reaches_the_server_in_the_same_round_trip(postgres_url: str) -> None:
+async def test_what_is_left_reaches_the_server_in_the_same_round_trip(
+    postgres_url: str, running_time: Callable[[], float]
+) -> None:
     with Proxy(postgres_url) as proxy:
         async with postgres.Pool(proxy.url_for(postgres_url), min_size=1, max_size=1) as db:
             for _ in range(3):  # prepared, and the connection is back from its reset
@@ -156,10 +161,10 @@ async def test_what_is_left_reaches_the_server_in_the_same_round_trip(postgres_u
             while not db.stats().idle:
                 await asyncio.sleep(0.01)
             proxy.delay(0.1)
-            began = time.monotonic()
+            began = running_time()
             with Deadline.after(5):
                 found = await db.fetchval("select current_setting('statement_timeout')")
-            took = time.monotonic() - began
+            took = running_time() - began
             proxy.delay(0)
     assert 4.0 < int(found.removesuffix("ms").removesuffix("s")) / (1 if "ms" not in found else 1000) <= 5.0
     assert took < 0.38, "a second round trip takes 0.4 s"
@@ -203,7 +208,7 @@ async def main():
     async with postgres.Pool(sys.argv[1], min_size=1, max_size=1) as db:
         if sys.argv[2] == "blocked":
             asyncio.get_running_loop().call_later(0.3, time.sleep, 20)
-        with Deadline.after(1.5):
+        with Deadline.after(4):
             print("ready", flush=True)
             await db.fetch("select pg_sleep($1) {mark}", 15)
 
@@ -213,7 +218,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("how", ["stopped", "killed", "blocked"])
 async def test_a_process_that_cannot_cancel_leaves_nothing_running_after_its_deadline(
-    postgres_url: str, how: str
+    postgres_url: str, how: str, running_time: Callable[[], float]
 ) -> None:
     """A stopped or killed process, and a blocked loop, send no cancel request: the server has the deadline itself."""
     child = await asyncio.create_subprocess_exec(
@@ -222,16 +227,17 @@ async def test_a_process_that_cannot_cancel_leaves_nothing_running_after_its_dea
     try:
         assert child.stdout is not None
         await asyncio.wait_for(child.stdout.readline(), 30)
-        began = time.monotonic()
-        while not await running(postgres_url):
-            assert time.monotonic() - began < 1.0
-            await asyncio.sleep(0.02)
+        began = running_time()
+        async with asyncio.timeout(3):
+            while not await running(postgres_url):
+                await asyncio.sleep(0.02)
         if how != "blocked":
             os.kill(child.pid, signal.SIGSTOP if how == "stopped" else signal.SIGKILL)
-        await asyncio.sleep(1.0 - (time.monotonic() - began))
+        await asyncio.sleep(2.5 - (running_time() - began))
         assert await running(postgres_url), "it runs until the deadline"
-        await asyncio.sleep(2.0 - (time.monotonic() - began))
-        assert not await running(postgres_url), "0.5 s after the deadline"
+        while await running(postgres_url):
+            assert running_time() - began < 4.5, "0.5 s after the deadline"
+            await asyncio.sleep(0.02)
     finally:
         if child.returncode is None:
             child.kill()

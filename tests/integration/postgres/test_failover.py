@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -72,14 +72,16 @@ async def test_failover_under_load(pair: tuple[Postgres, Postgres]) -> None:
     assert first - promoted < 1.0
 
 
-async def test_a_silent_host_costs_little(pair: tuple[Postgres, Postgres]) -> None:
+async def test_a_silent_host_costs_little(
+    pair: tuple[Postgres, Postgres], running_time: Callable[[], float]
+) -> None:
     primary, _ = pair
     head, _, tail = primary.url.rpartition("@")
     url = f"{head}@10.255.255.1:5432,127.0.0.1:{primary.port}/{tail.rpartition('/')[2]}"
-    began = time.monotonic()
+    began = running_time()
     async with postgres.Pool(url, min_size=2, max_size=2) as db:
         assert await db.fetchval("select 1") == 1
-    assert time.monotonic() - began < 2
+    assert running_time() - began < 2
 
 
 async def test_reads_go_to_a_replica_while_it_keeps_up(pair: tuple[Postgres, Postgres]) -> None:

@@ -88,20 +88,22 @@ async def test_idle_connections_killed_while_the_loop_is_busy_reach_no_request(
         assert await asyncio.gather(*(work() for _ in range(24))) == [1] * 24
 
 
-async def test_a_fetch_is_one_round_trip_for_its_caller(postgres_url: str) -> None:
+async def test_a_fetch_is_one_round_trip_for_its_caller(
+    postgres_url: str, running_time: Callable[[], float]
+) -> None:
     with Proxy(postgres_url) as proxy:
         async with pool(proxy.url_for(postgres_url), min_size=2) as db:
             for _ in range(6):  # both connections know the statement
                 await asyncio.gather(*(db.fetchval("select 1") for _ in range(2)))
             await eventually(lambda: db.stats().idle == 2)
             proxy.delay(0.05)
-            began = time.monotonic()
+            began = running_time()
             await db.fetchval("select 1")
-            assert time.monotonic() - began < 0.16, "one trip there and back, not two"
+            assert running_time() - began < 0.16, "one trip there and back, not two"
 
 
 async def test_a_waiter_takes_what_comes_first_when_growth_hangs(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, running_time: Callable[[], float]
 ) -> None:
     async with pool(postgres_url, max_size=3, acquire_timeout=3) as db:
 
@@ -113,9 +115,9 @@ async def test_a_waiter_takes_what_comes_first_when_growth_hangs(
             waiter = asyncio.create_task(db.fetchval("select 1"))
             await eventually(lambda: db.stats().connecting)
             assert not waiter.done()
-        began = time.monotonic()
+        began = running_time()
         assert await waiter == 1
-        assert time.monotonic() - began < 0.2
+        assert running_time() - began < 0.2
 
 
 async def test_a_burst_opens_few_backends(postgres_url: str) -> None:
@@ -151,17 +153,19 @@ async def test_a_slot_is_left_for_people(small_server: Postgres) -> None:
         assert one.stats().connect_failures + two.stats().connect_failures <= 20
 
 
-async def test_waiters_wake_when_the_pool_closes(postgres_url: str) -> None:
+async def test_waiters_wake_when_the_pool_closes(
+    postgres_url: str, running_time: Callable[[], float]
+) -> None:
     db = postgres.Pool(postgres_url, min_size=1, max_size=1, close_timeout=0.5)
     await db.start()
     held = db.acquire()
     await held.__aenter__()
     waiters = [asyncio.create_task(db.fetchval("select 1")) for _ in range(5)]
     await asyncio.sleep(0.01)
-    began = time.monotonic()
+    began = running_time()
     closing = asyncio.create_task(db.aclose())
     await asyncio.wait(waiters)
-    assert time.monotonic() - began < 0.05
+    assert running_time() - began < 0.05
     assert all(isinstance(waiter.exception(), DrainingError) for waiter in waiters)
     await closing
     await held.__aexit__(None, None, None)
@@ -209,7 +213,9 @@ async def test_a_long_borrower_is_reported_with_its_line(postgres_url: str) -> N
     assert "test_idle_list.py:" in seen[0].site
 
 
-async def test_a_circle_of_borrowers_is_broken_at_once(postgres_url: str) -> None:
+async def test_a_circle_of_borrowers_is_broken_at_once(
+    postgres_url: str, running_time: Callable[[], float]
+) -> None:
     runtime, seen = heard(postgres.PoolNested)
     async with pool(postgres_url, min_size=4, max_size=4, runtime=runtime) as db:
         ready = asyncio.Barrier(4)
@@ -220,9 +226,9 @@ async def test_a_circle_of_borrowers_is_broken_at_once(postgres_url: str) -> Non
                 async with db.acquire() as second:
                     return str(await second.fetchval("select 'ok'"))
 
-        began = time.monotonic()
+        began = running_time()
         done = await asyncio.gather(*(nested() for _ in range(4)), return_exceptions=True)
-        assert time.monotonic() - began < 1.0
+        assert running_time() - began < 1.0
         assert done.count("ok") == 3
         refused = next(each for each in done if isinstance(each, PoolExhaustedError))
         assert "this task holds 1 itself (acquired at" in str(refused)
@@ -311,22 +317,27 @@ async def test_an_old_idle_connection_is_not_lent_again(postgres_url: str) -> No
 
 async def test_spare_connections_go_after_the_idle_timeout(postgres_url: str) -> None:
     async with pool(postgres_url, max_size=6, idle_timeout=0.2) as db:
-        await asyncio.gather(*(db.execute("select pg_sleep(0.1)") for _ in range(12)))
-        assert db.stats().size > 2
-        await eventually(lambda: db.stats().size == 1, within=2)
-        assert db.stats().idle == 1
+
+        async def size_after_a_statement() -> int:
+            await db.execute("select pg_sleep(0.1)")
+            return db.stats().size
+
+        assert max(await asyncio.gather(*(size_after_a_statement() for _ in range(12)))) > 2
+        await eventually(lambda: db.stats().size == db.stats().idle == 1)
 
 
-async def test_keepalive_finds_half_open_connections_before_a_burst(postgres_url: str) -> None:
+async def test_keepalive_finds_half_open_connections_before_a_burst(
+    postgres_url: str, running_time: Callable[[], float]
+) -> None:
     with Proxy(postgres_url) as proxy:
         async with pool(proxy.url_for(postgres_url), min_size=6, max_size=12, keepalive=0.2) as db:
             proxy.stall()
             await eventually(lambda: db.stats().size == 0)
             proxy.heal()
             await eventually(lambda: db.stats().idle == 6, within=4)
-            began = time.monotonic()
+            began = running_time()
             assert await asyncio.gather(*(db.fetchval("select 1") for _ in range(12))) == [1] * 12
-            assert time.monotonic() - began < 0.5
+            assert running_time() - began < 0.5
 
 
 async def test_the_kernel_watches_the_connection(postgres_url: str) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -23,42 +22,46 @@ def proxy(postgres_url: str) -> Iterator[Proxy]:
         yield proxy
 
 
-async def test_a_silent_network_holds_no_caller_beyond_the_limits(proxy: Proxy, postgres_url: str) -> None:
+async def test_a_silent_network_holds_no_caller_beyond_the_limits(
+    proxy: Proxy, postgres_url: str, running_time: Callable[[], float]
+) -> None:
     url = proxy.url_for(postgres_url)
     async with postgres.Pool(url, min_size=1, max_size=2, command_timeout=0.3, connect_timeout=0.5) as db:
         assert await db.fetchval("select 1") == 1
         while not db.stats().idle:
             await asyncio.sleep(0.005)
         proxy.stall()
-        started = time.monotonic()
+        started = running_time()
         with pytest.raises(CallTimeoutError):
             async with db.acquire() as connection:
                 await connection.fetchval("select 1")
-        assert time.monotonic() - started < 0.3 + 0.6
-        started = time.monotonic()
+        assert running_time() - started < 0.3 + 0.6
+        started = running_time()
         assert (await db.check()).details["verdict"] == "down"
-        assert time.monotonic() - started < 1.5
-        started = time.monotonic()
+        assert running_time() - started < 1.5
+        started = running_time()
         with Deadline.after(0.4), pytest.raises((DeadlineExceededError, DatabaseError)):
             await db.fetchval("select 1")
-        assert time.monotonic() - started < 0.4 + 0.5
+        assert running_time() - started < 0.4 + 0.5
         proxy.heal()
         assert await db.fetchval("select 1") == 1
         assert (await db.check()).status == "up"
         assert db.stats().used == 0
 
 
-async def test_a_cancelled_borrower_leaves_a_silent_network_at_once(proxy: Proxy, postgres_url: str) -> None:
+async def test_a_cancelled_borrower_leaves_a_silent_network_at_once(
+    proxy: Proxy, postgres_url: str, running_time: Callable[[], float]
+) -> None:
     async with postgres.Pool(proxy.url_for(postgres_url), min_size=1, max_size=1) as db:
         await db.fetchval("select 1")
         proxy.stall()
         task = asyncio.create_task(db.fetchval("select pg_sleep(1)"))
         await asyncio.sleep(0.1)
-        started = time.monotonic()
+        started = running_time()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - started < 1.0
+        assert running_time() - started < 1.0
         proxy.heal()
         assert await db.fetchval("select 1") == 1
 

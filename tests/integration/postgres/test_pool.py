@@ -87,19 +87,22 @@ async def test_an_error_of_the_statement_stays_what_it_is(postgres_url: str) -> 
         assert await db.fetchval("select count(*) from t") == 1
 
 
-async def test_a_full_pool_refuses_in_time_and_says_who_holds_it(postgres_url: str) -> None:
+async def test_a_full_pool_refuses_in_time_and_says_who_holds_it(
+    postgres_url: str, running_time: Callable[[], float]
+) -> None:
     async with pool(postgres_url, min_size=2, acquire_timeout=2) as db, db.acquire(), db.acquire():
-        started = time.monotonic()
+        started, ran = time.monotonic(), running_time()
         with pytest.raises(PoolExhaustedError, match=r"2 of 2 in use.*this task holds 2 itself") as caught:
             await db.fetch("select 1")
-        assert time.monotonic() - started < 1.0, "waiting could not have ended"
+        assert running_time() - ran < 1.0, "waiting could not have ended"
         assert caught.value.size == 2
         assert caught.value.idle == 0
         assert db.stats().exhausted == 1
         other = asyncio.create_task(db.fetch("select 1"))
         with pytest.raises(PoolExhaustedError, match=r"within 2\.\d\d s.*acquired at .*test_pool\.py:\d+"):
             await other
-        assert 1.9 < time.monotonic() - started < 4.0
+        assert time.monotonic() - started > 1.9
+        assert running_time() - ran < 4.0
         with Deadline.after(0.05):
             late = asyncio.create_task(db.fetch("select 1"))
         with pytest.raises(DeadlineExceededError):
@@ -124,9 +127,11 @@ async def test_waiters_are_served_in_order(postgres_url: str) -> None:
     assert served == list(range(3000))
 
 
-async def test_a_statement_ends_by_its_limit_or_the_deadline(postgres_url: str) -> None:
+async def test_a_statement_ends_by_its_limit_or_the_deadline(
+    postgres_url: str, running_time: Callable[[], float]
+) -> None:
     async with pool(postgres_url, command_timeout=0.2, max_size=1) as db:
-        started = time.monotonic()
+        started = running_time()
         with pytest.raises(CallTimeoutError) as caught:
             await db.execute("select pg_sleep(30)")
         assert not isinstance(caught.value, DeadlineExceededError)
@@ -138,7 +143,7 @@ async def test_a_statement_ends_by_its_limit_or_the_deadline(postgres_url: str) 
                 await asyncio.sleep(0.06)
                 with pytest.raises(DeadlineExceededError, match="not sent"):
                     await connection.execute("select 1")
-        assert time.monotonic() - started < 3
+        assert running_time() - started < 3
         running = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and state = 'active'"
         for _ in range(100):
             if await admin(postgres_url, running + " and pid <> pg_backend_pid()") == 0:
@@ -267,15 +272,17 @@ async def test_a_demoted_server_is_read_only_and_connections_are_replaced(postgr
         assert await db.fetchval("select pg_backend_pid()") != pid
 
 
-async def test_it_closes_in_time_although_somebody_holds_on(postgres_url: str) -> None:
+async def test_it_closes_in_time_although_somebody_holds_on(
+    postgres_url: str, running_time: Callable[[], float]
+) -> None:
     db = postgres.Pool(postgres_url, min_size=1, max_size=1, close_timeout=0.2)
     await db.start()
     acquired = db.acquire()
     connection = await acquired.__aenter__()
-    started = time.monotonic()
+    started = running_time()
     await db.aclose()
     await db.aclose()
-    assert time.monotonic() - started < 2
+    assert running_time() - started < 2
     with pytest.raises((DatabaseError, asyncpg.InterfaceError)):
         await connection.fetchval("select 1")
     await acquired.__aexit__(None, None, None)
@@ -358,12 +365,14 @@ async def test_parameters_of_libpq_in_an_address(postgres_url: str) -> None:
 
 
 @pytest.mark.parametrize("ssl", [True, "require"])
-async def test_a_server_without_tls_is_no_outage(postgres_url: str, ssl: Any) -> None:
-    began = time.monotonic()
+async def test_a_server_without_tls_is_no_outage(
+    postgres_url: str, ssl: Any, running_time: Callable[[], float]
+) -> None:
+    began = running_time()
     with pytest.raises(DatabaseError, match="does not speak it"):
         async with pool(postgres_url, ssl=ssl, acquire_timeout=20):
             pass
-    assert time.monotonic() - began < 10
+    assert running_time() - began < 10
 
 
 async def test_an_empty_statement_is_no_error(postgres_url: str) -> None:

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def links(redis_url: str) -> AsyncIterator[tuple[RedisLink, RedisLink]]:
-    async with RedisLink(redis_url) as one, RedisLink(redis_url) as two:
+    async with (
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as one,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as two,
+    ):
         yield one, two
 
 
@@ -141,7 +144,10 @@ async def test_idle_followers_ask_nothing_and_another_process_delivers_at_once(
 async def test_a_redis_that_is_killed_and_comes_back_empty_loses_no_end(
     redis_url: str, redis_server: Redis
 ) -> None:
-    async with RedisLink(redis_server.url) as one, RedisLink(redis_server.url) as two:
+    async with (
+        RedisLink(redis_server.url, timeout=10, connect_timeout=10) as one,
+        RedisLink(redis_server.url, timeout=10, connect_timeout=10) as two,
+    ):
         worker, page = Channel(one, keep=5), Channel(two, keep=5)
         for number in range(5):
             await worker.publish("t", "step", number)

@@ -33,7 +33,7 @@ def redis_server(request: pytest.FixtureRequest) -> Iterator[Redis]:
 
 @pytest.fixture
 async def link(redis_url: str) -> AsyncIterator[RedisLink]:
-    async with RedisLink(redis_url) as link:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as link:
         yield link
 
 
@@ -57,7 +57,7 @@ async def test_several_limits_all_or_nothing(link: RedisLink) -> None:
 
 
 async def test_two_processes_share(link: RedisLink, redis_url: str) -> None:
-    async with RedisLink(redis_url) as other:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as other:
         here, there = RateLimiter(link), RateLimiter(other)
         answers = await asyncio.gather(*(each.check((TEN, "a")) for each in (here, there) * 100))
         assert sum(answer.allowed for answer in answers) == 10
@@ -235,7 +235,7 @@ async def test_what_is_no_mark_is_replaced_and_gives_no_new_quota(link: RedisLin
 
 async def test_a_refund_finds_its_entry_when_others_moved_it_on(link: RedisLink, redis_url: str) -> None:
     limit = Limit("1000/h", name="moved")  # slots of 14 s
-    async with RedisLink(redis_url, timeout=2) as second:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as second:
         here, there = RateLimiter(link, denial_cache=0), RateLimiter(second, denial_cache=0)
         first = await here.check((limit, "a"), cost=100)
         await there.check((limit, "a"), cost=30)
@@ -252,7 +252,7 @@ async def test_large_limits_of_two_processes_survive_a_redis_that_is_empty(
 ) -> None:
     """Both have admitted in the same slot: what one brings back does not hide what the other brings back."""
     limit = Limit("1000/h", name="both")
-    async with RedisLink(redis_url, timeout=2) as second:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as second:
         fleet = [RateLimiter(each, denial_cache=0) for each in (link, second)]
         for number in range(6):
             assert (await fleet[number % 2].check((limit, "a"), cost=100)).allowed
@@ -293,7 +293,10 @@ async def test_survives_a_script_flush(link: RedisLink) -> None:
 
 
 async def test_an_outage_gives_no_new_quota(proxy: Proxy, proxied_url: str, redis_url: str) -> None:
-    async with RedisLink(proxied_url) as link, RedisLink(redis_url) as witness:
+    async with (
+        RedisLink(proxied_url, timeout=10, connect_timeout=10) as link,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as witness,
+    ):
         limiter = RateLimiter(link)
         allowed = 0
         for _ in range(3):
@@ -316,7 +319,10 @@ async def test_a_redis_that_comes_back_empty_gives_no_new_quota(
     proxy: Proxy, proxied_url: str, redis_url: str
 ) -> None:
     many = Limit("1000/min", name="many")
-    async with RedisLink(proxied_url) as link, RedisLink(redis_url) as direct:
+    async with (
+        RedisLink(proxied_url, timeout=10, connect_timeout=10) as link,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as direct,
+    ):
         limiter = RateLimiter(link)
         kept = await limiter.check((many, "refund"), cost=300)
         await limiter.check((many, "refund"), cost=400)
@@ -339,7 +345,10 @@ async def test_a_redis_that_comes_back_empty_gives_no_new_quota(
 async def test_refunds_and_resets_during_an_outage_are_sent_later(
     proxy: Proxy, proxied_url: str, redis_url: str
 ) -> None:
-    async with RedisLink(proxied_url) as link, RedisLink(redis_url) as witness:
+    async with (
+        RedisLink(proxied_url, timeout=10, connect_timeout=10) as link,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as witness,
+    ):
         limiter, there = RateLimiter(link), RateLimiter(witness)
         before = await limiter.check((TEN, "refund"), cost=4)
         await limiter.check((TEN, "reset"), cost=4)
@@ -365,7 +374,7 @@ async def test_what_holds_while_redis_is_away(proxy: Proxy, proxied_url: str, ru
         Limit("1/min", name="deny", on_outage="deny"),
         Limit("1/min", name="allow", on_outage="allow"),
     )
-    async with RedisLink(proxied_url) as link:
+    async with RedisLink(proxied_url, timeout=10, connect_timeout=10) as link:
         limiter = RateLimiter(link, runtime=runtime)
         for _ in range(3):
             assert (await limiter.check((allow, "a"))).allowed

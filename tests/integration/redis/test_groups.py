@@ -31,7 +31,7 @@ async def until(condition: Any, limit: float = 15.0) -> None:
 
 
 async def test_commands_find_their_node(cluster: RedisCluster) -> None:
-    async with RedisLink(cluster.url) as link:
+    async with RedisLink(cluster.url, timeout=10, connect_timeout=10) as link:
         assert link.up
         for number in range(100):
             await link.execute("SET", f"k{number}", number, key=f"k{number}")
@@ -45,7 +45,10 @@ async def test_commands_find_their_node(cluster: RedisCluster) -> None:
 
 
 async def test_the_cache_means_the_same(cluster: RedisCluster) -> None:
-    async with RedisLink(cluster.url) as link, RedisLink(cluster.url) as other:
+    async with (
+        RedisLink(cluster.url, timeout=10, connect_timeout=10) as link,
+        RedisLink(cluster.url, timeout=10, connect_timeout=10) as other,
+    ):
         here, there = (Cache(each, namespace="t", max_staleness=0) for each in (link, other))
         for number in range(60):
             await here.set(f"k:{number}", number, ttl=60, tags=[f"t:{number % 2}"])
@@ -67,7 +70,10 @@ async def test_the_cache_means_the_same(cluster: RedisCluster) -> None:
 
 
 async def test_changes_elsewhere_are_heard_from_every_primary(cluster: RedisCluster) -> None:
-    async with RedisLink(cluster.url) as link, RedisLink(cluster.url) as other:
+    async with (
+        RedisLink(cluster.url, timeout=10, connect_timeout=10) as link,
+        RedisLink(cluster.url, timeout=10, connect_timeout=10) as other,
+    ):
         there = Cache(other, namespace="heard", max_staleness=0, coherence=False)
         async with Cache(link, namespace="heard", max_staleness=60) as here:
             await until(lambda: here._tiers.coherent)
@@ -92,7 +98,10 @@ async def test_changes_elsewhere_are_heard_from_every_primary(cluster: RedisClus
 
 async def test_another_primary_is_heard_after_a_failover() -> None:
     with RedisCluster(node_timeout=0.5) as cluster:
-        async with RedisLink(cluster.url) as link, RedisLink(cluster.url) as other:
+        async with (
+            RedisLink(cluster.url, timeout=10, connect_timeout=10) as link,
+            RedisLink(cluster.url, timeout=10, connect_timeout=10) as other,
+        ):
             there = Cache(other, namespace="t", max_staleness=0, coherence=False)
             async with Cache(link, namespace="t", max_staleness=60) as here:
                 await until(lambda: here._tiers.coherent)
@@ -120,7 +129,7 @@ async def test_a_primary_dies_under_load() -> None:
     """Raw errors 0; stale reads 0; admitted no more than the limit by one process."""
     limit = Limit("50/min", name="fifty")
     with RedisCluster(node_timeout=0.5) as cluster:
-        async with RedisLink(cluster.url) as link:
+        async with RedisLink(cluster.url, timeout=10, connect_timeout=10) as link:
             cache, limiter = Cache(link, namespace="t", max_staleness=0), RateLimiter(link)
             for number in range(200):
                 await cache.set(f"k:{number}", "old", ttl=600, tags=["all"] if number % 3 == 0 else [])
@@ -156,7 +165,7 @@ async def test_a_primary_dies_under_load() -> None:
             await asyncio.gather(*load)
             assert failures == []
             assert admitted <= 50
-            async with RedisLink(cluster.url) as other:
+            async with RedisLink(cluster.url, timeout=10, connect_timeout=10) as other:
                 there = Cache(other, namespace="t", max_staleness=0)
                 gone = [*deleted, *(f"k:{number}" for number in range(0, 200, 3))]
                 assert [key for key in gone if await there.get(key) is not MISSING] == []
@@ -169,7 +178,7 @@ async def test_a_primary_dies_under_load() -> None:
 async def test_sentinel_after_the_death_of_the_primary(binary: str) -> None:
     ten = Limit("10/min", name="ten")
     with RedisSentinel(down_after=0.5, binary=redis_binaries()[binary]) as group:
-        async with RedisLink(group.url) as link:
+        async with RedisLink(group.url, timeout=10, connect_timeout=10) as link:
             assert link.up
             cache, limiter = Cache(link, namespace="t", max_staleness=0), RateLimiter(link)
             await cache.set("kept", 1, ttl=600)

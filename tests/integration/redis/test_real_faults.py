@@ -70,7 +70,10 @@ async def heal(server: Redis) -> None:
 @pytest.mark.parametrize("fault", sorted(FAULTS))
 async def test_no_raw_error_reaches_a_caller(server: Redis, fault: str) -> None:
     server.flush()
-    async with RedisLink(server.url) as link, Cache(link, namespace="t", max_staleness=0) as cache:
+    async with (
+        RedisLink(server.url, timeout=10, connect_timeout=10) as link,
+        Cache(link, namespace="t", max_staleness=0) as cache,
+    ):
         limiter = RateLimiter(link)
         await cache.set("deleted", "old", ttl=60)
         await cache.set("tagged", "old", ttl=60, tags=["x"])
@@ -95,7 +98,7 @@ async def test_no_raw_error_reaches_a_caller(server: Redis, fault: str) -> None:
         await until(lambda: link.up)
         assert await cache.get("deleted") is MISSING
         assert await cache.get("tagged") is MISSING
-        async with RedisLink(server.url) as other:
+        async with RedisLink(server.url, timeout=10, connect_timeout=10) as other:
             there = Cache(other, namespace="t")
             assert await there.get("deleted") is MISSING
             assert await there.get("tagged") is MISSING
@@ -106,7 +109,10 @@ async def test_no_raw_error_reaches_a_caller(server: Redis, fault: str) -> None:
 async def test_a_busy_server_is_an_outage(server: Redis) -> None:
     server.flush()
     await command(server, "CONFIG", "SET", "lua-time-limit", "50")
-    async with RedisLink(server.url) as link, Cache(link, namespace="t", max_staleness=0) as cache:
+    async with (
+        RedisLink(server.url, timeout=10, connect_timeout=10) as link,
+        Cache(link, namespace="t", max_staleness=0) as cache,
+    ):
         await cache.set("k", 1, ttl=60)
         import redis.asyncio
 

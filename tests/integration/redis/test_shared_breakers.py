@@ -20,7 +20,7 @@ class Process:
     """The parts of one process: a link, its share of the news, a breaker."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        self.link = RedisLink(url, timeout=1)
+        self.link = RedisLink(url, timeout=10, connect_timeout=10)
         self.shared = SharedBreakers(self.link)
         self.breaker = CircuitBreaker("api", failures=2, shared=self.shared, **options)
         self.calls = 0
@@ -81,7 +81,7 @@ async def test_a_failed_probe_opens_all_again(processes: list[Process]) -> None:
 
 
 async def test_a_closed_circuit_asks_nothing(processes: list[Process], redis_url: str) -> None:
-    async with RedisLink(redis_url) as witness:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as witness:
 
         async def commands(client: Any) -> int:
             return int((await client.info("stats"))["total_commands_processed"])
@@ -104,7 +104,7 @@ async def test_who_comes_later_learns_what_is_open(processes: list[Process], red
 
 
 async def test_a_lease_of_a_dead_process_ends(redis_url: str) -> None:
-    link = RedisLink(redis_url)
+    link = RedisLink(redis_url, timeout=10, connect_timeout=10)
     async with link:
         dead, alive = SharedBreakers(link), SharedBreakers(link)
         assert await dead.claim("api", 0.2) is None
@@ -116,7 +116,7 @@ async def test_a_lease_of_a_dead_process_ends(redis_url: str) -> None:
 
 
 async def test_the_wait_for_a_lease_is_never_too_short(redis_url: str) -> None:
-    async with RedisLink(redis_url) as link:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as link:
         holders = [SharedBreakers(link), SharedBreakers(link)]
         for turn in range(40):
             assert await holders[turn % 2].claim("api", 0.01) is None

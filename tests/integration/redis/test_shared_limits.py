@@ -47,7 +47,7 @@ class Load:
 
 async def exceeds_never(urls: list[str]) -> None:
     load = Load()
-    links = [RedisLink(url, timeout=2) for url in urls]
+    links = [RedisLink(url, timeout=10, connect_timeout=10) for url in urls]
     try:
         fleet = [SharedBulkhead(link, 4, name="api", replicas=len(links)) for link in links]
         await asyncio.gather(*(fleet[number % len(fleet)].run(load) for number in range(60)))
@@ -72,7 +72,10 @@ async def test_on_a_cluster() -> None:
 
 
 async def test_cancelled_callers_leave_no_slot_behind(redis_url: str) -> None:
-    async with RedisLink(redis_url) as link, RedisLink(redis_url) as other:
+    async with (
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as link,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as other,
+    ):
         here, there = SharedBulkhead(link, 2), SharedBulkhead(other, 2, queue_timeout=2)
         load = Load(0.01)
         tasks = [asyncio.ensure_future(here.run(load)) for _ in range(80)]
@@ -95,7 +98,7 @@ async def test_a_slot_that_another_process_frees_is_handed_on_at_once(
         "_WAITING",
     ):  # no waiter asks by itself in the time of this test
         monkeypatch.setattr(shared_bulkhead, name, 60_000 if name == "_WAITING" else 60)
-    links = [RedisLink(redis_url, timeout=2) for _ in range(3)]
+    links = [RedisLink(redis_url, timeout=10, connect_timeout=10) for _ in range(3)]
     fleet = [SharedBulkhead(link, 2, name="handover") for link in links]
     served: list[int] = []
     held = [fleet[0].hold(), fleet[0].hold()]
@@ -134,7 +137,7 @@ async def test_a_slot_whose_reply_came_too_late_is_its_callers(
             raise RedisError("too late")
         return reply
 
-    async with RedisLink(redis_url, timeout=2) as link:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as link:
         bulkhead = SharedBulkhead(link, 1, name="late", lease=60)
         await bulkhead.run(asyncio.sleep, 0)
         await bulkhead._tasks["release"]
@@ -148,7 +151,7 @@ async def test_a_slot_whose_reply_came_too_late_is_its_callers(
 
 
 async def test_thousands_of_slots_are_released_together(redis_url: str) -> None:
-    async with RedisLink(redis_url, timeout=5) as link:
+    async with RedisLink(redis_url, timeout=10, connect_timeout=10) as link:
         bulkhead = SharedBulkhead(link, 9000, name="many", lease=60)
         names = [f"me:{number}" for number in range(9000)]
         await shared_slots.RENEW(link, keys=bulkhead._keys[:1], args=[60_000, *names])
@@ -159,7 +162,10 @@ async def test_thousands_of_slots_are_released_together(redis_url: str) -> None:
 
 
 async def test_the_slots_of_a_dead_process_are_free_after_its_lease(redis_url: str) -> None:
-    async with RedisLink(redis_url) as link, RedisLink(redis_url) as other:
+    async with (
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as link,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as other,
+    ):
         dead, alive = SharedBulkhead(link, 1, lease=0.4), SharedBulkhead(other, 1, lease=0.4, queue_timeout=3)
         running = asyncio.ensure_future(dead.run(asyncio.sleep, 30))
         await until(lambda: dead.inflight == 1)
@@ -176,7 +182,10 @@ async def test_the_slots_of_a_dead_process_are_free_after_its_lease(redis_url: s
 async def test_an_outage_leaves_each_process_its_share(
     proxy: Proxy, proxied_url: str, redis_url: str
 ) -> None:
-    async with RedisLink(proxied_url) as lossy, RedisLink(redis_url) as direct:
+    async with (
+        RedisLink(proxied_url, timeout=10, connect_timeout=10) as lossy,
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as direct,
+    ):
         here, there = SharedBulkhead(lossy, 4, replicas=2), SharedBulkhead(direct, 4, max_queue=0)
         await here.run(asyncio.sleep, 0)
         proxy.refuse()
@@ -199,7 +208,7 @@ async def test_an_outage_leaves_each_process_its_share(
 
 
 async def test_a_fleet_pays_from_one_account(redis_url: str) -> None:
-    links = [RedisLink(redis_url) for _ in range(3)]
+    links = [RedisLink(redis_url, timeout=10, connect_timeout=10) for _ in range(3)]
     try:
         fleet = [SharedRetryBudget(link, capacity=30, floor=0, ratio=0.5, replicas=3) for link in links]
         for each in fleet:
@@ -228,7 +237,7 @@ async def test_a_fleet_pays_from_one_account(redis_url: str) -> None:
 
 
 async def test_a_budget_goes_on_alone_during_an_outage(proxy: Proxy, proxied_url: str) -> None:
-    async with RedisLink(proxied_url) as lossy:
+    async with RedisLink(proxied_url, timeout=10, connect_timeout=10) as lossy:
         budget = SharedRetryBudget(lossy, capacity=20, floor=0, replicas=2)
         async with budget:
             assert budget.withdraw(OSError())
@@ -243,7 +252,10 @@ async def test_a_budget_goes_on_alone_during_an_outage(proxy: Proxy, proxied_url
 
 
 async def test_retries_stop_when_the_fleet_has_spent_it(redis_url: str) -> None:
-    async with RedisLink(redis_url) as link, SharedRetryBudget(link, capacity=4, floor=0) as budget:
+    async with (
+        RedisLink(redis_url, timeout=10, connect_timeout=10) as link,
+        SharedRetryBudget(link, capacity=4, floor=0) as budget,
+    ):
         calls = 0
 
         async def fails() -> None:

@@ -27,7 +27,7 @@ def test_a_limiter_under_eight_threads_is_exact(redis_url: str) -> None:
 
 
 def test_a_cache_is_shared_through_redis(redis_url: str) -> None:
-    redis = RedisLink(redis_url)
+    redis = RedisLink(redis_url, timeout=10, connect_timeout=10)
     first = sync.Cache(cache.Cache(redis, namespace="shared"))
     second = sync.Cache(cache.Cache(redis, namespace="shared"))
     with sync.running(redis, first, second):
