@@ -86,6 +86,8 @@ def _pair(text: str, begin: int, word: str, judge: _Judge) -> tuple[int, int] | 
         words = _WORDS_BEFORE.match(reversed_head, before.end())
         return _spoken(words.group()[::-1] if words else "", end, name, sign == ":", judge)
     kind = strength(name)
+    if kind >= STRONG and sign == ":" and (block := _BLOCK.match(text, end)):
+        return block.span("lines")
     if kind:
         return judge.span(end, kind if sign in "=:%" else min(kind, STRONG), name, sign == ":")
     if name in _LABELS:
@@ -97,6 +99,12 @@ def _pair(text: str, begin: int, word: str, judge: _Judge) -> tuple[int, int] | 
         _harmless.add(word)
     return None
 
+
+# password: |
+#   the lines under it
+_BLOCK: Final = re.compile(
+    r"[ \t]{0,4}[|>][+-]?[ \t]{0,4}\r?\n([ \t]{1,40})(?P<lines>\S[^\r\n]*(?:\r?\n\1[ \t]{0,40}\S[^\r\n]*){0,63})"
+)
 
 # Last words of names that are written with blanks: "token de acesso", "API key", "API key provided".
 _TAILS: Final = frozenset(
@@ -209,7 +217,7 @@ _USER: Final = re.compile(
 _COMMAND: Final = re.compile(
     r"\b(?:(?:sshpass|redis-cli|mongo(?:sh|dump|restore)?|docker login|helm registry login|podman login|ldapsearch|"
     r"rabbitmqadmin)"
-    r"\b[^\n|;&]{0,80}?\s(?:-p|-a|-w)[ \t]?|(?:mysql(?:dump|admin)?|mariadb(?:-dump)?)\b[^\n|;&]{0,80}?\s-p)"
+    r"\b[^\n|;&]{0,80}?\s(?:-p|-a|-w)[ \t]?|(?:mysql(?:dump|admin)?|mariadb(?:-dump)?)\b[^\n|;&]{0,80}?[\s\"']-p)"
     r"[\"']?(?=[^\s\"'-])([^\s\"']+)"
 )
 
@@ -232,7 +240,7 @@ def mask_flags(text: str, mask: str) -> str:
     text = "".join((*parts, text[at:])) if parts else text
     if "-u" in text or "-U" in text:
         text = _USER.sub(lambda found: _after(found, 2, mask), text)
-    if " -p" in text or " -a" in text or " -w" in text:
+    if " -p" in text or "'-p" in text or '"-p' in text or " -a" in text or " -w" in text:
         text = _COMMAND.sub(lambda found: _after(found, 1, mask), text)
     return text
 
