@@ -100,17 +100,22 @@ def setup(
     for name, value in (("level", level), ("service", service), ("version", version)):
         if value is not None:
             check.text(name, value, empty=True)
+    check.integer("keep_days", keep_days, minimum=1)
+    check.integer("error_days", error_days, minimum=1)
     check.done()
     values = _secret_values(secrets)
-    if _active is not None:
-        _active.close()
     quiet = environment.strip().lower() not in _AT_HOME
     if layout is None:
         layout = "json" if (quiet if json is None else json) else "text"
+    level = (level or ("INFO" if quiet else "DEBUG")).upper()
+    logger = loguru()
+    logger.level(level)  # raises ValueError for a name that is none, while the set-up before still runs
+    if _active is not None:
+        _active.close()
     about = {name: text for name, text in (("service", service), ("version", version)) if text}
     _active = Logging(
-        logger=loguru(),
-        level=(level or ("INFO" if quiet else "DEBUG")).upper(),
+        logger=logger,
+        level=level,
         layout=layout,
         about=about,
         stream=stream,
