@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prodkit import llm as asynchronous
 from prodkit.llm import Answer
-from prodkit.sync.service import Part, call
+from prodkit.sync.service import Part, on_loop
 
 if TYPE_CHECKING:
     from prodkit.llm import Parsed, Tool, ToolRun
@@ -53,13 +53,13 @@ class Stream:
         return found
 
     def __enter__(self) -> Self:
-        call(self._stream.__aenter__)
+        on_loop(self._stream.__aenter__)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        call(self._stream.__aexit__, kind, error, trace)
+        on_loop(self._stream.__aexit__, kind, error, trace)
 
 
 class Client(Part):
@@ -88,7 +88,7 @@ class Client(Part):
             timeout: seconds for the whole call; the client's own when None.
             params: those of the Messages API.
         """
-        return call(self._client.create, timeout=timeout, **params)
+        return on_loop(self._client.create, timeout=timeout, **params)
 
     def stream(self, **params: Any) -> Stream:
         """Return an answer that arrives piece by piece; `params` are those of the Messages API."""
@@ -105,7 +105,7 @@ class Client(Part):
             timeout: seconds for everything; the client's own when None.
             params: those of the Messages API.
         """
-        return call(self._client.parse, model=model, use_model=use_model, timeout=timeout, **params)
+        return on_loop(self._client.parse, model=model, use_model=use_model, timeout=timeout, **params)
 
     def run_tools(
         self, *, tools: Sequence[Tool | Callable[..., Any]], timeout: float | None = None, **params: Any
@@ -117,7 +117,7 @@ class Client(Part):
             timeout: seconds for the whole loop; None has no limit but the caller's Deadline.
             params: those of :meth:`prodkit.llm.Client.run_tools` and of the Messages API.
         """
-        return call(self._client.run_tools, tools=tools, timeout=timeout, **params)
+        return on_loop(self._client.run_tools, tools=tools, timeout=timeout, **params)
 
     def count_tokens(self, *, timeout: float | None = None, **params: Any) -> int:
         """Return the number of input tokens of a request.
@@ -126,7 +126,7 @@ class Client(Part):
             timeout: seconds; the client's own when None.
             params: those of the Messages API.
         """
-        return call(self._client.count_tokens, timeout=timeout, **params)
+        return on_loop(self._client.count_tokens, timeout=timeout, **params)
 
     def __repr__(self) -> str:
         return f"sync.{self._client!r}"
@@ -139,5 +139,5 @@ def _iterate(items: AsyncIterator[Item]) -> Iterator[Item]:
     async def step() -> Any:
         return await anext(items, _END)
 
-    while (item := call(step)) is not _END:
+    while (item := on_loop(step)) is not _END:
         yield item
