@@ -115,6 +115,45 @@ GENERATORS: dict[str, Callable[[random.Random], str]] = {
 }
 
 
+SHORT_WEAK = """
+    Password12345678 Password1234567! changeme12345678 qwertyuiop123456 1234567890123456 aaaaaaaaaaaaaaaa
+    abcdefghijklmnop 0123456789abcdef adminadminadmin1 SuperSecret12345 MySecretPassword1 iloveyou12345678
+    Senha12345678910 minhasenha123456 SenhaSecreta2024! flamengo19811981 Flamengo@2024!!! SaoPaulo2024!!!!
+    BrasilCampeao2002 empresa-prod-2024 P@ssw0rdP@ssw0rd Summer2024Summer! Welcome123456789 correcthorsebatt
+    dev-secret-key-123 abc123abc123abc1 1q2w3e4r5t6y7u8i zaq12wsxcde34rfv asdfghjklqwertyu JoaoDaSilva123456
+    maria.silva.1985! deadbeefdeadbeef root@localhost123 YWRtaW5hZG1pbjE= c3VwZXJzZWNyZXQ= 61646d696e61646d
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("text", SHORT_WEAK)
+def test_what_people_type_is_refused_at_sixteen_characters_too(text: str) -> None:
+    assert weakness(text, 16) is not None
+
+
+SHORT_GENERATORS: dict[str, tuple[int, Callable[[random.Random], str]]] = {
+    "16 letters and digits": (16, _drawn(_ASCII, 16)),
+    "16 small letters and digits": (16, _drawn(_SMALL + string.digits, 16)),
+    "16 letters": (16, _drawn(string.ascii_letters, 16)),
+    "20 letters and digits": (20, _drawn(_ASCII, 20)),
+    "24 letters and digits": (24, _drawn(_ASCII, 24)),
+    "token_hex(10)": (20, lambda rng: rng.randbytes(10).hex()),
+    "token_hex(12)": (24, lambda rng: rng.randbytes(12).hex()),
+    "token_urlsafe(12)": (16, lambda rng: base64.urlsafe_b64encode(rng.randbytes(12)).decode()),
+    "openssl rand -base64 15": (20, lambda rng: base64.b64encode(rng.randbytes(15)).decode()),
+    "openssl rand -base64 18": (24, lambda rng: base64.b64encode(rng.randbytes(18)).decode()),
+    "18 with punctuation": (16, _drawn(_ASCII + string.punctuation, 18)),
+}
+
+
+@pytest.mark.parametrize("name", SHORT_GENERATORS)
+def test_random_values_of_the_least_length_are_accepted(name: str) -> None:
+    """A field that asks for 16 characters takes 16 random ones."""
+    rng = random.Random(20261125)
+    least, draw = SHORT_GENERATORS[name]
+    refused = [text for text in (draw(rng) for _ in range(1_000)) if weakness(text, least)]
+    assert not refused
+
+
 @pytest.mark.parametrize("name", GENERATORS)
 def test_what_generators_print_is_never_refused(name: str) -> None:
     rng = random.Random(20261123)

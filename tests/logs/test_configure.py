@@ -331,3 +331,65 @@ def test_importing_it_loads_no_loguru() -> None:
     code = "import sys; from prodkit import logs; logs.redact('x'); assert 'loguru' not in sys.modules"
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], env=environ, check=True)
+
+
+@pytest.mark.parametrize("name", ["production", "prod", "PRODUCTION", "staging", "stg", "qa", "live", ""])
+def test_an_environment_that_is_no_developers_gets_json_from_info_on(name: str) -> None:
+    stream = io.StringIO()
+    with logs.setup(environment=name, stream=stream, runtime=Runtime()):
+        logger.debug("left out")
+        logger.info("shown")
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["shown"]
+
+
+@pytest.mark.parametrize("name", ["development", "dev", "Local", "test", "testing", "ci"])
+def test_a_developers_environment_gets_text_from_debug_on(name: str) -> None:
+    stream = io.StringIO()
+    with logs.setup(environment=name, stream=stream, runtime=Runtime()):
+        logger.debug("shown")
+    assert "DEBUG" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+
+
+@pytest.mark.parametrize("secrets", ["hunter2-hunter2", b"hunter2-hunter2", 5, [1], [b"hunter2-hunter2"]])
+def test_secrets_that_would_not_be_registered_are_refused_without_being_shown(secrets: Any) -> None:
+    with pytest.raises(TypeError, match="secrets must be settings or a list of texts") as caught:
+        logs.setup(secrets=secrets, stream=io.StringIO())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_wrong_arguments_are_named_together() -> None:
+    wrong: Any = {"environment": None, "level": 5, "service": 7, "queue_size": 0}
+    with pytest.raises(ValueError, match=r"logs\.setup") as caught:
+        logs.setup(stream=io.StringIO(), **wrong)
+    assert all(name in str(caught.value) for name in wrong)
+
+
+def test_a_wrong_argument_leaves_the_set_up_before_running(setup: Setup) -> None:
+    lines = setup()
+    wrong: list[Any] = [{"level": "LOUD"}, {"keep_days": 0}, {"secrets": "hunter2-hunter2"}]
+    for options in wrong:
+        with pytest.raises((TypeError, ValueError)):
+            logs.setup(**options)
+    logger.info("still here")
+    assert [line["message"] for line in lines()] == ["still here"]
+
+
+def test_an_error_that_cannot_be_raised_is_logged_redacted_and_told_to_the_hook_before(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    lines = setup(secrets=["unraisable-hunter2"])
+
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("at unraisable-hunter2")
+
+    thing = Broken()
+    del thing
+    (line,) = lines()
+    assert line["level"] == "ERROR"
+    assert line["error.message"] == "at ***"
+    assert "hunter2" not in json.dumps(line)
+    assert len(told) == 1

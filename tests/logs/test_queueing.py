@@ -128,3 +128,46 @@ def test_an_object_that_logs_loses_and_leaks_nothing(capsys: Any) -> None:
     assert "first" in found
     assert len(found) < 10
     assert "hunter2" not in capsys.readouterr().err + stream.getvalue()
+
+
+FORKED = """
+import asyncio, multiprocessing, os, sys
+from loguru import logger
+from prodkit import logs
+
+def plain(name):
+    for number in range(100):
+        logger.info("{} {}", name, number)
+
+def looped(name):
+    async def main():
+        plain(name)
+    asyncio.run(main())
+
+logs.setup()
+plain("parent")
+for name, work in (("pool 1", plain), ("pool 2", looped)):
+    process = multiprocessing.get_context("fork").Process(target=work, args=(name,))
+    process.start()
+    process.join()
+child = os.fork()
+if child == 0:
+    plain("forked")
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_no_line_of_a_forked_process_is_lost_when_it_leaves_without_atexit() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = [json.loads(line)["message"] for line in done.stderr.splitlines()]
+    wanted = [
+        f"{name} {number}" for name in ("parent", "pool 1", "pool 2", "forked") for number in range(100)
+    ]
+    assert sorted(found) == sorted(wanted)

@@ -49,7 +49,11 @@ _SLANTED = {b + a for upper, lower in pairwise(_ROWS) for a, b in zip(upper[1:],
 _NEIGHBOURS = frozenset(pair for each in _BESIDE for pair in (each, each[::-1]))
 _AROUND = _NEIGHBOURS | {pair for each in _ABOVE | _SLANTED for pair in (each, each[::-1])}
 
-_MIN_BITS = 72.0  # token_hex(16) measured over 10 million draws stays above 84; 18 characters have less
+# Of 32 characters and more. token_hex(16) measured over 10 million draws stays above 84.
+_MIN_BITS = 72.0
+_MIN_BITS_EACH = (
+    2.1  # a character of a shorter text: token_hex(8) stays above 34 of 16 characters in 200,000 draws
+)
 
 
 def is_placeholder(text: str) -> bool:
@@ -86,8 +90,12 @@ def _encoded(text: str) -> bool:
             inner = decode(text).decode("ascii")
         except ValueError:  # not that encoding, or random bytes
             continue
-        if len(inner) >= 8 and inner.isprintable():
-            return True  # random bytes are printable once in 10**9 for 24 of them
+        if (
+            inner.isprintable()
+            and len(inner) >= 8
+            and (len(inner) >= 16 or inner.isalpha() or _is_dated(inner) or _LONG_WORDS.search(inner))
+        ):
+            return True  # random bytes are printable once in 10**7 for 16 of them, and letters once in 10**5 for 8
         if len(set(inner)) <= 4:
             return True
     return False
@@ -110,15 +118,19 @@ def _periodic(text: str, test: object = None) -> bool:
 
 def _predictable(text: str) -> bool:
     folded = text.lower()
-    if _periodic(folded) or _nearly_periodic(folded) or _bits(text) < _MIN_BITS:
+    enough = min(_MIN_BITS, _MIN_BITS_EACH * len(text))
+    if _periodic(folded) or _nearly_periodic(folded) or _bits(text) < enough:
         return True
     if sum(map(str.isalpha, text.split())) >= 3:
         return True
     lettered = sum(map(str.isalpha, text)) * 5 >= len(text) * 3
     if lettered and (_reads_as_words(text, _STRONG_EVIDENCE) or (_is_phrase(text) and _reads_as_words(text))):
         return True
+    if _is_dated(text):
+        return True
     classes = sum(any(map(test, text)) for test in (str.isdigit, str.islower, str.isupper))
-    if classes < 2 and (not text.isalpha() or _reads_as_words(text, _SOME_EVIDENCE)):
+    classes += len(set(_SIGNS.findall(text))) > 1
+    if classes < 2 and (not text.rstrip("=").isalpha() or _reads_as_words(text, _SOME_EVIDENCE)):
         return True  # only digits, or letters of one case that spell words; base32 may have no digit
     steps = sum(abs(ord(b) - ord(a)) <= 1 or a + b in _NEIGHBOURS for a, b in pairwise(folded))
     if steps * 5 >= 3 * len(text):
@@ -126,7 +138,29 @@ def _predictable(text: str) -> bool:
     if sum(a + b in _AROUND for a, b in pairwise(folded)) * 10 >= 7 * (len(text) - 1):
         return True  # 1q2w3e…
     left = re.sub(r"[-_.:/\s]", "", _WORDS.sub("", folded))
-    return _bits(left) < _MIN_BITS * 0.6
+    return _bits(left) < enough * 0.6
+
+
+_SIGNS = re.compile(r"[^A-Za-z0-9]")
+# What people put behind a name: a year, 123…, the same digit again and again, and signs.
+_DATES = re.compile(
+    r"(?<!\d)(?:(?:19|20)\d\d|0?123(?:4(?:5(?:6(?:7(?:8(?:9(?:10?)?)?)?)?)?)?)?|(\d)\1+)+(?!\d)|[\W_]+"
+)
+
+_DATED = 24  # characters; of longer random texts too many have the form
+
+
+def _is_dated(text: str) -> bool:
+    """Return True for short names with a year or a row of digits: ``Flamengo@2024!!!``, ``JoaoDaSilva123456``."""
+    if len(text) > _DATED or not any(map(str.isdigit, text)):
+        return False
+    left = _DATES.sub(" ", text)
+    runs = [run for part in left.split() for run in _SPELT.findall(part)]
+    if left == text or not runs or not all(part.isalpha() for part in left.split()) or len(runs) > 4:
+        return False
+    return sum(map(len, runs)) >= 4 * len(runs) - 2 and all(
+        _sayable(run) or _LONG_WORDS.search(run) for run in runs
+    )
 
 
 def _is_phrase(text: str) -> bool:

@@ -140,7 +140,7 @@ class Bridge:
             self._undo.append(lambda: logger.setLevel(logging.NOTSET))
 
     def _hooks(self) -> None:
-        before, thread_before = sys.excepthook, threading.excepthook
+        before, thread_before, ignored_before = sys.excepthook, threading.excepthook, sys.unraisablehook
 
         def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
             if isinstance(error, KeyboardInterrupt):
@@ -155,12 +155,21 @@ class Bridge:
                     "uncaught exception in a thread"
                 )
 
-        sys.excepthook, threading.excepthook = uncaught, in_thread
+        def ignored(args: sys.UnraisableHookArgs) -> None:
+            if args.exc_value is not None:
+                place = getattr(args.object, "__qualname__", type(args.object).__name__)
+                self._logger.opt(exception=args.exc_value).bind(place=place).error("exception ignored")
+            if ignored_before is not sys.__unraisablehook__:  # that one would print the secrets
+                ignored_before(args)
+
+        sys.excepthook, threading.excepthook, sys.unraisablehook = uncaught, in_thread, ignored
 
         def put_back() -> None:
             if sys.excepthook is uncaught:
                 sys.excepthook = before
             if threading.excepthook is in_thread:
                 threading.excepthook = thread_before
+            if sys.unraisablehook is ignored:
+                sys.unraisablehook = ignored_before
 
         self._undo.append(put_back)

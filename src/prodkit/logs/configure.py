@@ -34,6 +34,8 @@ ERROR_DAYS: Final = 30
 QUEUE_SIZE: Final = 10_000
 """Lines that may wait for a slow stream: a few megabytes."""
 
+_AT_HOME: Final = frozenset(("development", "dev", "develop", "local", "test", "tests", "testing", "ci"))
+"""Environments whose logs are read on a screen; a name that is not among them is some kind of production."""
 _ERROR = 40
 _DEEPEST: Final = 3
 _active: Logging | None = None
@@ -73,7 +75,8 @@ def setup(
     loguru's default one goes.
 
     Args:
-        environment: ``staging`` and ``production`` write JSON from INFO on, other environments text from DEBUG on.
+        environment: ``development`` and ``test`` (or ``dev``, ``local``, ``ci``, ``testing``) write text from DEBUG on;
+            every other one, ``prod`` and ``qa`` too, writes JSON from INFO on.
         level: the least level, instead of the environment's.
         secrets: values that may never appear: settings, or texts. ``Settings.load`` registers its own already.
         directory: gets ``service.<day>.log`` and ``errors.<day>.log`` (ERROR and above), as JSON; None: no files.
@@ -93,16 +96,26 @@ def setup(
     check = Arguments("logs.setup")
     check.one_of("layout", layout, (None, "text", *LAYOUTS))
     check.integer("queue_size", queue_size, minimum=1)
+    check.text("environment", environment, empty=True)
+    for name, value in (("level", level), ("service", service), ("version", version)):
+        if value is not None:
+            check.text(name, value, empty=True)
+    check.integer("keep_days", keep_days, minimum=1)
+    check.integer("error_days", error_days, minimum=1)
     check.done()
-    if _active is not None:
-        _active.close()
-    quiet = environment in ("staging", "production")
+    values = _secret_values(secrets)
+    quiet = environment.strip().lower() not in _AT_HOME
     if layout is None:
         layout = "json" if (quiet if json is None else json) else "text"
+    level = (level or ("INFO" if quiet else "DEBUG")).upper()
+    logger = loguru()
+    logger.level(level)  # raises ValueError for a name that is none, while the set-up before still runs
+    if _active is not None:
+        _active.close()
     about = {name: text for name, text in (("service", service), ("version", version)) if text}
     _active = Logging(
-        logger=loguru(),
-        level=(level or ("INFO" if quiet else "DEBUG")).upper(),
+        logger=logger,
+        level=level,
         layout=layout,
         about=about,
         stream=stream,
@@ -110,8 +123,18 @@ def setup(
         files=_files(directory, keep_days, error_days, max_bytes, compress, runtime),
         runtime=runtime,
     )
-    REGISTRY.add(*(secrets.secret_values() if isinstance(secrets, HasSecrets) else secrets))
+    REGISTRY.add(*values)
     return _active
+
+
+def _secret_values(secrets: object) -> tuple[str | Revealable, ...]:
+    """Return the values to register; one text would be taken apart into letters, and protect nothing."""
+    found: object = secrets.secret_values() if isinstance(secrets, HasSecrets) else secrets
+    if isinstance(found, Iterable) and not isinstance(found, str | bytes):
+        values = tuple(found)
+        if all(isinstance(each, str | Revealable) for each in values):
+            return values
+    raise TypeError(f"logs.setup: secrets must be settings or a list of texts, got {type(secrets).__name__}")
 
 
 def _files(

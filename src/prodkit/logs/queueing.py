@@ -6,6 +6,7 @@ import atexit
 import io
 import os
 import stat
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -42,6 +43,7 @@ class StreamQueue:
         """Lines that were dropped because the queue was full."""
         self.failures: int = 0
         """Writes that the stream refused."""
+        self._forked = False
         self._writing = threading.Lock()
         os.register_at_fork(
             before=self._before_fork, after_in_parent=self._after_fork_here, after_in_child=self._after_fork
@@ -53,7 +55,7 @@ class StreamQueue:
         stream = self._stream()
         if stream is not self._known:
             self._known, self._prompt = stream, _is_prompt(stream)
-        if self._thread is None and (self._prompt or self._closed):
+        if self._thread is None and (self._prompt or self._closed or (self._forked and not _in_loop())):
             self._write(line)
             return
         with self._wake:
@@ -65,6 +67,8 @@ class StreamQueue:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="prodkit-logs", daemon=True)
                 self._thread.start()
+                if self._forked:
+                    self._flush_with_multiprocessing()
             elif not self._busy:
                 self._wake.notify()
 
@@ -121,6 +125,12 @@ class StreamQueue:
         except (OSError, ValueError):  # a pipe whose reader has gone, a stream that is closed
             self.failures += 1
 
+    def _flush_with_multiprocessing(self) -> None:
+        """A process of ``multiprocessing`` leaves without ``atexit``, but runs its own finalizers."""
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util.Finalize(None, self.flush, exitpriority=0)
+
     def _before_fork(self) -> None:
         # A fork between `write` and `flush` would copy the stream's buffer, and both processes would write it.
         # The lines before it come first: the child writes at once, the parent's thread when it is scheduled.
@@ -132,12 +142,29 @@ class StreamQueue:
             self._writing.release()
 
     def _after_fork(self) -> None:
-        """The child has no thread and shares no lock; the parent writes what waited."""
+        """The child has no thread and shares no lock; the parent writes what waited.
+
+        A child often leaves by ``os._exit``, which waits for no thread: outside of an event loop, where nothing is
+        stalled but its own work, it writes at once.
+        """
+        self._forked = True
         self._writing = threading.Lock()
         self._wake = threading.Condition()
         self._lines.clear()
         self._thread = None
         self._busy = False
+
+
+def _in_loop() -> bool:
+    """Return True where a write that waits would stall an event loop."""
+    events = sys.modules.get("asyncio")
+    if events is None:
+        return False
+    try:
+        events.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _is_prompt(stream: Any) -> bool:

@@ -94,3 +94,23 @@ def test_every_sensitive_name_has_a_suspect_word(name: str) -> None:
 )
 def test_usual_words_are_not_suspect(word: str) -> None:
     assert not is_suspect(word)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("headers", NONE),
+        ("authorization", HEADER),
+        ("dbpassword", STRONG),
+        ("fookey", WEAK),
+        ("key", WEAK),
+        ("asana", WEAK),
+        ("tokens", WEAK),
+        ("count", NONE),
+        ("colour", NONE),
+    ],
+)
+def test_a_name_of_one_word_is_judged_as_a_part_of_a_longer_name_is(name: str, kind: int) -> None:
+    assert strength(name) == kind
+    if kind != NONE:
+        assert strength(f"the_{name}") == kind

@@ -119,3 +119,24 @@ def test_words_before_a_name_do_not_save_a_value_that_looks_random(text: str, se
     assert secret not in scrub(text)
     assert scrub("cache key: 7r8Uf3UctnUczEWAkSPK") == "cache key: 7r8Uf3UctnUczEWAkSPK"
     assert scrub("senha do banco: alterada") == "senha do banco: alterada"
+
+
+def test_beyond_the_judged_values_of_one_text_the_rest_is_hidden_unjudged() -> None:
+    """A text of thousands of different values is hostile or a dump: it is hidden, not judged one by one."""
+    text = " ".join(f"signature=word{number}" for number in range(3_000))
+    shown = mask_pairs(text, "***")
+    assert shown.startswith("signature=word0 signature=word1 ")  # judged: a word hides nothing
+    assert shown.endswith("signature=*** signature=***")
+
+
+def test_a_separator_after_a_blank_belongs_to_the_word_before_it() -> None:
+    assert mask_pairs("a = b, token = hunter2x, senha : hunter3y", "***") == "a = b, token = ***, senha : ***"
+
+
+def test_the_lines_of_a_yaml_block_are_masked() -> None:
+    text = "db:\n  password: |\n    line one\n    line two\n  user: bob\n"
+    assert mask_pairs(text, "***") == "db:\n  password: |\n    ***\n  user: bob\n"
+
+
+def test_an_argument_list_of_mysql_loses_its_password() -> None:
+    assert mask_flags("['mysql', '-u', 'root', '-pS3cr3tPw']", "***") == "['mysql', '-u', 'root', '-p***']"

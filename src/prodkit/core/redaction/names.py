@@ -164,6 +164,9 @@ _PARTS = (
     frame layer matter form
     """
 )
+_TELLING: Final = _STRONG | _WEAK | {word for pair in _STRONG_PAIRS for word in pair}
+_WEAK_ENDINGS: Final = ("key", "secret", "token", "passwd", "pass")
+_ENDINGS: Final = ("key", "keys", "secret", "token", "passwd", "password", "pass")
 _KEPT: Final = 4096
 _known: dict[str, int] = {}
 
@@ -216,10 +219,24 @@ def _judge(name: str) -> int:
         words.pop()
     if not words:
         return NONE
+    if len(words) == 1:
+        return _judge_word(words[0])
     pairs = list(pairwise(words))
-    last = words[-1]
     joined = "".join(words)
-    provider = _provider(words, pairs)
+    named = _names_provider(words, pairs)
+    if not named and not _is_telling(words, joined):
+        return NONE  # most names
+    provider = _provider(words, pairs) if named else set[str]()
+    return _judge_words(words, pairs, joined, provider)
+
+
+def _is_telling(words: list[str], joined: str) -> bool:
+    """Return False for most names, which no rule of :func:`_judge_words` can match."""
+    return joined in _STRONG or words[-1].endswith(_ENDINGS) or not _TELLING.isdisjoint(words)
+
+
+def _judge_words(words: list[str], pairs: list[tuple[str, str]], joined: str, provider: set[str]) -> int:
+    last = words[-1]
     if provider and last in ("id", "ids") and not set(words[:-1]) - _BESIDE_PROVIDER - provider:
         return WEAK
     if last in _ABOUT and not (pairs and pairs[-1] in _ABOUT_KEPT) and joined not in _STRONG:
@@ -236,7 +253,28 @@ def _judge(name: str) -> int:
         return NONE
     if provider or any(word in _WEAK for word in words):
         return WEAK
-    return WEAK if last.endswith(("key", "secret", "token", "passwd", "pass")) and len(last) > 5 else NONE
+    return WEAK if last.endswith(_WEAK_ENDINGS) and len(last) > 5 else NONE
+
+
+def _judge_word(word: str) -> int:
+    """The strength of a name of one word, by the rules of :func:`_judge`."""
+    if word in _STRONG:
+        return HEADER if word in _HEADERS else STRONG
+    if word in _ABOUT:
+        return NONE
+    if word.endswith(("password", "passwd", "apikey")):
+        return STRONG
+    if word in _PROVIDERS or word in _WEAK:
+        return WEAK
+    return WEAK if len(word) > 5 and word.endswith(_WEAK_ENDINGS) else NONE
+
+
+def _names_provider(words: list[str], pairs: list[tuple[str, str]]) -> bool:
+    """Return True when :func:`_provider` finds words; a quick question, since most names have none."""
+    if not (_PROVIDERS.isdisjoint(words) and _PROVIDERS.isdisjoint(map("".join, pairs))):
+        return True
+    triples = zip(words, words[1:], words[2:], strict=False)
+    return len(words) > 2 and not _PROVIDERS.isdisjoint(map("".join, triples))
 
 
 def _provider(words: list[str], pairs: list[tuple[str, str]]) -> set[str]:

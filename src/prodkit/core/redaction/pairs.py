@@ -39,7 +39,7 @@ _harmless: set[str] = (
     set()
 )  # words before a separator that hold no sensitive name: ``id``, ``"level"``, ``{'page'``
 _WINDOW: Final = 640  # characters; more than a value is judged by
-_MAX_JUDGED: Final = 2_000
+_MAX_JUDGED: Final = 1_500
 
 
 def mask_pairs(text: str, mask: str) -> str:
@@ -51,22 +51,22 @@ def mask_pairs(text: str, mask: str) -> str:
     parts: list[str] = []
     at = 0
     judge = _Judge(text)
+    # A hostile text has a separator at every second character: the two usual answers are given without a call.
     while begin >= 0:
-        span = _pair(text, begin, at, judge)
-        if span is not None and at <= span[0] < span[1]:
-            parts += (text[at : span[0]], mask)
-            at = span[1]
-        begin = marks.find(1, max(at, begin + 1))
+        word = text[begin - _LONGEST_WORD if begin > _LONGEST_WORD else 0 : begin].rpartition(" ")[2]
+        if word not in _harmless and text[begin - 1 : begin] not in _NO_NAME:
+            span = _pair(text, begin, word, judge)
+            if span is not None and at <= span[0] < span[1]:
+                parts += (text[at : span[0]], mask)
+                at = span[1]
+                begin = marks.find(1, at if at > begin else begin + 1)
+                continue
+        begin = marks.find(1, begin + 1)
     return "".join((*parts, text[at:])) if parts else text
 
 
-def _pair(text: str, begin: int, at: int, judge: _Judge) -> tuple[int, int] | None:
-    """Return the span of the secret value behind the separator at `begin`, or None."""
-    word = text[max(0, begin - _LONGEST_WORD) : begin].rpartition(" ")[2]
-    if word in _harmless:
-        return None
-    if text[begin - 1 : begin] in _NO_NAME:
-        return None
+def _pair(text: str, begin: int, word: str, judge: _Judge) -> tuple[int, int] | None:
+    """Return the span of the secret value behind the separator at `begin`, after `word`, or None."""
     sign = text[begin]
     end = begin + 1
     if sign in "=:":
@@ -86,16 +86,25 @@ def _pair(text: str, begin: int, at: int, judge: _Judge) -> tuple[int, int] | No
         words = _WORDS_BEFORE.match(reversed_head, before.end())
         return _spoken(words.group()[::-1] if words else "", end, name, sign == ":", judge)
     kind = strength(name)
+    if kind >= STRONG and sign == ":" and (block := _BLOCK.match(text, end)):
+        return block.span("lines")
     if kind:
         return judge.span(end, kind if sign in "=:%" else min(kind, STRONG), name, sign == ":")
     if name in _LABELS:
         return _labelled(text, end)
-    if before.end() <= len(word) < _LONGEST_WORD:  # the name lies within the word
+    # The name lies within the word: the same word holds the same name wherever it stands.
+    if before.end() < len(word) or before.end() == len(word) < _LONGEST_WORD:
         if len(_harmless) >= _REMEMBERED:
             _harmless.clear()
         _harmless.add(word)
     return None
 
+
+# password: |
+#   the lines under it
+_BLOCK: Final = re.compile(
+    r"[ \t]{0,4}[|>][+-]?[ \t]{0,4}\r?\n([ \t]{1,40})(?P<lines>\S[^\r\n]*(?:\r?\n\1[ \t]{0,40}\S[^\r\n]*){0,63})"
+)
 
 # Last words of names that are written with blanks: "token de acesso", "API key", "API key provided".
 _TAILS: Final = frozenset(
@@ -112,7 +121,7 @@ def _spoken(before: str, end: int, name: str, colon: bool, judge: _Judge) -> tup
     """The value of a name of several words. In a sentence it needs a digit: "senha do banco: alterada" has none."""
     words = [word for word in before.split() if word.lower() not in _LINKS]
     kind = strength(name)
-    if words and kind < STRONG:
+    if words and kind < STRONG and not (kind and judge.is_full):
         whole = [strength("_".join((*words[-count:], name))) for count in range(1, len(words) + 1)]
         if max(whole) >= STRONG:
             span = judge.span(end, STRONG, name, colon)
@@ -132,6 +141,11 @@ class _Judge:
         self.text = text
         self.known: dict[tuple[int, str, bool, str], tuple[int, int] | None] = {}
 
+    @property
+    def is_full(self) -> bool:
+        """Return True when no further value of this text is judged."""
+        return len(self.known) >= _MAX_JUDGED
+
     def span(self, at: int, kind: int, name: str, colon: bool) -> tuple[int, int] | None:
         """Return where the secret value at `at` begins and ends, or None."""
         if len(self.text) < 2 * _WINDOW:  # nothing to gain
@@ -140,7 +154,7 @@ class _Judge:
         if key in self.known:
             found = self.known[key]
             return None if found is None else (at + found[0], at + found[1])
-        if len(self.known) >= _MAX_JUDGED:  # no honest text: hide without judging
+        if self.is_full:  # no honest text: hide without judging
             rest = _UNJUDGED.match(self.text, at)
             return rest.span(1) if rest else None
         span = value_at(self.text, at, kind, name, colon)
@@ -203,7 +217,7 @@ _USER: Final = re.compile(
 _COMMAND: Final = re.compile(
     r"\b(?:(?:sshpass|redis-cli|mongo(?:sh|dump|restore)?|docker login|helm registry login|podman login|ldapsearch|"
     r"rabbitmqadmin)"
-    r"\b[^\n|;&]{0,80}?\s(?:-p|-a|-w)[ \t]?|(?:mysql(?:dump|admin)?|mariadb(?:-dump)?)\b[^\n|;&]{0,80}?\s-p)"
+    r"\b[^\n|;&]{0,80}?\s(?:-p|-a|-w)[ \t]?|(?:mysql(?:dump|admin)?|mariadb(?:-dump)?)\b[^\n|;&]{0,80}?[\s\"']-p)"
     r"[\"']?(?=[^\s\"'-])([^\s\"']+)"
 )
 
@@ -226,7 +240,7 @@ def mask_flags(text: str, mask: str) -> str:
     text = "".join((*parts, text[at:])) if parts else text
     if "-u" in text or "-U" in text:
         text = _USER.sub(lambda found: _after(found, 2, mask), text)
-    if " -p" in text or " -a" in text or " -w" in text:
+    if " -p" in text or "'-p" in text or '"-p' in text or " -a" in text or " -w" in text:
         text = _COMMAND.sub(lambda found: _after(found, 1, mask), text)
     return text
 

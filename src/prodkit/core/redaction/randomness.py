@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 
 __all__ = ["looks_random"]
 
@@ -18,7 +17,8 @@ _PARTS = re.compile(r"[-_.:/=]")
 _VERSION = re.compile(r"[vV]\d{1,3}")
 _JUDGED = 256  # characters; more tell nothing new
 _CHANGES = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
-_VOWELS = frozenset("aeiouyAEIOUY")
+_VOWEL = re.compile(r"[aeiouyAEIOUY]")
+_CLUSTER = re.compile(r"[^aeiouyAEIOUY]{4}")
 
 
 def looks_random(value: str) -> bool:
@@ -58,8 +58,8 @@ def looks_random(value: str) -> bool:
     worded = sum(len(word) for word in _WORDS.findall(value) if _is_word(word))
     if worded * 5 > size * 3:
         return False
-    counts = Counter(value)
-    bits = -sum(count * math.log2(count / size) for count in counts.values()) / size
+    counts = map(value.count, set(value))
+    bits = -sum(count * math.log2(count / size) for count in counts) / size
     mixed = digits > 0 or (any(map(str.islower, value)) and any(map(str.isupper, value)))
     return mixed and bits >= (2.5 if size < 12 else 3.0)
 
@@ -68,11 +68,5 @@ def _is_word(run: str) -> bool:
     """A run of letters that can be spoken: between a fifth and two thirds vowels, no long cluster of consonants."""
     if run.isdigit():
         return False
-    vowels = sum(char in _VOWELS for char in run)
-    if not len(run) <= 5 * vowels <= len(run) * 4:
-        return False
-    cluster = longest = 0
-    for char in run:
-        cluster = 0 if char in _VOWELS else cluster + 1
-        longest = max(longest, cluster)
-    return longest <= 3
+    vowels = len(_VOWEL.findall(run))
+    return len(run) <= 5 * vowels <= len(run) * 4 and _CLUSTER.search(run) is None
