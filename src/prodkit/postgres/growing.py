@@ -106,6 +106,7 @@ class Growing(Stock):
 
     def _joined(self, connection: GuardedConnection, generation: int) -> None:
         connection.generation = generation
+        connection.home = self
         connection.on_closed = self.closed
         if not self.growing:
             self.retire(connection, "closing")

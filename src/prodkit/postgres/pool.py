@@ -13,7 +13,7 @@ from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
 from prodkit.errors import MissingExtraError
-from prodkit.postgres.checkout import Checkout, Desk
+from prodkit.postgres.checkout import Checkout, Desk, misused
 from prodkit.postgres.connect import Connector
 from prodkit.postgres.events import PoolDemoted
 from prodkit.postgres.health import Probe, verdict
@@ -178,6 +178,7 @@ class Pool(Statements):
         )
         self._desk = Desk(self._inventory, name=name, timeout=acquire_timeout, runtime=runtime)
         self._probe = Probe(self._connector)
+        self._starting: tuple[asyncio.Timeout, asyncio.Event] | None = None
         self._upkeep = Upkeep(
             self._desk,
             name=name,
@@ -238,9 +239,9 @@ class Pool(Statements):
         """
         desk, inventory = self._desk, self._inventory
         if desk.state == "starting":
-            raise RuntimeError(f"the pool is being initialized in another task: {self._name!r}")
+            raise misused(f"the pool is being initialized in another task: {self._name!r}")
         if desk.state in ("running", "suspended", "closing"):
-            raise RuntimeError(f"the pool {self._name!r} has already been started")
+            raise misused(f"the pool {self._name!r} has already been started")
         try:
             import asyncpg  # noqa: F401
         except ModuleNotFoundError as error:
@@ -252,7 +253,8 @@ class Pool(Statements):
         inventory.begin()
         self._probe = Probe(self._connector)
         budget = Deadline.sooner(self._acquire_timeout)
-        limit = asyncio.timeout(budget)
+        limit, over = asyncio.timeout(budget), asyncio.Event()
+        self._starting = limit, over
         try:
             async with limit:
                 await self._connector.detect_pooler()
@@ -261,6 +263,7 @@ class Pool(Statements):
                 if self._replicas is not None:
                     await self._replicas.start()
         except TimeoutError:
+            self._refuse_closing()
             self._undo_start()
             if not limit.expired():
                 raise
@@ -268,6 +271,10 @@ class Pool(Statements):
         except BaseException:
             self._undo_start()
             raise
+        finally:
+            self._starting = None
+            over.set()
+        self._refuse_closing()
         inventory.lending = True
         desk.state = "running"
         watch_forks(desk)
@@ -281,6 +288,12 @@ class Pool(Statements):
             if inventory.refusal is not None:
                 raise inventory.refusal
 
+    def _refuse_closing(self) -> None:
+        """End a start during which :meth:`aclose` was called."""
+        if self._desk.state == "closing":
+            self._undo_start()
+            raise self._desk.draining() from None
+
     def _undo_start(self) -> None:
         self._inventory.stop()
         self._inventory.cut()
@@ -289,6 +302,12 @@ class Pool(Statements):
     async def aclose(self) -> None:
         """End all waits, wait `close_timeout` seconds for the borrowers, and close every connection."""
         desk, inventory = self._desk, self._inventory
+        if desk.state == "starting" and self._starting is not None:
+            limit, over = self._starting
+            desk.state = "closing"
+            limit.reschedule(asyncio.get_running_loop().time())  # start() ends with a DrainingError
+            await over.wait()
+            return
         if desk.state not in ("running", "suspended"):
             return
         desk.state = "closing"
@@ -342,19 +361,32 @@ class Pool(Statements):
         return Checkout(self._desk, timeout)
 
     async def release(self, connection: Any) -> None:
-        """Give back a connection of ``await db.acquire()``; one that was given back already is left alone.
+        """Give back a connection of ``await db.acquire()``.
+
+        One that the pool has back already is left alone: given back before, lost or closed, or cut off by
+        :meth:`aclose`.
 
         Args:
             connection: what ``acquire()`` returned.
+
+        Raises:
+            TypeError: it is no connection of a pool. It is also an ``asyncpg.InterfaceError``, as the next one.
+            ValueError: it belongs to another pool.
         """
         from prodkit.postgres.asyncpg_internals import PooledConnection
+        from prodkit.postgres.misuse import ForeignConnectionError, NoConnectionError
 
         if not isinstance(connection, PooledConnection):
-            raise TypeError(f"release takes a connection of acquire(), got {type(connection).__name__}")
+            kind = type(connection).__name__
+            raise NoConnectionError(
+                f"release takes a connection of acquire(), got {kind}, which is not a member of a pool"
+            )
         found = connection.connection
         if found is not None:
-            if found not in self._inventory.lent:
-                raise ValueError(f"the connection belongs to another pool than {self._name!r}")
+            if found.home is not self._inventory:
+                raise ForeignConnectionError(
+                    f"the connection is not a member of the pool {self._name!r}: it belongs to another pool"
+                )
             connection._detach()
             self._desk.give_back(found)
 
@@ -384,6 +416,8 @@ class Pool(Statements):
         return f"Pool({self._name!r}, {sizes}, {state})"
 
     def _on_read_only(self) -> None:
+        if self._connector.target in ("standby", "prefer-standby", "read-only"):
+            return  # it is meant to read
         self._refresh()
         if self._runtime.events.listened(PoolDemoted):
             self._runtime.events.emit(PoolDemoted(pool=self._name))
