@@ -1,4 +1,4 @@
-"""``python -m advisory demo | serve | worker | migrate | backup``.
+"""``python -m advisory demo | serve | worker | migrate | backup | deleted | purge``.
 
 Settings come first and everything heavy later, so that a bad environment is reported in well under two seconds.
 """
@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         "backup", help="makes one backup in BACKUP_DIRECTORY (and BACKUP_BUCKET) and verifies it by a restore"
     )
     copy.add_argument("--check", action="store_true", help="only say whether the last one is young enough")
+    commands.add_parser("deleted", help="counts what lies in the bin")
+    commands.add_parser("purge", help="removes for good what has lain in the bin for ninety days")
     chosen = parser.parse_args(arguments)
     if chosen.command == "demo":
         if not 0 <= chosen.port <= 65535:

@@ -1,4 +1,4 @@
-"""The commands ``serve``, ``worker`` and ``migrate``, run with valid settings."""
+"""The commands ``serve``, ``worker``, ``migrate``, ``deleted`` and ``purge``, run with valid settings."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def run(command: str, settings: Settings, *, runtime: Runtime | None = None) -> 
         "serve": _serve,
         "worker": _worker,
         "migrate": _migrate,
+        "deleted": _deleted,
+        "purge": _purge,
     }
     try:
         with logs.setup(environment=settings.environment, level="INFO", secrets=settings, runtime=runtime):
@@ -45,6 +47,31 @@ async def _migrate(settings: Settings, _: Runtime) -> int:
         if added := await seed_experts(Experts(db)):
             print(f"advisory: {added} especialistas iniciais criados")
     print("advisory: banco de dados atualizado" if changed else "advisory: o banco de dados já estava em dia")
+    return 0
+
+
+async def _deleted(settings: Settings, _: Runtime) -> int:
+    """Say how much lies in the bin, and how much of it the next purge removes for good."""
+    from advisory.store.deleted import KEPT_DAYS, counts
+    from prodkit import postgres
+
+    async with postgres.Pool(
+        settings.database_url, min_size=0, max_size=1, application_name="advisory-deleted"
+    ) as db:
+        for table, (rows, due) in (await counts(db)).items():
+            print(f"advisory: {table}: {rows} apagados, {due} há mais de {KEPT_DAYS} dias")
+    return 0
+
+
+async def _purge(settings: Settings, _: Runtime) -> int:
+    """Remove now what the worker removes every hour."""
+    from advisory.store.purge import purge
+    from prodkit import postgres
+
+    async with postgres.Pool(
+        settings.database_url, min_size=0, max_size=1, application_name="advisory-purge"
+    ) as db:
+        print(f"advisory: {await purge(db)} linhas removidas para sempre")
     return 0
 
 

@@ -115,5 +115,14 @@ def test_the_command(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["adopt", str(tree / "absent")]) == 2
 
 
+def test_a_file_that_is_nested_too_deeply_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    (tmp_path / "deep.py").write_text(f"import tenacity\nx = {'-' * 50_000}1\n")
+    (tmp_path / "long.py").write_text(f"import tenacity\nx = y{'.z' * 20_000}\n")
+    (tmp_path / "plain.py").write_text(f"import tenacity\nx = y{'.z' * 900}()\n")
+    findings, unread = scan(tmp_path)
+    assert [each.path for each in findings] == ["plain.py"]
+    assert unread == ["deep.py", "long.py"]
+
+
 def test_every_library_has_an_entry_for_its_import() -> None:
     assert {name.removesuffix(".import") for name in REPLACEMENTS if name.endswith(".import")} == LIBRARIES

@@ -3,6 +3,7 @@
 import json
 import resource
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,13 +67,54 @@ def test_a_closed_port_and_an_unknown_host_are_named() -> None:
     assert "host name is unknown" in found(findings, "redis").message
 
 
+@pytest.mark.parametrize(
+    ("database", "cache", "words"),
+    [
+        ("mysql://u:s3cr3t-w0rd@h/x", f"http://:{SECRET}@h", "must begin with"),
+        (f"postgresql://u:{SECRET}@h:99999/x", f"redis://:{SECRET}@h:abc", "port"),
+    ],
+)
+def test_a_malformed_url_is_a_problem_in_words(database: str, cache: str, words: str) -> None:
+    findings = diagnose("", {"DATABASE_URL": database, "REDIS_URL": cache})
+    for name in ("postgres", "redis"):
+        assert found(findings, name).status == "problem"
+        assert words in found(findings, name).message
+    assert SECRET not in repr(findings)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("class Other: pass", "is not a subclass"),
+        ("Other = 3", "is not a subclass"),
+        (f"raise RuntimeError('{SECRET}')", "raises RuntimeError"),
+    ],
+)
+def test_a_module_that_holds_no_settings_is_wrong_usage(
+    text: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    module = f"service_{abs(hash(text))}"
+    (tmp_path / f"{module}.py").write_text(text)
+    assert cli.main(["doctor", f"{module}:Other"]) == 2
+    sys.modules.pop(module, None)
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert words in said
+    assert SECRET not in said
+
+
 def test_a_missing_database_is_named(postgres: Postgres) -> None:
     findings = diagnose("", {"DATABASE_URL": postgres.database_url("nowhere")})
     assert "database does not exist" in found(findings, "postgres").message
 
 
 def test_a_silent_service_is_a_problem_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prodkit.cli.doctor._TIMEOUT", 0.2)
+    monkeypatch.setattr("prodkit.cli.doctor_services._TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         findings = diagnose("", {"REDIS_URL": f"redis://127.0.0.1:{silent.getsockname()[1]}/0"})
     assert "no answer" in found(findings, "redis").message

@@ -1,5 +1,6 @@
 """A new service passes its own tests and checks, in every variant."""
 
+import ast
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from prodkit import cli
-from prodkit.cli.new import create, requirement
+from prodkit.cli.new import _TAKEN, TEMPLATES, create, requirement
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 BIN = Path(sys.executable).parent
@@ -49,6 +50,8 @@ def test_every_variant_is_clean(tmp_path: Path, features: tuple[str, ...]) -> No
         assert not re.search(r"[#-] \[/?!?(db|redis|llm|jobs)\]", text), path
     done = run(folder, "ruff", "check", ".")
     assert done.returncode == 0, done.stdout
+    done = run(folder, "ruff", "format", "--check", ".")
+    assert done.returncode == 0, done.stdout
     yaml.safe_load((folder / "compose.yaml").read_text())
     for path in folder.rglob("*.py"):
         compile(path.read_text(), str(path), "exec")
@@ -59,7 +62,7 @@ def test_every_variant_is_clean(tmp_path: Path, features: tuple[str, ...]) -> No
 def test_its_own_tests_pass(tmp_path: Path, features: tuple[str, ...]) -> None:
     folder = tmp_path / "corner-shop"
     create(folder, features)
-    done = run(folder, "pytest", "-q", "-p", "no:cacheprovider")
+    done = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
     assert done.returncode == 0, done.stdout[-4000:]
 
 
@@ -78,7 +81,7 @@ def test_names_and_folders_are_checked(tmp_path: Path, capsys: pytest.CaptureFix
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "file").touch()
-    for name in ("2fast", "class", "prodkit", "a/b c!"):
+    for name in ("2fast", "class", "prodkit", "a/b c!", "json", "redis", "fastapi"):
         assert cli.main(["new", str(tmp_path / name)]) == 2
     assert cli.main(["new", str(taken)]) == 2
     assert "not an empty folder" in capsys.readouterr().err
@@ -128,3 +131,20 @@ def test_the_command_says_what_to_do_next(tmp_path: Path, capsys: pytest.Capture
 
 def test_the_requirement_names_the_distribution_and_the_extras() -> None:
     assert requirement({"db"}).startswith("prodkit-resilience[cli,http,logs,postgres,web]")
+
+
+def test_a_name_that_hides_an_import_of_the_kit_or_of_the_service_is_taken() -> None:
+    imported = {
+        word.partition(".")[0].lower()
+        for path in Path(SOURCE).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for word in (
+            [node.module or "prodkit"]
+            if isinstance(node, ast.ImportFrom)
+            else [each.name for each in node.names]
+        )
+    }
+    for path in TEMPLATES.rglob("*.tmpl"):
+        imported.update(re.findall(r"^\s*(?:from|import) ([a-z_0-9]+)", path.read_text(), re.MULTILINE))
+    assert imported - {"__future__"} <= _TAKEN | sys.stdlib_module_names

@@ -142,12 +142,15 @@ def test_the_command(
     for name in ("make", "policy", "stack"):
         assert main(["replay", str(path), "--stack", f"mine_for_replay:{name}"]) == 0
     capsys.readouterr()
+    (tmp_path / "noise").write_bytes(bytes(range(256)))
     for wrong, sentence in (
         ([str(tmp_path / "absent")], "no trace"),
         ([str(path), "--stack", "mine_for_replay"], "MODULE:NAME"),
         ([str(path), "--stack", "mine_for_replay:absent"], "no attribute"),
         ([str(path), "--policies", "policies.toml", "--pipeline", "x"], "no pipeline 'x'"),
         ([str(path), "--policies", "policies.toml", "--stack", "a:b"], "not both"),
+        ([str(path), "--policies", "noise"], "noise is no TOML file"),
+        (["noise"], "holds no fault"),
     ):
         assert main(["replay", *wrong]) == 2
         assert sentence in capsys.readouterr().err

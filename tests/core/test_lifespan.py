@@ -127,3 +127,15 @@ async def test_wrong_use_and_the_single_form() -> None:
     async with Part("a", log) as part:
         assert part.name == "a"
     assert log == ["+a", "-a"]
+
+
+@virtual_time
+async def test_what_is_no_resource_is_refused_before_any_other_starts() -> None:
+    log: list[str] = []
+    with pytest.raises(ValueError, match=r"got 3; .*Part.* is a class: give an object of it"):
+        async with running(Part("a", log), 3, Part):  # type: ignore[arg-type]
+            log.append("body")
+    with pytest.raises(TypeError, match="a resource must be an object with start"):
+        async with running(Part("a", log), "redis"):  # type: ignore[arg-type]
+            log.append("body")
+    assert log == []

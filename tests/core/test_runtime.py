@@ -24,3 +24,8 @@ def test_policies_are_on_and_the_environment_is_development_by_default() -> None
     production = dataclasses.replace(SYSTEM, environment="production")
     assert production.environment == "production"
     assert production.events is SYSTEM.events
+
+
+def test_every_wrong_argument_is_named_in_one_error() -> None:
+    with pytest.raises(ValueError, match=r"clock\.monotonic.*rng.*events.*policies.*environment"):
+        Runtime(clock=3, rng=4, events=5, policies="maybe", environment="")  # type: ignore[arg-type]

@@ -49,6 +49,12 @@ def test_a_fixed_tick_in_the_repeated_hour_comes_once_and_an_hourly_one_twice() 
     assert len(ticks(Cron("0 * * * *", timezone=zone), first, last)) == 37
 
 
+def test_no_tick_is_passed_over_where_the_clock_changes_by_half_an_hour() -> None:
+    zone = "Australia/Lord_Howe"
+    found = Cron("*/20 1-3 * * *", timezone=zone).around(at(2026, 4, 5, 1, 46, zone=zone))
+    assert found == (at(2026, 4, 5, 1, 40, zone=zone), at(2026, 4, 5, 2, zone=zone))
+
+
 def test_a_zone_without_summer_time_is_a_fixed_distance() -> None:
     assert Cron("0 3 * * *", timezone="America/Sao_Paulo").around(at(2026, 3, 8, 12))[0] == at(2026, 3, 8, 6)
 

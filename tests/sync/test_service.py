@@ -115,3 +115,22 @@ def test_a_fork_cannot_use_parts_of_its_parent_and_can_start_its_own() -> None:
 def test_the_error_says_that_the_call_never_started() -> None:
     assert issubclass(sync.NotRunningError, RejectedError)
     assert issubclass(sync.NotRunningError, ProdkitError)
+
+
+@pytest.mark.parametrize("face", [sync.Cache, sync.Client, sync.Pool, sync.RateLimiter])
+def test_a_face_refuses_what_is_not_its_part(face: type) -> None:
+    for given in (3, None, object):
+        with pytest.raises(TypeError, match=f"sync.{face.__name__} takes a prodkit"):
+            face(given)
+
+
+async def test_a_call_refuses_a_coroutine_object_and_an_ordinary_function() -> None:
+    async def one() -> int:
+        return 1
+
+    coroutine = one()
+    with pytest.raises(TypeError, match=r"sync.call\(answers.get, key\); got a coroutine"):
+        sync.call(coroutine)  # type: ignore[arg-type]
+    coroutine.close()
+    with pytest.raises(TypeError, match="runs async functions"):
+        sync.call(lambda: 1)  # type: ignore[arg-type]

@@ -321,3 +321,9 @@ def test_while_draining_every_answer_closes_its_connection() -> None:
     drain.begun = True
     for path in ("/where", "/nowhere", "/api/health"):
         assert client.get(path).headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("given", ["the balancer", ("10.0.0.0/8", "nonsense")])
+def test_proxies_are_checked_when_the_app_is_built_not_at_the_first_request(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"max_body.*trusted_proxies must be networks"):
+        web.install(Starlette(), trusted_proxies=given, max_body=-1)

@@ -8,7 +8,7 @@ from uuid import UUID
 from prodkit import postgres
 from prodkit.postgres.softdelete import KEEP_DAYS
 
-__all__ = ["CHATS", "EXPERTS", "KEPT_DAYS", "PERSONAS", "RUNS", "Bin", "Table"]
+__all__ = ["CHATS", "EXPERTS", "KEPT_DAYS", "PERSONAS", "RUNS", "Bin", "Table", "counts"]
 
 KEPT_DAYS: Final = KEEP_DAYS
 """Ninety days, which the pages promise."""
@@ -52,3 +52,16 @@ class Bin:
             if deletion is not None:
                 await self._table.bring_back(tx, deletion)
         return deletion is not None
+
+
+async def counts(db: postgres.Pool) -> dict[str, tuple[int, int]]:
+    """For each table the rows in its bin, and those of them that the next purge removes."""
+    found: dict[str, tuple[int, int]] = {}
+    for each in (RUNS, EXPERTS, PERSONAS, CHATS):
+        (row,) = await db.fetch(
+            f"""select count(*) as all, count(*) filter (where deleted_at < now() - $1 * interval '1 day') as due
+                from {each.table} where deleted_at is not null""",  # noqa: S608 - ours
+            KEPT_DAYS,
+        )
+        found[each.table] = (row["all"], row["due"])
+    return found

@@ -340,6 +340,11 @@ def test_compose_hands_the_bucket_to_the_backup_service_alone() -> None:
     assert bucket <= example
 
 
+def test_the_restore_drill_of_the_guide_uses_the_database_server() -> None:
+    given = compose()["services"]["backup"]["environment"]
+    assert given["BACKUP_VERIFY_URL"] == compose()["x-app"]["environment"]["DATABASE_URL"]
+
+
 def test_an_old_or_missing_backup_is_unhealthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert backups.check(tmp_path) == 1
     mark = tmp_path / backups.MARK
@@ -400,6 +405,8 @@ def test_everything_that_a_guide_names_exists(guide: Path) -> None:
         )
     for module in re.findall(r"python -m (advisory(?:\.\w+)*)", text):
         assert importlib.util.find_spec(module) is not None, f"{guide.name}: no module {module}"
+    commands = set(re.findall(r"add_parser\(\s*\"(\w+)\"", (DEPLOY.parent / "__main__.py").read_text()))
+    assert set(re.findall(r"python -m advisory (\w+)", text)) <= commands, f"{guide.name}: an unknown command"
     services = set(compose()["services"])
     for service in re.findall(r"docker compose (?:exec|logs|run --rm|restart|ps)(?: -\S+)* (\w+)", text):
         assert service in services, f"{guide.name}: no service {service}"

@@ -90,6 +90,10 @@ def test_from_an_empty_database_to_a_restored_backup(
         started = wait_for(lambda: ready(other_port), 60, "a second replica")
         print(f"a second replica: ready {started:.2f} s after its start, {cpu_seconds(again):.2f} s of CPU")
 
+        counted = deployment.run("advisory", "deleted")
+        assert "runs: 0 apagados" in counted.stdout, counted.stderr
+        assert "linhas removidas" in deployment.run("advisory", "purge").stdout
+
         place = tmp_path / "backups"
         place.mkdir()
         done = deployment.run("advisory.deploy.backups", "run", BACKUP_DIRECTORY=str(place))

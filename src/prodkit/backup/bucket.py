@@ -6,6 +6,9 @@
     list       objects whose record is there and whose size it names
     download   file.partial, hash compared with the record, renamed, then the record
     prune      retention.py decides, as for a directory; uploads without a record go after a day
+
+Every request is a blocking call in a thread. The library's coroutines are finished by threads of its own, which may
+still want the interpreter when it ends, and that aborts the process: the exit status of a backup that was made was 134.
 """
 
 from __future__ import annotations
@@ -258,14 +261,22 @@ class Bucket:
         there = known is not None and (known.size, known.sha256) == (record.size, record.sha256)
         if not there or await self._size(name) != record.size:
             with self._said("upload", name):
-                await obstore.put_async(
-                    self._opened(), name, record.path, chunk_size=_CHUNK, max_concurrency=_AT_ONCE
-                )
+                await self._send(name, record.path)
             if await self._read(name) != (record.size, record.sha256):
                 await self._delete(name)
                 raise BackupError(f"{name} arrived in {self.url} as something else, and was removed")
         with self._said("upload", name):
-            await obstore.put_async(self._opened(), name + SUFFIX, text_of(record).encode())
+            await asyncio.to_thread(obstore.put, self._opened(), name + SUFFIX, text_of(record).encode())
+
+    async def _send(self, name: str, path: Path) -> None:
+        """Write a file to an object, a part at a time: a cancelled upload ends with the part it is at."""
+        import obstore
+
+        writer = obstore.open_writer(self._opened(), name, buffer_size=_CHUNK, max_concurrency=_AT_ONCE)
+        with path.open("rb") as file:
+            while data := await asyncio.to_thread(file.read, _CHUNK):
+                await asyncio.to_thread(writer.write, data)
+        await asyncio.to_thread(writer.close)
 
     async def _read(self, name: str, keep: Callable[[bytes], object] = lambda _: None) -> tuple[int, str]:
         """Read an object; return its size and hash."""
@@ -273,10 +284,11 @@ class Bucket:
 
         digest, at = hashlib.sha256(), 0
         with self._said("read", name):
-            size = int((await obstore.head_async(self._opened(), name))["size"])
+            size = int((await asyncio.to_thread(obstore.head, self._opened(), name))["size"])
             while at < size:  # a request a piece: the timeout bounds each
-                piece = await obstore.get_range_async(
-                    self._opened(), name, start=at, length=min(_CHUNK, size - at)
+                length = min(_CHUNK, size - at)
+                piece = await asyncio.to_thread(
+                    obstore.get_range, self._opened(), name, start=at, length=length
                 )
                 data = bytes(piece)
                 at += len(data)
@@ -289,8 +301,8 @@ class Bucket:
 
         try:
             with self._said("read", name):
-                answer = await obstore.get_async(self._opened(), name + SUFFIX)
-                text = bytes(await answer.bytes_async())
+                answer = await asyncio.to_thread(obstore.get, self._opened(), name + SUFFIX)
+                text = bytes(await asyncio.to_thread(answer.bytes))
         except _MissingError:
             return None
         try:
@@ -303,7 +315,7 @@ class Bucket:
 
         try:
             with self._said("look at", name):
-                return int((await obstore.head_async(self._opened(), name))["size"])
+                return int((await asyncio.to_thread(obstore.head, self._opened(), name))["size"])
         except _MissingError:
             return None
 
@@ -313,7 +325,8 @@ class Bucket:
 
         found: list[tuple[str, int, datetime]] = []
         with self._said("list", ""):
-            async for page in obstore.list(self._opened(), chunk_size=1000):
+            pages = obstore.list(self._opened(), chunk_size=1000)
+            while (page := await asyncio.to_thread(next, pages, None)) is not None:
                 found += [
                     (each["path"], int(each["size"]), each["last_modified"])
                     for each in page
@@ -325,7 +338,7 @@ class Bucket:
         import obstore
 
         with suppress(_MissingError), self._said("remove", name):
-            await obstore.delete_async(self._opened(), name)
+            await asyncio.to_thread(obstore.delete, self._opened(), name)
 
     def _opened(self) -> S3Store:
         if self._store is None:

@@ -28,6 +28,9 @@ _SKIPPED: Final = frozenset(
 )
 
 
+_TOO_DEEP: Final = (RecursionError, MemoryError)  # of the parser, for a file that is nested too deeply
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One use of a library that prodkit replaces.
@@ -85,7 +88,7 @@ def adopt(
 
 
 def scan(path: Path) -> tuple[list[Finding], list[str]]:
-    """Return the findings in a file or a tree, in order of file and line, and the files that are not Python 3.
+    """Return the findings in a file or a tree, in order of file and line, and the files that could not be parsed.
 
     Args:
         path: a file or a directory; virtual environments and build directories are skipped.
@@ -97,11 +100,9 @@ def scan(path: Path) -> tuple[list[Finding], list[str]]:
         name = str(file.relative_to(root))
         try:
             source = file.read_text(encoding="utf-8")
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError, OSError):
+            findings += _findings(name, source.splitlines(), ast.parse(source))
+        except (SyntaxError, ValueError, OSError, *_TOO_DEEP):
             unread.append(name)
-            continue
-        findings += _findings(name, source.splitlines(), tree)
     return findings, unread
 
 
@@ -223,12 +224,11 @@ def _full_name(node: ast.AST, names: dict[str, str]) -> str | None:
 
 
 def _dotted(node: ast.AST) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        inner = _dotted(node.value)
-        return f"{inner}.{node.attr}" if inner else ""
-    return ""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
 def _replacement(used: str) -> Replacement | None:

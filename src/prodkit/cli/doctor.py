@@ -15,19 +15,20 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, files, requires, version
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 
 import prodkit
+from prodkit.cli.doctor_services import Finding, reach
 from prodkit.core.secrets import reveal
 from prodkit.core.urls import split_address
+from prodkit.env import PostgresUrl, RedisUrl, Settings
 from prodkit.errors import DISTRIBUTION, NAMESAKE, EnvError, namesake
 
 __all__ = ["Finding", "app", "diagnose"]
@@ -36,30 +37,10 @@ app: typer.Typer = typer.Typer(
     add_completion=False, help="Check this installation and the services that the environment names."
 )
 
-Status = Literal["ok", "warning", "problem", "skipped"]
 _MARKS: Final = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "–"}
 _STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "red", "skipped": "dim"}
 _CONFIG: Final = 78
-_TIMEOUT: Final = 5.0  # seconds for each service
-_CLOCK_TOLERANCE: Final = 2.0  # seconds; sessions and rate limits use the server's clock
 _FEW_FILES: Final = 1024  # a pool of 50, Redis and 500 clients need more
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report.
-
-    Args:
-        name: the subject, such as ``postgres``.
-        status: ``ok``, ``warning`` (works, with less), ``problem`` or ``skipped``.
-        message: what was found.
-        hint: what to do, empty when nothing is to be done.
-    """
-
-    name: str
-    status: Status
-    message: str
-    hint: str = ""
 
 
 @app.command()
@@ -91,7 +72,7 @@ def diagnose(settings: str = "", environ: Mapping[str, str] | None = None) -> li
     found = [*_installation(), *_extras(), _open_files()]
     urls, problems = _services(settings, environ)
     found += problems
-    found += asyncio.run(_reach(urls))
+    found += asyncio.run(reach(urls))
     return found
 
 
@@ -223,7 +204,7 @@ def _open_files() -> Finding:
 def _services(settings: str, environ: Mapping[str, str]) -> tuple[dict[str, str], list[Finding]]:
     """Return the URLs to try by kind, and the findings about the environment itself."""
     if not settings:
-        return {"postgres": environ.get("DATABASE_URL", ""), "redis": environ.get("REDIS_URL", "")}, []
+        return _plain(environ)
     module, colon, name = settings.partition(":")
     if not colon:
         raise typer.BadParameter(f"{settings!r} is not of the form MODULE:CLASS")
@@ -232,6 +213,12 @@ def _services(settings: str, environ: Mapping[str, str]) -> tuple[dict[str, str]
         kind: Any = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise typer.BadParameter(f"{settings!r} cannot be loaded: {error}") from error
+    except Exception as error:  # the class only: the message of a foreign module may hold a secret
+        raise typer.BadParameter(
+            f"{settings!r} cannot be loaded: the module raises {type(error).__name__}"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Settings)):
+        raise typer.BadParameter(f"{settings!r} is not a subclass of prodkit.env.Settings")
     try:
         values = kind.load(environ)
     except EnvError as error:
@@ -247,132 +234,28 @@ def _services(settings: str, environ: Mapping[str, str]) -> tuple[dict[str, str]
         scheme = split_address(text).scheme
         if scheme in ("postgresql", "postgres"):
             urls.setdefault("postgres", text)
-        elif scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
+        elif scheme in ("redis", "rediss", "unix"):
             urls.setdefault("redis", text)
-    return urls, [Finding("environment", "ok", f"{settings} loads")]
+    return {"postgres": "", "redis": ""} | urls, [Finding("environment", "ok", f"{settings} loads")]
 
 
-async def _reach(urls: Mapping[str, str]) -> list[Finding]:
-    probes: dict[str, tuple[Callable[[str], Awaitable[Finding]], str]] = {
-        "postgres": (_postgres, "sessions, jobs and soft delete need it"),
-        "redis": (_redis, "cache, limits and progress work in memory, each process for itself"),
-    }
-    found: list[Finding] = []
-    for name, (probe, without) in probes.items():
-        url = urls.get(name, "")
-        if not url:
-            found.append(Finding(name, "skipped", f"not configured: {without}"))
-            continue
-        try:
-            async with asyncio.timeout(_TIMEOUT):
-                found.append(await probe(url))
-        except TimeoutError:
-            found.append(
-                Finding(
-                    name,
-                    "problem",
-                    f"no answer from {_place(url)} within {_TIMEOUT:g} s",
-                    "check host, port, firewall",
-                )
-            )
-        except ImportError as error:
-            found.append(Finding(name, "problem", str(error)))
-        except Exception as error:  # noqa: BLE001 - every way to fail is a finding
-            # the class only: messages of drivers may repeat the URL and its password
-            found.append(
-                Finding(
-                    name,
-                    "problem",
-                    f"{_place(url)} cannot be used: {_reason(error)}",
-                    "check the URL and its password",
-                )
-            )
-    return found
+class _Plain(Settings):
+    database_url: PostgresUrl | None = None
+    redis_url: RedisUrl | None = None
 
 
-def _place(url: str) -> str:
-    parts = split_address(url)
-    return f"{parts.hostname or 'the socket'}:{parts.port or ''}".rstrip(":")
-
-
-def _reason(error: Exception) -> str:
-    known = {
-        "InvalidPasswordError": "the password is wrong",
-        "InvalidAuthorizationSpecificationError": "the user is refused",
-        "InvalidCatalogNameError": "the database does not exist",
-        "AuthenticationError": "the password is wrong or missing",
-        "gaierror": "the host name is unknown",
-        "ConnectionRefusedError": "the connection is refused: nothing listens there",
-    }
-    names = [type(each).__name__ for each in _chain(error)]
-    return next((known[name] for name in names if name in known), names[0])
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-async def _postgres(url: str) -> Finding:
-    from prodkit.errors import MissingExtraError
-
+def _plain(environ: Mapping[str, str]) -> tuple[dict[str, str], list[Finding]]:
+    """Return DATABASE_URL and REDIS_URL where their form is right, and findings where it is not."""
+    names = {"DATABASE_URL": "postgres", "REDIS_URL": "redis"}
+    urls = {name: environ.get(variable, "") for variable, name in names.items()}
+    given = {variable: urls[name] for variable, name in names.items() if urls[name]}
     try:
-        import asyncpg
-    except ImportError:
-        raise MissingExtraError.named("asyncpg", "postgres") from None
-    connection = await asyncpg.connect(url)
-    try:
-        row = await connection.fetchrow(
-            "select now() as now, current_setting('server_version') as version, pg_is_in_recovery() as standby,"
-            " current_setting('max_connections')::int as limit"
-        )
-    finally:
-        await connection.close()
-    assert row is not None
-    text = f"{row['version']} at {_place(url)}, up to {row['limit']} connections"
-    if skew := _skew(row["now"]):
-        return Finding(
-            "postgres", "warning", f"{text}; {skew}", "synchronise the clocks (chrony, systemd-timesyncd)"
-        )
-    if row["standby"]:
-        return Finding(
-            "postgres", "warning", f"{text}; it is a standby and read-only", "connect to the primary"
-        )
-    return Finding("postgres", "ok", text)
-
-
-async def _redis(url: str) -> Finding:
-    from prodkit.errors import MissingExtraError
-
-    try:
-        from redis.asyncio import Redis
-    except ImportError:
-        raise MissingExtraError.named("redis", "redis") from None
-    client: Any = Redis.from_url(url)
-    try:
-        seconds, micros = await client.time()
-        server = await client.info("server")
-        memory = await client.info("memory")
-    finally:
-        await client.aclose()
-    name = "Valkey" if "valkey_version" in server else "Redis"
-    number = server.get("valkey_version") or server.get("redis_version")
-    text = f"{name} {number} at {_place(url)}"
-    if skew := _skew(datetime.fromtimestamp(seconds + micros / 1e6, UTC)):
-        return Finding(
-            "redis", "warning", f"{text}; {skew}", "synchronise the clocks (chrony, systemd-timesyncd)"
-        )
-    if memory.get("maxmemory") and memory.get("maxmemory_policy") == "noeviction":
-        return Finding(
-            "redis",
-            "warning",
-            f"{text}; maxmemory-policy is noeviction: writes fail when it is full",
-            "set `maxmemory-policy volatile-lru`",
-        )
-    return Finding("redis", "ok", text)
-
-
-def _skew(there: datetime) -> str:
-    seconds = (there - datetime.now(UTC)).total_seconds()
-    return f"its clock differs by {seconds:+.1f} s" if abs(seconds) > _CLOCK_TOLERANCE else ""
+        _Plain.load(given)
+    except EnvError as error:
+        found = []
+        for each in error.problems:
+            name = names[each.variable]
+            urls.pop(name, None)
+            found.append(Finding(name, "problem", f"{each.variable} {each.hint}", "correct the URL"))
+        return urls, found
+    return urls, []

@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 import keyword
 import re
+import shlex
+import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -30,6 +32,16 @@ app: typer.Typer = typer.Typer(
 )
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
+_TAKEN: Final = frozenset(
+    {"anthropic", "argon2", "asyncpg", "croniter", "dotenv", "fastapi", "hiredis", "httpx"}
+    | {"httpx2", "hypothesis", "jiter", "litestar", "loguru", "magic", "msgpack", "obstore"}
+    | {"opentelemetry", "orjson", "pgqueuer", "pikepdf", "pil", "pillow_heif", "prodkit"}
+    | {"prometheus_client", "pydantic", "pydantic_core", "pydantic_settings", "pyrage"}
+    | {"pytest", "python_multipart", "redis", "rich", "sentry_sdk", "src", "starlette"}
+    | {"tenacity", "tests", "typer", "uvicorn"}
+)
+"""Names that a package of this service would shadow, beside those of the standard library."""
+
 _FEATURE = re.compile(r"^\s*(?:#|<!--|//)\s*\[(/?)(!?[a-z]+)\]\s*(?:-->)?\s*$")
 
 
@@ -50,7 +62,7 @@ def new(
         typer.echo(f"prodkit: {error}", err=True)
         raise typer.Exit(2) from None
     typer.echo(f"{len(written)} files in {directory}/")
-    typer.echo(f"  cd {directory}")
+    typer.echo(f"  cd {shlex.quote(str(directory))}")
     typer.echo("  python3 noxfile.py tests   # sets everything up and runs the tests")
     typer.echo("  python3 noxfile.py run     # starts the service on embedded servers")
 
@@ -73,8 +85,12 @@ def create(directory: Path, features: Iterable[str] = ("db", "redis")) -> list[P
         chosen.add("db")
     name = directory.resolve().name
     package = re.sub(r"[-. ]", "_", name).lower()
-    if not package.isidentifier() or keyword.iskeyword(package) or package in ("prodkit", "tests", "src"):
+    if not package.isidentifier() or keyword.iskeyword(package):
         raise ValueError(f"{name!r} cannot be the name of a Python package: use letters, digits and hyphens")
+    if package in _TAKEN or package in sys.stdlib_module_names:
+        raise ValueError(
+            f"a package {package!r} would hide one that the service imports: choose another name"
+        )
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise FileExistsError(f"{directory} exists and is not an empty folder")
     values = {"name": name, "package": package, "requirement": requirement(chosen)}
@@ -133,7 +149,7 @@ def _render(text: str, values: dict[str, str], features: set[str]) -> str:
             continue
         if not dropping:
             lines.append(line)
-    rendered = "".join(lines)
+    rendered = re.sub(r"\n{4,}", "\n\n\n", "".join(lines))  # a dropped stretch may leave its blank lines
     for name, value in values.items():
         rendered = rendered.replace(f"{{{{{name}}}}}", value)
     return rendered

@@ -126,7 +126,7 @@ def _trace(given: str, name: str, calls: str) -> tuple[Phase, ...]:
     if not path.is_file():
         raise ValueError(f'no trace {given!r}: "goodput", or a file of recorded events')
     skipped: list[str] = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:  # a line that is no text is no event
         phases = trace_from(read(lines, skipped), name=name, calls=calls)
     if skipped:
         print(f"{len(skipped)} lines of {given} are no recorded events and were skipped", file=sys.stderr)
@@ -137,7 +137,10 @@ def _stack(stack: str, policies: Path | None, pipeline: str) -> Stack:
     if stack and policies is not None:
         raise ValueError("give --stack or --policies, not both")
     if policies is not None:
-        data = tomllib.loads(policies.read_text(encoding="utf-8"))
+        try:
+            data = tomllib.loads(policies.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{policies} is no TOML file: {error}") from None
         data = data.get("policies", data)
         if not pipeline and len(data) != 1:
             raise ValueError(f"--pipeline names one of {', '.join(data)}")

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
+from prodkit.core.validate import Arguments
+
 __all__ = ["Managed", "Resource", "running"]
 
 
@@ -46,6 +48,7 @@ class Managed:
 
 
 Startable: TypeAlias = Resource | AbstractAsyncContextManager[Any]
+_STARTABLE = (Resource, AbstractAsyncContextManager)
 
 
 @asynccontextmanager
@@ -64,9 +67,19 @@ async def running(*resources: Startable, close_timeout: float = 10.0) -> AsyncIt
 
     Raises:
         ValueError: `close_timeout` is not positive.
+        TypeError: a resource can be neither started nor entered; none was started then.
     """
-    if close_timeout <= 0:
-        raise ValueError(f"close_timeout must be positive, got {close_timeout!r}")
+    check = Arguments("running")
+    for resource in resources:
+        check.instance(
+            "a resource",
+            resource,
+            _STARTABLE,
+            "an object with start() and aclose(), or an async context manager",
+        )
+        check.that(not isinstance(resource, type), f"{resource!r} is a class: give an object of it")
+    check.seconds("close_timeout", close_timeout)
+    check.done()
     up: list[Startable] = []
     failure: BaseException | None = None
     try:

@@ -69,7 +69,10 @@ class Portal:
         if threading.current_thread() is self._thread and self._pid == os.getpid():
             raise RuntimeError("the portal cannot be called from its own loop: await the coroutine instead")
         # call_soon_threadsafe copies the context of this thread, so the Deadline in force here is in force there.
-        return asyncio.run_coroutine_threadsafe(fn(*args, **kwargs), self.loop)
+        coroutine = fn(*args, **kwargs)
+        if not asyncio.iscoroutine(coroutine):
+            raise TypeError(f"the portal runs async functions; {fn!r} returned {type(coroutine).__name__}")
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def close(self) -> None:
         """Cancel what still runs, stop the loop and join its thread; a later call starts a new one."""

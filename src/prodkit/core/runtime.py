@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from prodkit.core.clock import Clock, LoopClock
 from prodkit.core.events import EventStream
+from prodkit.core.validate import Arguments
 
 __all__ = ["SYSTEM", "Runtime"]
 
@@ -32,6 +33,16 @@ class Runtime:
     events: EventStream = field(default_factory=EventStream)
     policies: Literal["on", "off"] = "on"
     environment: str = "development"
+
+    def __post_init__(self) -> None:
+        check = Arguments("Runtime")
+        # a test's clock may have the one method that its subject calls
+        check.function("clock.monotonic", getattr(self.clock, "monotonic", None))
+        check.instance("rng", self.rng, random.Random, "a random.Random")
+        check.instance("events", self.events, EventStream, "an EventStream")
+        check.one_of("policies", self.policies, ("on", "off"))
+        check.text("environment", self.environment)
+        check.done()
 
 
 SYSTEM: Final = Runtime()

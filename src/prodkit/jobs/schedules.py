@@ -48,7 +48,11 @@ class Cron:
     def around(self, now: float) -> tuple[float, float]:
         """Return the last tick at or before `now`, and the next one, in seconds of the epoch; infinite for none."""
         following = self._tick(now, "get_next")
-        return self._tick(following if following < math.inf else now, "get_prev"), following
+        last = self._tick(following if following < math.inf else now, "get_prev")
+        # Backwards, a tick beside a change of the clock by half an hour can be passed over: forwards decides.
+        while -math.inf < last < (between := self._tick(last, "get_next")) <= now:
+            last = between
+        return last, following
 
     def _tick(self, moment: float, direction: str) -> float:
         from croniter import CroniterBadDateError, croniter

@@ -95,9 +95,9 @@ class Growing(Stock):
                 self.consider()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait before the next attempt; a caller that comes later than after 50 ms does not wait for the rest."""
-        await self.runtime.clock.sleep(min(seconds, _SHORTEST_PAUSE))
+        """Wait before the next attempt; a caller that comes during it waits for the first 50 ms at most."""
         self._asked.clear()
+        await self.runtime.clock.sleep(min(seconds, _SHORTEST_PAUSE))
         try:
             async with asyncio.timeout(max(0.0, seconds - _SHORTEST_PAUSE)):
                 await self._asked.wait()

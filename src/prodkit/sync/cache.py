@@ -35,7 +35,7 @@ class Cache(Part):
     """
 
     def __init__(self, cache: asynchronous.Cache) -> None:
-        super().__init__(cache)
+        super().__init__(cache, "get_or_set", "a prodkit.cache.Cache")
         self._cache = cache
 
     def get(self, key: str, default: Any = MISSING) -> Any:

@@ -60,7 +60,7 @@ class Client(Part):
     """
 
     def __init__(self, client: asynchronous.Client) -> None:
-        super().__init__(client)
+        super().__init__(client, "create", "a prodkit.llm.Client")
         self._client = client
 
     def create(self, *, timeout: float | None = None, **params: Any) -> Answer:

@@ -55,7 +55,7 @@ class Pool(Part):
     """
 
     def __init__(self, pool: asynchronous.Pool) -> None:
-        super().__init__(pool)
+        super().__init__(pool, "fetchrow", "a prodkit.postgres.Pool")
         self._pool = pool
 
     def fetch(self, query: str, *args: object, timeout: float | None = None) -> list[Any]:

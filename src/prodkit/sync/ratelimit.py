@@ -23,7 +23,7 @@ class RateLimiter(Part):
     """
 
     def __init__(self, limiter: asynchronous.RateLimiter) -> None:
-        super().__init__(limiter)
+        super().__init__(limiter, "check", "a prodkit.ratelimit.RateLimiter")
         self._limiter = limiter
 
     async def start(self) -> None:

@@ -33,9 +33,13 @@ class Part:
 
     Args:
         part: the asynchronous part.
+        method: an asynchronous method that the part must have.
+        wanted: the part in words, such as ``"a prodkit.cache.Cache"``.
     """
 
-    def __init__(self, part: Any) -> None:
+    def __init__(self, part: Any, method: str, wanted: str) -> None:
+        if isinstance(part, Part | type) or not callable(getattr(part, method, None)):
+            raise TypeError(f"sync.{type(self).__name__} takes {wanted}, got {part!r}")
         self._part = part
 
     async def start(self) -> None:
@@ -130,7 +134,14 @@ def call(fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.
     Raises:
         NotRunningError: `fn` is a method of a part that another process started.
         RuntimeError: called from the background loop itself.
+        TypeError: `fn` is no async function.
     """
+    given: object = fn
+    if not callable(given):
+        kind = type(given).__name__
+        raise TypeError(
+            f"sync.call takes a function and its arguments, as sync.call(answers.get, key); got a {kind}"
+        )
     require(getattr(fn, "__self__", None))
     return PORTAL.call(fn, *args, **kwargs)
 

@@ -104,6 +104,7 @@ def install(
     check.seconds("deadline", deadline, optional=True)
     check.instance("sessions", sessions, Sessions, "a Sessions", optional=True)
     check.instance("drain", drain, Drain, "a Drain", optional=True)
+    check.attempt(lambda: ProxyMiddleware(app, trusted=trusted_proxies, forwarded=forwarded))
     check.done()
     problems = problems or Problems(runtime=runtime)
     adopted = adopt(app, problems)

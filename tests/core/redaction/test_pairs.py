@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from prodkit.core.redaction import pairs
 from prodkit.core.redaction.pairs import (
     mask_comparisons,
     mask_flags,
@@ -75,6 +76,21 @@ def test_credentials_after_a_scheme_are_masked() -> None:
     assert mask_schemes(f"sent Basic {basic} there", "***") == "sent Basic *** there"
     assert mask_schemes("sent Bearer kq2vS1nGdJ0m4T8yRwZc", "***") == "sent Bearer ***"
     assert mask_schemes("Basic knowledge of the bearer", "***") == "Basic knowledge of the bearer"
+
+
+def test_equal_matches_of_a_long_text_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+
+    def looks_random(value: str) -> bool:
+        judged.append(value)
+        return value.startswith("kq2v")
+
+    monkeypatch.setattr(pairs, "looks_random", looks_random)
+    text = "sent token kq2vS1nGdJ0m4T8yRwZc, token unremarkable-word\n" * 500
+    shown = "sent token ***, token unremarkable-word\n" * 500
+    assert mask_schemes(text, "***") == shown
+    assert mask_phrases(text, "***") == shown
+    assert len(judged) == 4, "two different matches for each of two rules"
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,8 @@ def test_sizes_of_64_bits_in_a_local_header_count() -> None:
         with zipfile.ZipFile(out, "w") as made, made.open("a", "w", force_zip64=True) as entry:
             entry.write(b"one")
         data = out.getvalue()
-    assert data[18:26] == b"\xff" * 8
+    # Python before 3.11.4 repeats the sizes in the 32-bit fields, where the format wants them saturated
+    data = data[:18] + b"\xff" * 8 + data[26:]
     assert list(walk(data)) == ["a"]
     at = data.index(b"\1\0\x10\0")
     assert code_of(data[: at + 4] + b"\2" + data[at + 5 :]) == "malformed"

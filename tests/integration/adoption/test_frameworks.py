@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore::Depre
 
 
 def sample(place: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> ModuleType:
-    """Import one sample as a module of its own."""
+    """Import one sample as a module of its own; its link waits for Redis while eight threads keep Python busy."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     name = "adoption_" + place.replace("/", "_").removesuffix(".py")
@@ -33,6 +33,8 @@ def sample(place: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> M
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
+    if hasattr(module, "redis"):
+        module.redis.timeout = 5.0
     return module
 
 

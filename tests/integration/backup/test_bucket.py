@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,8 +97,6 @@ async def test_there_and_back(postgres_url: str, tmp_path: Path, bucket: backup.
 
 
 async def test_a_backup_of_many_parts(tmp_path: Path, bucket: backup.Bucket) -> None:
-    import hashlib
-
     content = os.urandom(1 << 20) * 21
     path = tmp_path / "council-20260101T000000Z-abcdef.dump"
     path.write_bytes(content)
@@ -166,6 +168,28 @@ async def test_a_cut_network_publishes_nothing(
         assert len(await lossy.list_backups()) == 1
 
 
+async def test_a_cancelled_upload_ends_and_lists_nothing(
+    tmp_path: Path, bucket: backup.Bucket, s3: Any
+) -> None:
+    content = os.urandom(1 << 20) * 40
+    path = tmp_path / "council-20260101T000000Z-abcdef.dump"
+    path.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    record = backup.Backup(path, "council", datetime(2026, 1, 1, tzinfo=UTC), len(content), sha256)
+    write(record)
+    task = asyncio.create_task(bucket.upload(path))
+    async with asyncio.timeout(60):
+        while not s3.list_multipart_uploads(Bucket="backups").get("Uploads"):
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert names(s3) == []
+    assert await bucket.list_backups() == []
+    await bucket.upload(path)  # again, and whole
+    assert len(await bucket.list_backups()) == 1
+
+
 async def test_a_bucket_that_is_not_there(tmp_path: Path, endpoint: str, s3: Any) -> None:
     nowhere = backup.Bucket("s3://nowhere", endpoint=endpoint, **KEYS)
     with pytest.raises(BackupError, match="could not list"):
@@ -227,27 +251,27 @@ async def test_a_schedule_reports_what_fails_and_goes_on(tmp_path: Path) -> None
     assert "hunter2" not in found.reason
 
 
+def command(endpoint: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``prodkit backup`` as a process of its own."""
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "hunter2-hunter2", "AWS_REGION": "us-east-1"}
+    return subprocess.run(
+        [sys.executable, "-m", "prodkit", "backup", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "AWS_ENDPOINT_URL": endpoint, **keys, **environment},
+    )
+
+
+def test_a_process_that_is_done_ends_with_its_own_status(endpoint: str, s3: Any) -> None:
+    """Several at a time, so that the end of the interpreter meets threads that still run."""
+    with ThreadPoolExecutor(6) as threads:
+        ends = list(threads.map(lambda _: command(endpoint, "list", "--bucket", "s3://backups"), range(24)))
+    assert {(each.returncode, each.stdout) for each in ends} == {(0, "no backups\n")}
+
+
 def test_the_command(postgres_url: str, tmp_path: Path, endpoint: str, s3: Any) -> None:
-    import subprocess
-    import sys
-
-    environment = {
-        **os.environ,
-        "DATABASE_URL": postgres_url,
-        "BACKUP_BUCKET": "s3://backups/cli",
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "hunter2-hunter2",
-        "AWS_REGION": "us-east-1",
-    }
-
     def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "prodkit", "backup", *words],
-            capture_output=True,
-            text=True,
-            env=environment,
-        )
+        return command(endpoint, *words, DATABASE_URL=postgres_url, BACKUP_BUCKET="s3://backups/cli")
 
     ran = call("run", str(tmp_path / "here"), "--prune", "--json")
     assert ran.returncode == 0, ran.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -55,5 +56,36 @@ async def test_an_outage_longer_than_the_budget_is_a_database_error(own_server: 
         with pytest.raises(DatabaseError, match="could not be reached"):
             await db.fetchval("select 1")
         assert time.monotonic() - started < 2
+        await asyncio.to_thread(own_server.start)
+        assert await db.fetchval("select 1") == 1
+
+
+async def test_a_caller_who_comes_at_the_beginning_of_a_pause_gets_an_attempt_of_his_own(
+    own_server: Postgres,
+) -> None:
+    class Latest(random.Random):
+        def random(self) -> float:
+            return 0.99
+
+    failed = asyncio.Event()
+    pauses: list[float] = []
+
+    def note(event: postgres.ConnectFailed) -> None:
+        pauses.append(event.retry_in)
+        failed.set()
+
+    runtime = Runtime(rng=Latest())
+    runtime.events.subscribe(note, postgres.ConnectFailed)
+    async with pool(own_server.url, runtime=runtime) as db:
+        await asyncio.to_thread(own_server.stop)
+        with pytest.raises(DatabaseError):
+            await db.acquire(timeout=0.1)
+        while not pauses or pauses[-1] < 0.4:
+            failed.clear()
+            await failed.wait()
+        before = len(pauses)
+        with pytest.raises(DatabaseError, match="could not be reached"):
+            await db.acquire(timeout=0.3)
+        assert len(pauses) > before
         await asyncio.to_thread(own_server.start)
         assert await db.fetchval("select 1") == 1

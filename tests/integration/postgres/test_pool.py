@@ -88,18 +88,18 @@ async def test_an_error_of_the_statement_stays_what_it_is(postgres_url: str) -> 
 
 
 async def test_a_full_pool_refuses_in_time_and_says_who_holds_it(postgres_url: str) -> None:
-    async with pool(postgres_url, min_size=2, acquire_timeout=0.2) as db, db.acquire(), db.acquire():
+    async with pool(postgres_url, min_size=2, acquire_timeout=2) as db, db.acquire(), db.acquire():
         started = time.monotonic()
         with pytest.raises(PoolExhaustedError, match=r"2 of 2 in use.*this task holds 2 itself") as caught:
             await db.fetch("select 1")
-        assert time.monotonic() - started < 0.1, "waiting could not have ended"
+        assert time.monotonic() - started < 1.0, "waiting could not have ended"
         assert caught.value.size == 2
         assert caught.value.idle == 0
         assert db.stats().exhausted == 1
         other = asyncio.create_task(db.fetch("select 1"))
-        with pytest.raises(PoolExhaustedError, match=r"within 0\.\d\d s.*acquired at .*test_pool\.py:\d+"):
+        with pytest.raises(PoolExhaustedError, match=r"within 2\.\d\d s.*acquired at .*test_pool\.py:\d+"):
             await other
-        assert 0.15 < time.monotonic() - started < 2.0
+        assert 1.9 < time.monotonic() - started < 4.0
         with Deadline.after(0.05):
             late = asyncio.create_task(db.fetch("select 1"))
         with pytest.raises(DeadlineExceededError):

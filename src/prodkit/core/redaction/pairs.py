@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from typing import Final
 
 from prodkit.core.redaction.names import STRONG, before_key, strength
@@ -250,7 +251,21 @@ def mask_schemes(text: str, mask: str) -> str:
     """Return `text` with credentials after ``Bearer``, ``Basic`` and their like masked."""
     if "igest " in text or "AWS4-" in text:
         text = _DIGEST.sub(lambda found: found.group().split(maxsplit=1)[0] + " " + mask, text)
-    return _SCHEME.sub(lambda found: _scheme(found, mask), text)
+    return _SCHEME.sub(_once(_scheme, mask), text)
+
+
+def _once(shown: Callable[[re.Match[str], str], str], mask: str) -> Callable[[re.Match[str]], str]:
+    """Judge equal matches, which a hostile text repeats by the thousand, once. `shown` reads the match alone."""
+    known: dict[str, str] = {}
+
+    def judged(found: re.Match[str]) -> str:
+        value = found.group()
+        answer = known.get(value)
+        if answer is None:
+            answer = known[value] = shown(found, mask)
+        return answer
+
+    return judged
 
 
 def _scheme(found: re.Match[str], mask: str) -> str:
@@ -304,7 +319,7 @@ def mask_phrases(text: str, mask: str) -> str:
     text = login.sub(lambda found: _phrase(found, mask, False), text)
     text = statement.sub(lambda found: _phrase(found, mask, False), text)
     text = sentence.sub(lambda found: _phrase(found, mask, True), text)
-    text = _BESIDE.sub(lambda found: _beside(found, mask), text)
+    text = _BESIDE.sub(_once(_beside, mask), text)
     return _CODE.sub(lambda found: _put(found, mask), text)
 
 
