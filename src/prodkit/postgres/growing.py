@@ -49,6 +49,7 @@ class Growing(Stock):
             busy=len(self.lent) + len(self.pending),
             now=now,
             waited=now - first.since,
+            coming=self.connecting,
         )
 
     def _nudged(self) -> None:

@@ -159,7 +159,7 @@ class GuardedProtocol:
         self._look_at(query)
         left = self._limit(timeout)
         with Operation(self, left):
-            if not seconds(left) <= self.server_bound:  # of an earlier Deadline: it would cut this one short
+            if self._too_short(left) and not ends_transaction(query):
                 await self._tell(left, ahead=False)
             return await self._raw.prepare(stmt_name, query, left, **options)
 
@@ -271,9 +271,10 @@ class GuardedProtocol:
             self._learn("rollback")
         else:
             limit = self._limit(timeout)
-            if query.startswith("BEGIN") and limit is not None and Deadline.instant() != inf:
+            bounded = limit is not None and Deadline.instant() != inf and not self.limit_owner
+            if query.startswith("BEGIN") and bounded:
                 query += f" SET LOCAL statement_timeout = {milliseconds(limit)}"  # the same round trip
-                self.server_bound = limit
+                self.server_bound = seconds(limit)
                 self._told = True
         with Operation(self, limit):
             status: str = await self._raw.query(query, limit)
@@ -304,6 +305,10 @@ class GuardedProtocol:
         if Deadline.instant() == inf:
             return isnan(bound)
         return not bound <= wanted * _NEAR
+
+    def _too_short(self, limit: float | None) -> bool:
+        """Return True when an earlier Deadline left a limit at the server that would cut this operation short."""
+        return not self.limit_owner and not seconds(limit) <= self.server_bound
 
     def _may_precede(self, query: str) -> bool:
         """Return True when the server's limit may be set in the same write as `query`.

@@ -102,7 +102,7 @@ def owner_after(owner: Owner, query: str, *, inside: bool) -> tuple[Owner, bool]
         if _DEFAULT.search(query):
             return "", True
         if _LOCAL.search(query):
-            return "local", False
+            return ("local" if inside else owner), not inside
         return ("transaction" if inside else "session"), False
     void = False
     for found in _CHANGES.finditer(query):

@@ -228,7 +228,7 @@ async def test_a_tree_in_one_table_goes_and_comes_back_whole_and_is_purged_leave
             part = await tree.remove(tx, 5)
         async with db.transaction() as tx:
             rest = await tree.remove(tx, 1)
-        assert rest.rows == {"topic": 4}, "5 and 6 keep their own deletion"
+        assert rest.rows == {"topic": 4, "note": 0}, "5 and 6 keep their own deletion"
         with pytest.raises(postgres.RestoreConflictError):
             async with db.transaction() as tx:
                 await tree.bring_back(tx, part.id)
