@@ -149,10 +149,8 @@ async def opened(case: Case, calls: int, rounds: int) -> tuple[float, int]:
         reached += 1
         raise Boom("x")
 
-    prepared = Boom("x")
-
     async def bare(x: int) -> int:
-        raise prepared
+        raise Boom("x")  # a new one, as a dependency's: the traceback of a kept one grows with each raise
 
     guarded = (await made(case))(failing)
     await timed_failing(guarded, 400)

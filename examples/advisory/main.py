@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 import prodkit as pk
 from advisory.pages.errors import handlers, problem_page
 from advisory.pages.head import Head
-from advisory.pages.kept import KeepQuestion
+from advisory.pages.kept import CarryQuestion, KeepQuestion
 from advisory.pages.visitor import is_operator
 from advisory.routes import (
     account,
@@ -71,6 +71,7 @@ def create_app(services: Services) -> FastAPI:
         problems=problems,
         log_context=lambda request_id: logger.contextualize(request_id=request_id),
     )
+    app.add_middleware(CarryQuestion)
     app.add_middleware(Head)
     for kind, handler in handlers(problems).items():
         app.add_exception_handler(kind, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -227,7 +228,12 @@ class Avatars(files.Validator):
 
     async def check(self, source: Any, *, filename: str | None, **claims: Any) -> files.CleanFile:
         """As the validator does, under a name that any file system could take."""
-        return await super().check(source, filename=filename and files.safe_filename(filename), **claims)
+        name = filename and files.safe_filename(filename)
+        if (
+            name and "." not in name
+        ):  # ``desenho.svg`` became ``desenho_svg``, and is to be refused as what it is
+            name += PurePosixPath((filename or "").replace("\\", "/")).suffix
+        return await super().check(source, filename=name, **claims)
 
 
 def make_avatars(runtime: pk.Runtime) -> files.Validator:

@@ -124,5 +124,23 @@ def test_a_file_that_is_nested_too_deeply_is_named_and_the_others_are_read(tmp_p
     assert unread == ["deep.py", "long.py"]
 
 
+def test_a_decorator_is_reported_on_its_own_line(tmp_path: Path) -> None:
+    path = tmp_path / "service.py"
+    path.write_text("import tenacity\n\n@tenacity.retry\n@staticmethod\ndef load(): ...\n")
+    assert [(each.line, each.code) for each in scan(path)[0]] == [
+        (1, "import tenacity"),
+        (3, "@tenacity.retry"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xef\xbb\xbfimport tenacity\n", b"# -*- coding: latin-1 -*-\nimport tenacity  # \xe9\n"]
+)
+def test_a_file_is_read_in_the_encoding_that_it_declares(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "service.py").write_bytes(data)
+    findings, unread = scan(tmp_path)
+    assert ([each.name for each in findings], unread) == (["tenacity.import"], [])
+
+
 def test_every_library_has_an_entry_for_its_import() -> None:
     assert {name.removesuffix(".import") for name in REPLACEMENTS if name.endswith(".import")} == LIBRARIES

@@ -143,6 +143,8 @@ def test_the_command(
         assert main(["replay", str(path), "--stack", f"mine_for_replay:{name}"]) == 0
     capsys.readouterr()
     (tmp_path / "noise").write_bytes(bytes(range(256)))
+    (tmp_path / "wrong.toml").write_text('[search]\nretry = "x"\n')
+    (tmp_path / "empty.toml").write_text("")
     for wrong, sentence in (
         ([str(tmp_path / "absent")], "no trace"),
         ([str(path), "--stack", "mine_for_replay"], "MODULE:NAME"),
@@ -151,6 +153,10 @@ def test_the_command(
         ([str(path), "--policies", "policies.toml", "--stack", "a:b"], "not both"),
         ([str(path), "--policies", "noise"], "noise is no TOML file"),
         (["noise"], "holds no fault"),
+        ([str(path), "--policies", "wrong.toml"], "attempts must be an integer"),
+        ([str(path), "--policies", "empty.toml"], "holds no pipeline"),
+        ([str(path), "--svg", "absent/trace.svg"], "no directory absent"),
+        ([str(path), "--svg", "."], "Is a directory"),
     ):
         assert main(["replay", *wrong]) == 2
         assert sentence in capsys.readouterr().err

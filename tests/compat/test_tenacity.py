@@ -117,3 +117,69 @@ def test_blocks() -> None:
             if calls < 3:
                 raise Boom
     assert calls == 3
+
+
+@virtual_time
+async def test_successes_earn_what_further_attempts_cost() -> None:
+    budget = pk.RetryBudget(1, floor=0, capacity=12)
+
+    @tenacity.retry(budget=budget)
+    async def ask() -> int:
+        return 1
+
+    @tenacity.retry(budget=budget)
+    def ask_plainly() -> int:
+        return 1
+
+    assert (await ask(), budget.balance) == (1, 7)
+    assert (ask_plainly(), budget.balance) == (1, 8)
+    for attempt in tenacity.Retrying(budget=budget):
+        with attempt:
+            pass
+    assert budget.balance == 9
+
+    @tenacity.retry(
+        budget=budget,
+        retry=tenacity.retry_if_result(lambda result: result == 1),
+        stop=tenacity.stop_after_attempt(2),
+    )
+    def never_right() -> int:
+        return 1
+
+    with pytest.raises(tenacity.RetryError):
+        never_right()
+    assert budget.balance == 4  # a result to retry after is no success
+
+
+def test_a_runtime_without_policies_repeats_nothing() -> None:
+    calls = 0
+
+    @tenacity.retry(stop=tenacity.stop_after_attempt(3), reraise=True, runtime=pk.Runtime(policies="off"))
+    def ask() -> None:
+        nonlocal calls
+        calls += 1
+        raise Boom
+
+    with pytest.raises(Boom):
+        ask()
+    assert calls == 1
+
+
+@virtual_time
+async def test_a_policys_run_is_awaited_and_repeated() -> None:
+    calls = 0
+
+    async def ask() -> int:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise Boom
+        return calls
+
+    breaker = pk.CircuitBreaker("b")
+    assert await tenacity.AsyncRetrying(stop=tenacity.stop_after_attempt(3))(breaker.run, ask) == 3
+    calls = 0
+    marked = pk.policies.non_idempotent(ask)
+    with pytest.raises(Boom):
+        await tenacity.AsyncRetrying(stop=tenacity.stop_after_attempt(3), reraise=True)(breaker.run, marked)
+    assert calls == 1

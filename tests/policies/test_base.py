@@ -2,11 +2,13 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
 
 import prodkit as pk
+from prodkit import policies
 from prodkit.policies.base import kind_of
 from prodkit.testing import virtual_time
 
@@ -137,3 +139,35 @@ async def test_an_iterator_that_is_no_generator_is_streamed_too() -> None:
 
     for policy in (*POLICIES, pk.Timeout(5)):
         assert [item async for item in policy.stream(Countdown)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("runtime", [None, 3, object()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pk.Retry,
+        pk.Bulkhead,
+        policies.AdaptiveLimit,
+        policies.Hedge,
+        pk.Timeout,
+        policies.RetryAfterGate,
+        policies.RetryBudget,
+        pk.Chaos,
+        pk.CircuitBreaker,
+        pk.Pipeline,
+        policies.Fallback,
+        pk.PolicySet,
+    ],
+)
+def test_a_runtime_that_is_none_is_refused(make: Any, runtime: Any) -> None:
+    needed: dict[Any, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        pk.Bulkhead: ((1,), {}),
+        pk.Timeout: ((1,), {}),
+        pk.Chaos: ((0.1,), {}),
+        pk.CircuitBreaker: (("b",), {}),
+        policies.Fallback: ((0,), {"on": ValueError}),
+        pk.PolicySet: (({},), {}),
+    }
+    args, options = needed.get(make, ((), {}))
+    with pytest.raises((TypeError, pk.InvalidError), match="runtime must be a Runtime"):
+        make(*args, **options, runtime=runtime)

@@ -1,6 +1,7 @@
 """One suite over all forms of a guarded call: run, call, decorator, stream, and the blocks, over the same state."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -363,3 +364,50 @@ def test_the_fixture_switches_them_off() -> None:
     with pytest.raises(Boom):
         pk.Retry(3).call(fail)
     assert calls == 1
+
+
+def test_interleaved_generators_leave_their_own_policies() -> None:
+    first, second = (pk.CircuitBreaker(name, failures=3) for name in ("first", "second"))
+
+    def items(policy: Policy) -> Iterator[int]:
+        with policy:
+            yield 1
+        yield 2
+
+    one, other = items(first), items(second)
+    assert (next(one), next(other)) == (1, 1)
+    with pytest.raises(Boom):
+        one.throw(Boom())  # type: ignore[attr-defined]
+    assert next(other) == 2
+    assert (first.statistics.failures, second.statistics.failures) == (1, 0)
+
+
+@virtual_time
+async def test_a_block_may_be_left_by_another_task_than_entered_it() -> None:
+    bulkhead = pk.Bulkhead(1)
+    async with contextlib.AsyncExitStack() as outer:
+        stack = contextlib.AsyncExitStack()
+        await asyncio.create_task(stack.enter_async_context(bulkhead))
+        outer.push_async_callback(stack.aclose)
+        assert bulkhead.inflight == 1
+        await asyncio.create_task(stack.aclose())
+        assert bulkhead.inflight == 0
+        async with bulkhead:
+            assert bulkhead.inflight == 1
+    assert bulkhead.inflight == 0
+
+
+@virtual_time
+async def test_a_context_that_kept_a_block_left_elsewhere_goes_on() -> None:
+    breaker = pk.CircuitBreaker("b", failures=2)
+    await breaker.__aenter__()
+    await asyncio.create_task(breaker.__aexit__(None, None, None))
+    with pytest.raises(Boom):
+        async with breaker:
+            raise Boom
+    assert breaker.statistics.failures == 1
+
+
+def test_a_with_that_was_never_entered_cannot_be_left() -> None:
+    with pytest.raises(RuntimeError, match="no `with` has entered it"):
+        pk.CircuitBreaker("b").__exit__(None, None, None)

@@ -3,7 +3,7 @@
 import asyncio
 import pickle
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -398,3 +398,16 @@ def test_a_sync_probe_that_turns_out_to_be_async_is_one_probe() -> None:
         assert breaker.state == "closed"
 
     scenario()
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "5", True])
+def test_an_opening_by_hand_takes_seconds(seconds: Any) -> None:
+    breaker = pk.CircuitBreaker("api")
+    with pytest.raises((TypeError, ValueError), match="seconds"):
+        breaker.trip(seconds)
+    assert breaker.state == "closed"
+
+
+def test_a_shared_state_without_its_methods_is_refused() -> None:
+    with pytest.raises(ValueError, match="shared must be a SharedBreakers"):
+        pk.CircuitBreaker("api", shared=cast("Any", 3))

@@ -92,3 +92,25 @@ def test_production_refuses_it_unless_named() -> None:
     assert pk.Chaos(0.1, name="slow", allow_production="slow", runtime=production).rate == 0.1
     with pytest.raises(ValueError, match=r"rate must.*2.*latency must.*-1.*error or result, not both"):
         pk.Chaos(2, latency=-1, error=KeyError, result=3)
+
+
+@pytest.mark.parametrize("rate", [-1, 5, "x", None, float("nan"), True])
+def test_a_rate_is_checked_whenever_it_is_set(rate: Any) -> None:
+    chaos = pk.Chaos(0.5)
+    with pytest.raises((TypeError, ValueError), match="rate must be"):
+        chaos.rate = rate
+    with pytest.raises((TypeError, ValueError), match="rate must be"):
+        pk.Chaos(rate)
+    assert chaos.rate == 0.5
+
+
+@pytest.mark.parametrize("enabled", [1, "on", None])
+def test_a_switch_is_checked_whenever_it_is_set(enabled: Any) -> None:
+    chaos = pk.Chaos(0.5)
+    with pytest.raises(TypeError, match="enabled must be"):
+        chaos.enabled = enabled
+    with pytest.raises(TypeError, match="enabled must be"):
+        pk.Chaos(0.5, enabled=enabled)
+    assert chaos.enabled is True
+    chaos.enabled = bool
+    assert chaos.enabled is bool

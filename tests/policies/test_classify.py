@@ -20,7 +20,13 @@ from prodkit import errors as kit
 from prodkit.core.outcome import Outcome
 from prodkit.policies import Timeout
 from prodkit.policies.base import MisuseError
-from prodkit.policies.classify import classifier, is_overload, outcome_of, outcome_of_status
+from prodkit.policies.classify import (
+    classifier,
+    is_lost_connection,
+    is_overload,
+    outcome_of,
+    outcome_of_status,
+)
 from prodkit.policies.deadline_guard import _OUR_TIMER
 from prodkit.testing import virtual_time
 from prodkit.testing.trace import UpstreamError
@@ -295,3 +301,43 @@ def test_the_codes_of_redis_are_read_in_errors_of_redis_only() -> None:
 def test_only_an_outage_is_judged_by_the_error_behind_it() -> None:
     refused = redis.exceptions.NoPermissionError("x")
     assert outcome_of(_caused(kit.ProdkitError("x"), refused)) is Outcome.FAILED
+
+
+def of_library(module: str, name: str, **attributes: object) -> Exception:
+    kind: type[Exception] = type(name, (Exception,), {"__module__": module})
+    error = kind("no")
+    for key, value in attributes.items():
+        setattr(error, key, value)
+    return error
+
+
+LOST = SQL.ConnectionDoesNotExistError("lost")
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (of_library("sqlalchemy.exc", "DBAPIError", orig=LOST), True),
+        (of_library("sqlalchemy.exc", "DBAPIError", orig=of_library("sqlalchemy.exc", "X", orig=LOST)), True),
+        (of_library("sqlalchemy.exc", "DBAPIError", orig=SQL.UniqueViolationError("twice")), False),
+        (of_library("sqlalchemy.exc", "OperationalError", orig=None), False),
+        (of_library("psycopg", "OperationalError"), True),
+        (of_library("psycopg2", "OperationalError"), True),
+        (of_library("psycopg2", "OperationalError", pgcode="57P01"), True),
+        (of_library("psycopg2", "OperationalError", pgcode="53300"), False),
+        (of_library("psycopg2", "OperationalError", pgcode=7), True),
+        (of_library("psycopg2", "InterfaceError"), False),
+        (of_library("psycopg2", "Surprise"), False),
+        (of_library("asyncpg.exceptions", "InternalClientError"), True),
+        (of_library("asyncpg.exceptions", "InterfaceError"), False),
+        (of_library("asyncpg.exceptions", "OperationalError"), False),
+        (type("Both", (SQL.InternalClientError, SQL.InterfaceError), {"__module__": "asyncpg"})("no"), False),
+        (OSError(errno.ENOENT, "no file"), False),
+        (OSError(errno.EIO, "device"), True),
+        (ConnectionResetError(), True),
+        (TimeoutError(), False),
+        (ValueError(), False),
+    ],
+)
+def test_a_lost_connection_is_told_from_a_bad_statement(error: Exception, lost: bool) -> None:
+    assert is_lost_connection(error) is lost

@@ -92,3 +92,22 @@ def test_options_are_shown_and_an_empty_list_refused() -> None:
     assert repr(Fallback([], on=(ValueError, KeyError))) == "Fallback(list, on=(ValueError, KeyError,))"
     with pytest.raises(ValueError, match="never answer"):
         Fallback(0, on=())
+
+
+class Later:
+    async def __call__(self, error: Exception) -> str:
+        return "late"
+
+
+def test_what_answers_asynchronously_for_a_plain_function_is_refused() -> None:
+    def fail() -> str:
+        raise ConnectionError
+
+    async def late(error: Exception) -> str:
+        return "late"
+
+    with pytest.raises(TypeError, match="is async and cannot answer"):
+        Fallback(Later(), on=ConnectionError)(fail)
+    with pytest.raises(TypeError, match="is async and cannot answer") as caught:  # known when it answers
+        Fallback(lambda error: late(error), on=ConnectionError).call(fail)
+    assert isinstance(caught.value.__cause__, ConnectionError)

@@ -3,6 +3,7 @@ import math
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -659,3 +660,12 @@ async def test_the_deadline_ends_a_stream() -> None:
         async for _ in RetryAfterGate("g").stream(items):
             pass
     assert asyncio.get_running_loop().time() == 5
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "5", True])
+def test_closing_by_hand_takes_seconds(seconds: Any) -> None:
+    gate = RetryAfterGate("api")
+    before = gate.not_before
+    with pytest.raises((TypeError, ValueError), match="seconds"):
+        gate.close(seconds)
+    assert gate.not_before == before

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
@@ -195,3 +196,9 @@ async def test_a_second_cancel_does_not_lose_the_tries() -> None:
     assert task.cancelled()
     await hedge.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("budget", [3, "x", object()])
+def test_a_budget_that_is_none_is_refused(budget: Any) -> None:
+    with pytest.raises(ValueError, match="budget must be a RetryBudget"):
+        Hedge(1, budget=budget)

@@ -1,11 +1,13 @@
 """Permits: settled once, by the first of succeed, fail and cancel."""
 
+import asyncio
 import gc
 import weakref
 
 import pytest
 
 import prodkit as pk
+from prodkit.policies.events import BreakerChanged
 from prodkit.testing import virtual_time
 
 
@@ -104,3 +106,45 @@ def test_shadow_and_switched_off_breakers_prove_nothing() -> None:
     with pk.policies.off():
         permit.prove()
     assert breaker.state == "half_open"
+
+
+@virtual_time
+async def test_a_probe_whose_classifier_raises_gives_its_slot_back() -> None:
+    verdicts: list[str | None] = [None, "not a verdict"]
+    breaker = pk.CircuitBreaker("b", failures=1, open_for=10, classify=lambda error: verdicts.pop(0))  # type: ignore[arg-type, return-value]
+
+    async def fail() -> None:
+        raise KeyError
+
+    async def fine() -> int:
+        return 1
+
+    with pytest.raises(KeyError):
+        await breaker.run(fail)
+    await asyncio.sleep(10)
+    with pytest.raises(ValueError, match="not a verdict"):
+        await breaker.run(fail)
+    assert await breaker.run(fine) == 1
+    assert breaker.state == "closed"
+
+
+@virtual_time
+async def test_a_listener_that_raises_breaks_no_call() -> None:
+    def listener(outcome: pk.Outcome, error: BaseException | None) -> None:
+        raise RuntimeError
+
+    runtime, seen = pk.Runtime(), []
+    runtime.events.subscribe(seen.append, BreakerChanged)
+    breaker = pk.CircuitBreaker("b", failures=1, on_outcome=listener, runtime=runtime)
+
+    async def answer(error: Exception | None) -> int:
+        if error is not None:
+            raise error
+        return 1
+
+    assert await breaker.run(answer, None) == 1
+    with pytest.raises(pk.InvalidError):
+        await breaker.run(answer, pk.InvalidError("neutral"))
+    with pytest.raises(KeyError):
+        await breaker.run(answer, KeyError())
+    assert (breaker.state, len(seen), runtime.events.failures) == ("open", 1, 3)

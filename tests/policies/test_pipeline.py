@@ -130,3 +130,8 @@ async def test_a_decorated_method_keeps_its_self(up) -> None:
     assert await Client(1).fetch(2, times=3) == 9
     assert await Client.static(4) == 4
     assert (await Client.made(5)).value == 5
+
+
+def test_an_empty_pipeline_repeats_no_block() -> None:
+    with pytest.raises(TypeError, match="first policy is a Retry"):
+        iter(pk.Pipeline())

@@ -1,6 +1,7 @@
 """Named pipelines: defaults in code, overrides checked whole, changes while running."""
 
 import asyncio
+import json
 from typing import Any
 from xml.etree import ElementTree
 
@@ -171,3 +172,49 @@ async def test_all_forms_of_a_named_policy() -> None:
     assert calls == 2
     async with pk.PolicySet({"x": {"breaker": 3}})["x"]:
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "named"),
+    [
+        ({"p": 5}, "p: must be a Pipeline"),
+        ({"p": "retry"}, "p: must be a Pipeline"),
+        ({"p": [pk.Retry(2), 3]}, "p: must be a Pipeline"),
+        ({5: {"retry": 3}}, "5: the name of a pipeline"),
+        ({"a.b": {"retry": 3}}, "a.b: a name must not contain"),
+        ({"p": {"breaker": {"runtime": 3}}}, "p.breaker.runtime: is no setting"),
+    ],
+)
+def test_a_default_that_is_no_pipeline_is_named(defaults: Any, named: str) -> None:
+    with pytest.raises(pk.InvalidError, match=named):
+        pk.PolicySet(defaults)
+
+
+def test_a_setting_cannot_replace_the_runtime() -> None:
+    with pytest.raises(pk.InvalidError, match=r"p\.breaker\.runtime"):
+        pk.PolicySet({"p": {"breaker": 3}}, {"p": {"breaker": {"runtime": 3}}})
+    policies = pk.PolicySet({"p": {"breaker": 3}})
+    with pytest.raises(pk.InvalidError, match=r"p\.breaker\.runtime"):
+        policies.change({"P__BREAKER__RUNTIME": "3"})
+
+
+@pytest.mark.parametrize("wrong", [3, "retry", [("p", {})]])
+def test_settings_that_are_no_mapping_are_refused(wrong: Any) -> None:
+    with pytest.raises(pk.InvalidError, match="defaults must be a mapping"):
+        pk.PolicySet(wrong)
+    with pytest.raises(pk.InvalidError, match="settings must be a mapping"):
+        pk.PolicySet({"p": {"retry": 3}}, wrong)
+    with pytest.raises(pk.InvalidError, match="settings must be a mapping"):
+        pk.PolicySet({"p": {"retry": 3}}).change(wrong)
+
+
+def test_a_pipeline_of_unknown_policies_only_is_named() -> None:
+    with pytest.raises(pk.InvalidError, match=r"p\.rety: no policy of that name"):
+        pk.PolicySet({"p": {"rety": 3}})
+
+
+def test_the_settings_in_force_are_data() -> None:
+    policies = pk.PolicySet({"p": {"retry": 4, "breaker": {"failures": 3}}}, {"p.retry.wait": "0.5"})
+    assert json.loads(json.dumps(policies.settings())) == {
+        "p": {"retry": {"attempts": 4, "wait": 0.5}, "breaker": {"failures": 3, "name": "p"}}
+    }

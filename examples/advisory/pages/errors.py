@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import Scope
 
 from advisory.pages.filters import clock
+from advisory.pages.kept import BACK, carried
 from advisory.pages.limits import PausedError, TooManyError
 from advisory.pages.messages import for_status
 from advisory.pages.visitor import SignInNeeded, redirect, sign_in_path
@@ -31,7 +32,10 @@ def problem_page(problem: web.Problem, scope: Scope) -> str:
 
 
 def _page(request: Request, status: int, title: str, text: str) -> str:
-    return services(request).pages.html(request, "error.html", status=status, title=title, text=text)
+    kept = None if status == 404 else carried(request.scope)
+    return services(request).pages.html(
+        request, "error.html", status=status, title=title, text=text, kept=kept, back=BACK
+    )
 
 
 async def _too_many(request: Request, error: Exception) -> Response:
@@ -50,13 +54,13 @@ async def _too_many(request: Request, error: Exception) -> Response:
 
 
 async def _paused(request: Request, error: Exception) -> Response:
-    """503 with the moment of the next try; what was written stays in the browser's form."""
+    """503 with the moment of the next try; the page shows the question again."""
     assert isinstance(error, PausedError)
     wait = math.ceil(error.retry_after)
     title, _ = for_status(503)
     text = (
         f"O serviço de IA está em pausa depois de várias falhas seguidas. Nova tentativa às {clock(wait)}, em"
-        f" {duration(wait, 'pt-BR')}. Nada foi descontado do seu limite; volte, e a sua pergunta continua escrita."
+        f" {duration(wait, 'pt-BR')}. Nada foi descontado do seu limite."
     )
     headers = {"Retry-After": str(wait), "Cache-Control": "no-store"}
     return Response(_page(request, 503, title, text), 503, headers, media_type="text/html")

@@ -14,7 +14,7 @@ from advisory.pages.chat import DRAFT, chat_page, new_page, speakers_of
 from advisory.pages.download import markdown_file
 from advisory.pages.forms import Form, read_form
 from advisory.pages.limits import CHAT, spending
-from advisory.pages.paging import SIZE, Paging, number_of
+from advisory.pages.paging import SIZE, Paging, page_of
 from advisory.pages.visitor import redirect, session_of, signed_in
 from advisory.services import services
 from advisory.store.chat import StillAnsweringError
@@ -29,19 +29,18 @@ _WAIT = "Espere a resposta terminar, ou pare-a, antes de perguntar outra vez."
 @router.get("")
 async def listing(request: Request) -> Response:
     app, user = services(request), await signed_in(request)
-    words, number = request.query_params.get("busca", "").strip()[:200], number_of(request)
-    found = await app.chats.history(user.id, words=words, limit=SIZE + 1, skip=(number - 1) * SIZE)
-    deleted = [] if words or number > 1 else await app.chats.history(user.id, deleted=True, limit=SIZE + 1)
-    return app.pages.page(
-        request, "chats.html", paging=Paging(number, found), deleted=Paging(1, deleted), words=words
-    )
+    words = request.query_params.get("busca", "").strip()[:200]
+    paging = await page_of(request, app.chats.history, by="changed_at", owner_id=user.id, words=words)
+    first = not words and paging.number == 1
+    deleted = await app.chats.history(user.id, deleted=True, limit=SIZE + 1) if first else []
+    return app.pages.page(request, "chats.html", paging=paging, deleted=Paging(1, deleted), words=words)
 
 
 @router.get("/apagadas")
 async def bin_page(request: Request) -> Response:
-    app, user, number = services(request), await signed_in(request), number_of(request)
-    found = await app.chats.history(user.id, deleted=True, limit=SIZE + 1, skip=(number - 1) * SIZE)
-    return app.pages.page(request, "chats_deleted.html", paging=Paging(number, found))
+    app, user = services(request), await signed_in(request)
+    paging = await page_of(request, app.chats.history, by="changed_at", owner_id=user.id, deleted=True)
+    return app.pages.page(request, "chats_deleted.html", paging=paging)
 
 
 @router.get("/nova")

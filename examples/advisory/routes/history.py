@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from advisory.pages.paging import SIZE, Paging, number_of
+from advisory.pages.paging import page_of
 from advisory.pages.visitor import signed_in
 from advisory.services import Services, services
 
@@ -29,8 +29,5 @@ async def bin_page(request: Request) -> Response:
 async def _page(
     request: Request, app: Services, owner_id: int, *, deleted: bool = False, words: str = ""
 ) -> Response:
-    number = number_of(request)
-    found = await app.runs.history(
-        owner_id, deleted=deleted, words=words, limit=SIZE + 1, skip=(number - 1) * SIZE
-    )
-    return app.pages.page(request, "history.html", paging=Paging(number, found), deleted=deleted, words=words)
+    paging = await page_of(request, app.runs.history, owner_id=owner_id, deleted=deleted, words=words)
+    return app.pages.page(request, "history.html", paging=paging, deleted=deleted, words=words)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from advisory.council.plan import MAX_QUESTION
 from advisory.pages.chat import DRAFT
+from advisory.pages.example import EXAMPLE
 from advisory.pages.forms import Form
 from advisory.pages.kept import KEPT
 from advisory.pages.visitor import current_user, redirect, session_of
@@ -33,13 +34,13 @@ async def home(request: Request) -> Response:
         if app.demo is not None and app.demo.may_sign_in(request):
             app.demo.sign_in(request)
             return redirect("/")
-        return app.pages.page(request, "welcome.html")
+        return app.pages.page(request, "welcome.html", run=EXAMPLE, read_only=True)
     if (kept := session_of(request).pop(KEPT, None)) is not None:
         session_of(request)["notice"] = "Aqui está a sua pergunta. Confira e envie."
         if "back" in kept:  # it belongs to a conversation
             session_of(request)[DRAFT] = kept["question"]
             return redirect(kept["back"])
-        form = Form(values={"question": kept["question"]})
+        form = Form(values={"question": kept["question"], **kept.get("choices", {})})
         return await ask_page(request, app, user, form, chosen={int(each) for each in kept["experts"]})
     question = request.query_params.get("pergunta", "")[:MAX_QUESTION]
     if not question and app.demo is not None and app.demo.is_demo_user(user):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from advisory.council.chat import Chat, Turn
 from advisory.store.chat_turns import TURN_COLUMNS, append, turn_from
+from advisory.store.cursor import Cursor, keyset
 from advisory.store.deleted import CHATS, Bin
 from advisory.store.search import folded, patterns
 from prodkit import jobs, postgres
@@ -170,22 +171,28 @@ class Chats:
         words: str = "",
         limit: int = CHATS_PAGE,
         skip: int = 0,
+        cursor: Cursor | None = None,
     ) -> list[Chat]:
-        """The latest first, without turns; with `words`, those whose questions or answers contain them all."""
+        """The latest first, without turns; with `words`, those whose questions or answers contain them all.
+
+        One page: behind `cursor` (nearest first where it asks for newer ones), or after `skip` entries.
+        """
         where = "is not null" if deleted else "is null"
         text = folded(
             """name || ' ' || about || ' ' || coalesce((
                    select string_agg(question || ' ' || answer, ' ') from chat_turns
                    where chat_id = chats.id and replaced_at is null), '')"""
         )
+        there, order, values = keyset("changed_at", cursor, 5)
         rows = await self._db.fetch(
             f"""select {_CHAT} from chats where owner_id = $1 and deleted_at {where}
-                    and ($3::text[] = '{{}}' or {text} like all ($3))
-                order by changed_at desc, id limit $2 offset $4""",  # noqa: S608
+                    and ($3::text[] = '{{}}' or {text} like all ($3)) and {there}
+                order by {order} limit $2 offset $4""",  # noqa: S608
             owner_id,
             limit,
             patterns(words),
             skip,
+            *values,
         )
         return [Chat(**dict(row)) for row in rows]
 

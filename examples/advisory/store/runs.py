@@ -10,6 +10,7 @@ from advisory.council.model import Run, Seat
 from advisory.council.prompts import about_persona, expert_system
 from advisory.store.agreement import points_from
 from advisory.store.cross_review import REVIEW_COLUMNS, plan_reviews, review_from
+from advisory.store.cursor import Cursor, keyset
 from advisory.store.deleted import RUNS, Bin
 from advisory.store.events import append
 from advisory.store.experts import Expert
@@ -144,22 +145,28 @@ class Runs:
         limit: int = HISTORY_PAGE,
         skip: int = 0,
         words: str = "",
+        cursor: Cursor | None = None,
     ) -> list[Run]:
-        """Newest first, without seats; with `words`, those whose question, synthesis or opinions contain them all."""
+        """Newest first, without seats; with `words`, those whose question, synthesis or opinions contain them all.
+
+        One page: behind `cursor` (nearest first where it asks for newer ones), or after `skip` entries.
+        """
         where = "is not null" if deleted else "is null"
         text = folded(
             """question || ' ' || synthesis || ' ' || coalesce((
                    select string_agg(seats.name || ' ' || seats.text, ' ') from seats
                    where seats.run_id = runs.id), '')"""
         )
+        there, order, values = keyset("created_at", cursor, 5)
         rows = await self._db.fetch(
             f"""select {_RUN} from runs where owner_id = $1 and deleted_at {where}
-                    and ($3::text[] = '{{}}' or {text} like all ($3))
-                order by created_at desc, id limit $2 offset $4""",  # noqa: S608
+                    and ($3::text[] = '{{}}' or {text} like all ($3)) and {there}
+                order by {order} limit $2 offset $4""",  # noqa: S608
             owner_id,
             limit,
             patterns(words),
             skip,
+            *values,
         )
         return [run_from(row) for row in rows]
 

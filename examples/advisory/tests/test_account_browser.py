@@ -99,6 +99,7 @@ def test_axe_finds_nothing_on_account_expert_and_recovery(browser, app, outbox, 
         page.get_by_role("link", name=re.compile("Editar.*Clara")).click()
         look(ours, mode, "")
         page.get_by_role("button", name="Sair").click()
+        look(ours, mode, "/")  # with the example of a council
         look(ours, mode, "/entrar")
         page.get_by_role("link", name="Esqueci a minha senha").click()
         look(ours, mode, "")
@@ -112,6 +113,24 @@ def test_axe_finds_nothing_on_account_expert_and_recovery(browser, app, outbox, 
         page.get_by_role("button", name="Trocar a senha").click()
         page.get_by_text("Senha trocada").wait_for()
         look(ours, mode, "/saude")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_refused_question_leads_back_to_its_composer(browser, app, mode):
+    with tab(browser, app, **options_of(mode)) as ours:
+        page = ours.go("/")
+        page.locator(".composer [name=csrf_token]").evaluate("each => { each.value = 'x' }")
+        page.get_by_label("Sua pergunta").fill("Esta pergunta se perde?")
+        page.get_by_label("Revisão cruzada").check()
+        page.get_by_role("button", name="Perguntar ao conselho").click()
+        page.get_by_role("heading", name="Pedido recusado").wait_for()
+        ours.problems.clear()  # Chromium reports each answer of 403 on the console
+        assert page.get_by_label("Sua pergunta não se perdeu").input_value() == "Esta pergunta se perde?"
+        look(ours, mode, "")
+        page.get_by_role("button", name="Voltar à pergunta").click()
+        page.get_by_text("Confira e envie").wait_for()
+        assert page.get_by_label("Sua pergunta").input_value() == "Esta pergunta se perde?"
+        assert page.get_by_label("Revisão cruzada").is_checked()
 
 
 def test_the_password_is_recovered_without_scripts_and_with_the_keyboard(browser, app, outbox):

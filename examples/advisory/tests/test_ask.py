@@ -63,12 +63,15 @@ def test_while_the_models_are_paused_nothing_is_asked_or_counted(
                 simulator.storm("overloaded", 30.0, model=model)
             eva.finished(eva.ask(experts=5))
             refused = eva.post(
-                "/conselhos", {"question": "E agora, alguém responde?", "experts": experts_of(eva)}
+                "/conselhos",
+                {"question": "E agora, alguém responde?", "experts": experts_of(eva)},
+                headers={"sec-fetch-site": "same-origin"},
             )
             assert refused.status_code == 503
             assert 1 <= int(refused.headers["retry-after"]) <= 300
             assert "Nova tentativa às" in refused.text
             assert "Nada foi descontado" in refused.text
+            assert "E agora, alguém responde?</textarea>" in refused.text
             for _ in range(12):
                 assert (
                     eva.post(

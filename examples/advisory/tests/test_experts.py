@@ -72,7 +72,7 @@ def test_an_expert_needs_no_photo(ana):
             b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
             "eu.svg",
             "image/svg+xml",
-            "",
+            "A extensão do nome do arquivo não é aceita",
         ),
         (photo(size=(2049, 10)), "eu.png", "image/png", "2048 x 2048"),
         (photo()[:-30], "eu.png", "image/png", "incompleto"),

@@ -127,9 +127,14 @@ def test_without_redis_everything_goes_on_and_limits_hold(fragile, servers, a_vi
 
 def test_without_postgres_a_page_says_so_and_when_to_come_back(fragile, servers, a_visitor):
     postgres, _ = servers
+    question = {"question": "E esta pergunta, se perde?", "experts": "1"}
     with a_visitor(fragile.url) as ana:
+        question["csrf_token"] = ana.token("/")
         postgres.kill()
         try:
+            refused = ana.http.post("/conselhos", data=question, headers={"origin": fragile.url})
+            assert refused.status_code == 503
+            assert "E esta pergunta, se perde?</textarea>" in refused.text
             began = time.monotonic()
             answer = ana.get("/historico")
             assert time.monotonic() - began < 15

@@ -102,6 +102,16 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_inline(visitor, path):
     assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?![^>]*src=)", html)
 
 
+def test_before_there_is_an_account_the_first_page_shows_a_finished_council(visitor):
+    page = visitor.get("/").text
+    assert "Um exemplo" in page
+    assert "Onde concordam e onde divergem" in page
+    assert page.count("Ler o parecer") == 3
+    assert "<strong>ainda não</strong>" in page
+    assert "<form" not in page.partition("<main")[2]  # nothing there asks for an account's rights
+    assert "Um exemplo" not in visitor.register().get("/").text
+
+
 def test_the_scripts_are_small():
     assert sum(each.stat().st_size for each in STATIC.glob("*.js")) < 15_000
     for each in STATIC.glob("*.js"):

@@ -77,6 +77,26 @@ def test_every_council_and_conversation_is_reached_page_by_page(ana, bruno, app)
             assert pages < 9
         return found
 
+    def numbers(path: str) -> list[int]:
+        page = ana.get(path).text
+        return [int(each) for each in re.findall(r"Pergunta número (\d+) sobre[^<]*</a>", page)]
+
+    def link(path: str, way: str) -> str:
+        found = re.search(rf'rel="{way}" href="([^"]+)"', ana.get(path).text)
+        return path.partition("?")[0] + found[1].replace("&amp;", "&")
+
+    second = link("/historico", "next")
+    third = link(second, "next")
+    assert numbers(second) == list(range(SIZE + 1, 2 * SIZE + 1))
+    assert numbers(third) == list(range(2 * SIZE + 1, 2 * SIZE + 6))
+    path = ana.ask("Uma pergunta feita enquanto se lê?", experts=1)
+    ana.post(f"{path}/parar")
+    assert numbers(second) == list(range(SIZE + 1, 2 * SIZE + 1))  # by number, the page would show 30 again
+    assert numbers(link(third, "prev")) == numbers(second)
+    assert numbers(link(link(third, "prev"), "next")) == numbers(third)
+    assert "feita enquanto se lê" in ana.get(link(link(third, "prev"), "prev")).text
+    ana.post(f"{path}/apagar")
+
     expected = [str(n) for n in range(1, 2 * SIZE + 6)]
     assert all_of("/historico", r"Pergunta número (\d+) sobre[^<]*</a>") == expected
     assert all_of("/historico?busca=PADARIA", r"Pergunta número (\d+) sobre[^<]*</a>") == expected

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+import tokenize
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,7 +100,8 @@ def scan(path: Path) -> tuple[list[Finding], list[str]]:
     for file in _files(path):
         name = str(file.relative_to(root))
         try:
-            source = file.read_text(encoding="utf-8")
+            with tokenize.open(file) as opened:  # by its byte order mark or its coding comment
+                source = opened.read()
             findings += _findings(name, source.splitlines(), ast.parse(source))
         except (SyntaxError, ValueError, OSError, *_TOO_DEEP):
             unread.append(name)
@@ -128,15 +130,14 @@ def _findings(path: str, lines: list[str], tree: ast.AST) -> list[Finding]:
     variables = _variables(tree, names)
     for node in ast.walk(tree):
         uses = (
-            _imported(node)
+            [(each, node.lineno) for each in _imported(node)]
             if isinstance(node, ast.Import | ast.ImportFrom)
             else _used(node, names, variables)
         )
-        for used in uses:
+        for used, line in uses:
             replacement = _replacement(used)
             if replacement is None:
                 continue
-            line: int = node.lineno  # type: ignore[attr-defined]
             text, change = replacement.write(node)
             code = lines[line - 1].strip()
             library = used.partition(".")[0]
@@ -189,29 +190,30 @@ def _variables(tree: ast.AST, names: dict[str, str]) -> dict[str, str]:
     return held
 
 
-def _used(node: ast.AST, names: dict[str, str], variables: dict[str, str]) -> list[str]:
-    """Return what a call, a decorator, a ``with``, a loop or an ``except`` uses of a library."""
+def _used(node: ast.AST, names: dict[str, str], variables: dict[str, str]) -> list[tuple[str, int]]:
+    """Return what a call, a decorator, a ``with``, a loop or an ``except`` uses of a library, and the lines."""
     if isinstance(node, ast.Call):
         full = _full_name(node.func, names)
         if full is not None:
-            return [full]
+            return [(full, node.lineno)]
         if (
             isinstance(node.func, ast.Attribute)
             and (held := variables.get(_dotted(node.func.value))) is not None
         ):
-            return [f"{held}().{node.func.attr}"]
+            return [(f"{held}().{node.func.attr}", node.lineno)]
         return []
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        found = []
+        found: list[tuple[str, int]] = []
         for each in node.decorator_list:
             if not isinstance(each, ast.Call):
                 full = _full_name(each, names)
                 held = variables.get(_dotted(each))
-                found += [full] if full else [f"{held}()@"] if held else []
+                used = full or (f"{held}()@" if held else "")
+                found += [(used, each.lineno)] if used else []
         return found
     if isinstance(node, ast.ExceptHandler) and node.type is not None:
         kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
-        return [full for each in kinds if (full := _full_name(each, names)) is not None]
+        return [(full, each.lineno) for each in kinds if (full := _full_name(each, names)) is not None]
     return []
 
 

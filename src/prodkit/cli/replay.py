@@ -19,6 +19,7 @@ import typer
 from prodkit.core.recording import read
 from prodkit.core.runtime import Runtime
 from prodkit.core.timeline import Band, Chart, Line, Row
+from prodkit.errors import ProdkitError
 from prodkit.policies.adaptive import AdaptiveLimit
 from prodkit.policies.backoff import full_jitter
 from prodkit.policies.base import Policy
@@ -74,12 +75,17 @@ def replay(
     try:
         phases = _trace(trace, name, calls)
         made = _stack(stack, policies, pipeline)
-    except (ValueError, OSError, ImportError, AttributeError, TypeError, KeyError) as error:
+        _check_directory(svg)
+    except (ValueError, OSError, ImportError, AttributeError, TypeError, KeyError, ProdkitError) as error:
         print(f"prodkit replay: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     reports = [run_trace(made, seed=seed, trace=phases) for seed in range(1, seeds + 1)]
     if svg is not None:
-        svg.write_text(chart(reports[0], phases).svg(), encoding="utf-8")
+        try:
+            svg.write_text(chart(reports[0], phases).svg(), encoding="utf-8")
+        except OSError as error:
+            print(f"prodkit replay: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
     if as_json:
         for report in reports:
             print(json.dumps(asdict(report)))
@@ -133,6 +139,11 @@ def _trace(given: str, name: str, calls: str) -> tuple[Phase, ...]:
     return phases
 
 
+def _check_directory(svg: Path | None) -> None:
+    if svg is not None and not svg.parent.is_dir():
+        raise ValueError(f"--svg: there is no directory {svg.parent}")
+
+
 def _stack(stack: str, policies: Path | None, pipeline: str) -> Stack:
     if stack and policies is not None:
         raise ValueError("give --stack or --policies, not both")
@@ -142,11 +153,14 @@ def _stack(stack: str, policies: Path | None, pipeline: str) -> Stack:
         except ValueError as error:
             raise ValueError(f"{policies} is no TOML file: {error}") from None
         data = data.get("policies", data)
+        if not data:
+            raise ValueError(f"{policies} holds no pipeline")
         if not pipeline and len(data) != 1:
             raise ValueError(f"--pipeline names one of {', '.join(data)}")
         chosen = pipeline or next(iter(data))
         if chosen not in data:
             raise ValueError(f"no pipeline {chosen!r} in {policies}: {', '.join(data)}")
+        PolicySet({chosen: data[chosen]})  # refused now, if it is
         return _each_client(lambda runtime: PolicySet({chosen: data[chosen]}, runtime=runtime)[chosen])
     if not stack:
         return recommended

@@ -17,7 +17,7 @@ import tenacity.asyncio
 
 from prodkit.core.deadline import Deadline
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.policies.base import name_of
+from prodkit.policies.base import Policy, name_of
 from prodkit.policies.deadline_guard import until_deadline
 from prodkit.policies.events import RetryGaveUp, RetryScheduled
 from prodkit.policies.idempotency import is_non_idempotent
@@ -45,9 +45,16 @@ class _Guarded:
         kinds = getattr(self.retry, "exception_types", None)
         return kinds is Exception or kinds == (Exception,)
 
+    def _judged(self, state: Any) -> None:
+        """Look at the outcome once the strategy has judged it: a success earns tokens, a refusal is not retried."""
+        if self.iter_state.retry_run_result:
+            self.iter_state.retry_run_result = not self._refuses(state)
+        elif self.budget is not None and not state.outcome.failed:
+            self.budget.deposit()
+
     def _ended(self, state: Any) -> str:
         """Return the reason to end although tenacity would go on; empty for none."""
-        if is_off():
+        if is_off(self.runtime):
             return "off"
         error = state.outcome.exception() if state.outcome.failed else None
         if (
@@ -111,8 +118,7 @@ class Retrying(_Guarded, tenacity.Retrying):  # pyright: ignore[reportIncompatib
 
     def _run_retry(self, retry_state: Any) -> None:
         super()._run_retry(retry_state)
-        if self.iter_state.retry_run_result and self._refuses(retry_state):
-            self.iter_state.retry_run_result = False
+        self._judged(retry_state)
 
     def _run_stop(self, retry_state: Any) -> None:
         super()._run_stop(retry_state)
@@ -146,6 +152,15 @@ class AsyncRetrying(_Guarded, tenacity.AsyncRetrying):  # pyright: ignore[report
         self, fn: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         """Call `fn` and repeat it; with a deadline in force, each attempt is cancelled at it."""
+        if (
+            getattr(fn, "__func__", None) is Policy.run
+        ):  # a plain function to tenacity, which would not await it
+            policy_run: Callable[..., Any] = fn
+
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                return await policy_run(*args, **kwargs)
+
+            fn = functools.update_wrapper(awaited, policy_run)
         if Deadline.instant() != float("inf") and is_coroutine_callable(fn):
             guarded: Callable[..., Awaitable[Any]] = until_deadline(fn)
             fn = functools.update_wrapper(guarded, fn)
@@ -153,8 +168,7 @@ class AsyncRetrying(_Guarded, tenacity.AsyncRetrying):  # pyright: ignore[report
 
     async def _run_retry(self, retry_state: Any) -> None:  # type: ignore[override]
         await super()._run_retry(retry_state)
-        if self.iter_state.retry_run_result and self._refuses(retry_state):
-            self.iter_state.retry_run_result = False
+        self._judged(retry_state)
 
     async def _run_stop(self, retry_state: Any) -> None:  # type: ignore[override]
         await super()._run_stop(retry_state)

@@ -176,6 +176,7 @@ class AdaptiveLimit(Limiter):
         check.function("overloaded", overloaded, optional=True)
         check.function("classify", classify, optional=True)
         check.function("priority", priority, optional=True)
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.done()
         super().__init__(
             name,

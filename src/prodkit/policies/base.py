@@ -160,22 +160,22 @@ class Policy:
         return Block() if self.runtime.policies == "off" else Block(self.scope())
 
     async def __aenter__(self) -> Self:
-        push_block(await self.calling().__aenter__())
+        push_block(self, await self.calling().__aenter__())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await pop_block().__aexit__(kind, error, trace)
+        await pop_block(self).__aexit__(kind, error, trace)
 
     def __enter__(self) -> Self:
-        push_block(self.calling().__enter__())
+        push_block(self, self.calling().__enter__())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pop_block().__exit__(kind, error, trace)
+        pop_block(self).__exit__(kind, error, trace)
 
     # run, call and stream guard a function that calls their first argument: built on first use, then kept.
     @functools.cached_property

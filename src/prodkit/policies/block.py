@@ -118,15 +118,34 @@ class Block:
 _blocks: Final[ContextVar[tuple[Block, ...]]] = ContextVar("prodkit_blocks", default=())
 """The blocks that ``with policy:`` has entered in this context, outermost first: a policy is shared, a block is not."""
 
-
-def push_block(block: Block) -> Block:
-    """Remember an entered `block` for the end of its ``with``."""
-    _blocks.set((*_blocks.get(), block))
-    return block
+_open: Final[dict[Block, object]] = {}
+"""The policies of all entered blocks: one may be left in another context, as an exit stack or a fixture does."""
 
 
-def pop_block() -> Block:
-    """Return the block of the innermost ``with`` and forget it."""
-    *outer, block = _blocks.get()
-    _blocks.set(tuple(outer))
-    return block
+def push_block(policy: object, block: Block) -> None:
+    """Remember an entered `block` of `policy` for the end of its ``with``.
+
+    Args:
+        policy: the policy in the ``with``.
+        block: its block.
+    """
+    _open[block] = policy
+    _blocks.set((*(each for each in _blocks.get() if each in _open), block))
+
+
+def pop_block(policy: object) -> Block:
+    """Return the innermost block of `policy` and forget it.
+
+    Of generators that are interleaved each finds its own policy's block. A block that was entered in another context is
+    found among all open ones, the latest first.
+
+    Args:
+        policy: the policy in the ``with``.
+    """
+    here = [each for each in _blocks.get() if each in _open]
+    for block in (*reversed(here), *reversed(list(_open))):
+        if _open.get(block) is policy:
+            del _open[block]
+            _blocks.set(tuple(each for each in here if each is not block))
+            return block
+    raise RuntimeError(f"{policy!r} is left, but no `with` has entered it")

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import threading
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from prodkit.core.check import CheckResult
 from prodkit.core.outcome import Classifier, Outcome
@@ -23,6 +23,8 @@ from prodkit.policies.matching import Errors, matcher
 from prodkit.policies.shared_state import SharedState
 
 __all__ = ["BreakerStatistics", "CircuitBreaker"]
+
+_SHARED: Final = ("listen", "opened", "closed", "claim")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -172,6 +174,9 @@ class CircuitBreaker(BreakerShells):
         check.seconds("slow_gap", slow_gap, optional=True)
         check.function("on_outcome", on_outcome, optional=True)
         check.one_of("mode", mode, ("guard", "shadow", "disabled"))
+        if shared is not None and not all(callable(getattr(shared, each, None)) for each in _SHARED):
+            check.value("shared must be a SharedBreakers, or have its methods", shared)
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.done()
         self.name = name
         self.mode = mode
@@ -249,6 +254,9 @@ class CircuitBreaker(BreakerShells):
         Args:
             seconds: time for which calls are refused; `open_for` by default, 0 admits a probe at once.
         """
+        check = Arguments("CircuitBreaker")
+        check.seconds("seconds", seconds, zero=True, optional=True)
+        check.done()
         with self._lock:
             held = self.rules.open_for if seconds is None else seconds
             change = self.circuit.hold_open(self._now(), held, "opened by hand")

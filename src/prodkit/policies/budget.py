@@ -146,6 +146,7 @@ class RetryBudget:
         check.function("cost", cost, optional=True)
         check.function("classify", classify, optional=True)
         check.that(prices is None or cost is None, "give prices or cost, not both")
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.done()
         self.name: str = name
         self._tokens = Tokens(ratio, floor, capacity, capacity / 2)

@@ -193,6 +193,7 @@ class Bulkhead(Limiter):
         check.seconds("queue_timeout", queue_timeout, optional=True, zero=True)
         check.one_of("order", order, ("fifo", "lifo", "adaptive", "deadline"))
         check.function("priority", priority, optional=True)
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.done()
         super().__init__(
             name,

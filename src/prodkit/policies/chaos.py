@@ -53,8 +53,6 @@ class Chaos(Policy):
     rank = 90
 
     name: str
-    rate: float
-    enabled: bool | Callable[[], bool]
     runtime: Runtime
 
     def __init__(
@@ -72,7 +70,8 @@ class Chaos(Policy):
         runtime: Runtime = SYSTEM,
     ) -> None:
         check = Arguments("Chaos")
-        check.number("rate", rate, minimum=0, maximum=1)
+        check.attempt(lambda: _checked_rate(rate))
+        check.attempt(lambda: _checked_switch(enabled))
         check.text("name", name)
         if not callable(latency):
             check.seconds("latency", latency, zero=True)
@@ -83,10 +82,11 @@ class Chaos(Policy):
         check.that(error is None or result is _UNSET, "give error or result, not both")
         check.function("behaviour", behaviour, optional=True)
         check.function("when", when, optional=True)
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.done()
         self.name = name
-        self.rate = rate
-        self.enabled = enabled
+        self._rate = rate
+        self._enabled = enabled
         self.runtime = runtime
         self._latency = latency
         self._error = error
@@ -95,6 +95,24 @@ class Chaos(Policy):
         self._when = when
         self._allowed = allow_production == name
         self._refuse_production(runtime)
+
+    @property
+    def rate(self) -> float:
+        """Share of the calls that are disturbed; assign it to change it while running."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._rate = _checked_rate(rate)
+
+    @property
+    def enabled(self) -> bool | Callable[[], bool]:
+        """False, or a function that returns False, only passes calls through; assign it to switch it while running."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, enabled: bool | Callable[[], bool]) -> None:
+        self._enabled = _checked_switch(enabled)
 
     def adopt(self, runtime: Runtime) -> Chaos:
         """Return this policy on `runtime`, unless that forbids it."""
@@ -194,3 +212,16 @@ class Chaos(Policy):
 
     def __repr__(self) -> str:
         return f"Chaos({self.rate!r}, name={self.name!r}, enabled={self.enabled!r})"
+
+
+def _checked_rate(rate: float) -> float:
+    check = Arguments("Chaos")
+    check.number("rate", rate, minimum=0, maximum=1)
+    check.done()
+    return rate
+
+
+def _checked_switch(enabled: bool | Callable[[], bool]) -> bool | Callable[[], bool]:
+    if not (isinstance(enabled, bool) or callable(enabled)):
+        raise TypeError(f"Chaos: enabled must be True, False or a function, got {enabled!r}")
+    return enabled

@@ -344,8 +344,6 @@ def _of_sql(error: Exception) -> Outcome:
     inner = getattr(error, "orig", None)  # SQLAlchemy wraps the driver's error
     if isinstance(inner, Exception):
         return outcome_of(inner)
-    if is_lost_connection(error):
-        return _FAILED
     state = _sqlstate(error)
     if state is not None:
         # 57014 is a statement timeout or a cancel request: the statement was too slow for its limit.

@@ -8,7 +8,8 @@ from types import CoroutineType
 from typing import Any
 
 from prodkit.core.runtime import SYSTEM, Runtime
-from prodkit.policies.base import AsyncFn, Policy, SyncFn, name_of
+from prodkit.core.validate import Arguments
+from prodkit.policies.base import AsyncFn, MisuseError, Policy, SyncFn, name_of
 from prodkit.policies.deadline_guard import deadline_for, within_deadline
 from prodkit.policies.events import FallbackUsed
 from prodkit.policies.matching import Errors, classes_in, matcher
@@ -42,6 +43,9 @@ class Fallback(Policy):
         wrong = [kind for kind in classes_in(on) if not issubclass(kind, Exception)]
         if wrong:
             raise TypeError(f"Fallback: on takes exception classes (not BaseException), got {wrong!r}")
+        check = Arguments("Fallback")
+        check.instance("runtime", runtime, Runtime, "a Runtime")
+        check.done()
         if isinstance(on, (tuple, list, set, frozenset)) and not on:
             raise ValueError("Fallback: on names no error, so the fallback would never answer")
         self.instead = instead
@@ -69,7 +73,9 @@ class Fallback(Policy):
 
     def wrap_sync(self, fn: SyncFn) -> SyncFn:
         """Return the guarded form of the plain function `fn`."""
-        if inspect.iscoroutinefunction(self.instead):
+        if inspect.iscoroutinefunction(self.instead) or inspect.iscoroutinefunction(
+            getattr(self.instead, "__call__", None)  # noqa: B004
+        ):
             raise TypeError(f"{name_of(self.instead)} is async and cannot answer for the plain {name_of(fn)}")
         matches = self._matches
 
@@ -80,7 +86,13 @@ class Fallback(Policy):
                 if is_off(self.runtime) or not matches(error):
                     raise
                 self._emit(error)
-                return self.instead(error) if callable(self.instead) else self.instead
+                answer = self.instead(error) if callable(self.instead) else self.instead
+                if inspect.iscoroutine(answer):
+                    answer.close()
+                    raise MisuseError(
+                        f"{name_of(self.instead)} is async and cannot answer for the plain {name_of(fn)}"
+                    ) from error
+                return answer
             return self.resume(fn, result, args, kwargs) if type(result) is CoroutineType else result
 
         return fallback

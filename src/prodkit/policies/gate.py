@@ -87,6 +87,7 @@ class RetryAfterGate(Policy):
         check.number("margin", margin, minimum=0, maximum=1)
         check.seconds("unhinted", unhinted, zero=True)
         check.function("hint", hint)
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.function("classify", classify, optional=True)
         check.done()
         self.name = name
@@ -115,6 +116,12 @@ class RetryAfterGate(Policy):
 
     def close(self, seconds: float) -> None:
         """Close the gate for `seconds`, plus the margin: for limits that a header or an event announces."""
+        check = Arguments("RetryAfterGate")
+        check.seconds("seconds", seconds, zero=True)
+        check.done()
+        self._close(seconds)
+
+    def _close(self, seconds: float) -> None:
         seconds *= self._margin
         self._pacing.throttled(self.runtime.clock.monotonic(), seconds)
         if (events := self.runtime.events).listened(GateClosed):
@@ -205,7 +212,7 @@ class RetryAfterGate(Policy):
         if seconds is None and self._classify(error) is Outcome.THROTTLED:
             seconds = self._unhinted
         if seconds is not None and seconds > 0:
-            self.close(seconds)
+            self._close(seconds)
 
     def _refused(self, now: float) -> RateLimitedError:
         wait = self._pacing.turn(now, len(self._queue)) - now

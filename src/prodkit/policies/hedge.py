@@ -77,7 +77,12 @@ class Hedge(Policy):
         check.number("quantile", quantile, minimum=0.5, below=1)
         check.integer("extra", extra, minimum=1)
         check.instance("idempotent", idempotent, bool, "True or False")
+        check.that(
+            budget is None or callable(getattr(budget, "withdraw", None)),
+            f"budget must be a RetryBudget, or have its withdraw(), got {budget!r}",
+        )
         check.function("classify", classify, optional=True)
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.done()
         self.after = after
         self.quantile = quantile

@@ -134,7 +134,8 @@ class Admission(Policy):
     def _refusal(self, now: float, wait: float | None) -> CircuitOpenError:
         """Count and emit a refusal, and return its error. A caller keeps it in no variable: that would be a cycle."""
         self._rejected += 1
-        if (events := self._events).listened(BreakerRejected):
+        # The dictionary of `listened` first: its call would be a tenth of a refusal.
+        if (events := self._events)._wanted.get(BreakerRejected, True) and events.listened(BreakerRejected):
             state = self.circuit.state(now)
             events.emit(BreakerRejected(breaker=self.name, state=state, shadow=self._shadow))
         # CircuitOpenError(...) without its three calls: a refusal has to cost less than the call it replaces
@@ -158,10 +159,10 @@ class Admission(Policy):
         now = self._now()
         with self._lock:
             change = self.circuit.succeed(lease, now)
-        if self._on_outcome is not None:
-            self._on_outcome(Outcome.OK, None)
         if change is not None:
             self._announce(change)
+        if self._on_outcome is not None:
+            self._report(Outcome.OK)
 
     def _proven(self, lease: Lease) -> None:
         now = self._now()
@@ -178,25 +179,35 @@ class Admission(Policy):
         now = self._now()
         with self._lock:
             change = self.circuit.fail(lease, now)
-        if self._on_outcome is not None:
-            self._on_outcome(Outcome.FAILED, error)
         if change is not None:
             self._announce(change)
+        self._report(Outcome.FAILED, error)
 
     def _forgotten(self, lease: Lease) -> None:
         with self._lock:
             self.circuit.forget(lease)
 
     def _raised(self, lease: Lease, error: BaseException) -> None:
-        outcome = self._outcome(error)
+        try:
+            outcome = self._outcome(error)
+        except BaseException:
+            self._forgotten(lease)  # a probe whose classifier raised holds no slot
+            raise
         if outcome is Outcome.FAILED:
             self._failed(lease, error)
         elif outcome is Outcome.OK:
             self._succeeded(lease)
         else:
             self._forgotten(lease)
-            if self._on_outcome is not None:
+            self._report(outcome, error)
+
+    def _report(self, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Call `on_outcome`, which cannot break the call that it counts."""
+        if self._on_outcome is not None:
+            try:
                 self._on_outcome(outcome, error)
+            except Exception:  # noqa: BLE001 - counted, as an exception of a subscriber is
+                self._events.failures += 1
 
     def _outcome(self, error: BaseException) -> Outcome:
         """Return the outcome of a call that raised `error`, by this breaker's arguments and the defaults."""

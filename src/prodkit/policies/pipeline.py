@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any, Final, TypeVar
 
 from prodkit.core.runtime import SYSTEM, Runtime
+from prodkit.core.validate import Arguments
 from prodkit.policies.base import AsyncFn, Policy, StreamFn, SyncFn
 from prodkit.policies.block import Block, Scope
 from prodkit.policies.deadline_guard import bounded, enforces_deadline, stream_until_deadline, until_deadline
@@ -68,6 +69,9 @@ class Pipeline(Policy):
         wrong = [each for each in given if not isinstance(each, Policy)]
         if wrong:
             raise TypeError(f"Pipeline takes policies, got {', '.join(map(repr, wrong))}")
+        check = Arguments("Pipeline")
+        check.instance("runtime", runtime, Runtime, "a Runtime")
+        check.done()
         self.runtime = runtime
         self.policies = policies if runtime is SYSTEM else tuple(each.adopt(runtime) for each in policies)
         for problem in _costly(self.policies):
@@ -114,7 +118,7 @@ class Pipeline(Policy):
         return aiter(self._attempts())
 
     def _attempts(self) -> Attempts:
-        first = self._flat()[0]
+        first = next(iter(self._flat()), None)
         if not isinstance(first, Retry):
             raise TypeError("a block is repeated by a pipeline whose first policy is a Retry")
         if self.runtime.policies == "off":

@@ -65,7 +65,7 @@ def _before_a_retry(policy: Policy, policies: Sequence[Policy]) -> bool:
 
 
 def parse(
-    given: Mapping[str, Any], problems: list[str], *, known: Mapping[str, Sequence[Policy]] | None = None
+    given: object, problems: list[str], *, known: Mapping[str, Sequence[Policy]] | None = None
 ) -> Settings:
     """Return `given`, nested or flat, as settings; unknown pipelines and policies are added to `problems`.
 
@@ -75,6 +75,9 @@ def parse(
         known: pipelines that may be named; None for any.
     """
     parsed: Settings = {}
+    if not isinstance(given, Mapping):
+        problems.append(f"settings must be a mapping of pipelines to policies, got {given!r}")
+        return parsed
     for path, value in _leaves(given):
         name = _match(path[0], known) if known is not None else path[0]
         if name is None:
@@ -94,6 +97,9 @@ def parse(
             parsed[name][kind] = _whole(kind, _plain(value))
         else:
             option = "_".join(path[2:]).lower()
+            if option == "runtime":
+                problems.append(f"{name}.{kind}.runtime: is no setting: all policies use the set's own")
+                continue
             if not isinstance(parsed[name].get(kind), dict):
                 parsed[name][kind] = {}
             parsed[name][kind][option] = _plain(value)

@@ -138,14 +138,22 @@ class PolicySet(Mapping[str, NamedPolicy]):
         *,
         runtime: Runtime = SYSTEM,
     ) -> None:
+        if not isinstance(runtime, Runtime):
+            raise InvalidError(f"PolicySet: runtime must be a Runtime, got {runtime!r}")
         self.runtime = runtime
         problems: list[str] = []
         made: dict[str, list[Policy]] = {}
+        if not isinstance(defaults, Mapping):
+            raise InvalidError(
+                f"PolicySet: defaults must be a mapping of names to pipelines, got {defaults!r}"
+            )
         for name, given in defaults.items():
-            if isinstance(given, Pipeline):
+            if (problem := _misnamed(name, given)) is not None:
+                problems.append(problem)
+            elif isinstance(given, Pipeline):
                 made[name] = list(given.policies)
             elif isinstance(given, Mapping):
-                made[name] = build(name, parse({name: given}, problems)[name], runtime, problems)
+                made[name] = build(name, parse({name: given}, problems).get(name, {}), runtime, problems)
             else:
                 made[name] = list(given)
         settings = parse(overrides or {}, problems, known=made)
@@ -223,7 +231,10 @@ class PolicySet(Mapping[str, NamedPolicy]):
     def settings(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the options in force by pipeline, policy and option, as far as they were given."""
         return {
-            name: {kind: dict(policy.given[1]) for kind, policy in kinds_of(each.pipeline.policies).items()}
+            name: {
+                kind: {option: value for option, value in policy.given[1].items() if option != "runtime"}
+                for kind, policy in kinds_of(each.pipeline.policies).items()
+            }
             for name, each in self._named.items()
         }
 
@@ -256,6 +267,23 @@ class PolicySet(Mapping[str, NamedPolicy]):
 
     def __repr__(self) -> str:
         return f"PolicySet({', '.join(self._named)})"
+
+
+def _misnamed(name: object, given: object) -> str | None:
+    """Return the problem of a pipeline that is none, or that no setting could name."""
+    if not isinstance(name, str) or not name:
+        return f"{name!r}: the name of a pipeline must be a text"
+    if isinstance(given, Mapping):
+        separated = "." in name or "__" in name
+        return (
+            f"{name}: a name must not contain '.' or '__', which separate it from a policy"
+            if separated
+            else None
+        )
+    listed = isinstance(given, Sequence) and all(isinstance(each, Policy) for each in given)
+    if listed or isinstance(given, Pipeline):
+        return None
+    return f"{name}: must be a Pipeline, policies, or a mapping of policies to options, got {given!r}"
 
 
 def _raise(problems: list[str]) -> None:

@@ -132,6 +132,7 @@ class Retry(RetryShells):
         check.number("max_wait", max_wait, minimum=0, infinite=True, unit="seconds")
         check.instance("idempotent", idempotent, bool, "True or False")
         check.instance("nested", nested, bool, "True or False")
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.done()
         self.attempts = attempts
         self.idempotent = idempotent

@@ -45,6 +45,7 @@ class Timeout(Policy):
     def __init__(self, seconds: float | None, *, runtime: Runtime = SYSTEM) -> None:
         check = Arguments("Timeout")
         check.seconds("seconds", seconds, optional=True)
+        check.instance("runtime", runtime, Runtime, "a Runtime")
         check.done()
         self.seconds = seconds
         self.runtime = runtime
