@@ -38,7 +38,7 @@ async def test_use_in_the_wrong_state_is_told(silent: str) -> None:
         await starting
 
 
-async def test_aclose_ends_a_start_that_is_under_way(silent: str) -> None:
+async def test_aclose_ends_a_start_that_still_waits(silent: str) -> None:
     db = postgres.Pool(silent, acquire_timeout=60.0, connect_timeout=60.0)
     for _ in range(2):
         starting = asyncio.create_task(db.start())
