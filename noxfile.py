@@ -296,7 +296,7 @@ def lowest(rest: list[str]) -> None:
             run_set_up([uv, "venv", "--python", sys.executable, str(venv)], log)
         direct = [uv, "pip", "install", "--python", str(python), "--resolution", "lowest-direct"]
         tools = ["pytest-timeout>=2.3", "pyyaml>=6.0.2", "ruff>=0.9", "uvicorn>=0.30"]
-        tools += ["fastapi>=0.115.7", "litestar>=2.12"]
+        tools += ["fastapi>=0.115.7", "litestar>=2.12", "detect-secrets>=1.5"]
         run_set_up([*direct, "-e", f"{ROOT}[all,testing]", *tools], log)
     paths = rest or [str(path) for path in unit_tests()]
     # Old releases use what their own dependencies have since deprecated; that is not a fault of ours.

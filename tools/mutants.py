@@ -111,13 +111,20 @@ def stored(name: str) -> list[str]:
 
 
 for _name in (
-    "account", "agreement", "chat", "chat_turns", "council", "cross_review", "deleted", "events", "experts", "purge",
-    "recoveries", "refunds", "runs", "saved", "search", "seeds", "share", "spending", "users",
+    "account", "agreement", "chat", "chat_turns", "council", "cross_review", "cursor", "deleted", "events", "experts",
+    "personas", "purge", "recoveries", "refunds", "runs", "saved", "search", "seeds", "share", "spending", "users",
 ):  # fmt: skip
     _own = {"chat_turns": "chat", "refunds": "chat"}.get(_name, _name)
     CORES[f"advisory/store/{_name}"] = [*stored(_own), f"{APP}/test_saved.py", "-k", "store or key"]
 for _name in ("model", "plan", "prompts", "texts"):
     CORES[f"advisory/research/{_name}"] = ["-m", "not integration", f"{APP}/test_research_rules.py"]
+for _name in ("errors", "perplexity", "unsplash", "youtube"):
+    CORES[f"advisory/sources/{_name}"] = [
+        "-m",
+        "not integration",
+        f"{APP}/test_sources.py",
+        f"{APP}/test_research_rules.py",
+    ]
 CORES["advisory/worker/chat"] = [f"{APP}/test_chat_rules.py"]
 APP_GOAL = 0.90
 

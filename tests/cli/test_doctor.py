@@ -191,3 +191,15 @@ def test_json_and_exit_codes(
     assert cli.main(["doctor"]) == 1
     assert "✗" in capsys.readouterr().out
     assert cli.main(["doctor", "nowhere"]) == 2
+
+
+def test_a_command_of_the_report_can_be_copied_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hint = "pip install 'prodkit-resilience[backup,files,heic,http,jobs,llm,logs,pdf,postgres,redis,sessions,web]'"
+    monkeypatch.setattr(
+        "prodkit.cli.doctor.diagnose", lambda *_: [Finding("extras", "skipped", "some", hint)]
+    )
+    monkeypatch.setenv("COLUMNS", "60")
+    assert cli.main(["doctor"]) == 0
+    assert hint in capsys.readouterr().out

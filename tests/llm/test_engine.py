@@ -38,7 +38,7 @@ def test_a_model_is_not_waited_for_long_while_another_provider_is_left(faked: An
     engine = llm.Client("k", models=(SONNET, far), max_model_wait=20)._engine
     engine.connect(Elsewhere())  # type: ignore[arg-type]
     assert engine.max_waits == (1.0, 20)
-    assert engine.elsewhere == {0}
+    assert engine.elsewhere == {0: 1}
     assert faked(max_model_wait=20)[0]._engine.max_waits == (20, 20)
 
 

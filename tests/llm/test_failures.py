@@ -93,6 +93,13 @@ def test_a_body_of_any_form_is_understood_by_its_status(body: bytes) -> None:
     assert of_response(400, {}, body, NOW).code == "invalid_request"
 
 
+def test_an_empty_account_is_a_matter_of_billing_though_the_api_calls_it_an_invalid_request() -> None:
+    error = {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}
+    failure = of_error_object({"error": error}, status=400, headers={}, now=NOW)
+    assert failure.code == "billing"
+    assert failure.verdict.alert
+
+
 def test_the_longest_detail_is_short() -> None:
     failure = of_error_object({"error": {"message": "x" * 9999}}, status=400, headers={}, now=NOW)
     assert len(failure.detail) == 300

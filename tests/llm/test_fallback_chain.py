@@ -42,6 +42,12 @@ def test_a_model_is_left_after_its_attempts() -> None:
     assert _step(chain, FREE) == Go(1, 0.0, "")
 
 
+def test_a_model_can_be_left_for_a_later_one() -> None:
+    chain = _chain(3)
+    chain.leave(2)
+    assert _step(chain, FREE) == Go(2, 0.0, "")
+
+
 def test_a_failure_that_no_model_can_avoid_ends_the_call() -> None:
     chain = _chain()
     chain.tries += 1

@@ -28,6 +28,19 @@ def test_usage_reads_the_apis_spelling_where_anything_may_be_missing() -> None:
     assert Usage.of(None, estimated=True).estimated
 
 
+def test_usage_knows_the_hour_of_the_prompt_cache_and_searches() -> None:
+    counts = {
+        "cache_creation_input_tokens": 5,
+        "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3},
+        "server_tool_use": {"web_search_requests": 4},
+    }
+    usage = Usage.of(counts)
+    assert (usage.cache_creation_1h_input_tokens, usage.web_search_requests) == (3, 4)
+    twice = usage + usage
+    assert (twice.cache_creation_1h_input_tokens, twice.web_search_requests) == (6, 8)
+    assert Usage.of({"cache_creation": None, "server_tool_use": 3}) == Usage()
+
+
 def test_usage_adds_up_and_stays_estimated() -> None:
     assert Usage(1, 2, 3, 4) + Usage(10, 20, 30, 40, True) == Usage(11, 22, 33, 44, True)
 
@@ -76,6 +89,12 @@ def test_a_stored_answer_without_content_is_refused() -> None:
     assert stored_text(answer()) == "a secret text"
     with pytest.raises(InvalidError, match="resume must be"):
         stored_text({"role": "assistant"})
+    with pytest.raises(InvalidError, match="resume must be"):
+        stored_text(5)  # type: ignore[arg-type]
+    assert (
+        stored_text({"content": [3, {"type": "text", "text": "half"}, {"type": "text", "text": None}]})
+        == "half"
+    )
 
 
 def test_a_body_is_a_message_when_it_has_a_list_of_blocks() -> None:

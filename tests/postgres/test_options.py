@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prodkit import env, postgres
+from prodkit import DatabaseError, InvalidError, env, postgres
 from prodkit.postgres.health import verdict
 
 
@@ -17,6 +17,38 @@ def test_every_bad_option_is_in_one_error() -> None:
         postgres.Pool(
             "postgresql://u:p@h/d", min_size=9, max_size=3, acquire_timeout=0, statement_cache_size=-1
         )
+
+
+@pytest.mark.parametrize("parameter", ["dsn", "replicas"])
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("mysql://u:hunter2@h/d", "scheme must be postgresql://"),
+        ("postgresql+asyncpg://u:hunter2@h/d", r"without a driver such as \+asyncpg"),
+        ("localhost:5432", "must begin with postgresql://"),
+        ("", "must begin with postgresql://"),
+        ("postgresql://u:hunter2@h:99999/d", "port"),
+        ("postgresql://u:hunter2#2@h/d", "percent-encoded"),
+        ("postgresql://u:hunter2@h/d?sslmode=always", "sslmode must be one of"),
+    ],
+)
+def test_an_address_of_something_else_is_refused_at_once(parameter: str, address: str, reason: str) -> None:
+    options: dict[str, Any] = {"dsn": "postgresql://h/d", parameter: address}
+    with pytest.raises(
+        DatabaseError, match=f"{parameter}: the address .* cannot be used: .*{reason}"
+    ) as caught:
+        postgres.Pool(**options)
+    assert isinstance(caught.value, InvalidError)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_address_stands_beside_the_other_problems() -> None:
+    with pytest.raises(ValueError, match=r"max_size.*must begin with postgresql://"):
+        postgres.Pool("h:5432", max_size=0)
+
+
+def test_a_certificate_may_be_there_later_than_the_pool() -> None:
+    postgres.Pool("postgresql://h/d?sslmode=verify-full&sslrootcert=/nowhere/ca.pem")
 
 
 async def test_a_pool_that_is_not_started_says_so() -> None:

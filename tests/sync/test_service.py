@@ -134,3 +134,38 @@ async def test_a_call_refuses_a_coroutine_object_and_an_ordinary_function() -> N
     coroutine.close()
     with pytest.raises(TypeError, match="runs async functions"):
         sync.call(lambda: 1)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_started_is_refused_where_it_is_given() -> None:
+    with pytest.raises(TypeError, match=r"an object with start\(\) and aclose\(\).*got 3"):
+        sync.running(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="is a class: give an object of it"):
+        sync.running(Resource)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="close_timeout"):
+        sync.running(Resource([], "a"), close_timeout=0)
+
+
+def test_a_function_of_the_users_own_ends_at_the_callers_deadline() -> None:
+    ended: list[str] = []
+
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("slow")
+
+    with Deadline.after(0.05), pytest.raises(DeadlineExceededError):
+        sync.call(slow)
+    assert ended == ["slow"]
+
+
+def test_cleaning_up_runs_after_the_deadline_too() -> None:
+    log: list[str] = []
+    resource = Resource(log, "a")
+    with Deadline.after(0.001) as deadline:
+        while not deadline.expired:
+            time.sleep(0.001)
+        sync.call(resource.aclose)
+        with pytest.raises(DeadlineExceededError):
+            sync.call(resource.where)
+    assert log == ["close a"]

@@ -121,7 +121,7 @@ class Sources(Managed):
         waits = [each.retry_after for each in self.breakers if each.state == "open"]
         if not waits or len(waits) < len(self.breakers):
             return None
-        return max(1.0, min(each for each in waits if each is not None))
+        return max(1.0, min((each for each in waits if each is not None), default=1.0))
 
     async def search(self, name: str, query: str) -> tuple[Finding, dict[str, Any]]:
         """What a source says about `query`, and the rest of its answer; one of the last 24 hours is used again.

@@ -64,8 +64,10 @@ class Begun:
     question: str
     answer: str
     """The beginning that is stored; another worker may have written it."""
-    lost: str | None = None
-    """The end of it that came from a request whose usage was never reported; None when there was no such request."""
+    lost: str = ""
+    """The end of it that came from requests whose usage was never reported."""
+    unreported: int = 0
+    """The number of these requests; each was sent the conversation again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +94,13 @@ class TurnRows:
         """Return what is to be answered, or None for a turn that has ended."""
         row = await tx.fetchrow(
             """update chat_turns as turn set status = 'running', started_at = coalesce(turn.started_at, now()),
-                    resumed = turn.resumed + (turn.answer <> '')::int, retry_at = null
-                from (select chat_turns.id, status, name, system, opening from chat_turns
+                    resumed = turn.resumed + (turn.answer <> '')::int, retry_at = null,
+                    unreported = turn.unreported + 1
+                from (select chat_turns.id, status, unreported, name, system, opening from chat_turns
                       join chats on chats.id = chat_id where chat_turns.id = $1 for update of chat_turns) as before
                 where turn.id = before.id and before.status in ('queued', 'running')
                 returning turn.chat_id, turn.position, turn.question, turn.answer, turn.counted,
-                    before.status, before.name, before.system, before.opening""",
+                    before.unreported, before.name, before.system, before.opening""",
             turn_id,
         )
         if row is None:
@@ -109,7 +112,6 @@ class TurnRows:
             row["position"],
         )
         await append(tx, turn_id, "turn.started", {"resumed": bool(row["answer"])})
-        lost: str = row["answer"][row["counted"] :]
         return Begun(
             name=row["name"],
             system=row["system"],
@@ -117,7 +119,8 @@ class TurnRows:
             turns=tuple(turn_from(each) for each in turns),
             question=row["question"],
             answer=row["answer"],
-            lost=lost if lost or row["status"] == "running" else None,
+            lost=row["answer"][row["counted"] :],
+            unreported=row["unreported"],
         )
 
     async def left_out(self, tx: Connection, turn_id: UUID, count: int) -> None:
@@ -159,7 +162,7 @@ class TurnRows:
             """update chat_turns set status = $2, answer = $3, reason = $4, model = $5, requested_model = $6,
                    resumed = resumed + $7, input_tokens = input_tokens + $8, output_tokens = output_tokens + $9,
                    estimated = estimated or $10, cost = $11 + coalesce(cost, 0), finished_at = now(),
-                   counted = char_length($3), retry_at = null,
+                   counted = char_length($3), unreported = 0, retry_at = null,
                    refunded_at = case when $12 then now() else refunded_at end
                where id = $1""",
             turn_id,

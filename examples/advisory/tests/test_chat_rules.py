@@ -44,9 +44,12 @@ PIECES = ("Eu começaria ", "pelo caixa", ", e depois", " veria.")
 class Rows:
     """Keeps one turn in memory."""
 
-    def __init__(self, answer: str = "", *, outages: int = 0, lost: str | None = None) -> None:
+    def __init__(
+        self, answer: str = "", *, outages: int = 0, lost: str | None = None, unreported: int = 1
+    ) -> None:
         self.answer = answer
-        self.lost = lost
+        self.lost = lost or ""
+        self.unreported = 0 if lost is None else unreported
         self.outages = outages
         self.end: Written | None = None
         self.final = ""
@@ -65,6 +68,7 @@ class Rows:
             question="Abro?",
             answer=self.answer,
             lost=self.lost,
+            unreported=self.unreported,
         )
 
     async def left_out(self, tx: Any, turn_id: UUID, count: int) -> None:
@@ -208,6 +212,9 @@ async def test_a_request_that_died_with_its_worker_is_counted_as_far_as_it_is_kn
     assert died.cost == pytest.approx(0.5 + (sent * 3 + 2 * 15) / 1e6)
     unsaid = await answer(Rows(lost=""), Model())  # nothing had arrived, but it was sent
     assert (unsaid.input_tokens, unsaid.output_tokens, unsaid.cost) == (17 + sent, 20, 0.5)
+    twice = await answer(Rows("Eu começ", lost="começ", unreported=2), Model(), prices=prices)
+    assert (twice.input_tokens, twice.output_tokens) == (17 + 2 * sent, 22)
+    assert twice.cost == pytest.approx(0.5 + (2 * sent * 3 + 2 * 15) / 1e6)
 
 
 async def test_an_outage_of_the_database_is_not_blamed_on_the_model():

@@ -76,7 +76,7 @@ async def test_an_answer_from_its_question_to_its_end(db, talk):
         begun = await ROWS.begin(tx, turn_id)
         assert (begun.name, begun.system, begun.question) == ("Helena", "Você é Helena.", "Abro a loja?")
         assert begun.opening == ({"role": "user", "content": "antes"},)
-        assert (begun.turns, begun.answer, begun.lost) == ((), "", None)
+        assert (begun.turns, begun.answer, begun.lost, begun.unreported) == ((), "", "", 0)
         await ROWS.left_out(tx, turn_id, 2)
         await ROWS.wrote(tx, turn_id, "Eu ", at=0)
         await ROWS.wrote(tx, turn_id, "Eu ", at=0)  # once more, after an unknown commit
@@ -161,17 +161,19 @@ async def test_what_an_earlier_request_wrote_is_lost_for_the_sums_until_an_end_c
     await talk.write(turn_id, "Eu ")
     async with db.transaction() as tx:
         begun = await ROWS.begin(tx, turn_id)  # its worker died
-    assert (begun.answer, begun.lost) == ("Eu ", "Eu ")
-    assert (await talk.turn()).resumed == 1
+    assert (begun.answer, begun.lost, begun.unreported) == ("Eu ", "Eu ", 1)
+    async with db.transaction() as tx:
+        assert (await ROWS.begin(tx, turn_id)).unreported == 2  # and so did the next one
+    assert (await talk.turn()).resumed == 2
     await talk.end(turn_id, "Eu abriria", status="incomplete", reason="caiu", input_tokens=9, cost=1.0)
     assert await talk.chats.go_on(talk.owner_id, talk.chat_id)
     turn = await talk.turn()
     assert (turn.status, turn.reason, turn.answer) == ("queued", "", "Eu abriria")
     async with db.transaction() as tx:
         begun = await ROWS.begin(tx, turn_id)
-        assert (begun.answer, begun.lost) == ("Eu abriria", None)
+        assert (begun.answer, begun.lost, begun.unreported) == ("Eu abriria", "", 0)
         again = await ROWS.begin(tx, turn_id)  # nothing was written, but something was sent
-        assert again.lost == ""
+        assert (again.lost, again.unreported) == ("", 1)
     await talk.end(turn_id, "Eu abriria.", input_tokens=1, cost=0.25, estimated=True)
     turn = await talk.turn()
     assert (turn.input_tokens, turn.cost, turn.estimated) == (10, 1.25, True)

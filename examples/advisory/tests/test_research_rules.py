@@ -116,6 +116,7 @@ def test_what_sources_say_is_json_in_the_prompt():
     said = profile_messages(research(), steps("done", "failed", "done", "waiting"))[0]["content"]
     assert [each["fonte"] for each in json.loads(said.split("Fontes:\n\n")[1])] == ["web"]
     assert '"nome": "Marta"' in said
+    assert '"citações"' in said
     assert '"descrição"' in said  # as it is written, not as escapes
 
 

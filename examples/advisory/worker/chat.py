@@ -91,7 +91,7 @@ class Answering:
         async with jobs.transaction() as tx:
             if (begun := await self._rows.begin(tx, turn_id)) is not None:
                 written = Written(status=_cut_status(begun.answer), reason=_GIVEN_UP, outage=True)
-                written = self._with_lost(written, self._fitted(begun).tokens, begun.lost)
+                written = self._with_lost(written, self._fitted(begun).tokens, begun)
                 await self._rows.finish(tx, turn_id, written, begun.answer)
 
     async def _write(self, turn_id: UUID, begun: Begun, draft: Draft) -> Written:
@@ -100,7 +100,7 @@ class Answering:
             async with jobs.transaction() as tx:
                 await self._rows.left_out(tx, turn_id, len(fitted.left_out))
         written = await self._asked(turn_id, begun, draft, chat_system(begun.system), fitted.messages)
-        return self._with_lost(written, fitted.tokens, begun.lost)
+        return self._with_lost(written, fitted.tokens, begun)
 
     def _fitted(self, begun: Begun) -> llm.Fitted:
         return llm.fit(
@@ -164,14 +164,14 @@ class Answering:
             cost=answer.cost,
         )
 
-    def _with_lost(self, written: Written, tokens: int, text: str | None) -> Written:
-        """Add the request that died with its worker: what it was sent is known, and what it had written by then.
+    def _with_lost(self, written: Written, tokens: int, begun: Begun) -> Written:
+        """Add the requests that died with their workers: what each was sent is known, and what they wrote by then.
 
-        One token for three characters, as `llm.fit` estimates. Without a `text` there was no such request.
+        One token for three characters, as `llm.fit` estimates.
         """
-        if text is None:
+        if not begun.unreported:
             return written
-        lost = llm.Usage(tokens, math.ceil(len(text) / 3))
+        lost = llm.Usage(tokens * begun.unreported, math.ceil(len(begun.lost) / 3))
         price = self._prices.get(written.requested_model)
         return replace(
             written,

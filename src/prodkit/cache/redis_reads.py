@@ -145,7 +145,7 @@ class RedisReads:
             names = [part.tags + tag for tag in tags]
             now: list[bytes | None] = await self.link.execute("MGET", *names, key=names[0])
             return {
-                (part, tag): None if each is None else each.decode()
+                (part, tag): None if each is None else each.decode(errors="replace")
                 for tag, each in zip(tags, now, strict=True)
             }
 

@@ -12,10 +12,19 @@ from prodkit.redis.scripts import Script
 
 __all__ = ["CAPTURE", "DELETE", "GUARD", "MOVE", "READ_MANY", "RELEASE_GUARD", "WRITE"]
 
-_COMMON: Final = """
+# Something else under the name of a version, barrier or guard is as good as nothing, and is replaced: it makes misses.
+_TEXT: Final = """
+local function text(key)
+  local found = redis.pcall('GET', key)
+  return type(found) == 'string' and found
+end
+"""
+_COMMON: Final = (
+    _TEXT
+    + """
 local function version(key, life)
-  local found = redis.call('GET', key)
-  if found then return found end
+  local found = text(key)
+  if found and tonumber(found) then return found end
   local time = redis.call('TIME')
   found = time[1] .. string.format('%06d', time[2])
   if life then redis.call('SET', key, found, 'PX', life) else redis.call('SET', key, found) end
@@ -30,6 +39,7 @@ local function write_id(key)
   return good and type(list) == 'table' and tostring(list[1]) or ''
 end
 """
+)
 
 # KEYS: generation, guards, values. Returns generation, guards, then value and PTTL of each.
 READ_MANY: Final = Script("""
@@ -46,7 +56,7 @@ return result
 CAPTURE: Final = Script(
     _COMMON
     + """
-local reply = {write_id(KEYS[1]), version(KEYS[2]), version(KEYS[3]), redis.call('GET', KEYS[4]) or ''}
+local reply = {write_id(KEYS[1]), version(KEYS[2]), version(KEYS[3]), text(KEYS[4]) or ''}
 for i = 5, #KEYS do reply[#reply + 1] = version(KEYS[i], 86400000) end
 return reply
 """
@@ -63,12 +73,12 @@ for i = 1, count do
   list[#list + 1] = ARGV[4 + i]
   list[#list + 1] = version(KEYS[5 + i], 86400000)
 end
-if ARGV[4] ~= '' and redis.call('GET', KEYS[5]) ~= ARGV[4] then return 0 end
+if ARGV[4] ~= '' and text(KEYS[5]) ~= ARGV[4] then return 0 end
 local at = 5 + count
 if #ARGV >= at then
   if write_id(KEYS[1]) ~= ARGV[at] then return 0 end
   if list[2] ~= ARGV[at + 1] or list[3] ~= ARGV[at + 2] then return 0 end
-  if (redis.call('GET', KEYS[4]) or '') ~= ARGV[at + 3] then return 0 end
+  if (text(KEYS[4]) or '') ~= ARGV[at + 3] then return 0 end
   for i = 1, count do
     if list[3 + 2 * i] ~= ARGV[at + 3 + i] then return 0 end
   end
@@ -104,7 +114,10 @@ return gone
 # KEYS: tags, generation or barrier. A version that is not there has nothing that depends on it.
 MOVE: Final = Script("""
 for i = 1, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCR', KEYS[i]) end
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    local moved = redis.pcall('INCR', KEYS[i])
+    if type(moved) == 'table' then redis.call('UNLINK', KEYS[i]) end  -- it is no version: the next one is new
+  end
 end
 """)
 
@@ -115,8 +128,8 @@ GUARD: Final = Script(
 version(KEYS[2])
 redis.call('INCR', KEYS[2])
 local barrier = redis.call('GET', KEYS[2])
-local text = redis.call('GET', KEYS[1])
-local guards = text and cjson.decode(text) or {}
+local good, guards = pcall(cjson.decode, text(KEYS[1]) or '[]')
+if not good or type(guards) ~= 'table' then guards = {} end
 guards[#guards + 1] = {ARGV[1], barrier, cjson.decode(ARGV[2])}
 redis.call('SET', KEYS[1], cjson.encode(guards), 'PX', ARGV[3])
 return barrier
@@ -124,14 +137,16 @@ return barrier
 )
 
 # KEYS: guards. ARGV: token.
-RELEASE_GUARD: Final = Script("""
-local text = redis.call('GET', KEYS[1])
-if not text then return 0 end
+RELEASE_GUARD: Final = Script(
+    _TEXT
+    + """
 local kept = {}
-for _, guard in ipairs(cjson.decode(text)) do
+local good, guards = pcall(cjson.decode, text(KEYS[1]) or '[]')
+for _, guard in ipairs(good and type(guards) == 'table' and guards or {}) do
   if guard[1] ~= ARGV[1] then kept[#kept + 1] = guard end
 end
 if #kept == 0 then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], cjson.encode(kept), 'KEEPTTL')
 return 1
-""")
+"""
+)

@@ -178,8 +178,8 @@ class RedisTier(RedisReads):
         """Return the barriers of now, by the prefix of the part."""
         found: dict[str, str] = {}
         for part in self._parts:
-            now: bytes | None = await self.link.execute("GET", part.barrier, key=part.barrier)
-            found[part.prefix] = (now or b"0").decode()
+            now: list[bytes | None] = await self.link.execute("MGET", part.barrier, key=part.barrier)
+            found[part.prefix] = now[0].decode() if now[0] is not None and now[0].isdigit() else "0"
         return found
 
     async def sweep(

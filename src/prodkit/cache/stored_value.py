@@ -171,7 +171,7 @@ class ValueReader:
         if text != self._guards[0]:
             try:
                 guards = tuple(_Guard(token, at, Patterns(each)) for token, at, each in json.loads(text))
-            except ValueError:
+            except (ValueError, TypeError):
                 return True  # unreadable: what it protects is unknown, so everything
             self._guards = (text, guards)
         return any(barrier < int(guard.barrier) and guard.patterns.match(key) for guard in self._guards[1])

@@ -78,17 +78,15 @@ def diagnose(settings: str = "", environ: Mapping[str, str] | None = None) -> li
 
 def _print(findings: list[Finding]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=False, pad_edge=False)
+    console, width = Console(), max(len(each.name) for each in findings)
     for each in findings:
-        mark = Text(_MARKS[each.status], style=_STYLES[each.status])
-        text = Text(each.message)
+        line = Text(f"{_MARKS[each.status]}  ", style=_STYLES[each.status])
+        line.append(f"{each.name:<{width}}  {each.message}", style="default")
+        console.print(line, soft_wrap=True)  # whole lines: paths and commands are copied from here
         if each.hint:
-            text.append(f"\n→ {each.hint}", style="dim")
-        table.add_row(mark, Text(each.name), text)
-    Console().print(table)
+            console.print(Text(f"{'':{width + 5}}→ {each.hint}", style="dim"), soft_wrap=True)
 
 
 # --- installation ---------------------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from prodkit.core.validate import Arguments
 
-__all__ = ["Managed", "Resource", "running"]
+__all__ = ["Managed", "Resource", "check_startable", "running"]
 
 
 @runtime_checkable
@@ -69,17 +69,7 @@ async def running(*resources: Startable, close_timeout: float = 10.0) -> AsyncIt
         ValueError: `close_timeout` is not positive.
         TypeError: a resource can be neither started nor entered; none was started then.
     """
-    check = Arguments("running")
-    for resource in resources:
-        check.instance(
-            "a resource",
-            resource,
-            _STARTABLE,
-            "an object with start() and aclose(), or an async context manager",
-        )
-        check.that(not isinstance(resource, type), f"{resource!r} is a class: give an object of it")
-    check.seconds("close_timeout", close_timeout)
-    check.done()
+    check_startable(resources, close_timeout)
     up: list[Startable] = []
     failure: BaseException | None = None
     try:
@@ -101,6 +91,30 @@ async def running(*resources: Startable, close_timeout: float = 10.0) -> AsyncIt
             raise problems[0]
         elif problems:
             raise ExceptionGroup("several resources failed to close", problems)
+
+
+def check_startable(resources: Iterable[object], close_timeout: object) -> None:
+    """Refuse what :func:`running` cannot start, every problem in one error.
+
+    Args:
+        resources: what is to be started.
+        close_timeout: seconds for each to close.
+
+    Raises:
+        ValueError: `close_timeout` is not positive.
+        TypeError: a resource can be neither started nor entered.
+    """
+    check = Arguments("running")
+    for resource in resources:
+        check.instance(
+            "a resource",
+            resource,
+            _STARTABLE,
+            "an object with start() and aclose(), or an async context manager",
+        )
+        check.that(not isinstance(resource, type), f"{resource!r} is a class: give an object of it")
+    check.seconds("close_timeout", close_timeout)
+    check.done()
 
 
 async def _close_all(

@@ -31,6 +31,8 @@ _NEVER: Final = math.inf
 _OF_MESSAGES: Final = frozenset(("create", "stream", "count_tokens"))
 _UNSURE: Final = frozenset(("connection", "truncated", "bad_response", "attempt_timeout", "server_error"))
 """Failures after which the server may have processed the request."""
+_ACCOUNT: Final = frozenset(("authentication", "permission", "billing", "spend_limit"))
+"""Failures of a key or an account: each model of the same provider would fail likewise."""
 _STALE: Final = (
     5  # kept-alive connections in one call that may turn out to be closed before that is a failure
 )
@@ -256,6 +258,9 @@ class Call:
         goes out at once, on another connection.
         """
         late = attempt.status is not None or self.now() - attempt.started > _SOON or self._stale >= _STALE
+        late = late or (
+            self._once and failure.error_type != "WriteError"
+        )  # the server may have read all of it
         if failure.reused and late:
             failure = replace(failure, reused=False, unsent=False)
         attempt.settle(failure, usage, recorded=not failure.unsent)
@@ -270,8 +275,11 @@ class Call:
         if self.engine.lifetime.closed:
             failure = Failure("closed")
         self._last = failure
-        unreachable = failure.error_type.startswith("Connect") and self.chain.index in self.engine.elsewhere
-        if failure.code == "refusal" or unreachable:
+        other = self.engine.elsewhere.get(self.chain.index)
+        unreachable = other is not None and failure.error_type.startswith("Connect")
+        if other is not None and failure.code in _ACCOUNT:
+            self.chain.leave(other)
+        elif failure.code == "refusal" or unreachable:
             self.chain.leave()
         elif self._once and failure.code in _UNSURE and not failure.error_type.startswith("Connect"):
             self.chain.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol, Self
 
@@ -78,7 +78,7 @@ class Engine:
             )
             for model in options.models
         )
-        self.elsewhere: frozenset[int] = frozenset()
+        self.elsewhere: Mapping[int, int] = {}  # the next model of another provider
         self.max_waits: tuple[float, ...] = (options.max_model_wait,) * len(self.states)
         self.slots: Slots = Slots(options.concurrency, max_queue=options.max_queue, order="fifo")
         self.hedges: HedgeShare = HedgeShare(options.hedge_share)
@@ -105,11 +105,12 @@ class Engine:
         for state in self.states:
             state.provider = state.provider or provider
         providers = [state.provider for state in self.states]
-        self.elsewhere = frozenset(
-            index
+        count = len(providers)
+        others = [
+            [later for later in range(index + 1, count) if providers[later] is not own]
             for index, own in enumerate(providers)
-            if any(other is not own for other in providers[index + 1 :])
-        )
+        ]
+        self.elsewhere = {index: later[0] for index, later in enumerate(others) if later}
         longest = self.options.max_model_wait
         self.max_waits = tuple(
             min(longest, _ELSEWHERE) if index in self.elsewhere else longest

@@ -109,6 +109,7 @@ _BY_TYPE: Final[Mapping[str, str]] = {
     "conflict_error": "conflict",
     "request_too_large": "too_large",
 }
+_NO_CREDIT: Final = "credit balance is too low"  # the API says so with 400 and invalid_request_error
 _SPENT: Final = frozenset(("enforced_spend_limit_reached", "contract_spend_limit_reached"))
 
 
@@ -152,14 +153,15 @@ def of_error_object(body: Any, *, status: int, headers: Mapping[str, str], now: 
     kind = _text(error.get("type"))
     details = error.get("details")
     code = _text(details.get("error_code")) if isinstance(details, dict) else ""
+    detail = str(error.get("message") or "")[:300]
     return Failure(
-        code=_code(status, kind, code),
+        code="billing" if status == 400 and _NO_CREDIT in detail else _code(status, kind, code),
         status=status,
         error_type=kind,
         error_code=code,
         retry_after=retry_after_in(headers, now),
         request_id=headers.get("request-id", ""),
-        detail=str(error.get("message") or "")[:300],
+        detail=detail,
     )
 
 

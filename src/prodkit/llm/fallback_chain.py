@@ -88,9 +88,9 @@ class FallbackChain:
         self.held.append(hold)
         self.leave()
 
-    def leave(self) -> None:
-        """Go on to the next model."""
-        self.index += 1
+    def leave(self, index: int | None = None) -> None:
+        """Go on to the next model, or to the later one at `index`."""
+        self.index = self.index + 1 if index is None else index
         self.tries = 0
         self.backoff = 0.0
 

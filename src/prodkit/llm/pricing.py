@@ -14,6 +14,7 @@ from prodkit.llm.results import Usage
 __all__ = ["Budget", "Price", "estimate_input", "worst_case"]
 
 _MILLION: Final = 1_000_000
+_THOUSAND: Final = 1_000
 _IMAGE: Final = 1_600  # tokens of an image at the API's size limit, https://docs.claude.com/en/docs/build-with-claude/vision
 
 
@@ -26,16 +27,20 @@ class Price:
         output: of output tokens.
         cache_read: of input read from the prompt cache; None is the API's rule, 0.1 of `input`.
         cache_write: of input written to the prompt cache; None is the API's rule, 1.25 of `input`.
+        cache_write_1h: of input written to it for an hour; None is the API's rule, 2 times `input`.
+        web_search: US dollars for a thousand searches of the API's own tool.
     """
 
     input: float
     output: float
     cache_read: float | None = None
     cache_write: float | None = None
+    cache_write_1h: float | None = None
+    web_search: float = 10.0
 
     def __post_init__(self) -> None:
         check = Arguments("Price")
-        for name in ("input", "output", "cache_read", "cache_write"):
+        for name in ("input", "output", "cache_read", "cache_write", "cache_write_1h", "web_search"):
             check.number(
                 f"Price.{name}",
                 getattr(self, name),
@@ -48,17 +53,38 @@ class Price:
     def of(self, usage: Usage) -> float:
         """Return the price of `usage` in dollars."""
         read = 0.1 * self.input if self.cache_read is None else self.cache_read
-        write = 1.25 * self.input if self.cache_write is None else self.cache_write
-        return (
+        hour = min(usage.cache_creation_1h_input_tokens, usage.cache_creation_input_tokens)
+        tokens = (
             usage.input_tokens * self.input
             + usage.output_tokens * self.output
             + usage.cache_read_input_tokens * read
-            + usage.cache_creation_input_tokens * write
-        ) / _MILLION
+            + (usage.cache_creation_input_tokens - hour) * self._write
+            + hour * self._write_1h
+        )
+        return tokens / _MILLION + usage.web_search_requests * self.web_search / _THOUSAND
+
+    @property
+    def _write(self) -> float:
+        return 1.25 * self.input if self.cache_write is None else self.cache_write
+
+    @property
+    def _write_1h(self) -> float:
+        return 2 * self.input if self.cache_write_1h is None else self.cache_write_1h
+
+    def worst(self, usage: Usage, *, ttl: str | None) -> float:
+        """Return the most that `usage` may cost where none, some or all of the input is written to the prompt cache.
+
+        Args:
+            usage: the input is in ``input_tokens``.
+            ttl: "5m" or "1h", the longest of the request's ``cache_control``; None without one.
+        """
+        rates = {None: 0.0, "5m": self._write, "1h": max(self._write, self._write_1h)}
+        more = max(0.0, rates[ttl] - self.input)
+        return self.of(usage) + usage.input_tokens * more / _MILLION
 
 
 def estimate_input(params: Mapping[str, Any]) -> int:
-    """Estimate the input tokens cautiously: one for three characters, 1,600 for an image or document."""
+    """Estimate the input tokens cautiously: one for three characters, 1,600 for an image or PDF document."""
     counted = [0, 0]
     for name in ("system", "messages", "tools"):
         _measure(params.get(name), counted)
@@ -72,8 +98,11 @@ def _measure(value: Any, counted: list[int]) -> None:
     if isinstance(value, str):
         counted[0] += len(value)
     elif isinstance(value, Mapping):
-        if value.get("type") in ("image", "document") and "source" in value:
-            counted[1] += 1
+        if value.get("type") in ("image", "document") and (source := value.get("source")) is not None:
+            if isinstance(source, Mapping) and source.get("type") in ("text", "content"):
+                _measure(source, counted)
+            else:
+                counted[1] += 1
             return
         for each in value.values():
             _measure(each, counted)
@@ -84,7 +113,29 @@ def _measure(value: Any, counted: list[int]) -> None:
 
 def worst_case(params: Mapping[str, Any], price: Price) -> float:
     """Return the most that one request with `params` is expected to cost at `price`, in dollars."""
-    return price.of(Usage(estimate_input(params), int(params.get("max_tokens", 0))))
+    searches = sum(
+        limit
+        for tool in params.get("tools") or ()
+        if isinstance(tool, Mapping)
+        and str(tool.get("type") or "").startswith("web_search")
+        and isinstance(limit := tool.get("max_uses"), int)
+    )
+    usage = Usage(estimate_input(params), int(params.get("max_tokens", 0)), web_search_requests=searches)
+    return price.worst(usage, ttl=_cached_for(params))
+
+
+def _cached_for(value: Any) -> str | None:
+    """Return the longest time for which a request writes to the prompt cache, "5m" or "1h"; None when it does not."""
+    if isinstance(value, Mapping):
+        found = [_cached_for(each) for each in value.values()]
+        control = value.get("cache_control")
+        if isinstance(control, Mapping):
+            found.append("1h" if control.get("ttl") == "1h" else "5m")
+    elif isinstance(value, list | tuple):
+        found = [_cached_for(each) for each in value]
+    else:
+        return None
+    return "1h" if "1h" in found else "5m" if "5m" in found else None
 
 
 class Budget:

@@ -27,6 +27,8 @@ class Usage:
         cache_creation_input_tokens: tokens written to the prompt cache.
         cache_read_input_tokens: tokens read from the prompt cache.
         estimated: True where the output of a failed attempt had to be estimated.
+        cache_creation_1h_input_tokens: those of `cache_creation_input_tokens` that are kept for an hour.
+        web_search_requests: searches of the API's own tool.
     """
 
     input_tokens: int = 0
@@ -34,6 +36,8 @@ class Usage:
     cache_creation_input_tokens: int = 0
     cache_read_input_tokens: int = 0
     estimated: bool = False
+    cache_creation_1h_input_tokens: int = 0
+    web_search_requests: int = 0
 
     @classmethod
     def of(cls, counts: Mapping[str, Any] | None, *, estimated: bool = False) -> Usage:
@@ -46,12 +50,15 @@ class Usage:
         if not counts:
             return cls(estimated=estimated)
         get = counts.get
+        cache, tools = get("cache_creation"), get("server_tool_use")
         return cls(
             get("input_tokens") or 0,
             get("output_tokens") or 0,
             get("cache_creation_input_tokens") or 0,
             get("cache_read_input_tokens") or 0,
             estimated,
+            (cache.get("ephemeral_1h_input_tokens") or 0) if isinstance(cache, Mapping) else 0,
+            (tools.get("web_search_requests") or 0) if isinstance(tools, Mapping) else 0,
         )
 
     def __add__(self, other: Usage) -> Usage:
@@ -61,6 +68,8 @@ class Usage:
             self.cache_creation_input_tokens + other.cache_creation_input_tokens,
             self.cache_read_input_tokens + other.cache_read_input_tokens,
             self.estimated or other.estimated,
+            self.cache_creation_1h_input_tokens + other.cache_creation_1h_input_tokens,
+            self.web_search_requests + other.web_search_requests,
         )
 
     def counts(self) -> dict[str, int]:
@@ -212,12 +221,16 @@ def stored_text(resume: Answer | Mapping[str, Any] | str) -> str:
         return resume.rstrip()
     if isinstance(resume, Answer):
         return resume.text.rstrip()
-    content = resume.get("content")
+    given: Any = resume
+    content = given.get("content") if isinstance(given, Mapping) else None
     if isinstance(content, str):
         return content.rstrip()
     if not isinstance(content, list):
         raise InvalidError("resume must be a text, an Answer or an assistant message with content")
-    return "".join(block.get("text") or "" for block in content if block.get("type") == "text").rstrip()
+    texts = [
+        block.get("text") for block in content if isinstance(block, Mapping) and block.get("type") == "text"
+    ]
+    return "".join(text for text in texts if isinstance(text, str)).rstrip()
 
 
 def message_of(body: dict[str, Any]) -> dict[str, Any] | None:

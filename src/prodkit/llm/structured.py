@@ -106,15 +106,17 @@ class Shape(Generic[T]):
 
 
 def _bare(text: str) -> str:
-    """Return the JSON of a reply, without the code fence that gateways without schemas let through."""
+    """Return the JSON of a reply without the words or the code fence around it (gateways may ignore schemas)."""
     text = text.strip()
     if text.startswith("```") and text.endswith("```"):
         text = text[3:-3].partition("\n")[2] if "\n" in text else text[3:-3]
     try:
         json.loads(text)
     except ValueError:
-        begin, end = text.find("{"), text.rfind("}")
-        return text[begin : end + 1] if 0 <= begin < end else text
+        begins = [at for at in (text.find("{"), text.find("[")) if at >= 0]
+        begin = min(begins, default=0)
+        end = text.rfind("}" if text[begin : begin + 1] == "{" else "]")
+        return text[begin : end + 1] if begins and begin < end else text
     return text
 
 

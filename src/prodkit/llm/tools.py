@@ -13,13 +13,16 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from prodkit.core.deadline import Deadline
 from prodkit.core.validate import Arguments
 from prodkit.errors import BudgetExceededError, InvalidError, LlmError
 from prodkit.llm.errors import LlmDeadlineError
 from prodkit.llm.results import Answer, Attempt, Usage
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = ["Tool", "ToolRun", "run_tools"]
 
@@ -51,12 +54,16 @@ class Tool:
     def of(cls, fn: Callable[..., Any]) -> Tool:
         """Return the tool of a function: its name, its docstring, and a schema of its annotated parameters.
 
+        The function receives its parameters as they are annotated; an input that does not match goes back to the model
+        as an error.
+
         Args:
             fn: the function; every parameter is annotated.
         """
         from pydantic import TypeAdapter
 
-        schema = TypeAdapter[Any](cast("Any", fn)).json_schema()
+        adapter = TypeAdapter[Any](cast("Any", fn))
+        schema = adapter.json_schema()
         properties = schema.get("properties", {})
         allowed = {
             "type": "object",
@@ -66,7 +73,7 @@ class Tool:
         }
         if "$defs" in schema:
             allowed["$defs"] = schema["$defs"]
-        return cls(fn.__name__, inspect.getdoc(fn) or fn.__name__, allowed, fn)
+        return cls(fn.__name__, inspect.getdoc(fn) or fn.__name__, allowed, _validated(fn, adapter))
 
     def definition(self) -> dict[str, Any]:
         """Return the tool in the API's spelling."""
@@ -113,6 +120,19 @@ class ToolRun:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidError(f"this is no state of a tool run: {error!r}") from None
+
+
+def _validated(fn: Callable[..., Any], adapter: TypeAdapter[Any]) -> Callable[..., Any]:
+    """Return `fn` behind its `adapter`, which converts and validates the arguments and then calls it."""
+    from pydantic_core import ArgsKwargs
+
+    if inspect.iscoroutinefunction(fn):
+
+        async def run(**given: Any) -> Any:
+            return await adapter.validate_python(ArgsKwargs((), given))
+
+        return run
+    return lambda **given: adapter.validate_python(ArgsKwargs((), given))
 
 
 async def run_tools(

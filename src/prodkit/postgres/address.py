@@ -54,12 +54,13 @@ class Address:
     problem: str = ""
 
 
-def parse(dsn: str, *, sslmode: str = "") -> Address:
+def parse(dsn: str, *, sslmode: str = "", files: bool = True) -> Address:
     """Read the hosts of a URL and look for the usual mistakes. What libpq alone understands passes unread.
 
     Args:
         dsn: the address.
         sslmode: the mode that is used in place of the address's own; empty: that one.
+        files: also look for the certificates that it names; False before they have to be there.
     """
     scheme, separator, rest = dsn.partition("://")
     if not separator:
@@ -82,7 +83,7 @@ def parse(dsn: str, *, sslmode: str = "") -> Address:
     except ValueError as error:
         return Address(problem=str(error))
     name = query.get("application_name", "")
-    return Address(hosts, target, name, _tls(query, sslmode or query.get("sslmode", "")))
+    return Address(hosts, target, name, _tls(query, sslmode or query.get("sslmode", ""), files))
 
 
 def for_driver(dsn: str, *, one_host: bool = False) -> str:
@@ -155,9 +156,11 @@ def _demand(query: dict[str, str]) -> str:
     return f"asyncpg does not know {found}: leave it out" if found else ""
 
 
-def _tls(query: dict[str, str], mode: str) -> str:
+def _tls(query: dict[str, str], mode: str, files: bool) -> str:
     if mode and mode not in MODES:
         return f"sslmode must be one of {', '.join(MODES)}"
+    if not files:
+        return ""
     for name in _FILES:
         if name in query and query[name] != "system" and not Path(query[name]).is_file():
             return f"{name} names a file that does not exist or cannot be read"

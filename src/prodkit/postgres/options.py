@@ -9,9 +9,10 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from prodkit.core.runtime import Runtime
-from prodkit.core.secrets import Revealable
+from prodkit.core.secrets import Hidden, Revealable, reveal
 from prodkit.core.validate import Arguments
-from prodkit.postgres.address import MODES
+from prodkit.errors import DatabaseError, InvalidError
+from prodkit.postgres.address import MODES, parse
 from prodkit.postgres.profiles import DEVELOPMENT, Profile
 
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
     Init: TypeAlias = Callable[[Connection[Record]], Awaitable[object]]
 
-__all__ = ["DEFAULT_NAME", "ConnectOptions", "checked"]
+__all__ = ["DEFAULT_NAME", "AddressError", "ConnectOptions", "checked"]
 
 DEFAULT_NAME: Final = "prodkit"
 """``application_name`` where none is given."""
+
+
+class AddressError(DatabaseError, InvalidError):
+    """The address of the database cannot be used; no server was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ def checked(
         others: the remaining parameters.
 
     Raises:
+        AddressError: an address cannot be used.
         TypeError: only types were wrong; every problem is named.
         ValueError: at least one value was out of range.
     """
@@ -96,8 +102,23 @@ def checked(
     check.instance("ssl", ssl, (SSLContext, str, bool), "an SSLContext, a mode or True", optional=True)
     if isinstance(ssl, str):
         check.one_of("ssl", ssl, MODES)
-    check.done()
+    given = _usable(check, "dsn", dsn)
+    usable = _usable(check, "replicas", others["replicas"]) and given
+    try:
+        check.done()
+    except ValueError as error:
+        raise error if usable else AddressError(str(error)) from None
     return sizes
+
+
+def _usable(check: Arguments, name: str, given: object) -> bool:
+    """Return True for a usable address; report what is wrong with another one, without a piece of it.
+
+    One that a provider hands out is read when it is needed: it may not be there yet.
+    """
+    problem = parse(reveal(given), files=False).problem if isinstance(given, str | Hidden) else ""
+    check.that(not problem, f"{name}: the address of the database cannot be used: {problem}")
+    return not problem
 
 
 def _sizes(check: Arguments, environment: object, min_size: object, max_size: object) -> tuple[int, int]:

@@ -46,6 +46,7 @@ __all__ = ["GuardedProtocol"]
 _ROLLBACK_LIMIT: Final = 5.0
 _CANCEL_LIMIT: Final = 0.5
 _NEAR: Final = 1.25
+_UNTIMED: Final = asyncpg.__version__.startswith("0.31.")  # its _wait_for_cancellation takes no limit
 _CONTROL: Final = re.compile(
     r"(BEGIN[A-Z ]*|COMMIT|ROLLBACK( TO \w+)?|SAVEPOINT \w+|RELEASE SAVEPOINT \w+);\Z"
 )
@@ -259,7 +260,7 @@ class GuardedProtocol:
                 if isinstance(error, Exception):
                     # The server may have been through before the cancel request, which asyncpg then waits for in vain.
                     with suppress(TimeoutError):
-                        await self._raw._wait_for_cancellation(_CANCEL_LIMIT)
+                        await self.settle(_CANCEL_LIMIT)
                 own = isinstance(error, OSError | asyncpg.InternalClientError) and connected
                 running.callers = own and copying and not limit.expired()
                 raise
@@ -376,7 +377,11 @@ class GuardedProtocol:
 
     async def settle(self, timeout: float) -> None:
         """Wait for the answer to an operation that was cut short: until then the state that it left is not known."""
-        await self._raw._wait_for_cancellation(timeout)
+        if _UNTIMED:
+            async with asyncio.timeout(timeout):
+                await self._raw._wait_for_cancellation()
+        else:
+            await self._raw._wait_for_cancellation(timeout)
 
     async def wire(self, query: str, timeout: float | None) -> None:
         """Run SQL without arguments and without our guards."""

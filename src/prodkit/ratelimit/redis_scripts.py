@@ -33,8 +33,8 @@ end
 TAKE: Final = Script(
     _READ
     + """
-local found = redis.call('GET', KEYS[#KEYS])
-if found ~= ARGV[1] then return {-1, found} end
+local found = redis.pcall('GET', KEYS[#KEYS])
+if found ~= ARGV[1] then return {-1, type(found) == 'string' and found} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local reply = {}
@@ -200,10 +200,11 @@ return stamps
 """
 )
 
-# KEYS[1]; ARGV: a new mark, its life in milliseconds. The mark lives as long as the longest window.
+# KEYS[1]; ARGV: a new mark, its life in milliseconds. The mark lives as long as the longest window. What is no text is
+# replaced.
 MARK: Final = Script("""
-local found = redis.call('GET', KEYS[1])
-if not found then
+local found = redis.pcall('GET', KEYS[1])
+if type(found) ~= 'string' then
   found = ARGV[1]
   redis.call('SET', KEYS[1], found)
 end

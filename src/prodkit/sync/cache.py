@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from prodkit import cache as asynchronous
 from prodkit.cache import MISSING, make_cache_key
 from prodkit.sync.caller import CallerThread
-from prodkit.sync.service import Part, call, on_caller
+from prodkit.sync.service import Part, on_caller, on_loop
 
 __all__ = ["Cache"]
 
@@ -41,8 +41,8 @@ class Cache(Part):
     def get(self, key: str, default: Any = MISSING) -> Any:
         """Return the value of `key`, else `default` (``cache.MISSING`` when it is not given)."""
         if default is MISSING:
-            return call(self._cache.get, key)
-        return call(self._cache.get, key, default)
+            return on_loop(self._cache.get, key)
+        return on_loop(self._cache.get, key, default)
 
     def set(
         self,
@@ -62,7 +62,7 @@ class Cache(Part):
             stale: further seconds for which it may be served while it is refreshed.
             tags: names by which it can be invalidated together with others.
         """
-        call(self._cache.set, key, value, ttl=ttl, stale=stale, tags=tags)
+        on_loop(self._cache.set, key, value, ttl=ttl, stale=stale, tags=tags)
 
     def get_or_set(
         self,
@@ -98,19 +98,19 @@ class Cache(Part):
 
     def delete(self, key: str) -> bool:
         """Delete `key`; return True when it was there."""
-        return call(self._cache.delete, key)
+        return on_loop(self._cache.delete, key)
 
     def invalidate(self, pattern: str) -> int:
         """Delete the keys that match the glob `pattern`; return how many."""
-        return call(self._cache.invalidate, pattern)
+        return on_loop(self._cache.invalidate, pattern)
 
     def invalidate_tags(self, *tags: str) -> None:
         """Delete the entries that carry any of `tags`."""
-        call(self._cache.invalidate_tags, *tags)
+        on_loop(self._cache.invalidate_tags, *tags)
 
     def clear(self) -> None:
         """Delete every entry of the namespace."""
-        call(self._cache.clear)
+        on_loop(self._cache.clear)
 
     def cached(
         self,

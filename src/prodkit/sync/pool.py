@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from prodkit import postgres as asynchronous
-from prodkit.sync.service import Part, call
+from prodkit.sync.service import Part, on_loop
 
 __all__ = ["Pool", "Transaction"]
 
@@ -24,19 +24,19 @@ class Transaction:
 
     def fetch(self, query: str, *args: object, timeout: float | None = None) -> list[Any]:
         """Return the rows of `query` with `args`, within `timeout` seconds."""
-        return list(call(self._connection.fetch, query, *args, timeout=timeout))
+        return list(on_loop(self._connection.fetch, query, *args, timeout=timeout))
 
     def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Any:
         """Return the first row of `query` with `args`, or None, within `timeout` seconds."""
-        return call(self._connection.fetchrow, query, *args, timeout=timeout)
+        return on_loop(self._connection.fetchrow, query, *args, timeout=timeout)
 
     def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any:
         """Return the first column of the first row of `query` with `args`, within `timeout` seconds."""
-        return call(self._connection.fetchval, query, *args, timeout=timeout)
+        return on_loop(self._connection.fetchval, query, *args, timeout=timeout)
 
     def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
         """Run `query` with `args` and return its status, such as ``INSERT 0 1``, within `timeout` seconds."""
-        return str(call(self._connection.execute, query, *args, timeout=timeout))
+        return str(on_loop(self._connection.execute, query, *args, timeout=timeout))
 
 
 class Pool(Part):
@@ -60,23 +60,23 @@ class Pool(Part):
 
     def fetch(self, query: str, *args: object, timeout: float | None = None) -> list[Any]:
         """Return the rows of `query` with `args`, within `timeout` seconds."""
-        return list(call(self._pool.fetch, query, *args, timeout=timeout))
+        return list(on_loop(self._pool.fetch, query, *args, timeout=timeout))
 
     def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Any:
         """Return the first row of `query` with `args`, or None, within `timeout` seconds."""
-        return call(self._pool.fetchrow, query, *args, timeout=timeout)
+        return on_loop(self._pool.fetchrow, query, *args, timeout=timeout)
 
     def fetchval(self, query: str, *args: object, column: int = 0, timeout: float | None = None) -> Any:
         """Return the value in `column` of the first row of `query` with `args`, within `timeout` seconds."""
-        return call(self._pool.fetchval, query, *args, column=column, timeout=timeout)
+        return on_loop(self._pool.fetchval, query, *args, column=column, timeout=timeout)
 
     def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
         """Run `query` with `args` and return its status, such as ``INSERT 0 1``, within `timeout` seconds."""
-        return call(self._pool.execute, query, *args, timeout=timeout)
+        return on_loop(self._pool.execute, query, *args, timeout=timeout)
 
     def executemany(self, query: str, args: Iterable[Any], *, timeout: float | None = None) -> None:
         """Run `query` for each sequence in `args`, all of them or none, within `timeout` seconds."""
-        call(self._pool.executemany, query, args, timeout=timeout)
+        on_loop(self._pool.executemany, query, args, timeout=timeout)
 
     @contextmanager
     def transaction(self, **options: Any) -> Iterator[Transaction]:
@@ -86,14 +86,14 @@ class Pool(Part):
             options: those of :meth:`prodkit.postgres.Pool.transaction`, such as ``isolation="serializable"``.
         """
         block = self._pool.transaction(**options)
-        connection = call(block.__aenter__)
+        connection = on_loop(block.__aenter__)
         try:
             yield Transaction(connection)
         except BaseException as error:
-            if not call(block.__aexit__, type(error), error, error.__traceback__):
+            if not on_loop(block.__aexit__, type(error), error, error.__traceback__):
                 raise
         else:
-            call(block.__aexit__, None, None, None)
+            on_loop(block.__aexit__, None, None, None)
 
     def __repr__(self) -> str:
         return f"sync.{self._pool!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prodkit import ratelimit as asynchronous
 from prodkit.ratelimit import Decision, Limit
 from prodkit.ratelimit.limit import Key
-from prodkit.sync.service import Part, call
+from prodkit.sync.service import Part, on_loop
 
 __all__ = ["RateLimiter"]
 
@@ -39,15 +39,15 @@ class RateLimiter(Part):
             asks: pairs of a limit and the caller to count.
             cost: the quota to take; 0 looks without taking.
         """
-        return call(self._limiter.check, *asks, cost=cost)
+        return on_loop(self._limiter.check, *asks, cost=cost)
 
     def refund(self, decision: Decision) -> None:
         """Give back the quota that `decision` took."""
-        call(self._limiter.refund, decision)
+        on_loop(self._limiter.refund, decision)
 
     def reset(self, limit: Limit, key: Key) -> None:
         """Forget the quota that `key` has used of `limit`."""
-        call(self._limiter.reset, limit, key)
+        on_loop(self._limiter.reset, limit, key)
 
     def __repr__(self) -> str:
         return f"sync.{self._limiter!r}"

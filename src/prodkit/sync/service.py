@@ -10,12 +10,14 @@ from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from prodkit.core import lifespan
+from prodkit.core.deadline import Deadline
 from prodkit.core.lifespan import Startable
 from prodkit.core.portal import Portal
 from prodkit.errors import RejectedError
+from prodkit.policies.deadline_guard import within_deadline
 from prodkit.sync.caller import CallerThread
 
-__all__ = ["PORTAL", "NotRunningError", "Part", "call", "on_caller", "running"]
+__all__ = ["PORTAL", "NotRunningError", "Part", "call", "on_caller", "on_loop", "running"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,9 +67,13 @@ class running:  # noqa: N801 - the synchronous twin of prodkit.running
     Args:
         resources: parts of the kit, or the faces of this package around them.
         close_timeout: seconds that each resource may take to close; 10 by default.
+
+    Raises:
+        TypeError: a resource can be neither started nor entered.
     """
 
     def __init__(self, *resources: Startable, close_timeout: float = 10.0) -> None:
+        lifespan.check_startable(resources, close_timeout)
         self._resources = resources
         self._close_timeout = close_timeout
         self._block: AbstractAsyncContextManager[None] | None = None
@@ -111,6 +117,7 @@ class running:  # noqa: N801 - the synchronous twin of prodkit.running
         PORTAL.call(block.__aexit__, kind, error, trace)
 
 
+_CLEAN_UP: Final = frozenset({"__aexit__", "aclose", "close"})
 _lock = threading.Lock()
 _started: dict[int, int] = {}
 """The process that started a part, by the part's identity: in a fork its sockets belong to the parent."""
@@ -124,7 +131,7 @@ def call(fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.
     """Run the coroutine function `fn` with `args` and `kwargs` on the background loop and return its result.
 
     ``sync.call(answers.get, key)`` is ``await answers.get(key)``. The deadline of the caller is in force there, and a
-    ``KeyboardInterrupt`` cancels the call.
+    ``KeyboardInterrupt`` cancels the call. A part ends its own call at the deadline; any other function is cancelled.
 
     Args:
         fn: an async function, such as a method of a part.
@@ -132,6 +139,7 @@ def call(fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.
         kwargs: its keyword arguments.
 
     Raises:
+        DeadlineExceededError: the deadline passed.
         NotRunningError: `fn` is a method of a part that another process started.
         RuntimeError: called from the background loop itself.
         TypeError: `fn` is no async function.
@@ -142,8 +150,27 @@ def call(fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.
         raise TypeError(
             f"sync.call takes a function and its arguments, as sync.call(answers.get, key); got a {kind}"
         )
+    if Deadline.current() is None or _ends_itself(fn):
+        return on_loop(fn, *args, **kwargs)
+    require(getattr(fn, "__self__", None))
+
+    async def until() -> T:
+        result: T = await within_deadline(fn, args, kwargs)
+        return result
+
+    return PORTAL.call(until)
+
+
+def on_loop(fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run the method `fn` of a part on the background loop; the part ends it at the deadline."""
     require(getattr(fn, "__self__", None))
     return PORTAL.call(fn, *args, **kwargs)
+
+
+def _ends_itself(fn: Callable[..., object]) -> bool:
+    """Return True for the methods of the kit, and for those that clean up and so must run after the deadline too."""
+    part = getattr(fn, "__self__", None)
+    return type(part).__module__.startswith("prodkit.") or getattr(fn, "__name__", "") in _CLEAN_UP
 
 
 def on_caller(part: object, fn: Callable[[CallerThread], Coroutine[Any, Any, T]]) -> T:

@@ -258,6 +258,53 @@ async def test_a_foreign_value_is_a_miss(link: RedisLink, junk: bytes) -> None:
     assert await cache.get("k") is MISSING
 
 
+@pytest.mark.parametrize("junk", ["list", b"", b"\xff\xfe", b"[1]"])
+async def test_whatever_lies_under_the_names_of_the_cache_makes_misses_and_no_errors(
+    link: RedisLink, junk: bytes | str
+) -> None:
+    cache, source = Cache(link, namespace="t", max_staleness=0, coherence=False), Source()
+    await cache.set("k", "old", ttl=60, tags=["a"])
+    await cache.set("other", "old", ttl=60)
+    names = [name async for page in link.scan("t:*") for name in page]
+    assert {b"t:g", b"t:b", b"t:t:a", b"t:v:k"} <= set(names)
+    for name in (*names, b"t:f:k", b"t:f:other"):  # values, tags, generation, barriers
+        await link.execute("DEL", name)
+        await link.execute(*(("LPUSH", name, "x") if junk == "list" else ("SET", name, junk)))
+    cache._memory.clear()
+    assert await cache.get_many(["k", "other"]) == {}
+    assert await cache.get("k") is MISSING
+    assert await cache.get_or_set("k", source.load, ttl=60, tags=["a"]) == 1
+    cache._memory.clear()
+    assert await cache.get("k") == 1
+    await cache.invalidate_tags("a")
+    assert await cache.get("k") is MISSING
+    await cache.set("k", 2, ttl=60, tags=["a"])
+    await link.execute("DEL", "t:t:a")
+    await link.execute("LPUSH", "t:t:a", "x")
+    await cache.invalidate_tags("a")
+    assert await cache.get("k") is MISSING
+    await cache.set("k", 3, ttl=60)
+    await cache.invalidate("k*")
+    assert await cache.get("k") is MISSING
+    await cache.delete("k")
+    await cache.clear()
+
+
+async def test_the_guards_of_an_outage_replace_what_lies_under_their_name(link: RedisLink) -> None:
+    cache = Cache(link, namespace="t", max_staleness=0, coherence=False)
+    redis = cache._tiers.redis
+    assert redis is not None
+    for command in (("LPUSH", "t:p", "x"), ("SET", "t:p", b"\xff"), ("SET", "t:p", "7")):
+        await redis.prepare()
+        await cache.set("k", 1, ttl=60)
+        await link.execute("DEL", "t:p")
+        await link.execute(*command)
+        await redis.guard("token", ["k"])
+        assert await cache.get("k") is MISSING
+        await redis.release_guard("token")
+        assert await link.execute("EXISTS", "t:p") == 0
+
+
 async def test_a_damaged_payload_is_a_miss(link: RedisLink) -> None:
     cache = Cache(link, namespace="t", max_staleness=0)
     await cache.set("k", {"a": 1}, ttl=5)

@@ -440,14 +440,18 @@ async def test_a_cancelled_probe_gives_its_slot_back(
 
 
 async def test_a_rate_limit_learned_from_headers_is_kept(
-    simulator: Simulator, make: Any, params: dict[str, Any]
+    simulator: Simulator, make: Any, params: dict[str, Any], log: Any
 ) -> None:
     simulator.limit(600)
     async with make(models=(SONNET,), timeout=60) as client:
+        await client.start()
         begun = time.monotonic()
         await asyncio.gather(*(client.create(**params) for _ in range(660)))
         took = time.monotonic() - begun
-    assert simulator.counters.by_status.get("429", 0) <= 1
+    # A client cannot know what the server counted while a response was on its way: on a machine that stalls, that much
+    # more may be refused. The paced requests go out one by one, and take milliseconds otherwise.
+    slowest = max(attempt.duration for attempt in log.attempts[600:])
+    assert simulator.counters.by_status.get("429", 0) <= 1 + int(slowest * 10)
     allowed = 600 + took * 10
     assert 0.95 * allowed - 5 <= 660, f"{took:.1f} s for 660 requests at 600 a minute"
 

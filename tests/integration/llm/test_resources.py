@@ -53,6 +53,10 @@ async def test_submitting_is_repeated_only_when_it_cannot_have_been_accepted(
         with pytest.raises(LlmError) as raised:
             await client.batches.submit(_requests(2))
         assert (raised.value.code, len(raised.value.attempts)) == ("server_error", 1)
+        simulator.script("rst0")  # on a connection that was kept alive
+        with pytest.raises(LlmError) as reset:
+            await client.batches.submit(_requests(2))
+        assert (reset.value.code, len(reset.value.attempts)) == ("connection", 1)
         with pytest.raises(InvalidError):
             await client.batches.submit([])
         with pytest.raises(LlmError) as missing:

@@ -42,6 +42,24 @@ async def test_a_reply_is_validated(simulator: Simulator, make: Any, params: dic
     assert set(schema["schema"]["properties"]) == {"name", "age"}
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ('Here: [{"x": 1, "y": 2}, {"x": 3, "y": 4}] Done.', list[Point], [Point(1, 2), Point(3, 4)]),
+        ('Here you are: {"x": 1, "y": 2}.', Point, Point(1, 2)),
+        ("Sure [as asked", None, None),
+    ],
+)
+async def test_json_with_words_around_it_is_read(
+    simulator: Simulator, make: Any, params: dict[str, Any], text: str, kind: Any, value: Any
+) -> None:
+    simulator.script({"text": text}, {"text": "null"})
+    async with make() as client:
+        answer = await client.parse(model=kind or type(None), **params)
+    assert answer.parsed == value
+    assert answer.repaired == (kind is None)
+
+
 async def test_a_reply_that_does_not_match_is_corrected_once_and_counted(
     simulator: Simulator, make: Any, params: dict[str, Any]
 ) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from datetime import date
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from prodkit import BudgetExceededError, Deadline, DeadlineExceededError, InvalidError, LlmError, llm
 from prodkit.testing.anthropic import Simulator
@@ -60,6 +62,51 @@ async def test_the_loop_ends_with_the_answer(simulator: Simulator, make: Any) ->
     assert "closed" in results[2]["content"]
     schema = simulator.requests[0].body["tools"][0]["input_schema"]
     assert (schema["required"], set(schema["properties"])) == (["item"], {"item", "count"})
+
+
+class Item(BaseModel):
+    name: str
+    due: date
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+async def test_a_tool_receives_its_parameters_as_they_are_annotated(
+    simulator: Simulator, make: Any, threaded: bool
+) -> None:
+    received: list[Item] = []
+
+    async def order(item: Item) -> str:
+        """Order an item."""
+        received.append(item)
+        return "ordered"
+
+    def ordered(item: Item) -> str:
+        """Order an item."""
+        received.append(item)
+        return "ordered"
+
+    tool = llm.Tool.of(ordered if threaded else order)
+    simulator.script(
+        {"content": [_call(1, tool.name, item={"name": "tea"})]},
+        {"content": [_call(2, tool.name, item={"name": "tea", "due": "2026-11-25"})]},
+        {"text": "Done."},
+    )
+    async with make() as client:
+        run = await client.run_tools(tools=[tool], **ASK)
+    assert received == [Item(name="tea", due=date(2026, 11, 25))]
+    assert run.results["toolu_1"]["is_error"]
+    assert "due" in run.results["toolu_1"]["content"]
+    assert run.results["toolu_2"]["content"] == "ordered"
+
+
+async def test_a_paused_turn_is_continued(simulator: Simulator, make: Any) -> None:
+    search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "tea"}}
+    simulator.script({"content": [search], "stop_reason": "pause_turn"}, {"text": "Three."})
+    async with make() as client:
+        run = await client.run_tools(tools=[Shop().price], **ASK)
+    assert run.answer is not None
+    assert (run.answer.text, run.steps) == ("Three.", 2)
+    assert simulator.requests[1].body["messages"][-1] == {"role": "assistant", "content": [search]}
 
 
 @pytest.mark.parametrize("cut", ["step", "tool"])

@@ -220,6 +220,19 @@ async def test_what_is_no_log_hurts_neither_its_caller_nor_the_others(link: Redi
     assert (await limiter.check((THREE, "given back"))).remaining == 2
 
 
+@pytest.mark.parametrize("junk", ["list", b"", b"\xff"])
+async def test_what_is_no_mark_is_replaced_and_gives_no_new_quota(link: RedisLink, junk: bytes | str) -> None:
+    limiter = RateLimiter(link)
+    assert (await limiter.check((THREE, "a"), cost=2)).allowed
+    names = [name async for page in link.scan("*") for name in page]
+    for name in names:
+        await link.execute("DEL", name)
+        await link.execute(*(("LPUSH", name, "x") if junk == "list" else ("SET", name, junk)))
+    assert (await limiter.check((THREE, "a"))).allowed
+    refused = await limiter.check((THREE, "a"))
+    assert (refused.allowed, refused.source) == (False, "redis")
+
+
 async def test_a_refund_finds_its_entry_when_others_moved_it_on(link: RedisLink, redis_url: str) -> None:
     limit = Limit("1000/h", name="moved")  # slots of 14 s
     async with RedisLink(redis_url, timeout=2) as second:

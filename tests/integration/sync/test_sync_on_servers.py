@@ -56,6 +56,11 @@ def test_transactions_commit_and_roll_back(postgres_url: str) -> None:
             assert set(threads.map(count, range(100))) == {3}
 
 
+def double(number: int) -> int:
+    """Double a number."""
+    return 2 * number
+
+
 def test_an_answer_and_a_stream() -> None:
     with Simulator() as simulator:
         claude = sync.Client(
@@ -67,3 +72,14 @@ def test_an_answer_and_a_stream() -> None:
             with claude.stream(max_tokens=100, messages=messages) as stream:
                 text = "".join(stream.text)
             assert text == stream.answer.text
+            with claude.stream(max_tokens=100, messages=messages) as stream:
+                types = [event.type for event in stream.events]
+            assert {"text", "usage", "block", "attempt"} <= set(types)
+            assert stream.partial is not None
+            assert claude.count_tokens(messages=messages) > 0
+            simulator.script({"text": "[1, 2]"})
+            assert claude.parse(model=list[int], max_tokens=100, messages=messages).parsed == [1, 2]
+            call = {"type": "tool_use", "id": "toolu_1", "name": "double", "input": {"number": 2}}
+            simulator.script({"content": [call]}, {"text": "Four."})
+            run = claude.run_tools(tools=[double], max_tokens=100, messages=messages)
+            assert run.results["toolu_1"]["content"] == "4"

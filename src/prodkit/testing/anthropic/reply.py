@@ -89,12 +89,18 @@ def validate(body: Any, *, counting: bool = False) -> None:
         raise ReplyError(400, "messages: at least one message is required")
     for index, message in enumerate(messages):
         _validate_message(index, message)
-    if messages[-1]["role"] == "assistant":
+    if messages[-1]["role"] == "assistant" and not _paused(messages[-1]["content"]):
         raise ReplyError(
             400,
             "This model does not support assistant message prefill. "
             "The conversation must end with a user message.",
         )
+
+
+def _paused(content: Any) -> bool:
+    """True for an answer that stopped with ``pause_turn``: it is sent back as it is, and the model goes on."""
+    blocks = content if isinstance(content, list) else []
+    return any(isinstance(block, dict) and block.get("type") == "server_tool_use" for block in blocks)
 
 
 def _validate_message(index: int, message: Any) -> None:
