@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from prodkit.errors import BackupError, MissingExtraError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MissingObjectError", "Objects"]
 
+T = TypeVar("T")
 _CHUNK: Final = 8 * 2**20
 _AT_ONCE: Final = 4  # parts of one upload in flight: 32 MiB of memory
 _THREADS: Final = 4
@@ -108,7 +109,7 @@ class Objects:
         with suppress(MissingObjectError), self._said("remove", name):
             await self._call(_library().delete, self._opened(), name)
 
-    async def _call(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    async def _call(self, work: Callable[..., T], *args: Any, **options: Any) -> T:
         """Run a blocking call in one of the bucket's own threads.
 
         A caller that gives up leaves the thread with its request until that times out. Were it one of the loop's,
