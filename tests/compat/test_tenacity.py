@@ -148,7 +148,7 @@ async def test_successes_earn_what_further_attempts_cost() -> None:
 
     with pytest.raises(tenacity.RetryError):
         never_right()
-    assert budget.balance == 4  # a result to retry after is no success
+    assert budget.balance == 8  # a result to retry after is no success
 
 
 def test_a_runtime_without_policies_repeats_nothing() -> None:

@@ -38,6 +38,14 @@ def test_what_no_policy_accepts_is_named() -> None:
     assert code_of(png(), ImagePolicy(max_bytes=10)) == "too_large"
 
 
+def test_an_svg_picture_is_refused_with_the_way_out_where_text_is_accepted_too() -> None:
+    for data in (b"<svg onload=x>", b"<!-- a --><svg onload=x>", b'<?xml version="1.0"?><svg/>'):
+        for policies in ((TextPolicy(),), (ImagePolicy(), TextPolicy())):
+            with pytest.raises(RefusedError) as caught:
+                inspect(data, policies, "svg")
+            assert (caught.value.code, caught.value.facts["text"]) == ("active_content", "svg")
+
+
 def test_a_tail_is_refused_noted_or_an_attachment() -> None:
     pictures = (ImagePolicy(),)
     assert code_of(png() + b"the rest of an old file", *pictures) == "trailing_data"

@@ -167,3 +167,20 @@ async def test_an_empty_budget_is_degraded() -> None:
     assert (budget.name, found.status) == ("retry_budget", "degraded")
     assert found.details == {"balance": 0.0, "capacity": 2}
     assert (await Health(RetryBudget(name="mail")).report()).status == "up"
+
+
+@virtual_time
+async def test_a_result_to_retry_after_costs_as_much_as_a_quick_error() -> None:
+    asked: list[BaseException | None] = []
+
+    def cost(error: BaseException | None) -> float:
+        asked.append(error)
+        return 0.0
+
+    async def nothing() -> None:
+        return None
+
+    for budget in (RetryBudget(0, floor=0, capacity=8), RetryBudget(0, floor=0, capacity=8, cost=cost)):
+        await Retry(4, wait=0, result=lambda found: found is None, budget=budget).run(nothing)
+        assert budget.balance == (4 if asked else 1)
+    assert all(isinstance(each, Exception) for each in asked)

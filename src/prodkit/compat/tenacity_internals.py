@@ -21,7 +21,7 @@ from prodkit.policies.base import Policy, name_of
 from prodkit.policies.deadline_guard import until_deadline
 from prodkit.policies.events import RetryGaveUp, RetryScheduled
 from prodkit.policies.idempotency import is_non_idempotent
-from prodkit.policies.retry_rules import NEVER_RETRIED, NEVER_SENT, Budget
+from prodkit.policies.retry_rules import NEVER_RETRIED, NEVER_SENT, WRONG_RESULT, Budget
 from prodkit.policies.switch import is_off
 
 __all__ = ["AsyncRetrying", "Retrying"]
@@ -66,7 +66,7 @@ class _Guarded:
         at = Deadline.instant()
         if self.runtime.clock.monotonic() + float(state.upcoming_sleep or 0.0) >= at:
             return "deadline"
-        if self.budget is not None and not self.budget.withdraw(error):
+        if self.budget is not None and not self.budget.withdraw(error or WRONG_RESULT):
             return "budget"
         return ""
 

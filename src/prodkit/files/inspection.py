@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -36,6 +37,7 @@ class _Result:
     frames: int = 0
     sanitised: bool = False
     repairs: tuple[str, ...] = ()
+    digest: str = ""  # of the content, where it is known already
 
 
 class Inspection:
@@ -69,8 +71,9 @@ class Inspection:
             if name:
                 self.say("malware", detail=name)
                 await self.refuse(data)
-        if result.content is not data:
-            self.digest = await tools.sandbox.in_thread(_sha256, result.content, key=self.claims.key)
+        self.digest = result.digest or await tools.sandbox.in_thread(
+            _sha256, result.content, key=self.claims.key
+        )
         return self._clean(found, result, data)
 
     def _clean(self, found: Found, result: _Result, data: bytes) -> CleanFile:
@@ -114,15 +117,14 @@ class Inspection:
             return None
         found: Found | None = None
         try:
-            self.digest, found = await tools.sandbox.in_thread(
+            found = await tools.sandbox.in_thread(
                 _look, data, tools, claims.filename, claims.sanitise, key=claims.key
             )
-        except _RefusedWithDigest as refused:
-            self.digest = refused.digest
-            detail = refused.why.detail
-            if tools.identify is not None and refused.why.code in _NAMELESS:
+        except RefusedError as why:
+            detail = why.detail
+            if tools.identify is not None and why.code in _NAMELESS:
                 detail = f"{detail}, {await tools.sandbox.in_thread(tools.identify, data, key=claims.key)}"
-            self.say(refused.why.code, detail=detail, **refused.why.facts)
+            self.say(why.code, detail=detail, **why.facts)
         self._compare(found)
         return found
 
@@ -192,13 +194,15 @@ class Inspection:
             self.say("malformed", detail="decoder and container disagree on the size")
             return None
         cut = own is not data and (policy.trailers == "strip" or "tail" in facts.repairs)
+        content = own if cut else data
         return _Result(
-            own if cut else data,
+            content,
             found.kind,
             decoded.width,
             decoded.height,
             decoded.frames,
             repairs=("tail",) if cut and found.trailer != "padding" else (),
+            digest=decoded.digest if content is own and facts.rebuilt is None else "",
         )
 
     async def _repaired(self, found: Found, policy: PdfPolicy, content: bytes) -> _Result | None:
@@ -222,8 +226,8 @@ class Inspection:
         """Check what a process that decoded hostile bytes wrote, like any other upload; list what is gone."""
         kind = decoded.kind if decoded.kind in _REWRITTEN_AS.get(found.kind, ()) else found.kind
         try:
-            again = await self.tools.sandbox.in_thread(
-                reinspect, kind, decoded.content, policy, key=self.claims.key
+            again, digest = await self.tools.sandbox.in_thread(
+                _look_again, kind, decoded.content, policy, key=self.claims.key
             )
         except RefusedError as why:
             self.say(why.code, detail=f"re-encoded: {why.detail}", **why.facts)
@@ -236,7 +240,14 @@ class Inspection:
         if decoded.turned:
             gone.append("orientation")
         return _Result(
-            decoded.content, kind, again.width, again.height, again.frames, True, tuple(dict.fromkeys(gone))
+            decoded.content,
+            kind,
+            again.width,
+            again.height,
+            again.frames,
+            True,
+            tuple(dict.fromkeys(gone)),
+            digest,
         )
 
     def say(self, code: str, *, detail: str = "", **facts: object) -> None:
@@ -253,7 +264,8 @@ class Inspection:
             size = len(data) if data else 0
             events.emit(FileRejected(codes=codes, detail=self.detail, size=size, duration=self._elapsed()))
         if data and tools.quarantine is not None:
-            await tools.quarantine(data, self.digest, problems)
+            digest = await asyncio.to_thread(_sha256, data)
+            await tools.quarantine(data, digest, problems)
         raise InvalidFileError(" ".join(each.message for each in problems), problems=problems)
 
     def _received(self, received: int) -> None:
@@ -268,27 +280,20 @@ class Inspection:
         return self.tools.runtime.clock.monotonic() - self.began
 
 
-class _RefusedWithDigest(Exception):  # noqa: N818 - never leaves this module
-    def __init__(self, digest: str, why: RefusedError) -> None:
-        super().__init__(digest, why)
-        self.digest = digest
-        self.why = why
-
-
-def _look(data: bytes, tools: Tools, filename: str | None, sanitise: bool) -> tuple[str, Found]:
-    digest = _sha256(data)
+def _look(data: bytes, tools: Tools, filename: str | None, sanitise: bool) -> Found:
     strips = any(isinstance(each, ImagePolicy) and each.trailers == "strip" for each in tools.policies)
-    try:
-        return digest, inspect(
-            data,
-            tools.policies,
-            names.extension_of(filename or ""),
-            repair=tools.rewrite,
-            drop_tail=tools.rewrite or sanitise or strips,
-            rebuild=tools.rebuild,
-        )
-    except RefusedError as why:
-        raise _RefusedWithDigest(digest, why) from None
+    return inspect(
+        data,
+        tools.policies,
+        names.extension_of(filename or ""),
+        repair=tools.rewrite,
+        drop_tail=tools.rewrite or sanitise or strips,
+        rebuild=tools.rebuild,
+    )
+
+
+def _look_again(kind: str, data: bytes, policy: ImagePolicy) -> tuple[ImageFacts, str]:
+    return reinspect(kind, data, policy), _sha256(data)
 
 
 def _sha256(data: bytes) -> str:

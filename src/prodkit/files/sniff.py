@@ -157,6 +157,9 @@ _DISGUISES: Final = (
 _MARKUP: Final = re.compile(
     rb"\s*<(?:(\?php|\?=)|(svg)|(\?xml)|(!doctype html|html|head|body|script|!--|[a-z]))", re.IGNORECASE
 )
+_COMMENT: Final = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+_FIRST_ELEMENT: Final = re.compile(rb"<(?:!doctype\s+)?([a-z][\w:]{0,20})", re.IGNORECASE)
+_MARKUP_THAT_MAY_BE_SVG: Final = (3, 4)  # groups of _MARKUP
 
 
 def disguise(head: bytes) -> str:
@@ -167,6 +170,10 @@ def disguise(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return "a video or an image of another kind"
     found = _MARKUP.match(head.removeprefix(b"\xef\xbb\xbf")[:512])
+    if found and found.lastindex in _MARKUP_THAT_MAY_BE_SVG:
+        first = _FIRST_ELEMENT.search(_COMMENT.sub(b"", head[:512]))
+        if first and first.group(1).lower() in (b"svg", b"svg:svg"):
+            return SVG
     if found:
         return ("", "a PHP script", SVG, "an XML document", "an HTML page")[found.lastindex or 0]
     if head and not head.strip(b"\0"):

@@ -196,6 +196,8 @@ def _text(data: bytes, policy: TextPolicy, extension: str) -> Found:
     kind = "csv" if extension in _TABLES and "csv" in policy.kinds else "text"
     if kind not in policy.kinds:
         kind = "csv"
+    if disguise(data[:512]) == SVG:
+        raise RefusedError("active_content", SVG, text="svg")
     walk_text(
         data,
         table=kind == "csv",

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from prodkit.core.runtime import Runtime
 from prodkit.errors import DeadlineExceededError, InvalidError, MissingExtraError, RejectedError
@@ -19,6 +19,7 @@ from prodkit.policies.matching import Errors, classes_in, matcher
 
 __all__ = [
     "NEVER_SENT",
+    "WRONG_RESULT",
     "Budget",
     "RetryRules",
     "call_state",
@@ -34,6 +35,10 @@ NEVER_RETRIED = (RejectedError, DeadlineExceededError, InvalidError, MissingExtr
 
 NEVER_SENT = (RejectedError, ConnectionRefusedError, socket.gaierror)
 """After these nothing can have happened on the other side, so even a non-idempotent call may be repeated."""
+
+
+WRONG_RESULT: Final = Exception("a result to retry after")
+"""What a budget is asked to price after such a result: a quick error, since None stands for a hedge."""
 
 
 class Budget(Protocol):

@@ -25,7 +25,7 @@ from prodkit.policies.base import name_of
 from prodkit.policies.events import RetryGaveUp, RetryScheduled
 from prodkit.policies.idempotency import innermost, is_non_idempotent
 from prodkit.policies.retry_after import retry_after_of
-from prodkit.policies.retry_rules import NEVER_SENT, RetryRules, call_state, is_try_again
+from prodkit.policies.retry_rules import NEVER_SENT, WRONG_RESULT, RetryRules, call_state, is_try_again
 from prodkit.policies.retry_statistics import RetryStatistics
 from prodkit.policies.steps import settled
 from prodkit.policies.switch import is_off
@@ -288,8 +288,9 @@ class RetryState:
         if now + self.pause >= Deadline.instant():
             return "deadline"
         if rules.budget is not None:
-            self._paid = rules.budget.price(error)
-            if not rules.budget.withdraw(error):
+            paid_for = WRONG_RESULT if error is None else error
+            self._paid = rules.budget.price(paid_for)
+            if not rules.budget.withdraw(paid_for):
                 return "budget"
         return None
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 
@@ -53,3 +54,17 @@ def test_a_malformed_answer_is_an_error(ends: tuple[Channel, int, int], message:
     os.write(raw_writes, message)
     with pytest.raises(ChannelError):
         channel.receive(5)
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes of a fixed size")
+def test_a_widened_pipe_takes_a_picture_at_once(ends: tuple[Channel, int, int]) -> None:
+    channel, raw_reads, _ = ends
+    picture = bytes(2**18)
+    with pytest.raises(ChannelTimeoutError):
+        channel.send({}, picture, 0.01)
+    os.read(raw_reads, 2**20)
+    channel.widen()
+    if fcntl.fcntl(raw_reads, fcntl.F_GETPIPE_SZ) > len(
+        picture
+    ):  # else the user's share of pipe memory is used up
+        channel.send({}, picture, 5)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import signal
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 from upload_corpus.base import bases
 
 from prodkit import MissingExtraError
@@ -42,7 +45,8 @@ def test_a_worker_answers_with_a_header_and_bytes(worker: Callable[[], WorkerPro
     made = worker()
     try:
         assert made.alive
-        assert made.ask({"kind": "jpeg"}, b"abc", 5.0) == ({"role": "pictures", "seconds": 5.0}, b"cba")
+        answer = made.ask({"kind": "jpeg"}, b"abc", 5.0)
+        assert answer == ({"role": "pictures", "seconds": 5.0}, b"cba", hashlib.sha256(b"abc").hexdigest())
         assert os.getpgid(made.pid) == made.pid  # a group of its own: a Ctrl-C of the terminal is not for it
     finally:
         made.end()
@@ -80,7 +84,29 @@ def test_the_real_worker_decodes() -> None:
     try:
         data = bases()["png"][1]
         request = {"kind": "png", "frames": 1, "poster": False, "sanitise": False, "quality": 90}
-        reply, body = made.ask(request, data, 20.0)
+        reply, body, _ = made.ask(request, data, 20.0)
     finally:
         made.end()
     assert (reply["frames"], body) == (1, b"")
+
+
+def test_no_pixel_of_a_former_picture_shows_in_the_next() -> None:
+    """A worker keeps the memory of its pictures: what it writes afterwards is what a fresh one writes."""
+    request = {"frames": 1, "poster": False, "sanitise": True, "quality": 90}
+    small = [({"kind": kind, **request}, bases()[kind][1]) for kind in ("png", "gif", "jpeg", "webp")]
+    white = io.BytesIO()
+    Image.new("RGB", (1200, 1200), "white").save(white, "PNG")
+    written = list[list[bytes]]()
+    for before in (False, True):
+        made = WorkerProcess(2**30)
+        try:
+            bodies = list[bytes]()
+            for asked, data in small:
+                if before:
+                    made.ask({"kind": "png", **request}, white.getvalue(), 60.0)
+                bodies.append(made.ask(asked, data, 60.0).body)
+            written.append(bodies)
+        finally:
+            made.end()
+    assert written[0] == written[1]
+    assert all(written[0])

@@ -55,3 +55,9 @@ def test_cells_that_a_spreadsheet_computes(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["-5", "+55 11 99999-0000", "@ana", "a=b", "1-2"])
 def test_honest_cells_pass(cell: str) -> None:
     assert walk(f"nome,{cell}\n".encode(), table=True) == "utf-8"
+
+
+def test_a_page_behind_a_comment_is_no_text() -> None:
+    assert walk(b"<!-- table of contents -->\n# Title\n") == "utf-8"
+    with pytest.raises(RefusedError, match="active_content"):
+        walk(b"<!-- a -->\n<!-- b --><script>alert(1)</script>")

@@ -24,6 +24,7 @@ from prodkit.core.lifespan import Managed
 from prodkit.core.validate import Arguments
 from prodkit.files.decoding.fair_queue import FairQueue
 from prodkit.files.decoding.process import (
+    Answer,
     DecodeCrashedError,
     DecodeKilledError,
     DecodeMemoryError,
@@ -52,13 +53,17 @@ _TIMEOUT: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The answer of a worker. It decoded hostile bytes: check again what it wrote."""
+    """The answer of a worker. It decoded hostile bytes: check again what it wrote.
+
+    `digest` is the sha256 of the bytes that were decoded, taken on this side of the pipe.
+    """
 
     width: int
     height: int
     frames: int
     kind: str = ""
     turned: bool = False
+    digest: str = field(default="", compare=False)
     content: bytes = field(default=b"", repr=False)
 
 
@@ -225,11 +230,12 @@ class Sandbox(Managed):
 
     def _run(self, job: _Job) -> Decoded:
         try:
-            worker, reply, body = self._ask(job)
+            worker, answer = self._ask(job)
         except DecodeKilledError:
             if job.cancelled:
                 raise
-            worker, reply, body = self._ask(job)  # once: whatever kills workers may have meant the picture
+            worker, answer = self._ask(job)  # once: whatever kills workers may have meant the picture
+        reply = answer.reply
         if "error" in reply:
             problem = str(reply["error"])[:200]
             self._give(worker)
@@ -240,15 +246,16 @@ class Sandbox(Managed):
             raise DecodeCrashedError("the answer of the worker is malformed")
         self._give(worker)
         kind = str(reply.get("kind", job.request["kind"]))
-        return Decoded(**size, kind=kind, turned=reply.get("turned") is True, content=body)
+        turned = reply.get("turned") is True
+        return Decoded(**size, kind=kind, turned=turned, digest=answer.digest, content=answer.body)
 
-    def _ask(self, job: _Job) -> tuple[WorkerProcess, dict[str, Any], bytes]:
+    def _ask(self, job: _Job) -> tuple[WorkerProcess, Answer]:
         worker = self._take(job.memory_bytes, "documents" if job.request["kind"] == "pdf" else "pictures")
         if not job.begin(worker):
             self._give(worker)
             raise DecodeCrashedError("cancelled")
         try:
-            return worker, *worker.ask(job.request, job.data, job.seconds)
+            return worker, worker.ask(job.request, job.data, job.seconds)
         except UndecodableError:
             self.restarts += 1
             worker.end()

@@ -12,9 +12,9 @@ from prodkit.files.formats.signatures import at_fixed_offset, in_metadata, in_ta
 __all__ = ["find_active", "find_archive", "find_signature", "refuse_active"]
 
 # Long enough that compressed pixels never spell it: looked for in the whole file, in any case. A pattern that begins
-# with one literal byte is what makes it fast: this one costs less than hashing the file.
+# with one literal byte is what makes it fast, and a look at the next one, before any alternative is tried.
 _ANYWHERE: Final = re.compile(
-    rb"<(?:\?[pP][hH][pP]|\?=\s?(?:\$_|`\$|[a-z_]{4,20}\()|%@?\s?(?:eval|page|import|execute)\b"
+    rb"<(?=[?%sShHiI!])(?:\?[pP][hH][pP]|\?=\s?(?:\$_|`\$|[a-z_]{4,20}\()|%@?\s?(?:eval|page|import|execute)\b"
     rb"|[sS][cC][rR][iI][pP][tT]|[hH][tT][mM][lL]|[iI][fF][rR][aA][mM][eE]"
     rb"|[sS][vV][gG][\s/](?:xmlns|onload)|[iI][mM][gG][\s/](?:src|on)"
     rb"|![eE][nN][tT][iI][tT][yY]|![dD][oO][cC][tT][yY][pP][eE]\s{1,9}(?:[hH][tT][mM][lL]|[sS][vV][gG]))"

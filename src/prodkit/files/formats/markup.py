@@ -29,10 +29,15 @@ _BLANKS: Final = re.compile(rb"\s+")
 _FIELD_DDE: Final = re.compile(rb"\bDDE(?:AUTO)?\s", re.IGNORECASE)
 # \d asks for the picture each time the document opens; a file server gets the reader's password hash.
 _FIELD_LOADS: Final = re.compile(
-    rb"\b(?:INCLUDEPICTURE|INCLUDETEXT|IMPORT|LINK|RD) (?:[\w.]+ )?[\" ]*"
-    rb"(?:\\\\|file:[/\\]{2,5}[^/\\:]{2,255}[/\\]|https?:[^\"]{1,2048}(?:\\d|\"[^\"\\]{0,20}\\d))",
+    rb"\b(?:INCLUDEPICTURE|INCLUDETEXT|IMPORT|LINK|RD) (?:[\w.]+ )?((?:\\[\w*@#!]{1,2} (?:\w{1,20} )?){0,4})[\" ]*"
+    rb"(?:(https?:)|\\\\|file:[/\\]{2,5}[^/\\:]{2,255}[/\\])",
     re.IGNORECASE,
 )
+_ADDRESS: Final = 2048
+_EACH_TIME: Final = rb"\d"
+# Other switches may stand before it: INCLUDEPICTURE "http://…" \* MERGEFORMAT \d. Word takes switches before the
+# address as well.
+_AFTER_ADDRESS: Final = re.compile(rb"[^\"\\]{0,20}(?:\\(?!d)[^\"\\]{0,24}){0,4}\\d")
 _DDE: Final = re.compile(_PREFIX + rb"(?:ddeLink|oleLink)\b", re.IGNORECASE)
 _STARTS_DDE: Final = re.compile(rb"\s*(?:\"\s*)?DDE(?:AUTO)?\b", re.IGNORECASE)
 # Drawing programs write short entities for the names of their namespaces: text only, no reference in them.
@@ -135,8 +140,21 @@ def _fields(text: bytes) -> None:
     joined = _BLANKS.sub(b" ", _unescaped(b"".join(parts)))
     if _FIELD_DDE.search(joined) or any(map(_STARTS_DDE.match, parts)):
         raise RefusedError("active_content", "dynamic data exchange")
-    if _FIELD_LOADS.search(joined):
+    if any(_loads(joined, found) for found in _FIELD_LOADS.finditer(joined)):
         raise RefusedError("external_links", "field that loads content from elsewhere")
+
+
+def _loads(fields: bytes, found: re.Match[bytes]) -> bool:
+    """Return True for a field that fetches by itself: from a file server, or from the web with the switch ``\\d``."""
+    switches, web = found.groups()
+    if not web or _EACH_TIME in switches.lower():
+        return True
+    address = fields[found.end() : found.end() + _ADDRESS].lower()
+    address, quote, _ = address.partition(b'"')
+    if address.find(_EACH_TIME, 1) > 0:
+        return True
+    behind = found.end() + len(address) + 1
+    return bool(quote and address) and _AFTER_ADDRESS.match(fields[behind : behind + 128].lower()) is not None
 
 
 def _relationship(element: bytes) -> None:

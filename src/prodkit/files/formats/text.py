@@ -14,6 +14,7 @@ _PROGRAM: Final = re.compile(
     r"\s*(?:#!|%PDF-|%!PS|<\?php|<\?=|<!doctype\s+html|<html|<head|<body|<script|<svg|<\?xml|<iframe)",
     re.IGNORECASE,
 )
+_COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)  # browsers skip it before they name a page
 # A cell that a spreadsheet computes: = anything, or + - @ before a name with a bracket, a pipe or an
 # exclamation mark.
 _FORMULA: Final = re.compile(
@@ -28,7 +29,7 @@ def walk_text(data: bytes, *, table: bool, formulas: bool, max_line_bytes: int, 
     found = _CONTROLS.search(text)
     if found:
         raise RefusedError("not_text", f"control character U+{ord(found.group()):04X}")
-    if _PROGRAM.match(text[:1024].removeprefix("\ufeff")):
+    if _PROGRAM.match(_COMMENT.sub("", text[:1024].removeprefix("\ufeff"))):
         raise RefusedError("active_content", "a page or a program")
     lines = data.count(b"\n") + 1
     if lines > max_lines:
