@@ -97,7 +97,8 @@ class Objects:
         found: list[tuple[str, int, datetime]] = []
         with self._said("list", ""):
             pages = _library().list(self._opened(), chunk_size=1000)
-            while (page := await self._call(next, pages, None)) is not None:
+            step: Callable[[], Any] = partial(next, pages, None)
+            while (page := await self._call(step)) is not None:
                 found += [
                     (each["path"], int(each["size"]), each["last_modified"])
                     for each in page
