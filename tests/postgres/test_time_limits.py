@@ -9,8 +9,11 @@ import pytest
 from prodkit import Deadline
 from prodkit.errors import CallTimeoutError, DeadlineExceededError
 from prodkit.postgres.time_limits import (
+    Owner,
+    ends_transaction,
     may_follow,
     milliseconds,
+    owner_after,
     seconds,
     setting,
     time_left,
@@ -74,3 +77,50 @@ def test_the_messages_end_without_a_sync() -> None:
         kinds += chr(sent[at])
         at += 1 + int.from_bytes(sent[at + 1 : at + 5])
     assert (kinds, at) == ("PBE", len(sent))
+
+
+@pytest.mark.parametrize(
+    ("before", "query", "inside", "expected"),
+    [
+        ("", "select 1", False, ("", False)),
+        ("", "SET statement_timeout = '5s'", False, ("session", False)),
+        ("", "set statement_timeout to 5000", True, ("transaction", False)),
+        ("", "SET LOCAL statement_timeout = 0", True, ("local", False)),
+        ("", "SET LOCAL statement_timeout = 0", False, ("", True)),
+        ("session", "SET LOCAL statement_timeout = 0", False, ("session", True)),
+        ("", "select set_config('statement_timeout', '5s', true)", True, ("local", False)),
+        ("", "select set_config('statement_timeout', $1, false)", False, ("session", False)),
+        ("session", "reset statement_timeout", False, ("", True)),
+        ("session", "set statement_timeout to default", False, ("", True)),
+        ("session", "RESET ALL", False, ("", True)),
+        ("session", "discard all", False, ("", True)),
+        ("", "rollback", False, ("", True)),
+        ("", "insert into t values (1); ROLLBACK", False, ("", True)),
+        ("", "rollback to savepoint a", True, ("", True)),
+        ("local", "commit", False, ("", True)),
+        ("transaction", "commit", False, ("session", False)),
+        ("transaction", "abort", False, ("", True)),
+        ("session", "rollback", False, ("session", False)),
+        ("", "call nightly()", False, ("", True)),
+        ("", "do $$ begin perform 1; end $$", False, ("", True)),
+    ],
+)
+def test_whose_limit_is_in_force_behind_a_statement(
+    before: Owner, query: str, inside: bool, expected: tuple[Owner, bool]
+) -> None:
+    assert owner_after(before, query, inside=inside) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "ends"),
+    [
+        ("rollback", True),
+        ("  COMMIT;", True),
+        ("end", True),
+        ("Abort", True),
+        ("endless", False),
+        ("select 1", False),
+    ],
+)
+def test_what_ends_a_transaction(query: str, ends: bool) -> None:
+    assert ends_transaction(query) is ends

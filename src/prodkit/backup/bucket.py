@@ -7,48 +7,39 @@
     download   file.partial, hash compared with the record, renamed, then the record
     prune      retention.py decides, as for a directory; uploads without a record go after a day
 
-Every request is a blocking call in a thread. The library's coroutines are finished by threads of its own, which may
-still want the interpreter when it ends, and that aborts the process: the exit status of a backup that was made was 134.
+objects.py speaks with the service.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from prodkit.backup.events import BackupFailed, BackupPruned, BackupUploaded
 from prodkit.backup.locking import check_room, exclusive
 from prodkit.backup.manifest import SUFFIX, Backup, parse, read, sync_directory, text_of, write
+from prodkit.backup.objects import Objects
 from prodkit.backup.pruning import KEEP_DAYS, Pruned
 from prodkit.backup.pump import hash_of
 from prodkit.backup.retention import expired
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable, reveal
 from prodkit.core.validate import Arguments
-from prodkit.errors import BackupError, MissingExtraError
-
-if TYPE_CHECKING:
-    from obstore.store import S3Store
+from prodkit.errors import BackupError
 
 __all__ = ["Bucket"]
 
-_CHUNK: Final = 8 * 2**20
-_AT_ONCE: Final = 4  # parts of one upload in flight: 32 MiB of memory
 _ABANDONED: Final = 86_400.0
 _OURS: Final = re.compile(r"[A-Za-z0-9_-]+-\d{8}T\d{6}Z-[0-9a-f]{6}\.dump(\.age)?")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
-class Bucket:
+class Bucket(Objects):
     """Backups in a bucket of S3 or of a service that speaks its protocol (MinIO, R2, Spaces, Garage).
 
     ::
@@ -101,9 +92,8 @@ class Bucket:
         check.seconds("timeout", timeout)
         check.done()
         self.url: str = f"s3://{parts.hostname}{parts.path.rstrip('/')}"
-        self._secrets = [reveal(each) for each in (secret_key, session_token) if each is not None]
         self._runtime = runtime
-        self._options: dict[str, Any] = {
+        options: dict[str, Any] = {
             "bucket": parts.netloc,
             "prefix": parts.path.strip("/") or None,
             "endpoint": endpoint,
@@ -118,7 +108,8 @@ class Bucket:
             },
             "retry_config": {"max_retries": 4, "retry_timeout": timedelta(seconds=2 * timeout)},
         }
-        self._store: S3Store | None = None
+        secrets = [reveal(each) for each in (secret_key, session_token) if each is not None]
+        super().__init__(self.url, options, secrets)
 
     # --- for users --------------------------------------------------------------------------------------------------
 
@@ -138,7 +129,7 @@ class Bucket:
         record: Backup | None = None
         try:
             began = self._runtime.clock.monotonic()
-            record = await asyncio.to_thread(_recorded, path)
+            record = await self._call(_recorded, path)
             await self._upload(record)
         except BackupError as error:
             if self._runtime.events.listened(BackupFailed):
@@ -180,9 +171,9 @@ class Bucket:
         place = Path(directory)
         with exclusive(place):
             check_room(place, record.size)
-            partial, target = place / f"{name}.partial", place / name
+            unfinished, target = place / f"{name}.partial", place / name
             try:
-                descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
 
                     def keep(data: bytes) -> None:
@@ -190,17 +181,17 @@ class Bucket:
 
                     size, sha256 = await self._read(name, keep)
                     file.flush()
-                    await asyncio.to_thread(os.fsync, file.fileno())
+                    await self._call(os.fsync, file.fileno())
                 if (size, sha256) != (record.size, record.sha256):
                     raise BackupError(f"{name} in {self.url} is damaged: it is not what its record says")
                 backup = replace(record, path=target)
-                partial.rename(target)
+                unfinished.rename(target)
                 sync_directory(place)
                 write(backup)
             except OSError as error:
                 raise BackupError(f"{place} cannot be written: {error.strerror}") from error
             finally:
-                partial.unlink(missing_ok=True)
+                unfinished.unlink(missing_ok=True)
         return backup
 
     async def prune(self, *, days: float = KEEP_DAYS, keep: int = 3, dry_run: bool = False) -> Pruned:
@@ -245,14 +236,12 @@ class Bucket:
         kept = tuple(backup for backup in backups if backup not in gone)
         return Pruned(removed, kept, ())
 
-    # --- objects ----------------------------------------------------------------------------------------------------
+    # --- steps ------------------------------------------------------------------------------------------------------
 
     async def _upload(self, record: Backup) -> None:
-        import obstore
-
         name = self._plain(record.path.name)
         try:
-            local = await asyncio.to_thread(hash_of, record.path)
+            local = await self._call(hash_of, record.path)
         except OSError as error:
             raise BackupError(f"{name} cannot be read: {error.strerror}") from error
         if (local.size, local.sha256) != (record.size, record.sha256):
@@ -266,112 +255,16 @@ class Bucket:
                 await self._delete(name)
                 raise BackupError(f"{name} arrived in {self.url} as something else, and was removed")
         with self._said("upload", name):
-            await asyncio.to_thread(obstore.put, self._opened(), name + SUFFIX, text_of(record).encode())
-
-    async def _send(self, name: str, path: Path) -> None:
-        """Write a file to an object, a part at a time: a cancelled upload ends with the part it is at."""
-        import obstore
-
-        writer = obstore.open_writer(self._opened(), name, buffer_size=_CHUNK, max_concurrency=_AT_ONCE)
-        with path.open("rb") as file:
-            while data := await asyncio.to_thread(file.read, _CHUNK):
-                await asyncio.to_thread(writer.write, data)
-        await asyncio.to_thread(writer.close)
-
-    async def _read(self, name: str, keep: Callable[[bytes], object] = lambda _: None) -> tuple[int, str]:
-        """Read an object; return its size and hash."""
-        import obstore
-
-        digest, at = hashlib.sha256(), 0
-        with self._said("read", name):
-            size = int((await asyncio.to_thread(obstore.head, self._opened(), name))["size"])
-            while at < size:  # a request a piece: the timeout bounds each
-                length = min(_CHUNK, size - at)
-                piece = await asyncio.to_thread(
-                    obstore.get_range, self._opened(), name, start=at, length=length
-                )
-                data = bytes(piece)
-                at += len(data)
-                await asyncio.to_thread(digest.update, data)
-                await asyncio.to_thread(keep, data)
-        return size, digest.hexdigest()
+            await self._put(name + SUFFIX, text_of(record).encode())
 
     async def _record(self, name: str) -> Backup | None:
-        import obstore
-
-        try:
-            with self._said("read", name):
-                answer = await asyncio.to_thread(obstore.get, self._opened(), name + SUFFIX)
-                text = bytes(await asyncio.to_thread(answer.bytes))
-        except _MissingError:
+        text = await self._get(name + SUFFIX)
+        if text is None:
             return None
         try:
             return parse(text, self._place(name))
         except BackupError:
             return None
-
-    async def _size(self, name: str) -> int | None:
-        import obstore
-
-        try:
-            with self._said("look at", name):
-                return int((await asyncio.to_thread(obstore.head, self._opened(), name))["size"])
-        except _MissingError:
-            return None
-
-    async def _objects(self) -> list[tuple[str, int, datetime]]:
-        """Return name, size and time of change of everything directly in the folder."""
-        import obstore
-
-        found: list[tuple[str, int, datetime]] = []
-        with self._said("list", ""):
-            pages = obstore.list(self._opened(), chunk_size=1000)
-            while (page := await asyncio.to_thread(next, pages, None)) is not None:
-                found += [
-                    (each["path"], int(each["size"]), each["last_modified"])
-                    for each in page
-                    if "/" not in each["path"]
-                ]
-        return found
-
-    async def _delete(self, name: str) -> None:
-        import obstore
-
-        with suppress(_MissingError), self._said("remove", name):
-            await asyncio.to_thread(obstore.delete, self._opened(), name)
-
-    def _opened(self) -> S3Store:
-        if self._store is None:
-            try:
-                from obstore.store import S3Store
-            except ModuleNotFoundError:
-                raise MissingExtraError.named("obstore", "backup") from None
-            options = {name: value for name, value in self._options.items() if value is not None}
-            if os.environ.get("AWS_ENDPOINT_URL") == "":  # set and empty, as compose files do: AWS
-                names = ("AWS_REGION", "AWS_DEFAULT_REGION")
-                found = next((os.environ[name] for name in names if os.environ.get(name)), "us-east-1")
-                region = options.setdefault("region", found)
-                options.setdefault("endpoint", f"https://s3.{region}.amazonaws.com")
-            self._store = S3Store(**options)
-        return self._store
-
-    @contextmanager
-    def _said(self, what: str, name: str) -> Iterator[None]:
-        """Turn errors of the store into ours, one line of them, without a secret."""
-        try:
-            from obstore.exceptions import BaseError
-        except ModuleNotFoundError:
-            raise MissingExtraError.named("obstore", "backup") from None
-        try:
-            yield
-        except (FileNotFoundError, BaseError, OSError, ValueError) as error:
-            text = " ".join(str(error).split("\n")[0].split())[:300]
-            for secret in self._secrets:
-                text = text.replace(secret, "***")
-            kind = _MissingError if isinstance(error, FileNotFoundError) else BackupError
-            raise kind(
-                f"{self.url} could not {what} {name or 'its backups'}: {type(error).__name__}: {text}"
-            ) from None
 
     def _plain(self, name: str) -> str:
         if not name or "/" in name or name in (".", ".."):
@@ -390,7 +283,3 @@ def _recorded(path: Path) -> Backup:
     if record is None:
         raise BackupError(f"{path.name} has no record: only complete backups are uploaded")
     return record
-
-
-class _MissingError(BackupError):
-    """There is no such object."""

@@ -126,11 +126,13 @@ async def _dump(
         try:
             census = await _while_writing(writing, connection)
             written = await writing
-        finally:
+        except BaseException:
             if not writing.done():
                 writing.cancel()
                 with suppress(BaseException):
                     await writing
+            partial.unlink(missing_ok=True)  # it was written whole, and the counts were not
+            raise
     except (BackupError, MissingExtraError):
         raise
     except Exception as error:

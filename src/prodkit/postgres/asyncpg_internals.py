@@ -54,6 +54,7 @@ class GuardedConnection(asyncpg.Connection):
         "guard",
         "handle",
         "holder",
+        "home",
         "idle_since",
         "leaving",
         "on_closed",
@@ -76,6 +77,8 @@ class GuardedConnection(asyncpg.Connection):
         """Closed on purpose, not lost."""
         self.on_closed: Callable[[GuardedConnection], None] | None = None
         self.on_schema_change: Callable[[GuardedConnection, bool], None] | None = None
+        self.home: object = None
+        """The inventory whose connection it is."""
         self.born: float = 0.0
         self.ends: float = inf
         self.generation: int = 0
@@ -161,8 +164,7 @@ class GuardedConnection(asyncpg.Connection):
         await guard.wire(query or "ROLLBACK;", timeout)
         if self.is_in_transaction():
             raise DatabaseError("the connection is still in a transaction after its reset")
-        guard.sql_prepared = guard.suspect = False
-        guard.server_bound = guard.default_bound
+        guard.cleaned()
 
     def drop_caches(self, *, types: bool = False) -> None:
         """Forget prepared statements, and with `types` what is known of the database's types."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Connection: TypeAlias = PoolConnectionProxy[Record]
 
-__all__ = ["Checkout", "Desk", "Site", "State", "where"]
+__all__ = ["Checkout", "Desk", "Site", "State", "misused", "where"]
 
 Site: TypeAlias = tuple[str, int]
 State: TypeAlias = Literal["new", "starting", "running", "suspended", "closing", "closed", "forked"]
@@ -41,6 +41,15 @@ _HERE = __name__.rpartition(".")[0] + "."
 def where(site: Site | None) -> str:
     """Write a line of code as ``file.py:12``; empty when it is not known."""
     return f"{site[0]}:{site[1]}" if site is not None else ""
+
+
+def misused(message: str) -> RuntimeError:
+    """Return the error of a pool that is used in the wrong state; with asyncpg it is its ``InterfaceError`` too."""
+    try:
+        from prodkit.postgres.misuse import PoolStateError
+    except ModuleNotFoundError:
+        return RuntimeError(message)
+    return PoolStateError(message)
 
 
 def _caller() -> Site | None:
@@ -185,12 +194,12 @@ class Desk:
         if self.state in ("closing", "closed"):
             return self.draining()
         if self.state == "forked":
-            return RuntimeError(
+            return misused(
                 f"the pool {self._name!r} was started before this process was forked: start it again here"
             )
         if self.state == "starting":
-            return RuntimeError(f"the pool is being initialized, but not yet ready: {self._name!r}")
-        return RuntimeError(f"the pool {self._name!r} is not started: use `async with` or prodkit.running()")
+            return misused(f"the pool is being initialized, but not yet ready: {self._name!r}")
+        return misused(f"the pool {self._name!r} is not started: use `async with` or prodkit.running()")
 
     def _gave_up(self, waited: float, timeout: float) -> ProdkitError:
         """Return the error of a caller whose time is over: the server is away, or all connections are in use."""

@@ -49,6 +49,7 @@ class Growing(Stock):
             busy=len(self.lent) + len(self.pending),
             now=now,
             waited=now - first.since,
+            coming=self.connecting,
         )
 
     def _nudged(self) -> None:
@@ -106,6 +107,7 @@ class Growing(Stock):
 
     def _joined(self, connection: GuardedConnection, generation: int) -> None:
         connection.generation = generation
+        connection.home = self
         connection.on_closed = self.closed
         if not self.growing:
             self.retire(connection, "closing")

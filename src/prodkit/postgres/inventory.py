@@ -17,7 +17,6 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from prodkit.postgres.events import PoolReleased
 from prodkit.postgres.growing import Growing
 from prodkit.postgres.stock import Waiter
 
@@ -83,13 +82,10 @@ class Inventory(Growing):
         if connection not in self.lent:
             return
         now = self.runtime.clock.monotonic()
-        used = now - connection.taken
         self.lent.discard(connection)
         connection.holder = connection.handle = None
         connection.released()
-        self.growth.returned(used, now)
-        if self.runtime.events.listened(PoolReleased):
-            self.runtime.events.emit(PoolReleased(pool=self.name, held=used))
+        self._report_released(connection, now)
         if connection.is_closed():
             self._left(connection, "lost")
         elif not self.growing:

@@ -72,7 +72,7 @@ class Operation:
             if left is not None and left < 0.05:
                 return timed_out(self._limit)
         elif isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            if guard.on_read_only is not None:
+            if guard.on_read_only is not None and not guard.read_only_asked:
                 guard.on_read_only()
         elif isinstance(error, _SPEAKS_OF_LOSS) and (
             is_lost_connection(error) or not (guard.is_connected() or is_stale(error))

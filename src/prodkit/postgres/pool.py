@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
 from prodkit.core.check import CheckResult
-from prodkit.core.deadline import Deadline
 from prodkit.core.runtime import SYSTEM, Runtime
 from prodkit.core.secrets import Revealable
 from prodkit.core.validate import Arguments
-from prodkit.errors import MissingExtraError
 from prodkit.postgres.checkout import Checkout, Desk
 from prodkit.postgres.connect import Connector
 from prodkit.postgres.events import PoolDemoted
 from prodkit.postgres.health import Probe, verdict
 from prodkit.postgres.inventory import Inventory
+from prodkit.postgres.lifecycle import Lifecycle
 from prodkit.postgres.options import ConnectOptions, checked
 from prodkit.postgres.replicas import Reader, Replicas
-from prodkit.postgres.statements import Statements
 from prodkit.postgres.stats import PoolStats
-from prodkit.postgres.upkeep import Upkeep, watch_forks
+from prodkit.postgres.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from prodkit.postgres.asyncpg_internals import GuardedConnection
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool"]
 
 
-class Pool(Statements):
+class Pool(Lifecycle):
     """Connections to one PostgreSQL database, for ``async with`` or :func:`prodkit.running`.
 
     ::
@@ -220,106 +217,9 @@ class Pool(Statements):
         return self._name
 
     @property
-    def running(self) -> bool:
-        """True between :meth:`start` and :meth:`aclose`."""
-        return self._desk.state in ("running", "suspended")
-
-    @property
     def read(self) -> Reader:
         """Reads on a replica that is not too far behind, else on the primary; on this pool without ``replicas=``."""
         return Reader(self, self._replicas)
-
-    async def start(self) -> None:
-        """Open `min_size` connections; wait `acquire_timeout` for a server that is still starting.
-
-        Raises:
-            DatabaseError: the server cannot be reached or refuses us.
-            MissingExtraError: asyncpg is not installed.
-        """
-        desk, inventory = self._desk, self._inventory
-        if desk.state == "starting":
-            raise RuntimeError(f"the pool is being initialized in another task: {self._name!r}")
-        if desk.state in ("running", "suspended", "closing"):
-            raise RuntimeError(f"the pool {self._name!r} has already been started")
-        try:
-            import asyncpg  # noqa: F401
-        except ModuleNotFoundError as error:
-            if error.name != "asyncpg":
-                raise
-            raise MissingExtraError.named("asyncpg", "postgres") from None
-        desk.state = "starting"
-        desk.loop = asyncio.get_running_loop()
-        inventory.begin()
-        self._probe = Probe(self._connector)
-        budget = Deadline.sooner(self._acquire_timeout)
-        limit = asyncio.timeout(budget)
-        try:
-            async with limit:
-                await self._connector.detect_pooler()
-                inventory.growing = True
-                await self._fill()
-                if self._replicas is not None:
-                    await self._replicas.start()
-        except TimeoutError:
-            self._undo_start()
-            if not limit.expired():
-                raise
-            raise self._connector.unreachable(budget or 0.0) from None
-        except BaseException:
-            self._undo_start()
-            raise
-        inventory.lending = True
-        desk.state = "running"
-        watch_forks(desk)
-        self._upkeep.start()
-
-    async def _fill(self) -> None:
-        inventory = self._inventory
-        inventory.consider()
-        while inventory.size < min(inventory.min_size, inventory.limit()):
-            await inventory.changed()
-            if inventory.refusal is not None:
-                raise inventory.refusal
-
-    def _undo_start(self) -> None:
-        self._inventory.stop()
-        self._inventory.cut()
-        self._desk.state = "new"
-
-    async def aclose(self) -> None:
-        """End all waits, wait `close_timeout` seconds for the borrowers, and close every connection."""
-        desk, inventory = self._desk, self._inventory
-        if desk.state not in ("running", "suspended"):
-            return
-        desk.state = "closing"
-        inventory.stop()
-        inventory.fail_queue(desk.draining())
-        try:
-            if self._replicas is not None:
-                await self._replicas.aclose()
-            await self._upkeep.stop()
-            await self._probe.aclose()
-            async with asyncio.timeout(self._close_timeout):
-                await inventory.drained()
-        except TimeoutError:
-            pass
-        finally:
-            inventory.cut()
-            desk.state = "closed"
-
-    def suspend(self) -> None:
-        """Lend nothing until :meth:`resume`: callers wait within their limits, borrowers finish. For a switchover."""
-        if self._desk.state == "running":
-            self._desk.state = "suspended"
-            self._inventory.lending = False
-
-    def resume(self) -> None:
-        """Lend again after :meth:`suspend`."""
-        if self._desk.state == "suspended":
-            self._desk.state = "running"
-            self._inventory.lending = True
-            self._inventory.feed()
-            self._inventory.consider()
 
     def acquire(self, *, timeout: float | None = None) -> Checkout:
         """Borrow one connection: ``async with db.acquire() as connection``.
@@ -342,19 +242,32 @@ class Pool(Statements):
         return Checkout(self._desk, timeout)
 
     async def release(self, connection: Any) -> None:
-        """Give back a connection of ``await db.acquire()``; one that was given back already is left alone.
+        """Give back a connection of ``await db.acquire()``.
+
+        One that the pool has back already is left alone: given back before, lost or closed, or cut off by
+        :meth:`aclose`.
 
         Args:
             connection: what ``acquire()`` returned.
+
+        Raises:
+            TypeError: it is no connection of a pool. It is also an ``asyncpg.InterfaceError``, as the next one.
+            ValueError: it belongs to another pool.
         """
         from prodkit.postgres.asyncpg_internals import PooledConnection
+        from prodkit.postgres.misuse import ForeignConnectionError, NoConnectionError
 
         if not isinstance(connection, PooledConnection):
-            raise TypeError(f"release takes a connection of acquire(), got {type(connection).__name__}")
+            kind = type(connection).__name__
+            raise NoConnectionError(
+                f"release takes a connection of acquire(), got {kind}, which is not a member of a pool"
+            )
         found = connection.connection
         if found is not None:
-            if found not in self._inventory.lent:
-                raise ValueError(f"the connection belongs to another pool than {self._name!r}")
+            if found.home is not self._inventory:
+                raise ForeignConnectionError(
+                    f"the connection is not a member of the pool {self._name!r}: it belongs to another pool"
+                )
             connection._detach()
             self._desk.give_back(found)
 
@@ -384,6 +297,8 @@ class Pool(Statements):
         return f"Pool({self._name!r}, {sizes}, {state})"
 
     def _on_read_only(self) -> None:
+        if self._connector.target in ("standby", "prefer-standby", "read-only"):
+            return  # it is meant to read
         self._refresh()
         if self._runtime.events.listened(PoolDemoted):
             self._runtime.events.emit(PoolDemoted(pool=self._name))

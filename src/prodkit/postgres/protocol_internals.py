@@ -30,8 +30,11 @@ from prodkit.core.deadline import Deadline
 from prodkit.errors import InvalidError
 from prodkit.postgres.operation import Operation
 from prodkit.postgres.time_limits import (
+    Owner,
+    ends_transaction,
     may_follow,
     milliseconds,
+    owner_after,
     seconds,
     setting,
     time_left,
@@ -47,6 +50,7 @@ _UNTIMED: Final = asyncpg.__version__.startswith("0.31.")  # its _wait_for_cance
 _CONTROL: Final = re.compile(
     r"(BEGIN[A-Z ]*|COMMIT|ROLLBACK( TO \w+)?|SAVEPOINT \w+|RELEASE SAVEPOINT \w+);\Z"
 )
+_READ_ONLY: Final = re.compile(r"\bread\s+only\b|_read_only\b", re.IGNORECASE)
 _SESSION_STATE: Final = re.compile(r"^\s*listen\b|\bpg_(?:try_)?advisory_lock\b", re.IGNORECASE)
 
 
@@ -61,6 +65,7 @@ class GuardedProtocol:
 
     __slots__ = (
         "_raw",
+        "_told",
         "_transport",
         "abort",
         "command_timeout",
@@ -69,7 +74,9 @@ class GuardedProtocol:
         "get_record_class",
         "is_connected",
         "is_in_transaction",
+        "limit_owner",
         "on_read_only",
+        "read_only_asked",
         "running",
         "server_bound",
         "sql_prepared",
@@ -95,10 +102,15 @@ class GuardedProtocol:
         """SQL ``PREPARE`` may have been run."""
         self.commit_failed: bool = False
         """The server answered ROLLBACK to the last COMMIT: a statement had failed before it."""
+        self.read_only_asked: bool = False
+        """The borrower asked for a read-only transaction: a refused write says nothing about the server."""
         self.default_bound: float = inf
         """The ``statement_timeout`` that a reset brings back, in seconds."""
         self.server_bound: float = inf
         """The one in force; ``nan`` when an error made it unknown."""
+        self._told: bool = False
+        self.limit_owner: Owner = ""
+        """Who set the limit in force."""
         self.on_read_only: Callable[[], None] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -148,12 +160,16 @@ class GuardedProtocol:
         self._look_at(query)
         left = self._limit(timeout)
         with Operation(self, left):
-            if not seconds(left) <= self.server_bound:  # of an earlier Deadline: it would cut this one short
+            if self._too_short(left) and not ends_transaction(query):
                 await self._tell(left, ahead=False)
             return await self._raw.prepare(stmt_name, query, left, **options)
 
     async def query(self, query: str, timeout: float | None) -> str:
         self._look_at(query)
+        if _READ_ONLY.search(query):
+            self.read_only_asked = True
+        elif query.startswith("BEGIN"):
+            self.read_only_asked = False
         if _CONTROL.match(query):
             return await self._control(query, timeout)
         left = self._limit(timeout)
@@ -161,7 +177,7 @@ class GuardedProtocol:
         before = ""
         with Operation(self, left):
             try:
-                if self._bound_is_off(left):
+                if self._bound_is_off(left) and not ends_transaction(query):
                     if self._may_precede(query):  # a simple query does not end what an extended one has begun
                         before, bound = f"{setting(left)};\n", seconds(left)
                         self.server_bound = nan
@@ -176,8 +192,10 @@ class GuardedProtocol:
                 position = getattr(error, "position", None)
                 if before and isinstance(position, str) and position.isdecimal():
                     error.position = str(int(position) - len(before))
+                self._learn(query)
                 raise
         self.server_bound = bound
+        self._learn(query)
         return status
 
     async def copy_in(
@@ -203,7 +221,7 @@ class GuardedProtocol:
         ahead = False
         with Operation(self, left) as running:
             try:
-                if state is not None and self._bound_is_off(left):
+                if state is not None and self._bound_is_off(left) and not ends_transaction(state.query):
                     # executemany without arguments, or whose first ones fail, sends nothing that would end the setting.
                     ahead = bool(state.name) and not many and self._may_precede(state.query)
                     bound = await self._tell(left, ahead=ahead)
@@ -215,6 +233,8 @@ class GuardedProtocol:
                 running.callers = own and self._raw.is_connected()  # its arguments are read on the way
                 raise
         self.server_bound = bound
+        if state is not None and (self._told or self.limit_owner or "statement_timeout" in state.query):
+            self._learn(state.query)
         if ahead and isinstance(found, tuple) and found[1] == b"SET":
             return found[0], None, False  # there are more rows: the only command that was completed is ours
         return found
@@ -249,18 +269,18 @@ class GuardedProtocol:
         """Run BEGIN, COMMIT or ROLLBACK as asyncpg's Transaction spells them."""
         if query.startswith("ROLLBACK"):
             limit: float | None = _ROLLBACK_LIMIT if timeout is None else timeout  # however late it is
-            if self.server_bound != self.default_bound:
-                self.server_bound = nan
+            self._learn("rollback")
         else:
             limit = self._limit(timeout)
-            if query.startswith("BEGIN") and limit is not None and Deadline.instant() != inf:
+            bounded = limit is not None and Deadline.instant() != inf and not self.limit_owner
+            if query.startswith("BEGIN") and bounded:
                 query += f" SET LOCAL statement_timeout = {milliseconds(limit)}"  # the same round trip
-                self.server_bound = limit
+                self.server_bound = seconds(limit)
+                self._told = True
         with Operation(self, limit):
             status: str = await self._raw.query(query, limit)
         if query == "COMMIT;":
-            if self.server_bound != self.default_bound:
-                self.server_bound = nan
+            self._learn("commit")
             self.commit_failed = status == "ROLLBACK"
         return status
 
@@ -276,6 +296,8 @@ class GuardedProtocol:
         the deadline by a quarter it is near enough; below the statement's limit it would cut it short.
         """
         bound = self.server_bound
+        if self.limit_owner:
+            return False
         if bound == inf and self.default_bound == inf:
             return False
         wanted = seconds(limit)
@@ -284,6 +306,10 @@ class GuardedProtocol:
         if Deadline.instant() == inf:
             return isnan(bound)
         return not bound <= wanted * _NEAR
+
+    def _too_short(self, limit: float | None) -> bool:
+        """Return True when an earlier Deadline left a limit at the server that would cut this operation short."""
+        return not self.limit_owner and not seconds(limit) <= self.server_bound
 
     def _may_precede(self, query: str) -> bool:
         """Return True when the server's limit may be set in the same write as `query`.
@@ -294,6 +320,7 @@ class GuardedProtocol:
 
     async def _tell(self, limit: float | None, *, ahead: bool) -> float:
         """Set the server's limit; return it. With `ahead` the caller sends the statement next, and then it holds."""
+        self._told = True
         if ahead:
             self.server_bound = nan
             self._transport.write(unsynced(setting(limit)))
@@ -321,6 +348,16 @@ class GuardedProtocol:
             if not isinstance(error, Exception):
                 raise
 
+    def _learn(self, query: str) -> None:
+        """Keep the record of the server's limit right behind a hand-written statement.
+
+        A limit that the caller set by SQL stays as long as it lasts at the server, also under a Deadline.
+        """
+        before = self.limit_owner
+        self.limit_owner, void = owner_after(before, query, inside=self._raw.is_in_transaction())
+        if void and (self._told or before) and self.default_bound != inf:
+            self.server_bound = nan
+
     def _look_at(self, query: str) -> None:
         if "prepare" in query or "PREPARE" in query or "Prepare" in query:
             self.sql_prepared = True
@@ -331,6 +368,12 @@ class GuardedProtocol:
             )
 
     # --- for the pool ---
+
+    def cleaned(self) -> None:
+        """Forget what was known of the session, which is as it was at the start."""
+        self.sql_prepared = self.suspect = self.read_only_asked = self._told = False
+        self.limit_owner = ""
+        self.server_bound = self.default_bound
 
     async def settle(self, timeout: float) -> None:
         """Wait for the answer to an operation that was cut short: until then the state that it left is not known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, Protocol
 
 from prodkit.core.runtime import SYSTEM, Runtime
@@ -95,7 +96,7 @@ class Purge:
                     for known in self._children[each.table]
                 ):
                     self._children[each.table].append(child)
-        self._order = list({each.table: each for each in found}.values())  # children before their parents
+        self._order = _children_first(found, self._children)
         self._days = days
         self._batch = batch
         self._pause = pause
@@ -180,6 +181,17 @@ def _below(table: SoftDelete) -> Iterator[SoftDelete]:
     for child in table.children:
         yield from _below(child)
     yield table
+
+
+def _children_first(found: list[SoftDelete], children: dict[str, list[SoftDelete]]) -> list[SoftDelete]:
+    tables = {each.table: each for each in found}
+    graph = {
+        name: {child.table for child in below if child.table != name} for name, below in children.items()
+    }
+    try:
+        return [tables[name] for name in TopologicalSorter(graph).static_order()]
+    except CycleError:
+        return list(tables.values())
 
 
 def _old(alias: str = "t") -> str:

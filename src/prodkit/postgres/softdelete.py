@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from prodkit.core.validate import Arguments
@@ -109,7 +109,8 @@ class SoftDelete:
         table: the table, quoted where it needs quotes; ``shop.Order`` means the schema ``shop``.
         key: its primary key column.
         parent: as a child, the column that refers to the parent's key.
-        children: tables whose rows go and come back with their parent's.
+        children: tables whose rows go and come back with their parent's. A child in the same table makes a tree:
+            all its levels go and come back, with every level's own children.
     """
 
     table: str
@@ -145,9 +146,18 @@ class SoftDelete:
             unique: columns, or groups of columns, that are unique among the rows that are not deleted.
         """
         statements = [DELETIONS_SCHEMA, self._table_sql(unique)]
-        for child in self.children:
-            statements += [child._table_sql(()), self._guard_sql(child)]
+        self._migrate_children(statements)
         return "\n".join(statements)
+
+    def _migrate_children(self, statements: list[str]) -> None:
+        for child in self.children:
+            if not self._is_tree(child):
+                statements.append(child._table_sql(()))
+            statements.append(self._guard_sql(child))
+            child._migrate_children(statements)
+
+    def _is_tree(self, child: SoftDelete) -> bool:
+        return quoted(child.table) == quoted(self.table)
 
     def _table_sql(self, unique: Sequence[str | Sequence[str]]) -> str:
         table, bare = quoted(self.table), self._bare
@@ -180,11 +190,13 @@ class SoftDelete:
     def _guard_sql(self, child: SoftDelete) -> str:
         """A trigger that refuses a live child below a deleted parent, which a foreign key does not see."""
         name = _quote(_short(child._bare, "live_parent"))
+        key = quoted(self.key)
+        other = f"AND {key} <> NEW.{key} " if self._is_tree(child) else ""
         return f"""\
 CREATE OR REPLACE FUNCTION {self._schema}{name}() RETURNS trigger LANGUAGE plpgsql AS $guard$ BEGIN
   IF NEW.deleted_at IS NULL AND NEW.{quoted(child.parent)} IS NOT NULL THEN
-    PERFORM 1 FROM {quoted(self.table)} WHERE {quoted(self.key)} = NEW.{quoted(child.parent)}
-      AND deleted_at IS NOT NULL FOR SHARE;
+    PERFORM 1 FROM {quoted(self.table)} WHERE {key} = NEW.{quoted(child.parent)}
+      {other}AND deleted_at IS NOT NULL FOR SHARE;
     IF FOUND THEN
       RAISE EXCEPTION 'the parent of this row is deleted'
         USING ERRCODE = 'foreign_key_violation', CONSTRAINT = '{name[1:-1].replace("'", "''")}',
@@ -233,6 +245,16 @@ CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OF {quoted(child.parent
             "where deletion_id = $1"
         )
 
+    def _restore_top(self, above: Sequence[str]) -> str:
+        """Statement that brings back the rows of the deletion ``$1`` whose parents in the same table are back."""
+        name = quoted(self.table)
+        key = quoted(self.key)
+        up = " or ".join(f"p.{key} = t.{quoted(column)}" for column in above)
+        return (
+            f"update {name} t set deleted_at = null, deletion_id = null where t.deletion_id = $1 "  # noqa: S608
+            f"and not exists (select 1 from {name} p where p.deletion_id = $1 and p.{key} <> t.{key} and ({up}))"
+        )
+
     @property
     def purge(self) -> str:
         """Statement that removes up to ``$2`` rows deleted more than ``$1`` days ago.
@@ -277,9 +299,15 @@ CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OF {quoted(child.parent
             deletion,
         )
         rows[self.table] = rows.get(self.table, 0) + len(marked)
+        if not marked:
+            return
         for child in self.children:
-            if marked:
-                await child._mark(tx, [row[0] for row in marked], deletion, child.parent, rows)
+            if self._is_tree(
+                child
+            ):  # its rows are of this table: what belongs to these rows belongs to them too
+                below = {*child.children, *self.children}
+                child = replace(child, children=tuple(sorted(below, key=repr)))
+            await child._mark(tx, [row[0] for row in marked], deletion, child.parent, rows)
 
     async def bring_back(self, tx: Statements, deletion: uuid.UUID) -> Deletion:
         """Restore exactly the rows of one deletion, parents first.
@@ -308,8 +336,13 @@ CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OF {quoted(child.parent
         return Deletion(deletion, rows)
 
     async def _unmark(self, tx: Statements, deletion: uuid.UUID, rows: dict[str, int]) -> None:
-        tag = await tx.execute(self.restore, deletion)
-        rows[self.table] = rows.get(self.table, 0) + int(tag.rpartition(" ")[2])
+        done = 0
+        above = [child.parent for child in self.children if self._is_tree(child)]
+        if above:  # a tree comes back level by level
+            while level := _count(await tx.execute(self._restore_top(above), deletion)):
+                done += level
+        done += _count(await tx.execute(self.restore, deletion))
+        rows[self.table] = rows.get(self.table, 0) + done
         for child in self.children:
             await child._unmark(tx, deletion, rows)
 
@@ -323,6 +356,11 @@ CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OF {quoted(child.parent
         """
         tag = await tx.execute("update prodkit_deletions set hold = $2 where id = $1", deletion, on)
         return tag == "UPDATE 1"
+
+
+def _count(tag: str) -> int:
+    """The rows of a tag such as ``UPDATE 3``."""
+    return int(tag.rpartition(" ")[2])
 
 
 def _quote(name: str) -> str:

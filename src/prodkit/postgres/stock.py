@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prodkit.core.runtime import Runtime
 from prodkit.postgres.connect import Connector
-from prodkit.postgres.events import ConnectionClosed, PoolAcquired
+from prodkit.postgres.events import ConnectionClosed, PoolAcquired, PoolReleased
 from prodkit.postgres.growth import Growth
 
 if TYPE_CHECKING:
@@ -200,10 +200,15 @@ class Stock:
     # --- leaving ---
 
     def closed(self, connection: GuardedConnection) -> None:
-        """Learn that a connection ended, from whatever cause."""
+        """Learn that a connection ended, from whatever cause: its slot is free, also while its handle is still held."""
         if connection in self.idle:
             self.idle.remove(connection)
             self._left(connection, "lost")
+        elif connection in self.lent:
+            self.lent.discard(connection)
+            connection.holder = None
+            self._report_released(connection, self.runtime.clock.monotonic())
+            self._gone(connection, "lost")
 
     def retire(self, connection: GuardedConnection, reason: str) -> None:
         """Close a connection in a task."""
@@ -215,10 +220,19 @@ class Stock:
     def _left(self, connection: GuardedConnection, reason: str) -> None:
         connection.on_closed = None
         connection.terminate()
+        self._gone(connection, reason)
+
+    def _gone(self, connection: GuardedConnection, reason: str) -> None:
         self._report_closed(connection, reason)
         self._changed.set()
         if self.growing:
             self.consider()
+
+    def _report_released(self, connection: GuardedConnection, now: float) -> None:
+        used = now - connection.taken
+        self.growth.returned(used, now)
+        if self.runtime.events.listened(PoolReleased):
+            self.runtime.events.emit(PoolReleased(pool=self.name, held=used))
 
     def _report_closed(self, connection: GuardedConnection, reason: str) -> None:
         if self.runtime.events.listened(ConnectionClosed):

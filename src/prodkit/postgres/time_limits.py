@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import re
 from math import inf, isfinite
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from prodkit.core.deadline import Deadline
 from prodkit.errors import CallTimeoutError, DeadlineExceededError
 
-__all__ = ["may_follow", "milliseconds", "seconds", "setting", "time_left", "timed_out", "unsynced"]
+__all__ = [
+    "Owner",
+    "ends_transaction",
+    "may_follow",
+    "milliseconds",
+    "owner_after",
+    "seconds",
+    "setting",
+    "time_left",
+    "timed_out",
+    "unsynced",
+]
 
+Owner: TypeAlias = Literal["", "local", "transaction", "session"]
+"""Who set the server's limit: ``""`` is we, else a caller by SQL, and how long it lasts."""
+
+_ENDS: Final = re.compile(r"\s*(?:rollback|abort|commit|end)\b", re.IGNORECASE)
+_CHANGES: Final = re.compile(r"(?:\A|;)\s*(rollback|abort|commit|end|reset|discard|call|do)\b", re.IGNORECASE)
+_SETS: Final = re.compile(
+    r"\b(?:re)?set\b.*\bstatement_timeout\b|\bset_config\s*\(\s*'statement_timeout'",
+    re.IGNORECASE | re.DOTALL,
+)
+_DEFAULT: Final = re.compile(r"\breset\b|\bdefault\b", re.IGNORECASE)
+_LOCAL: Final = re.compile(r"\blocal\b|\btrue\b", re.IGNORECASE)
 # Statements that may follow another one in a transaction; VACUUM, CREATE DATABASE and others may not.
 _MAY_FOLLOW: Final = re.compile(
     r"[\s(]*(?:select|insert|update|delete|with|values|merge|table)\b", re.IGNORECASE
@@ -61,6 +83,38 @@ def timed_out(limit: float | None) -> CallTimeoutError | DeadlineExceededError:
 def may_follow(query: str) -> bool:
     """Return True when `query` may be sent behind another statement, in one transaction with it."""
     return _MAY_FOLLOW.match(query) is not None
+
+
+def ends_transaction(query: str) -> bool:
+    """Return True when `query` begins with COMMIT or ROLLBACK, which may come behind a failed statement."""
+    return _ENDS.match(query) is not None
+
+
+def owner_after(owner: Owner, query: str, *, inside: bool) -> tuple[Owner, bool]:
+    """Return whose limit is in force behind a hand-written query, and True when the record of ours is void.
+
+    Args:
+        owner: before the query.
+        query: one statement, or several.
+        inside: a transaction is open behind it.
+    """
+    if _SETS.search(query):
+        if _DEFAULT.search(query):
+            return "", True
+        if _LOCAL.search(query):
+            return ("local" if inside else owner), not inside
+        return ("transaction" if inside else "session"), False
+    void = False
+    for found in _CHANGES.finditer(query):
+        word = found.group(1).lower()
+        if word in ("reset", "discard"):
+            owner, void = "", True
+        elif owner == "transaction" and word in ("commit", "end"):
+            owner = "session"
+        elif owner != "session":
+            void = True
+            owner = owner if word in ("call", "do") else ""
+    return owner, void
 
 
 def seconds(limit: float | None) -> float:

@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 
 from prodkit import Deadline, Runtime, backup
+from prodkit.backup import dumping
 from prodkit.backup.tools import find_tools
 from prodkit.errors import BackupError
 from prodkit.testing.servers import Postgres, postgres_installations
@@ -265,6 +266,34 @@ async def test_a_cancelled_backup_leaves_nothing(filled: str, tmp_path: Path) ->
     task = asyncio.create_task(backup.dump(filled, tmp_path))
     while not any(path.suffix == ".partial" for path in tmp_path.iterdir()):
         await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+async def test_a_backup_cancelled_while_rows_are_counted_leaves_nothing(
+    filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = asyncio.Event()
+    write, count = dumping._write, dumping.take
+
+    async def then_tell(*args: Any, **options: Any) -> Any:
+        try:
+            return await write(*args, **options)
+        finally:
+            written.set()
+
+    async def forever(connection: Any) -> Any:
+        await count(connection)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(dumping, "_write", then_tell)
+    monkeypatch.setattr(dumping, "take", forever)
+    task = asyncio.create_task(backup.dump(filled, tmp_path))
+    async with asyncio.timeout(60):
+        await written.wait()
+    assert list(tmp_path.glob("*.partial"))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

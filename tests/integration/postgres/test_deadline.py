@@ -369,3 +369,71 @@ async def test_a_deadline_that_is_over_does_not_cut_short_what_is_prepared_after
             await asyncio.sleep(0.3)
             await holder.execute("commit")
             assert await asked == []
+
+
+async def test_a_transaction_that_failed_ends_by_hand_under_a_deadline(postgres_url: str) -> None:
+    """The setting of the limit ahead of ROLLBACK would be refused, and ROLLBACK with it."""
+    async with postgres.Pool(postgres_url, min_size=1, max_size=1) as db, db.acquire() as connection:
+        for end in ("rollback", "ROLLBACK;", "commit", "abort"):
+            for send in (connection.execute, connection.fetch):
+                await connection.execute("begin")
+                with pytest.raises(asyncpg.DivisionByZeroError):
+                    await connection.execute("select 1/0")
+                with Deadline.after(10):
+                    await send(end)
+                assert not connection.is_in_transaction(), (end, send)
+                assert await connection.fetchval("select 1") == 1
+
+
+async def limit_of(connection: Any) -> str:
+    return str(await connection.fetchval("select current_setting('statement_timeout')"))
+
+
+@pytest.mark.parametrize("end", ["rollback", "rollback to savepoint a"])
+async def test_a_rollback_by_hand_takes_the_servers_limit_with_it(postgres_url: str, end: str) -> None:
+    options: dict[str, Any] = {"min_size": 1, "max_size": 1, "command_timeout": 3000.0}
+    async with postgres.Pool(postgres_url, **options) as db, db.acquire() as connection:
+        with Deadline.after(60):
+            assert (await limit_of(connection)).startswith(("59", "1min"))
+        await connection.execute("begin; savepoint a")
+        with Deadline.after(900):
+            await limit_of(connection)
+        await connection.execute(end)
+        with Deadline.after(900):
+            assert await limit_of(connection) not in ("1min", "60s")
+            assert int((await limit_of(connection)).removesuffix("ms")) > 600_000
+
+
+async def test_a_limit_set_by_hand_stays_under_a_deadline(postgres_url: str) -> None:
+    async with postgres.Pool(postgres_url, min_size=1, max_size=1) as db:
+        async with db.acquire() as connection:
+            with Deadline.after(20):
+                await connection.execute("set statement_timeout = '7s'")
+                assert await limit_of(connection) == "7s"
+                async with connection.transaction():
+                    assert await limit_of(connection) == "7s"
+                statement = await connection.prepare("select current_setting('statement_timeout')")
+                assert await statement.fetchval() == "7s"
+                await connection.execute("reset statement_timeout")
+                assert await limit_of(connection) != "7s"
+        async with db.acquire() as connection:
+            await connection.execute("set statement_timeout = '7s'")
+        assert await limit_of(db) != "7s"
+
+
+async def test_an_inner_deadline_that_is_over_does_not_cut_commit(postgres_url: str) -> None:
+    """The server does not count the work of COMMIT, deferred triggers included, into the statement's time."""
+    async with postgres.Pool(postgres_url, min_size=1, max_size=1) as db:
+        await db.execute(
+            """create table t (a int);
+               create function slow() returns trigger language plpgsql as
+                   $$ begin perform pg_sleep(1.5); return null; end $$;
+               create constraint trigger slow after insert on t deferrable initially deferred
+                   for each row execute function slow()"""
+        )
+        for outer in (None, 30.0):
+            with Deadline.after(outer) if outer else Deadline.detached():
+                async with db.transaction() as tx:
+                    with Deadline.after(1.0):
+                        await tx.execute("insert into t values (1)")
+        assert await db.fetchval("select count(*) from t") == 2

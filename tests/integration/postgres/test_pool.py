@@ -391,3 +391,49 @@ async def test_wrong_options_of_a_transaction_are_named(postgres_url: str) -> No
     async with pool(postgres_url) as db:
         with pytest.raises(ValueError, match=r"isolation must be one of.*deferrable must be"):
             db.transaction(isolation="SERIALIZABLE", deferrable="yes")  # type: ignore[call-overload]
+
+
+async def test_a_connection_that_the_pool_has_back_is_left_alone(postgres_url: str) -> None:
+    db = postgres.Pool(postgres_url, min_size=1, max_size=2, close_timeout=0.05)
+    async with db, pool(postgres_url, name="other") as other:
+        foreign: Any = await other.acquire()
+        with pytest.raises(ValueError, match=r"belongs to another pool") as caught:
+            await db.release(foreign)
+        assert isinstance(caught.value, asyncpg.InterfaceError)
+        with pytest.raises(TypeError, match="not a member of a pool") as wrong:
+            await db.release(7)
+        assert isinstance(wrong.value, asyncpg.InterfaceError)
+        await other.release(foreign)
+        await other.release(foreign)
+        held = await db.acquire()
+    await db.release(held)  # cut off by aclose()
+    with pytest.raises((asyncpg.InterfaceError, DatabaseError)):
+        await held.fetchval("select 1")
+
+
+async def test_a_lent_connection_that_died_leaves_its_slot(postgres_url: str) -> None:
+    async with pool(postgres_url, min_size=1, max_size=1) as db:
+        held = await db.acquire()
+        await admin(postgres_url, f"select pg_terminate_backend({held.get_server_pid()})")
+        assert await asyncio.create_task(db.fetchval("select 1")) == 1
+        await db.release(held)
+        assert await db.fetchval("select 2") == 2
+        await eventually(lambda: db.stats().used == 0 and db.stats().size == 1)
+
+
+async def test_a_write_in_a_read_only_transaction_says_nothing_about_the_server(postgres_url: str) -> None:
+    runtime = Runtime()
+    seen: list[Any] = []
+    runtime.events.subscribe(seen.append, postgres.PoolDemoted)
+    async with pool(postgres_url, min_size=1, max_size=1, runtime=runtime) as db:
+        await db.execute("create table t (a int)")
+        pid = await db.fetchval("select pg_backend_pid()")
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            async with db.transaction(readonly=True) as tx:
+                await tx.execute("insert into t values (1)")
+        async with db.acquire() as connection:
+            await connection.execute("set default_transaction_read_only = on")
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                await connection.execute("insert into t values (1)")
+        assert await db.fetchval("select pg_backend_pid()") == pid, "no connection was replaced"
+    assert not seen

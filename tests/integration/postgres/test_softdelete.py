@@ -204,25 +204,70 @@ async def test_any_name_has_its_view_guard_and_restore_beside_it(
         assert ("Shop" if table.startswith('"Shop"') else "public") in schemas
 
 
-async def test_a_tree_in_one_table_is_counted_and_purged_leaves_first(postgres_url: str) -> None:
-    tree = postgres.SoftDelete("topic", children=[postgres.SoftDelete("topic", parent="up")])
+async def test_a_tree_in_one_table_goes_and_comes_back_whole_and_is_purged_leaves_first(
+    postgres_url: str,
+) -> None:
+    note = postgres.SoftDelete("note", parent="topic_id")
+    tree = postgres.SoftDelete("topic", children=[postgres.SoftDelete("topic", parent="up"), note])
     async with postgres.Pool(postgres_url, min_size=1, max_size=2) as db:
         await db.execute(
-            "create table topic (id serial primary key, up int references topic on delete cascade)"
+            "create table topic (id serial primary key, up int references topic on delete cascade);"
+            "create table note (id serial primary key, topic_id int references topic)"
         )
         await db.execute(tree.migration())
-        await db.execute("insert into topic (up) values (null), (1), (1), (2), (4), (5)")
+        await db.execute(
+            "insert into topic (up) values (null), (1), (1), (2), (4), (5), (7)"
+        )  # 7 refers to itself
+        await db.execute("insert into note (topic_id) select id from topic where id > 4")
         async with db.transaction() as tx:
-            deletion = await tree.remove(tx, 1)
-            assert deletion.rows == {"topic": 3}
-            assert (await tree.bring_back(tx, deletion.id)).rows == {"topic": 3}
+            deletion = await tree.remove(tx, 1, 7, reason="every level, and each level's notes")
+        assert deletion.rows == {"topic": 7, "note": 3}
+        await db.execute("update topic set id = id where id <= 2")  # parents now lie behind their children
+        async with db.transaction() as tx:
+            assert (await tree.bring_back(tx, deletion.id)).rows == deletion.rows
+            part = await tree.remove(tx, 5)
+        async with db.transaction() as tx:
+            rest = await tree.remove(tx, 1)
+        assert rest.rows == {"topic": 4, "note": 0}, "5 and 6 keep their own deletion"
+        with pytest.raises(postgres.RestoreConflictError):
+            async with db.transaction() as tx:
+                await tree.bring_back(tx, part.id)
+        async with db.transaction() as tx:
+            await tree.bring_back(tx, rest.id)
+            assert (await tree.bring_back(tx, part.id)).rows == {"topic": 2, "note": 2}
+        await db.execute("delete from note")
+        await db.execute("delete from topic where id = 7")
         await db.execute("update topic set deleted_at = now() - interval '99 days' where id <> 6")
         report = await postgres.Purge(tree).run(db)
-        assert report.rows == {"topic": 1}, "only the leaf that is old: the others stand above a live row"
+        assert report.rows == {"note": 0, "topic": 1}, (
+            "only the leaf that is old: the others stand above a live row"
+        )
         assert report.kept == {"topic": 4}
+        await db.execute("insert into note (topic_id, deleted_at) values (6, now() - interval '99 days')")
         await db.execute("update topic set deleted_at = now() - interval '99 days'")
-        assert (await postgres.Purge(tree).run(db)).rows == {"topic": 5}
-        assert repr(postgres.Purge(tree)) == "Purge(topic, days=90, batch=1000)"
+        assert (await postgres.Purge(tree).run(db)).rows == {"note": 1, "topic": 5}
+        assert repr(postgres.Purge(tree)) == "Purge(note, topic, days=90, batch=1000)"
+
+
+async def test_a_migration_covers_children_of_children(postgres_url: str) -> None:
+    leaf = postgres.SoftDelete("leaf", parent="branch_id")
+    root = postgres.SoftDelete(
+        "root", children=[postgres.SoftDelete("branch", parent="root_id", children=[leaf])]
+    )
+    async with postgres.Pool(postgres_url, min_size=1, max_size=2) as db:
+        await db.execute(
+            "create table root (id int primary key);"
+            "create table branch (id int primary key, root_id int references root);"
+            "create table leaf (id int primary key, branch_id int references branch);"
+        )
+        await db.execute(root.migration())
+        await db.execute(
+            "insert into root values (1); insert into branch values (1, 1); insert into leaf values (1, 1)"
+        )
+        async with db.transaction() as tx:
+            assert (await root.remove(tx, 1)).rows == {"root": 1, "branch": 1, "leaf": 1}
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await db.execute("insert into leaf values (2, 1)")
 
 
 async def test_a_dry_run_counts_parents_whose_children_would_go_first(db: postgres.Pool) -> None:
