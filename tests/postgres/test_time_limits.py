@@ -124,3 +124,9 @@ def test_whose_limit_is_in_force_behind_a_statement(
 )
 def test_what_ends_a_transaction(query: str, ends: bool) -> None:
     assert ends_transaction(query) is ends
+
+
+@pytest.mark.parametrize("first", ["", "select 'statement_timeout';\n"])
+def test_a_long_script_is_judged_in_linear_time(first: str) -> None:
+    """Quadratic, this one would take minutes."""
+    assert owner_after("", first + "update t set a = 1;\n" * 50_000, inside=False) == ("", False)

@@ -98,7 +98,7 @@ def owner_after(owner: Owner, query: str, *, inside: bool) -> tuple[Owner, bool]
         query: one statement, or several.
         inside: a transaction is open behind it.
     """
-    if _SETS.search(query):
+    if _sets_limit(query):
         if _DEFAULT.search(query):
             return "", True
         if _LOCAL.search(query):
@@ -115,6 +115,12 @@ def owner_after(owner: Owner, query: str, *, inside: bool) -> tuple[Owner, bool]
             void = True
             owner = owner if word in ("call", "do") else ""
     return owner, void
+
+
+def _sets_limit(query: str) -> bool:
+    """Return True when `query` sets or resets the limit, in time linear in its length: it may be a long script."""
+    end = query.lower().rfind("statement_timeout")
+    return end >= 0 and _SETS.search(query[: end + len("statement_timeout'")]) is not None
 
 
 def seconds(limit: float | None) -> float:

@@ -92,7 +92,7 @@ async def test_one_provider_dead_one_throttled(
 
 
 async def test_a_failing_or_short_throttled_provider_is_not_waited_for_long(
-    others: list[Simulator], params: dict[str, Any]
+    others: list[Simulator], params: dict[str, Any], running_time: Callable[[], float]
 ) -> None:
     first, second = others
     first.reset()
@@ -107,8 +107,11 @@ async def test_a_failing_or_short_throttled_provider_is_not_waited_for_long(
         runtime = Runtime()
         runtime.events.subscribe(waits.append, llm.LlmScheduled)
         async with llm.Client(models=models, runtime=runtime) as client:
+            await client.start()
+            begun = running_time()
             answer = await client.create(**params)
-        assert sum(each.wait for each in waits) <= 1.3  # the waits decided on; the rest is the machine's
+            assert running_time() - begun <= 1.3
+        assert sum(each.wait for each in waits) <= 1.3
         assert len(answer.attempts) == attempts
         assert answer.attempts[-1].provider == "anthropic"
 
