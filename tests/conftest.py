@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tests.stalls import Stopwatch
 
 # Examples are counted, not timed: a machine that is busy must not fail a test.
 settings.register_profile("prodkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +20,8 @@ pytest_plugins = [] if "prodkit.testing.plugin" in sys.modules else ["prodkit.te
 @pytest.fixture
 def running_time() -> Iterator[Callable[[], float]]:
     """Seconds like those of `time.monotonic`, without those in which this process or its machine stood still."""
+    from tests.stalls import Stopwatch  # here: a test takes this file elsewhere
+
     with Stopwatch() as watch:
         yield lambda: watch.seconds
 
