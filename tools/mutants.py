@@ -50,7 +50,7 @@ CORES: dict[str, list[str]] = {
         "tests/models/test_circuit_model.py",
     ],
     "window": [f"{TESTS}/test_window.py", f"{TESTS}/test_circuit.py"],
-    "budget": [f"{TESTS}/test_budget.py"],
+    "budget": [f"{TESTS}/test_budget.py", f"{TESTS}/test_base.py"],
     "backoff": [f"{TESTS}/test_backoff.py"],
     "matching": [f"{TESTS}/test_matching.py"],
     "retry_after": [f"{TESTS}/test_retry_after.py"],
@@ -58,11 +58,12 @@ CORES: dict[str, list[str]] = {
     "pacing": [f"{TESTS}/test_pacing.py", f"{TESTS}/test_gate.py", f"{TESTS}/traps/test_limit_traps.py"],
     "gate": [
         f"{TESTS}/test_gate.py",
+        f"{TESTS}/test_base.py",
         f"{TESTS}/test_switch.py",
         f"{TESTS}/test_pacing.py",
         f"{TESTS}/test_block.py",
     ],
-    "adaptive": [f"{TESTS}/test_adaptive.py"],
+    "adaptive": [f"{TESTS}/test_adaptive.py", f"{TESTS}/test_base.py"],
     "retry_rules": [
         f"{TESTS}/test_retry_rules.py",
         f"{TESTS}/test_retry.py",

@@ -184,3 +184,13 @@ async def test_a_result_to_retry_after_costs_as_much_as_a_quick_error() -> None:
         await Retry(4, wait=0, result=lambda found: found is None, budget=budget).run(nothing)
         assert budget.balance == (4 if asked else 1)
     assert all(isinstance(each, Exception) for each in asked)
+
+
+async def test_health_shows_tenths_of_a_token() -> None:
+    budget = RetryBudget(capacity=2.5, floor=0)
+    assert (await budget.check()).details == {"balance": 1.2, "capacity": 2.5}
+
+
+def test_misuse_is_refused_where_it_is_made() -> None:
+    with pytest.raises(ValueError, match="name must"):
+        RetryBudget(name="")

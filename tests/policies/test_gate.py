@@ -669,3 +669,11 @@ def test_closing_by_hand_takes_seconds(seconds: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="seconds"):
         gate.close(seconds)
     assert gate.not_before == before
+
+
+@virtual_time
+async def test_closing_by_hand_for_no_time_holds_nobody() -> None:
+    gate = RetryAfterGate("api")
+    gate.close(0)
+    await gate.enter()
+    assert asyncio.get_running_loop().time() == 0
