@@ -229,9 +229,8 @@ class Avatars(files.Validator):
     async def check(self, source: Any, *, filename: str | None, **claims: Any) -> files.CleanFile:
         """As the validator does, under a name that any file system could take."""
         name = filename and files.safe_filename(filename)
-        if (
-            name and "." not in name
-        ):  # ``desenho.svg`` became ``desenho_svg``, and is to be refused as what it is
+        if name and "." not in name:
+            # ``desenho.svg`` became ``desenho_svg``, and is to be refused as what it is
             name += PurePosixPath((filename or "").replace("\\", "/")).suffix
         return await super().check(source, filename=name, **claims)
 

@@ -152,9 +152,8 @@ class AsyncRetrying(_Guarded, tenacity.AsyncRetrying):  # pyright: ignore[report
         self, fn: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         """Call `fn` and repeat it; with a deadline in force, each attempt is cancelled at it."""
-        if (
-            getattr(fn, "__func__", None) is Policy.run
-        ):  # a plain function to tenacity, which would not await it
+        if getattr(fn, "__func__", None) is Policy.run:
+            # a plain function to tenacity, which would not await it
             policy_run: Callable[..., Any] = fn
 
             async def awaited(*args: Any, **kwargs: Any) -> Any:

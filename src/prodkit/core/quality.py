@@ -51,9 +51,8 @@ _AROUND = _NEIGHBOURS | {pair for each in _ABOVE | _SLANTED for pair in (each, e
 
 # Of 32 characters and more. token_hex(16) measured over 10 million draws stays above 84.
 _MIN_BITS = 72.0
-_MIN_BITS_EACH = (
-    2.1  # a character of a shorter text: token_hex(8) stays above 34 of 16 characters in 200,000 draws
-)
+# A character of a shorter text. token_hex(8) stays above 34 of 16 characters in 200,000 draws.
+_MIN_BITS_EACH = 2.1
 
 
 def is_placeholder(text: str) -> bool:

@@ -258,9 +258,8 @@ class Call:
         goes out at once, on another connection.
         """
         late = attempt.status is not None or self.now() - attempt.started > _SOON or self._stale >= _STALE
-        late = late or (
-            self._once and failure.error_type != "WriteError"
-        )  # the server may have read all of it
+        # of a request that may go out once: the server may have read all of it
+        late = late or (self._once and failure.error_type != "WriteError")
         if failure.reused and late:
             failure = replace(failure, reused=False, unsent=False)
         attempt.settle(failure, usage, recorded=not failure.unsent)

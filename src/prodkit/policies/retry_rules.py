@@ -38,7 +38,7 @@ NEVER_SENT = (RejectedError, ConnectionRefusedError, socket.gaierror)
 
 
 WRONG_RESULT: Final = Exception("a result to retry after")
-"""What a budget is asked to price after such a result: a quick error, since None stands for a hedge."""
+"""The error that a budget prices after such a result: a quick one, since None stands for a hedge."""
 
 
 class Budget(Protocol):

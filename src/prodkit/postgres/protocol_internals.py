@@ -110,7 +110,7 @@ class GuardedProtocol:
         """The one in force; ``nan`` when an error made it unknown."""
         self._told: bool = False
         self.limit_owner: Owner = ""
-        """Who set the limit in force."""
+        """The party that set the limit in force."""
         self.on_read_only: Callable[[], None] | None = None
 
     def __getattr__(self, name: str) -> Any:

@@ -302,9 +302,8 @@ CREATE OR REPLACE TRIGGER {name} BEFORE INSERT OR UPDATE OF {quoted(child.parent
         if not marked:
             return
         for child in self.children:
-            if self._is_tree(
-                child
-            ):  # its rows are of this table: what belongs to these rows belongs to them too
+            if self._is_tree(child):
+                # its rows are of this table: what belongs to these rows belongs to them too
                 below = {*child.children, *self.children}
                 child = replace(child, children=tuple(sorted(below, key=repr)))
             await child._mark(tx, [row[0] for row in marked], deletion, child.parent, rows)

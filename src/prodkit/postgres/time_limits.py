@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 Owner: TypeAlias = Literal["", "local", "transaction", "session"]
-"""Who set the server's limit: ``""`` is we, else a caller by SQL, and how long it lasts."""
+"""The party that set the server's limit: ``""`` is the kit, else a caller by SQL, and how long it lasts."""
 
 _ENDS: Final = re.compile(r"\s*(?:rollback|abort|commit|end)\b", re.IGNORECASE)
 _CHANGES: Final = re.compile(r"(?:\A|;)\s*(rollback|abort|commit|end|reset|discard|call|do)\b", re.IGNORECASE)

@@ -10,6 +10,8 @@ import time
 import pytest
 from tests.stalls import Stopwatch
 
+pytestmark = pytest.mark.integration
+
 STOPPED = """
 import os, signal, subprocess, sys, time
 from tests.stalls import Stopwatch
@@ -35,7 +37,6 @@ def test_waiting_and_computing_are_counted() -> None:
         assert watch.seconds >= 0.9 * min(computed, time.monotonic() - began)
 
 
-@pytest.mark.integration
 def test_a_process_that_stands_still_is_not_counted() -> None:
     ran = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, check=True)
     counted, passed = map(float, ran.stdout.split())
